@@ -1,0 +1,34 @@
+# `make demo` and `make test` are all a newcomer needs; each builds .venv first if it is not there.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export HF_HUB_OFFLINE := 1
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: demo test quality bench clean
+
+demo: $(VENV)/installed
+	$(BIN)/argus demo runs/demo
+
+test: $(VENV)/installed
+	$(BIN)/pytest
+
+quality: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+bench: $(VENV)/installed-bench
+	$(BIN)/python -m argus_evaluation.bench_preprocessing runs/bench
+
+$(VENV)/installed: pyproject.toml setup.cfg constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test]'
+	touch $@
+
+$(VENV)/installed-bench: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test,bench]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) runs
