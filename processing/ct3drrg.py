@@ -1,0 +1,164 @@
+"""The CT-3DRRG data set for `datasets`: `load_dataset("ct3drrg", "phantom")` from any folder.
+
+`datasets` has no loading scripts any more, so `register` adds the builder to its packaged ones under the bare name.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import datasets
+import datasets.load
+from datasets.data_files import DataFilesDict
+from datasets.packaged_modules import _PACKAGED_DATASETS_MODULES
+
+from .phantom import report_of, truth_of
+from .phantom_files import scan_id_of, write_phantom
+
+NAME = "ct3drrg"
+SPLITS = (datasets.Split.TRAIN, datasets.Split.VALIDATION, datasets.Split.TEST)
+_SEEDS_PER_SPLIT = 1_000_000
+
+FEATURES = datasets.Features(
+    {
+        "scan_id": datasets.Value("string"),
+        "image": datasets.Nifti(),
+        "report": datasets.Value("string"),
+        "findings": [
+            {"label": datasets.Value("string"), "side": datasets.Value("string"), "place": datasets.Value("string")}
+        ],
+    }
+)
+
+
+class CT3DRRGConfig(datasets.BuilderConfig):
+    """A source of the data set. A new one overrides both methods and joins `CT3DRRG.BUILDER_CONFIGS`."""
+
+    def split_items(self, split: str) -> list[Any]:
+        """What makes up a split, one item a scan; `num_proc` divides this list."""
+        raise NotImplementedError
+
+    def example(self, item: Any, volume_folder: Path) -> dict[str, Any]:
+        """One row; volumes that are made rather than read go into `volume_folder`."""
+        raise NotImplementedError
+
+
+@dataclass
+class PhantomConfig(CT3DRRGConfig):
+    """Synthetic scans, made on the spot.
+
+    Attributes:
+        seed: another seed gives other patients.
+        num_train, num_validation, num_test: scans in each split; no patient is in two of them.
+        spacing_mm: voxel spacing along (D, H, W); about (5, 3, 3) is drawn for each scan when it is not given.
+    """
+
+    seed: int = 0
+    num_train: int = 240
+    num_validation: int = 40
+    num_test: int = 40
+    spacing_mm: tuple[float, float, float] | None = None
+
+    def split_items(self, split: str) -> list[int]:
+        """The phantom seeds of a split.
+
+        Raises:
+            ValueError: if the seed is negative or a split's size is out of range.
+        """
+        size = getattr(self, f"num_{split}")
+        if self.seed < 0 or not 0 <= size <= _SEEDS_PER_SPLIT:
+            raise ValueError(f"phantom needs seed >= 0 and 0 to {_SEEDS_PER_SPLIT} scans, got {self.seed} and {size}")
+        first = (self.seed * len(SPLITS) + SPLITS.index(split)) * _SEEDS_PER_SPLIT
+        return list(range(first, first + size))
+
+    def example(self, item: int, volume_folder: Path) -> dict[str, Any]:
+        """Make one phantom, unless its volume is already there."""
+        spacing = tuple(self.spacing_mm) if self.spacing_mm else None
+        folder = volume_folder / ("x".join(f"{step:g}" for step in spacing) if spacing else "drawn")
+        scan_id = scan_id_of(item)
+        path = folder / f"{scan_id}.nii.gz"
+        if not path.exists():
+            write_phantom(folder, item, spacing)
+        findings = [{"label": f.label, "side": f.side, "place": f.place} for f in truth_of(item)]
+        return {"scan_id": scan_id, "image": str(path), "report": report_of(item), "findings": findings}
+
+
+class CT3DRRG(datasets.GeneratorBasedBuilder):
+    """3D CT volumes with their radiology reports: `scan_id`, `image`, `report`, `findings`.
+
+    `image` is a path in the Arrow table, opened as a nibabel image on access; cast it to
+    `datasets.Nifti(decode=False)` for the plain path.
+    """
+
+    VERSION = datasets.Version("1.0.0")
+    BUILDER_CONFIG_CLASS = CT3DRRGConfig
+    BUILDER_CONFIGS = [
+        PhantomConfig(name="phantom", version=VERSION, description="Synthetic chest CTs with known findings."),
+    ]
+    DEFAULT_CONFIG_NAME = "phantom"
+
+    def _info(self) -> datasets.DatasetInfo:
+        return datasets.DatasetInfo(description=self.config.description, features=FEATURES)
+
+    def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
+        items = {split: self.config.split_items(split) for split in SPLITS}
+        return [
+            datasets.SplitGenerator(name=split, gen_kwargs={"items": part}) for split, part in items.items() if part
+        ]
+
+    def _generate_examples(self, items: list[Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+        # Beside the table, not in it: `datasets` renames the table's folder when it is complete.
+        folder = Path(self._cache_dir_root).resolve() / NAME / f"volumes-{_code_hash()[:16]}"
+        for item in items:
+            example = self.config.example(item, folder)
+            yield example["scan_id"], example
+
+
+def with_preprocessing(dataset: Any, image_processor: Any) -> Any:
+    """Give a data set a `pixel_values` column, computed when a row is read.
+
+    Args:
+        dataset: a `Dataset`, `DatasetDict` or their streamed forms, with an `image` column.
+        image_processor: called as `image_processor(images=[...])`; its `pixel_values` are taken.
+
+    Returns:
+        The same kind of data set, the other columns unchanged.
+    """
+
+    def preprocess(batch: dict[str, list[Any]]) -> dict[str, Any]:
+        return {**batch, "pixel_values": image_processor(images=batch["image"])["pixel_values"]}
+
+    if isinstance(dataset, datasets.IterableDataset | datasets.IterableDatasetDict):
+        return dataset.map(preprocess, batched=True, batch_size=1)
+    return dataset.with_transform(preprocess)
+
+
+def _code_hash() -> str:
+    """A hash of the code that makes the data, so that a cache never outlives it."""
+    sources = sorted(Path(__file__).parent.glob("phantom*.py")) + [Path(__file__)]
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+
+
+class _ModuleFactory(datasets.load.PackagedDatasetModuleFactory):
+    """Finds this builder without listing the working directory, and the others as before."""
+
+    def get_module(self) -> datasets.load.DatasetModule:
+        if self.name != NAME:
+            return super().get_module()
+        if self.data_files is not None:
+            raise ValueError(f"{NAME} takes data_dir, not data_files, got {self.data_files}")
+        module_path, code_hash = _PACKAGED_DATASETS_MODULES[NAME]
+        return datasets.load.DatasetModule(
+            module_path, code_hash, {"data_files": DataFilesDict(), "dataset_name": NAME}
+        )
+
+
+def register() -> None:
+    """Make `load_dataset("ct3drrg", ...)` work in this process; calling it again changes nothing.
+
+    The stock module factory lists the working directory and fails in an empty one, hence the replacement.
+    """
+    _PACKAGED_DATASETS_MODULES[NAME] = (__name__, _code_hash())
+    datasets.load.PackagedDatasetModuleFactory = _ModuleFactory
