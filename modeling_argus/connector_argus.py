@@ -1,0 +1,100 @@
+"""From visual tokens to the language model's embeddings: a compressor and a projector (paper, section 4.2)."""
+
+import torch
+from torch import nn
+from transformers.activations import ACT2FN
+
+from .configuration_argus import ArgusConfig
+
+
+def pixel_shuffle_3d(tokens: torch.Tensor, grid: tuple[int, int, int], factor: int) -> torch.Tensor:
+    """Merge each cube of `factor`^3 neighbouring tokens into one, `factor`^3 times as wide.
+
+    Args:
+        tokens: `(B, N, C)` in (depth, height, width) order.
+        grid: tokens along depth, height and width; their product is N.
+        factor: tokens merged along each axis.
+
+    Returns:
+        `(B, N / factor^3, C * factor^3)`; nothing is lost, `pixel_unshuffle_3d` is the exact inverse.
+
+    Raises:
+        ValueError: if the grid does not hold N tokens or does not divide by the factor.
+    """
+    batch, count, channels = tokens.shape
+    depth, height, width = grid
+    if depth * height * width != count:
+        raise ValueError(f"a grid of {grid} does not hold {count} tokens")
+    if any(side % factor for side in grid):
+        raise ValueError(f"grid {grid} does not divide by factor {factor}")
+    blocks = tokens.view(batch, depth // factor, factor, height // factor, factor, width // factor, factor, channels)
+    # Channels stay innermost, so a block's tokens are concatenated whole, never interleaved.
+    blocks = blocks.permute(0, 1, 3, 5, 2, 4, 6, 7)
+    return blocks.reshape(batch, count // factor**3, channels * factor**3)
+
+
+def pixel_unshuffle_3d(tokens: torch.Tensor, grid: tuple[int, int, int], factor: int) -> torch.Tensor:
+    """Undo `pixel_shuffle_3d`: `(B, N / factor^3, C * factor^3)` back to `(B, N, C)` on the given token grid."""
+    depth, height, width = (side // factor for side in grid)
+    batch, count, channels = tokens.shape
+    blocks = tokens.view(batch, depth, height, width, factor, factor, factor, channels // factor**3)
+    blocks = blocks.permute(0, 1, 4, 2, 5, 3, 6, 7)
+    return blocks.reshape(batch, count * factor**3, channels // factor**3)
+
+
+class PixelShuffle3D(nn.Module):
+    """Compress 8x by 3D pixel shuffle with factor 2; has no weights.
+
+    Raises:
+        ValueError: if the tower's token grid does not divide by the factor.
+    """
+
+    def __init__(self, config: ArgusConfig):
+        super().__init__()
+        self.factor = config.compression_factor
+        self.grid = config.vision_config.token_grid
+        if any(side % self.factor for side in self.grid):
+            raise ValueError(f"token grid {self.grid} does not divide by compression_factor {self.factor}")
+        self.num_tokens = config.vision_config.num_tokens // self.factor**3
+        self.width = config.vision_config.hidden_size * self.factor**3
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Map `(B, N, C)` to `(B, num_tokens, width)`."""
+        return pixel_shuffle_3d(tokens, self.grid, self.factor)
+
+
+# A compressor is a module with `num_tokens`, `width` and forward (B, N, C) -> (B, num_tokens, width).
+COMPRESSORS = {"pixel_shuffle": PixelShuffle3D}
+
+
+class ArgusProjector(nn.Sequential):
+    """One or two linear layers from the compressor's width to the language model's."""
+
+    def __init__(self, config: ArgusConfig, width: int):
+        hidden_size = config.text_config.hidden_size
+        if config.num_projector_layers not in (1, 2):
+            raise ValueError(f"num_projector_layers is 1 or 2, got {config.num_projector_layers}")
+        layers = [nn.Linear(width, hidden_size)]
+        if config.num_projector_layers == 2:
+            layers += [ACT2FN[config.projector_hidden_act], nn.Linear(hidden_size, hidden_size)]
+        super().__init__(*layers)
+
+
+class ArgusConnector(nn.Module):
+    """Compressor and projector: vision tokens `(B, N, C)` to embeddings `(B, num_tokens, text hidden_size)`."""
+
+    def __init__(self, config: ArgusConfig):
+        super().__init__()
+        if config.compressor not in COMPRESSORS:
+            raise ValueError(f"unknown compressor {config.compressor!r}; known: {', '.join(COMPRESSORS)}")
+        self.compressor = COMPRESSORS[config.compressor](config)
+        self.projector = ArgusProjector(config, self.compressor.width)
+
+    @property
+    def num_tokens(self) -> int:
+        """Visual tokens that the language model sees for one volume."""
+        return self.compressor.num_tokens
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Compress and project."""
+        return self.projector(self.compressor(tokens))

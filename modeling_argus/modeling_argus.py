@@ -1,0 +1,234 @@
+"""Argus: a 3D vision tower, a connector and a language model that writes the report (Argus paper, section 4)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers.cache_utils import Cache
+from transformers.generation import GenerationMixin
+from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutputWithPooling, ModelOutput
+from transformers.modeling_utils import PreTrainedModel, slice_logits_to_keep
+from transformers.models.auto.modeling_auto import AutoModel
+from transformers.utils.generic import can_return_tuple
+
+from .configuration_argus import ArgusConfig
+from .connector_argus import ArgusConnector
+from .vision_argus import ArgusVisionModel
+
+
+@dataclass
+class ArgusModelOutputWithPast(BaseModelOutputWithPast):
+    """Backbone output; `image_hidden_states` are the visual tokens `(B, num_tokens, hidden_size)` after projection."""
+
+    image_hidden_states: torch.Tensor | None = None
+
+
+@dataclass
+class ArgusCausalLMOutputWithPast(ModelOutput):
+    """Output with logits `(B, L, vocabulary)` and, where labels were given, the mean loss over labelled tokens."""
+
+    loss: torch.Tensor | None = None
+    logits: torch.Tensor | None = None
+    past_key_values: Cache | None = None
+    hidden_states: tuple[torch.Tensor] | None = None
+    attentions: tuple[torch.Tensor] | None = None
+    image_hidden_states: torch.Tensor | None = None
+
+
+class ArgusPreTrainedModel(PreTrainedModel):
+    """What both Argus classes share."""
+
+    config: ArgusConfig
+    config_class = ArgusConfig
+    base_model_prefix = "model"
+    input_modalities = ("image", "text")
+    supports_gradient_checkpointing = True
+    _skip_keys_device_placement = ["past_key_values"]
+    _supports_flash_attn = True
+    _supports_sdpa = True
+    _supports_attention_backend = True
+
+
+class ArgusModel(ArgusPreTrainedModel):
+    """Vision tower, connector and language model without the output layer; gives `last_hidden_state`."""
+
+    def __init__(self, config: ArgusConfig):
+        super().__init__(config)
+        self.vision_tower = ArgusVisionModel._from_config(config.vision_config)
+        self.connector = ArgusConnector(config)
+        self.language_model = AutoModel.from_config(config.text_config)
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        """Return the language model's token embeddings."""
+        return self.language_model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module):
+        """Replace the language model's token embeddings."""
+        self.language_model.set_input_embeddings(value)
+
+    @can_return_tuple
+    def get_image_features(self, pixel_values: torch.Tensor, **kwargs) -> BaseModelOutputWithPooling:
+        """Encode volumes `(B, 1, D, H, W)`; `pooler_output` is `(B, num_tokens, hidden_size)` for the language model."""
+        vision = self.vision_tower(pixel_values, return_dict=True)
+        vision.pooler_output = self.connector(vision.last_hidden_state)
+        return vision
+
+    def insert_image_features(
+        self, input_ids: torch.Tensor | None, inputs_embeds: torch.Tensor, features: torch.Tensor
+    ) -> torch.Tensor:
+        """Put visual tokens in place of the placeholder tokens' embeddings.
+
+        Raises:
+            ValueError: if the number of placeholders is not the number of visual tokens.
+        """
+        if input_ids is None:
+            placeholder = torch.tensor(self.config.image_token_id, device=inputs_embeds.device)
+            mask = (inputs_embeds == self.get_input_embeddings()(placeholder)).all(-1)
+        else:
+            mask = input_ids == self.config.image_token_id
+        num_placeholders, num_features = int(mask.sum()), features.shape[0] * features.shape[1]
+        if num_placeholders != num_features:
+            raise ValueError(
+                f"Image features and image tokens do not match: {num_features} visual tokens from "
+                f"{features.shape[0]} volume(s), {num_placeholders} placeholder tokens in the text"
+            )
+        features = features.to(inputs_embeds.device, inputs_embeds.dtype)
+        return inputs_embeds.masked_scatter(mask.unsqueeze(-1), features)
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        pixel_values: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.LongTensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
+        **kwargs,
+    ) -> ArgusModelOutputWithPast:
+        """Run the backbone.
+
+        Args:
+            input_ids: `(B, L)` token ids with one placeholder for each visual token.
+            pixel_values: `(B, 1, D, H, W)` in [0, 1].
+            attention_mask: `(B, L)`, 1 keeps and 0 hides; left padding is fine.
+            position_ids: `(B, L)` positions.
+            past_key_values: key-value cache.
+            inputs_embeds: `(B, L, hidden_size)` in place of `input_ids`.
+            mm_encoder_outputs: outputs of `get_image_features` under "image", in place of `pixel_values`.
+            **kwargs: handed to the language model.
+
+        Raises:
+            ValueError: if not exactly one of ids and embeddings is given, or placeholders and visual tokens differ.
+        """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("give exactly one of input_ids and inputs_embeds")
+        if inputs_embeds is None:
+            inputs_embeds = self.get_input_embeddings()(input_ids)
+        encoded = (mm_encoder_outputs or {}).get("image")
+        if encoded is None and pixel_values is not None:
+            encoded = self.get_image_features(pixel_values, return_dict=True)
+        if encoded is not None:
+            inputs_embeds = self.insert_image_features(input_ids, inputs_embeds, encoded.pooler_output)
+        outputs = self.language_model(
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            **kwargs,
+        )
+        return ArgusModelOutputWithPast(
+            last_hidden_state=outputs.last_hidden_state,
+            past_key_values=outputs.past_key_values,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+            image_hidden_states=None if encoded is None else encoded.pooler_output,
+        )
+
+
+class ArgusForConditionalGeneration(ArgusPreTrainedModel, GenerationMixin):
+    """Argus with its output layer: a CT volume and an instruction in, a report out."""
+
+    _tied_weights_keys = {"lm_head.weight": "model.language_model.embed_tokens.weight"}
+
+    def __init__(self, config: ArgusConfig):
+        super().__init__(config)
+        self.model = ArgusModel(config)
+        self.lm_head = nn.Linear(config.text_config.hidden_size, config.text_config.vocab_size, bias=False)
+        self.post_init()
+
+    def get_output_embeddings(self) -> nn.Module:
+        """Return the output layer."""
+        return self.lm_head
+
+    def get_image_features(self, pixel_values: torch.Tensor, **kwargs) -> BaseModelOutputWithPooling:
+        """Encode volumes; see `ArgusModel.get_image_features`."""
+        return self.model.get_image_features(pixel_values, **kwargs)
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        pixel_values: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.LongTensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        labels: torch.LongTensor | None = None,
+        logits_to_keep: int | torch.Tensor = 0,
+        mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
+        **kwargs,
+    ) -> ArgusCausalLMOutputWithPast:
+        """Run the model; arguments as `ArgusModel.forward`, and the two below.
+
+        Args:
+            input_ids: `(B, L)` token ids.
+            pixel_values: `(B, 1, D, H, W)` in [0, 1].
+            attention_mask: `(B, L)`, 1 keeps and 0 hides.
+            position_ids: `(B, L)` positions.
+            past_key_values: key-value cache.
+            inputs_embeds: `(B, L, hidden_size)` in place of `input_ids`.
+            labels: `(B, L)` token ids to learn, -100 where nothing is learned.
+            logits_to_keep: how many last positions get logits, or their indices; 0 means all.
+            mm_encoder_outputs: encoded volumes in place of `pixel_values`.
+            **kwargs: handed to the language model and the loss.
+        """
+        outputs = self.model(
+            input_ids=input_ids,
+            pixel_values=pixel_values,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            mm_encoder_outputs=mm_encoder_outputs,
+            **kwargs,
+        )
+        logits = self.lm_head(slice_logits_to_keep(outputs.last_hidden_state, logits_to_keep))
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(
+                logits=logits, labels=labels, vocab_size=self.config.text_config.vocab_size, **kwargs
+            )
+        return ArgusCausalLMOutputWithPast(
+            loss=loss,
+            logits=logits,
+            past_key_values=outputs.past_key_values,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+            image_hidden_states=outputs.image_hidden_states,
+        )
+
+    def save_pretrained(self, save_directory, **kwargs):
+        """Save weights as safetensors, the configuration and the code that loads them where Argus is not installed."""
+        # A class has one `_auto_class`; AutoModel must load this class too, so that its model can generate.
+        self.config.auto_map = {
+            **(getattr(self.config, "auto_map", None) or {}),
+            "AutoModel": "modeling_argus.ArgusForConditionalGeneration",
+        }
+        return super().save_pretrained(save_directory, **kwargs)
+
+
+ArgusConfig.register_for_auto_class("AutoConfig")
+ArgusForConditionalGeneration.register_for_auto_class("AutoModelForImageTextToText")

@@ -1,0 +1,115 @@
+"""The named sizes of Argus: three language models at two resolutions, and a tiny one for a laptop."""
+
+from transformers import LlamaConfig
+
+from .configuration_argus import ArgusConfig, ArgusVisionConfig
+
+# Paper, section 4: patches grow with the grid; hr also quadruples the slices.
+VISION_PRESETS = {
+    "nr": {"image_size": (64, 256, 256), "patch_size": (8, 16, 16)},
+    "hr": {"image_size": (256, 512, 512), "patch_size": (16, 32, 32)},
+    "tiny": {
+        "image_size": (32, 96, 96),
+        "patch_size": (4, 12, 12),
+        "hidden_size": 192,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 6,
+        "intermediate_size": 576,
+    },
+}
+
+_LLAMA_3 = {
+    "vocab_size": 128256,
+    "max_position_embeddings": 131072,
+    "rms_norm_eps": 1e-5,
+    "bos_token_id": 128000,
+    "eos_token_id": [128001, 128008, 128009],
+}
+
+
+def _llama_3_rope(factor: float) -> dict:
+    return {
+        "rope_type": "llama3",
+        "rope_theta": 500000.0,
+        "factor": factor,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 8192,
+    }
+
+
+# Llama-3.2-3B-Instruct, Llama-3.1-8B-Instruct, Llama-3.1-70B-Instruct, and a Llama small enough to train on two cores.
+TEXT_PRESETS = {
+    "3b": {
+        **_LLAMA_3,
+        "hidden_size": 3072,
+        "intermediate_size": 8192,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 24,
+        "num_key_value_heads": 8,
+        "head_dim": 128,
+        "tie_word_embeddings": True,
+        "rope_parameters": _llama_3_rope(32.0),
+    },
+    "8b": {
+        **_LLAMA_3,
+        "hidden_size": 4096,
+        "intermediate_size": 14336,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "rope_parameters": _llama_3_rope(8.0),
+    },
+    "70b": {
+        **_LLAMA_3,
+        "hidden_size": 8192,
+        "intermediate_size": 28672,
+        "num_hidden_layers": 80,
+        "num_attention_heads": 64,
+        "num_key_value_heads": 8,
+        "rope_parameters": _llama_3_rope(8.0),
+    },
+    "tiny": {
+        "vocab_size": 1024,
+        "hidden_size": 192,
+        "intermediate_size": 512,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 6,
+        "num_key_value_heads": 6,
+        "max_position_embeddings": 1024,
+        "tie_word_embeddings": True,
+        "image_token_id": 3,
+    },
+}
+
+# preset name -> (language model, resolution)
+PRESETS = {
+    f"argus-{size}-{resolution}": (size, resolution) for size in ("3b", "8b", "70b") for resolution in ("nr", "hr")
+}
+PRESETS["argus-tiny"] = ("tiny", "tiny")
+
+
+def preset_names(preset: str) -> tuple[str, str]:
+    """Return the names of a preset's language model and resolution.
+
+    Raises:
+        ValueError: if there is no such preset.
+    """
+    if preset not in PRESETS:
+        raise ValueError(f"unknown preset {preset!r}; known: {', '.join(PRESETS)}")
+    return PRESETS[preset]
+
+
+def preset_vision_config(preset: str) -> ArgusVisionConfig:
+    """Configuration of a preset's vision tower."""
+    return ArgusVisionConfig(**VISION_PRESETS[preset_names(preset)[1]])
+
+
+def preset_config(preset: str) -> ArgusConfig:
+    """Configuration of a whole preset, such as "argus-8b-hr"."""
+    text = dict(TEXT_PRESETS[preset_names(preset)[0]])
+    # <|reserved_special_token_0|> in Llama 3's vocabulary: no embedding is resized.
+    image_token_id = text.pop("image_token_id", 128002)
+    return ArgusConfig(
+        vision_config=preset_vision_config(preset), text_config=LlamaConfig(**text), image_token_id=image_token_id
+    )
