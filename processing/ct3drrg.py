@@ -20,6 +20,8 @@ from .phantom_files import scan_id_of, write_phantom
 NAME = "ct3drrg"
 SPLITS = (datasets.Split.TRAIN, datasets.Split.VALIDATION, datasets.Split.TEST)
 _SEEDS_PER_SPLIT = 1_000_000
+_VOLUME_CODE = ("phantom.py", "phantom_canvas.py", "phantom_anatomy.py", "phantom_findings.py", "phantom_files.py")
+_TABLE_CODE = ("phantom_report.py", "ct3drrg.py")
 
 FEATURES = datasets.Features(
     {
@@ -110,7 +112,7 @@ class CT3DRRG(datasets.GeneratorBasedBuilder):
 
     def _generate_examples(self, items: list[Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         # Beside the table, not in it: `datasets` renames the table's folder when it is complete.
-        folder = Path(self._cache_dir_root).resolve() / NAME / f"volumes-{_code_hash()[:16]}"
+        folder = Path(self._cache_dir_root).resolve() / NAME / f"volumes-{_code_hash(*_VOLUME_CODE)[:16]}"
         for item in items:
             example = self.config.example(item, folder)
             yield example["scan_id"], example
@@ -135,10 +137,10 @@ def with_preprocessing(dataset: Any, image_processor: Any) -> Any:
     return dataset.with_transform(preprocess)
 
 
-def _code_hash() -> str:
+def _code_hash(*names: str) -> str:
     """A hash of the code that makes the data, so that a cache never outlives it."""
-    sources = sorted(Path(__file__).parent.glob("phantom*.py")) + [Path(__file__)]
-    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+    folder = Path(__file__).parent
+    return hashlib.sha256(b"".join((folder / name).read_bytes() for name in names)).hexdigest()
 
 
 class _ModuleFactory(datasets.load.PackagedDatasetModuleFactory):
@@ -160,5 +162,5 @@ def register() -> None:
 
     The stock module factory lists the working directory and fails in an empty one, hence the replacement.
     """
-    _PACKAGED_DATASETS_MODULES[NAME] = (__name__, _code_hash())
+    _PACKAGED_DATASETS_MODULES[NAME] = (__name__, _code_hash(*_VOLUME_CODE, *_TABLE_CODE))
     datasets.load.PackagedDatasetModuleFactory = _ModuleFactory

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 Point = tuple[float, float, float]
 Box = tuple[slice, slice, slice]
 
+AERATED_HU = -600.0  # lung above this is filled with something
 SIDE_SIGN = {"right": -1.0, "left": 1.0}  # x grows toward the patient's left: column 0 is the patient's right
 
 
@@ -115,9 +116,9 @@ class Canvas:
             if not 0 <= place < len(axis):
                 return False
             index.append(place)
-        return bool(self.lungs[side][tuple(index)])
+        return bool(self.lungs[side][tuple(index)] and self.hu[tuple(index)] < AERATED_HU)
 
-    def refresh_lungs(self, highest_hu: float = -600.0) -> None:
+    def refresh_lungs(self, highest_hu: float = AERATED_HU) -> None:
         """Take out of the lung masks what has been filled."""
         aerated = self.hu < highest_hu
         for mask in self.lungs.values():

@@ -1,0 +1,197 @@
+"""Phantoms laid out on disk as the real sources are, so that curation can be tried without a download.
+
+CT-RATE's layout is the one its public code reads. BIMCV-R's is what its authors' MedFinder reads, INSPECT's what
+public users of its `CTPA` folder and `Final_Impressions.csv` read.
+"""
+
+import csv
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from .phantom import Phantom, make_phantom, report_of, stream, truth_of
+from .phantom_files import draw_file_style, scan_id_of, write_nifti, write_phantom
+
+TRUTH_FILE = "phantom_truth.jsonl"
+_CLINICAL = ("Cough.", "Shortness of breath.", "Chest pain.", "Follow-up.", "Fever.", "Not given.")
+_TECHNIQUE = ("CT of the chest.", "Chest CT with thin slices.", "Multislice CT of the chest in one breath hold.")
+_FIRST_SEED = 10**15
+_MOST_SCANS = 1_000_000
+Rows = list[dict[str, object]]
+
+
+def write_layout(out: Path | str, layout: str, n: int, seed: int = 0) -> Path:
+    """Write `n` phantom scans with their reports as one of the sources lays its files out.
+
+    The truth of every volume is saved beside them in `phantom_truth.jsonl`: file, report, findings.
+
+    Args:
+        out: folder to make; its parents are made too.
+        layout: "ct-rate", "bimcv-r" or "inspect".
+        n: number of scans; a CT-RATE scan may have several reconstructions.
+        seed: another seed gives other patients.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: if the layout is unknown, `n` or `seed` is out of range, or the folder holds something.
+    """
+    out = Path(out)
+    if layout not in LAYOUTS:
+        raise ValueError(f"unknown layout {layout!r}; choose from {', '.join(LAYOUTS)}")
+    if not 1 <= n <= _MOST_SCANS or seed < 0:
+        raise ValueError(f"need 1 to {_MOST_SCANS} scans and a seed of 0 or more, got n={n} and seed={seed}")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"{out} exists and is not an empty folder; name a new one")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    try:
+        truth = list(LAYOUTS[layout](partial, _progress(layout, n, seed)))
+        lines = "".join(json.dumps(row) + "\n" for row in truth)
+        (partial / TRUTH_FILE).write_text(lines, encoding="utf-8")
+        partial.chmod(0o755)
+        if out.exists():
+            out.rmdir()
+        partial.rename(out)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return out
+
+
+def _progress(layout: str, n: int, seed: int) -> Iterator[int]:
+    """The phantom seeds of a layout, with a progress bar on stderr.
+
+    No patient is shared with another layout, another seed or the embedded data set.
+    """
+    first = _FIRST_SEED + (seed * len(LAYOUTS) + list(LAYOUTS).index(layout)) * _MOST_SCANS
+    seeds = range(first, first + n)
+    yield from track(seeds, description="Phantoms", console=Console(stderr=True), transient=True)
+
+
+def _truth_row(path: str, seed: int) -> dict[str, object]:
+    return {"file": path, "report": report_of(seed), "findings": [asdict(finding) for finding in truth_of(seed)]}
+
+
+def _write_table(path: Path, rows: Rows) -> None:
+    if not rows:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def report_sections(report: str) -> tuple[str, str]:
+    """Split a phantom's report into findings and impression, without their headings."""
+    findings, impression = report.split("\nImpression: ")
+    return findings.split(": ", 1)[1], impression
+
+
+def _write_ct_rate(root: Path, seeds: Iterator[int]) -> Iterator[dict[str, object]]:
+    """Write `dataset/{train,valid}/<patient>/<scan>/<reconstruction>.nii.gz` and the CSV files.
+
+    One patient in five is in valid; some have a second scan, some scans a second reconstruction. Volumes are
+    already in HU, as in version 2; the metadata still holds the scanner's slope and intercept.
+    """
+    reports: dict[str, Rows] = {"train": [], "valid": []}
+    metadata: dict[str, Rows] = {"train": [], "valid": []}
+    patients = {"train": 0, "valid": 0}
+    split, letter = "train", "a"
+    for count, seed in enumerate(seeds):
+        rng = np.random.default_rng([seed, 7])
+        is_follow_up = rng.random() < 0.15 and letter == "a" and count > 1
+        letter = "b" if is_follow_up else "a"
+        if not is_follow_up:
+            # The second patient is always in valid, so that small layouts have both splits.
+            split = "valid" if count == 1 or rng.random() < 0.2 else "train"
+            patients[split] += 1
+        patient = f"{split}_{patients[split]}"
+        clinical, technique = (str(rng.choice(options)) for options in (_CLINICAL, _TECHNIQUE))
+        for number in range(1, 3 if rng.random() < 0.35 else 2):
+            name = f"{patient}_{letter}_{number}.nii.gz"
+            path = Path("dataset", split, patient, f"{patient}_{letter}", name)
+            phantom = _write_reconstruction(root / path, seed, number)
+            findings, impression = report_sections(phantom.report)
+            reports[split].append(
+                {
+                    "VolumeName": name,
+                    "ClinicalInformation_EN": clinical,
+                    "Technique_EN": technique,
+                    "Findings_EN": findings,
+                    "Impressions_EN": impression,
+                }
+            )
+            metadata[split].append(_ct_rate_metadata(name, phantom, rng))
+            yield _truth_row(path.as_posix(), seed)
+    for split, long_name in (("train", "train"), ("valid", "validation")):
+        _write_table(root / "dataset/radiology_text_reports" / f"{long_name}_reports.csv", reports[split])
+        _write_table(root / "dataset/metadata" / f"{long_name}_metadata.csv", metadata[split])
+
+
+def _write_reconstruction(path: Path, seed: int, number: int) -> Phantom:
+    """Write the same patient again on another grid: the second reconstruction has thinner slices."""
+    phantom = make_phantom(seed)
+    if number > 1:
+        d, h, w = phantom.spacing_mm
+        phantom = make_phantom(seed, (round(0.7 * d, 2), h, w))
+    style = replace(draw_file_style(stream(seed, "file")), dtype="int16", slope=1.0, intercept=0.0)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_nifti(phantom, path, style)
+    return phantom
+
+
+def _ct_rate_metadata(name: str, phantom: Phantom, rng: np.random.Generator) -> dict[str, object]:
+    depth, height, _ = phantom.spacing_mm
+    return {
+        "VolumeName": name,
+        "RescaleSlope": 1,
+        "RescaleIntercept": int(rng.choice((-1024, -8192))),
+        "XYSpacing": f"[{height}, {height}]",
+        "ZSpacing": depth,
+    }
+
+
+def _write_bimcv_r(root: Path, seeds: Iterator[int]) -> Iterator[dict[str, object]]:
+    """Write `CT<part>/ct/<scan>.nii.gz` and `meta/curated_ct_report_path_En.csv` (path, Report_en)."""
+    rows: Rows = []
+    for count, seed in enumerate(seeds):
+        digits = int(scan_id_of(seed, "bimcv-r"), 16)
+        name = f"sub-S{digits % 90000 + 10000:06d}_ses-E{count + 10000:06d}_run-1_bp-chest_ct"
+        folder = Path(f"CT{count // 500 + 1}", "ct")
+        phantom = write_phantom(root / folder, seed, name=name)
+        rows.append({"path": (folder / f"{name}.nii.gz").as_posix(), "Report_en": phantom.report.replace("\n", " ")})
+        yield _truth_row(rows[-1]["path"], seed)
+    _write_table(root / "meta/curated_ct_report_path_En.csv", rows)
+
+
+def _write_inspect(root: Path, seeds: Iterator[int]) -> Iterator[dict[str, object]]:
+    """Write `CTPA/<impression_id>.nii.gz`, `Final_Impressions.csv` and `splits.csv`; the text is the impression."""
+    impressions: Rows = []
+    splits: Rows = []
+    for seed in seeds:
+        name = scan_id_of(seed, "inspect")
+        phantom = write_phantom(root / "CTPA", seed, name=name)
+        share = int(scan_id_of(seed, "split"), 16) / 16**16
+        split = "train" if share < 0.7 else "valid" if share < 0.8 else "test"
+        impressions.append({"impression_id": name, "impressions": report_sections(phantom.report)[1]})
+        splits.append({"impression_id": name, "split": split})
+        yield _truth_row(f"CTPA/{name}.nii.gz", seed)
+    _write_table(root / "Final_Impressions.csv", impressions)
+    _write_table(root / "splits.csv", splits)
+
+
+LAYOUTS: dict[str, Callable[[Path, Iterator[int]], Iterator[dict[str, object]]]] = {
+    "ct-rate": _write_ct_rate,
+    "bimcv-r": _write_bimcv_r,
+    "inspect": _write_inspect,
+}
