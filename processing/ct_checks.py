@@ -1,0 +1,194 @@
+"""What a CT volume must be before anything is computed from it: its size, its geometry, its Hounsfield values.
+
+Every refusal is a `CTReadError`: one line with the file, the cause and what to do.
+Nothing of a patient's header is quoted.
+"""
+
+import numpy as np
+
+INT16 = np.iinfo(np.int16)
+
+MIN_SIDE = 8  # voxels, in at least two directions
+MIN_SLICES = 3  # voxels, in every direction
+MAX_SIDE = 8192  # voxels
+SPACING_LIMITS_MM = (0.05, 20.0)
+EXTENT_LIMITS_MM = (8.0, 3000.0)  # of the longest side
+MAX_AXIS_ANGLE_DEG = 40.0  # beyond this the nearest patient axis is a matter of taste
+OBLIQUE_WARNING_DEG = 5.0
+SHEAR_WARNING_DEG = 1.0
+
+AIR_HU = (-1200.0, -200.0)  # air, lung and whatever a reconstruction's noise adds
+TISSUE_HU = (-150.0, 250.0)
+MAX_ABSOLUTE_HU = 70_000.0  # metal on an extended scale stays below it
+SAMPLED_VOXELS = 2_000_000  # enough for the shares below, whatever the volume's size
+NOTABLE_SHARE = 0.01
+
+
+class CTReadError(ValueError):
+    """One line: the file, the cause, what to do."""
+
+
+def read_error(name: object, cause: str, advice: str) -> CTReadError:
+    """Build the error for a scan called `name`, on one line whatever the name holds."""
+    return CTReadError(" ".join(f"{name}: {cause}; {advice}".split()))
+
+
+def spatial_shape(shape: tuple[int, ...], name: object) -> tuple[int, int, int]:
+    """Give the three spatial sides of an image, dropping trailing axes of length one.
+
+    Raises:
+        CTReadError: if what remains is not 3D, or is too small or too large to be a CT volume.
+    """
+    sides = [int(side) for side in shape]
+    while len(sides) > 3 and sides[-1] == 1:
+        sides.pop()
+    text = " x ".join(str(side) for side in shape)
+    if len(sides) > 3:
+        raise read_error(name, f"the image is {len(sides)}D ({text}), not one 3D volume", "save one time point as 3D")
+    if len(sides) < 3 or min(sides) == 1:
+        raise read_error(name, f"the image is 2D ({text}), not a 3D volume", "give the whole scan, not one slice")
+    if min(sides) < MIN_SLICES or sorted(sides)[1] < MIN_SIDE:
+        least = f"at least {MIN_SIDE} x {MIN_SIDE} voxels and {MIN_SLICES} slices"
+        raise read_error(name, f"the image is too small ({text})", f"give a volume of {least}")
+    if max(sides) > MAX_SIDE:
+        raise read_error(name, f"the image is too large ({text})", f"give a volume of at most {MAX_SIDE} voxels a side")
+    return sides[0], sides[1], sides[2]
+
+
+def check_dtype(dtype: np.dtype, name: object) -> None:
+    """Refuse voxels that are not plain real numbers: RGB, complex, boolean."""
+    if dtype.kind not in "iuf" or dtype.itemsize > 8:
+        kind = "colour (RGB)" if dtype.fields else str(dtype)
+        raise read_error(name, f"the voxels are {kind}, not Hounsfield units", "give a CT volume of one number a voxel")
+
+
+def check_affine(affine: np.ndarray, shape: tuple[int, int, int], name: object) -> tuple[str, ...]:
+    """Refuse an affine that does not place the volume in the patient, and warn of a tilted one.
+
+    Args:
+        affine: 4x4, voxel index to RAS+ mm.
+        shape: the volume's sides, in the affine's axis order.
+
+    Returns:
+        The warnings, for oblique and for sheared axes (gantry tilt).
+    """
+    advice = "convert the scan again from its DICOM series"
+    if affine.shape != (4, 4) or not np.isfinite(affine).all():
+        raise read_error(name, "the affine is not a 4x4 matrix of finite numbers", advice)
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    low, high = SPACING_LIMITS_MM
+    if spacing.min() < low or spacing.max() > high:
+        text = " x ".join(f"{step:.4g}" for step in spacing)
+        cause = f"the voxel spacing is {text} mm, outside {low:g} to {high:g} mm"
+        raise read_error(name, cause, "check the file's spacing and its unit")
+    extent = float((spacing * shape).max())
+    if not EXTENT_LIMITS_MM[0] <= extent <= EXTENT_LIMITS_MM[1]:
+        raise read_error(name, f"the longest side measures {extent:.4g} mm", "check the file's spacing and its unit")
+    return _check_directions(affine[:3, :3] / spacing, name)
+
+
+def _check_directions(directions: np.ndarray, name: object) -> tuple[str, ...]:
+    """Check three unit columns: independent, each near a patient axis of its own."""
+    advice = "convert the scan again from its DICOM series"
+    if abs(np.linalg.det(directions)) < 0.1:
+        raise read_error(name, "the affine is singular: two axes point the same way", advice)
+    cosines = np.abs(directions)
+    angle = float(np.degrees(np.arccos(np.clip(cosines.max(axis=0), 0, 1))).max())
+    if len(set(cosines.argmax(axis=0).tolist())) < 3 or angle > MAX_AXIS_ANGLE_DEG:
+        cause = f"the axes are ambiguous ({angle:.0f} degrees off the patient's), so the orientation cannot be told"
+        raise read_error(name, cause, "resample the scan to transverse slices")
+    overlap = np.abs(directions.T @ directions - np.eye(3)).max()
+    shear = float(np.degrees(np.arcsin(np.clip(overlap, 0, 1))))
+    if shear > SHEAR_WARNING_DEG:
+        return (f"the slices are sheared by {shear:.1f} degrees (gantry tilt); they are stacked as if they were not",)
+    if angle > OBLIQUE_WARNING_DEG:
+        return (f"the axes are oblique by {angle:.1f} degrees; each is taken as the nearest patient axis",)
+    return ()
+
+
+def rescale_to_hu(raw: np.ndarray, slope: float = 1.0, intercept: float = 0.0) -> np.ndarray:
+    """Apply a rescale once: int16 where slope and intercept are whole and the result fits, else float32.
+
+    Takes over `raw`: where a rescale is due, its memory is used again if it can be. Never makes a float64 volume.
+    """
+    slope, intercept = float(slope), float(intercept)
+    if raw.dtype.kind in "iu" and slope.is_integer() and intercept.is_integer():
+        ends = [int(end) * int(slope) + int(intercept) for end in (raw.min(), raw.max())]
+        if INT16.min <= min(ends) and max(ends) <= INT16.max:
+            return _rescale_int16(raw, int(slope), int(intercept))
+    with np.errstate(over="ignore", invalid="ignore"):  # infinities are refused by check_hu
+        hu = raw.astype(np.float32, copy=False)
+        if (slope, intercept) != (1.0, 0.0):
+            hu = hu if hu.flags.writeable else hu.copy()
+            hu *= np.float32(slope)
+            hu += np.float32(intercept)
+    return hu
+
+
+def _rescale_int16(raw: np.ndarray, slope: int, intercept: int) -> np.ndarray:
+    """Rescale modulo 2^16, which is exact because the caller knows that the result fits."""
+    native = raw.astype(raw.dtype.newbyteorder("="), copy=False)
+    hu = native.view(np.int16) if native.dtype == np.uint16 else native.astype(np.int16, copy=False)
+    if (slope, intercept) != (1, 0):
+        hu = hu if hu.flags.writeable else hu.copy()
+        hu *= np.int16(_wrap(slope))
+        hu += np.int16(_wrap(intercept))
+    return hu
+
+
+def _wrap(value: int) -> int:
+    return (value + 2**15) % 2**16 - 2**15
+
+
+def check_hu(hu: np.ndarray, name: object) -> None:
+    """Refuse values that are not Hounsfield units of a body: air is -1000, water is 0.
+
+    Padding below air (-1024, -2000, -3024 and the like) is normal and passes. Each refusal names its own cause.
+    """
+    low, high = float(hu.min()), float(hu.max())
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise read_error(name, "some voxels are NaN or infinite", "convert the scan again from its source")
+    span = f"{low:.6g} to {high:.6g}"
+    if max(-low, high) > MAX_ABSOLUTE_HU:
+        raise read_error(name, f"the values run from {span}, which no tissue has", "check slope and intercept")
+    sample = _sample(hu)
+    if low >= 0:
+        raise read_error(name, *_cause_of_no_negative_value(sample, low, high))
+    if low > AIR_HU[1]:
+        cause = f"the values run from {span}: no air or lung, so these are not Hounsfield units (MR, or a cut window?)"
+        raise read_error(name, cause, "give the CT in Hounsfield units, not windowed or normalised")
+    shifted_air, tissue = _share(sample, -1200, -850), _share(sample, *TISSUE_HU)
+    twice = low < -1500 and _share(sample, -np.inf, -1500) > NOTABLE_SHARE
+    if twice and tissue < NOTABLE_SHARE and (shifted_air > NOTABLE_SHARE or high < AIR_HU[1]):
+        cause = "air lies near -2000 and soft tissue near -1000: slope and intercept were applied twice"
+        raise read_error(name, cause, "use the file as published, without applying its metadata's intercept again")
+    if high < AIR_HU[1]:
+        raise read_error(name, f"the values run from {span}: air only, no tissue", "give a scan of a body")
+    if low < AIR_HU[0] and _share(sample, *AIR_HU) == 0 and _share(sample, 800, 1400) > NOTABLE_SHARE:
+        cause = "below 0 there is only padding, and soft tissue lies near 1000: the intercept was not applied"
+        raise read_error(name, cause, "convert the scan with its rescale intercept")
+
+
+def _cause_of_no_negative_value(sample: np.ndarray, low: float, high: float) -> tuple[str, str]:
+    """Tell apart the ways in which values without any negative one are not HU."""
+    advice = "give the CT in Hounsfield units"
+    if low == high:
+        return f"every voxel is {low:.6g}", "give a scan of a body"
+    if high <= 1:
+        return "the values lie between 0 and 1: a normalised picture, not Hounsfield units", advice
+    if high <= 255:
+        return "the values lie between 0 and 255: an 8-bit picture or a mask, not Hounsfield units", advice
+    tissue, between = _share(sample, 900, 1250), _share(sample, 450, 800)
+    if _share(sample, 0, 200) > NOTABLE_SHARE and tissue > max(2 * between, NOTABLE_SHARE):
+        cause = f"the values run from {low:.6g} to {high:.6g} with tissue near 1024: the rescale intercept is missing"
+        return cause, "convert the scan again with its rescale intercept (often -1024)"
+    return f"no value is negative ({low:.6g} to {high:.6g}): not Hounsfield units (MR or PET?)", advice
+
+
+def _sample(hu: np.ndarray) -> np.ndarray:
+    step = max(1, round((hu.size / SAMPLED_VOXELS) ** (1 / 3)))
+    return hu[::step, ::step, ::step]
+
+
+def _share(sample: np.ndarray, low: float, high: float) -> float:
+    return float(np.count_nonzero((sample >= low) & (sample <= high))) / sample.size
