@@ -61,7 +61,12 @@ def draw_grid(rng: np.random.Generator, spacing_mm: tuple[float, float, float] |
     Args:
         rng: source of the draw.
         spacing_mm: voxel spacing along (D, H, W); about (5, 3, 3) mm is drawn when it is not given.
+
+    Raises:
+        ValueError: if the spacing is not three numbers above 0 and at most 40 mm.
     """
+    if spacing_mm is not None and (len(spacing_mm) != 3 or not all(0 < step <= 40 for step in spacing_mm)):
+        raise ValueError(f"spacing_mm must be three numbers above 0 and at most 40 mm, got {spacing_mm}")
     extent = rng.uniform((285, 325, 385), (305, 345, 405))
     drawn = rng.uniform((4.6, 2.9, 2.9), (5.4, 3.2, 3.2))
     # Pixels are square in the plane, as a scanner's are.
@@ -83,7 +88,7 @@ def make_phantom(
         findings: put these in the same patient instead of the drawn ones.
 
     Raises:
-        ValueError: if the seed is negative or a finding is not one the phantom can paint.
+        ValueError: if the seed is negative, the spacing is unusable or a finding is not one the phantom can paint.
     """
     truth = truth_of(seed) if findings is None else tuple(findings)
     check_findings(truth)

@@ -98,28 +98,38 @@ def _chest_profile(z: np.ndarray, top: float) -> np.ndarray:
 
 def _paint_chest(canvas: Canvas, anatomy: Anatomy) -> None:
     """Paint skin, fat, muscle and ribs around two hemithoraces full of lung."""
-    z, y, x = canvas.coordinates()
+    _, y, x = canvas.coordinates()
     depth, width = body_half_axes(anatomy)
     outline = np.sqrt((y / depth) ** 2 + np.abs(x / width) ** 2.4)[0]  # a trunk is squarer than an ellipse
     inside_mm = (1 - outline) * np.float32(depth)
+    canvas.body = canvas.soften(inside_mm)
     skin = np.where(inside_mm > 3, np.float32(FAT), np.float32(30))
-    weight = canvas.soften(inside_mm)
-    canvas.body = weight
-    canvas.hu += weight * (skin - canvas.hu)
+    canvas.hu += canvas.body * (skin - canvas.hu)
 
+    reach = anatomy.muscle + canvas.edge_mm
+    corner = (1e3, anatomy.chest_half_depth + reach, anatomy.chest_half_width + reach)
+    box = canvas.box(tuple(-value for value in corner), corner)
+    z, y, x = canvas.coordinates(box)
+    target = canvas.hu[box]
+    cavity_mm, profile = _cavity_depth(anatomy, z, y, x)
+    muscle = canvas.soften(np.minimum(cavity_mm + np.float32(anatomy.muscle), inside_mm[box[1:]] - 5))
+    target += muscle * (np.float32(MUSCLE) - target)
+    pitch = np.float32(2 * math.pi / (23 * anatomy.scale))
+    ribs = (np.cos((z + np.float32(0.4) * y) * pitch) > 0.25) & (profile > 0.4)  # ribs fall toward the front
+    target[ribs & (z < anatomy.chest_top - 8) & (cavity_mm < -3) & (cavity_mm > -11)] = BONE
+    target += canvas.soften(cavity_mm) * (np.float32(anatomy.lung_hu) - target)
+    cavity = np.zeros(canvas.hu.shape, dtype=bool)
+    cavity[box] = cavity_mm > -canvas.edge_mm / 2
+    canvas.lungs = {"cavity": cavity}
+
+
+def _cavity_depth(anatomy: Anatomy, z: np.ndarray, y: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How deep each voxel lies inside the rib cage in mm, and the rib cage's relative size at each height."""
     profile = _chest_profile(z, anatomy.chest_top)
     half_depth = np.float32(anatomy.chest_half_depth) * profile
-    radius = np.sqrt((y / half_depth) ** 2 + (x / (np.float32(anatomy.chest_half_width) * profile)) ** 2)
-    cavity_mm = (1 - radius) * half_depth
-    muscle = canvas.soften(np.minimum(cavity_mm + np.float32(anatomy.muscle), inside_mm - 5))
-    canvas.hu += muscle * (np.float32(MUSCLE) - canvas.hu)
-    pitch = np.float32(2 * math.pi / (23 * anatomy.scale))
-    ribs = np.cos((z + np.float32(0.4) * y) * pitch) > 0.25  # ribs fall toward the front
-    ribs = ribs & (cavity_mm < -3) & (cavity_mm > -11) & (z < anatomy.chest_top - 8) & (profile > 0.4)
-    canvas.hu[ribs] = BONE
-    lungs = canvas.soften(cavity_mm)
-    canvas.hu += lungs * (np.float32(anatomy.lung_hu) - canvas.hu)
-    canvas.lungs = {"cavity": cavity_mm > -canvas.edge_mm / 2}
+    radius = (y / half_depth) ** 2 + (x / (np.float32(anatomy.chest_half_width) * profile)) ** 2
+    np.sqrt(radius, out=radius)
+    return (1 - radius) * half_depth, profile
 
 
 def _paint_armpits(canvas: Canvas, anatomy: Anatomy) -> None:

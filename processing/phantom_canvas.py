@@ -64,7 +64,9 @@ class Canvas:
 
     def soften(self, distance_mm: NDArray) -> NDArray:
         """Turn a signed distance to a surface (inside is positive) into a weight, one voxel of blur wide."""
-        return np.clip(distance_mm * np.float32(1 / self.edge_mm) + np.float32(0.5), 0, 1)
+        weight = distance_mm * np.float32(1 / self.edge_mm)
+        weight += np.float32(0.5)
+        return np.clip(weight, 0, 1, out=weight)
 
     def ellipsoid(
         self,

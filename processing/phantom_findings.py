@@ -218,7 +218,7 @@ def _atelectasis(canvas: Canvas, anatomy: Anatomy, finding: Finding, rng: np.ran
     """Paint a plate of collapsed lung: a thin flat band across the lobe."""
     center = point_in_lobe(canvas, anatomy, finding, rng, margin=8)
     lung = canvas.lungs[finding.side].copy()
-    tilt = float(rng.uniform(-0.35, 0.35))
+    tilt = float(rng.uniform(0.5, 0.9)) * (1 if rng.random() < 0.5 else -1)
     for shift in np.linspace(-32, 32, 9):
         z, y, x = center[0] + tilt * shift, center[1], center[2] + float(shift)
         canvas.ellipsoid((z, y, x), (6.5, 30, 9), SOFT, lung)

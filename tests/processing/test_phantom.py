@@ -137,6 +137,12 @@ def test_findings_the_phantom_cannot_paint_are_refused(findings, message):
         make_phantom(0, COARSE, findings=findings)
 
 
+@pytest.mark.parametrize("spacing", [(5.0, 3.0), (0.0, 3.0, 3.0), (5.0, -3.0, 3.0), (90.0, 3.0, 3.0)])
+def test_an_unusable_spacing_is_refused(spacing):
+    with pytest.raises(ValueError, match="spacing_mm"):
+        make_phantom(0, spacing)
+
+
 def test_a_negative_seed_is_refused():
     with pytest.raises(ValueError, match="0 or more"):
         make_phantom(-1)
