@@ -69,7 +69,7 @@ class ArgusModel(ArgusPreTrainedModel):
 
     @can_return_tuple
     def get_image_features(self, pixel_values: torch.Tensor, **kwargs) -> BaseModelOutputWithPooling:
-        """Encode volumes `(B, 1, D, H, W)`; `pooler_output` is `(B, num_tokens, hidden_size)` for the language model."""
+        """Encode volumes `(B, 1, D, H, W)`; `pooler_output` is `(B, num_tokens, text hidden_size)`."""
         vision = self.vision_tower(pixel_values, return_dict=True)
         vision.pooler_output = self.connector(vision.last_hidden_state)
         return vision

@@ -1,0 +1,47 @@
+"""Chat templates with image placeholders, by the marks a language model's own turns have."""
+
+# `image_token` is written once an image; ArgusProcessor repeats it for every visual token.
+_CONTENT = (
+    "{%- macro content_of(message) -%}"
+    "{%- if message['content'] is string -%}{{ message['content'] | trim }}"
+    "{%- else -%}{%- for part in message['content'] -%}"
+    "{%- if part['type'] == 'image' -%}IMAGE_TOKEN"
+    "{%- elif part['type'] == 'text' -%}{{ part['text'] | trim }}{%- endif -%}"
+    "{%- endfor -%}{%- endif -%}"
+    "{%- endmacro -%}"
+)
+_LLAMA_3 = (
+    "{{- bos_token }}"
+    "{%- for message in messages -%}"
+    "{{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n' + content_of(message) + '<|eot_id|>' }}"
+    "{%- endfor -%}"
+    "{%- if add_generation_prompt -%}{{- '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{%- endif -%}"
+)
+_CHATML = (
+    "{%- for message in messages -%}"
+    "{{- '<|im_start|>' + message['role'] + '\n' + content_of(message) + '<|im_end|>\n' }}"
+    "{%- endfor -%}"
+    "{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\n' }}{%- endif -%}"
+)
+
+# token that shows the family -> (token that ends a turn, template)
+_FAMILIES = {"<|start_header_id|>": ("<|eot_id|>", _LLAMA_3), "<|im_start|>": ("<|im_end|>", _CHATML)}
+
+
+def chat_template_for(vocabulary: dict[str, int], image_token: str) -> tuple[str, str]:
+    """Choose the chat template that a tokenizer's vocabulary speaks.
+
+    Args:
+        vocabulary: token to id.
+        image_token: the placeholder that stands for an image.
+
+    Returns:
+        The Jinja template and the token that ends a turn, which the labels teach and generation stops on.
+
+    Raises:
+        ValueError: if the vocabulary has the turn marks of no known family.
+    """
+    for mark, (end_token, template) in _FAMILIES.items():
+        if mark in vocabulary and end_token in vocabulary:
+            return _CONTENT.replace("IMAGE_TOKEN", image_token) + template, end_token
+    raise ValueError(f"the tokenizer has no chat marks that are known: {', '.join(_FAMILIES)}; use an instruct model")

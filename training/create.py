@@ -1,0 +1,122 @@
+"""Assemble an Argus model folder out of a preset, a language model and, if there is one, a pretrained vision tower."""
+
+import os
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, set_seed
+
+from argus_processing import ArgusImageProcessor, ArgusProcessor
+from argus_processing.chat_templates import chat_template_for
+from modeling_argus import ArgusConfig, ArgusForConditionalGeneration, ArgusVisionModel, preset_vision_config
+from modeling_argus.connector_argus import ArgusConnector
+
+_IMAGE_TOKENS = ("<|reserved_special_token_0|>", "<image>")
+_PAD_TOKENS = ("<|finetune_right_pad_id|>", "<|endoftext|>")
+
+
+def create_model(
+    preset: str,
+    out: str | os.PathLike,
+    llm: str | os.PathLike,
+    vision: str | os.PathLike | None = None,
+    seed: int = 0,
+    dtype: str = "bfloat16",
+) -> Path:
+    """Write a model folder that the Auto classes load: weights, configuration, processor and the code.
+
+    Args:
+        preset: name of a size and resolution, such as "argus-8b-hr"; it sets the vision tower and the grid.
+        out: folder to write; must not hold a model yet.
+        llm: folder or id of an instruct decoder, weights kept as they are.
+        vision: folder of a pretrained `ArgusVisionModel`; random weights without it.
+        seed: of the random weights.
+        dtype: of all weights, such as "bfloat16" or "float32".
+
+    Raises:
+        ValueError: if the preset is unknown, the folder is taken or the tokenizer has no known chat marks.
+    """
+    out = Path(out)
+    if (out / "config.json").exists():
+        raise ValueError(f"{out}: holds a model already; choose another folder")
+    vision_config = preset_vision_config(preset)
+    language_model = AutoModelForCausalLM.from_pretrained(llm, dtype=dtype)
+    tokenizer = AutoTokenizer.from_pretrained(llm)
+    processor = _processor(tokenizer, vision_config.image_size)
+    if processor.image_token_id >= language_model.config.vocab_size:
+        language_model.resize_token_embeddings(len(tokenizer))
+    set_seed(seed)
+    tower = _vision_tower(vision, vision_config)
+    model = assemble(tower.to(language_model.dtype), language_model, processor.image_token_id)
+    processor.num_image_tokens = model.model.connector.num_tokens
+    _stop_on(model, language_model, tokenizer)
+    out.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(out)
+    processor.save_pretrained(out)
+    return out
+
+
+def assemble(
+    tower: ArgusVisionModel, language_model: PreTrainedModel, image_token_id: int
+) -> ArgusForConditionalGeneration:
+    """Join a vision tower and a language model by a new connector; no weight of either is copied or changed."""
+    config = ArgusConfig(vision_config=tower.config, text_config=language_model.config, image_token_id=image_token_id)
+    # On the meta device nothing is allocated for the parts that are put in place below.
+    with torch.device("meta"):
+        model = ArgusForConditionalGeneration(config)
+    connector = ArgusConnector(model.config)
+    connector.apply(model._init_weights)
+    model.model.vision_tower = tower
+    model.model.connector = connector.to(language_model.dtype)
+    model.model.language_model = language_model.base_model
+    model.lm_head = language_model.get_output_embeddings()
+    model.config.dtype = language_model.dtype
+    return model
+
+
+def _vision_tower(vision: str | os.PathLike | None, vision_config) -> ArgusVisionModel:
+    if vision is None:
+        return ArgusVisionModel(vision_config)
+    tower = ArgusVisionModel.from_pretrained(vision)
+    expected, found = vision_config.to_dict(), tower.config.to_dict()
+    differing = [
+        key for key in ("image_size", "patch_size", "hidden_size") if _list_of(expected[key]) != _list_of(found[key])
+    ]
+    if differing:
+        raise ValueError(f"{vision}: its {', '.join(differing)} differ from the preset's")
+    return tower
+
+
+def _list_of(value):
+    return list(value) if isinstance(value, list | tuple) else value
+
+
+def _first_known(tokens: tuple[str, ...], vocabulary: dict[str, int]) -> str | None:
+    return next((token for token in tokens if token in vocabulary), None)
+
+
+def _processor(tokenizer: PreTrainedTokenizerBase, image_size: tuple[int, int, int]) -> ArgusProcessor:
+    vocabulary = tokenizer.get_vocab()
+    image_token = _first_known(_IMAGE_TOKENS, vocabulary)
+    if image_token is None:
+        image_token = _IMAGE_TOKENS[-1]
+        tokenizer.add_special_tokens({"additional_special_tokens": [image_token]})
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = _first_known(_PAD_TOKENS, vocabulary) or tokenizer.eos_token
+    template, end_token = chat_template_for(vocabulary, image_token)
+    tokenizer.eos_token = end_token
+    return ArgusProcessor(
+        ArgusImageProcessor(image_size=image_size), tokenizer, image_token=image_token, chat_template=template
+    )
+
+
+def _stop_on(model: ArgusForConditionalGeneration, language_model: PreTrainedModel, tokenizer) -> None:
+    """Stop generation on the end of a turn and on whatever the language model itself stopped on."""
+    own = language_model.generation_config.eos_token_id
+    own = own if isinstance(own, list) else [own]
+    stops = [tokenizer.eos_token_id, *(token for token in own if token is not None)]
+    model.generation_config = language_model.generation_config
+    model.generation_config.eos_token_id = list(dict.fromkeys(stops))
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    model.generation_config.do_sample = False
+    model.generation_config.temperature = model.generation_config.top_p = model.generation_config.top_k = None

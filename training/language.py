@@ -1,0 +1,89 @@
+"""A language model small enough for two cores that learns the reports' language from text alone."""
+
+from pathlib import Path
+
+import datasets
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, set_seed
+from trl import SFTConfig, SFTTrainer
+
+from argus_processing.chat_templates import chat_template_for
+from argus_training.report_examples import report_messages
+from modeling_argus.presets_argus import TEXT_PRESETS
+
+# Llama 3's own marks, so that the tiny model goes through the same chat template and placeholder as the large ones.
+SPECIAL_TOKENS = (
+    "<|begin_of_text|>",
+    "<|end_of_text|>",
+    "<|eot_id|>",
+    "<|reserved_special_token_0|>",
+    "<|finetune_right_pad_id|>",
+    "<|start_header_id|>",
+    "<|end_header_id|>",
+)
+
+
+def train_tokenizer(texts: list[str], vocab_size: int) -> PreTrainedTokenizerFast:
+    """Train a byte-level BPE tokenizer with Llama 3's marks on texts; the same texts give the same tokenizer."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<|begin_of_text|>",
+        eos_token="<|eot_id|>",
+        pad_token="<|finetune_right_pad_id|>",
+        clean_up_tokenization_spaces=False,
+    )
+    fast.chat_template, _ = chat_template_for(fast.get_vocab(), "<|reserved_special_token_0|>")
+    return fast
+
+
+def tiny_llama(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM:
+    """Return a randomly initialised Llama of preset "tiny" for a tokenizer."""
+    settings = {key: value for key, value in TEXT_PRESETS["tiny"].items() if key != "image_token_id"}
+    config = LlamaConfig(
+        **settings
+        | {
+            "vocab_size": len(tokenizer),
+            "bos_token_id": tokenizer.bos_token_id,
+            "eos_token_id": tokenizer.eos_token_id,
+            "pad_token_id": tokenizer.pad_token_id,
+        }
+    )
+    set_seed(seed)
+    return LlamaForCausalLM(config)
+
+
+def train_language_model(split: datasets.Dataset, out: Path, config: SFTConfig) -> Path:
+    """Train tokenizer and tiny Llama on a split's instructions and reports, without any image.
+
+    Args:
+        split: rows with `scan_id` and `report`.
+        out: folder for the model and its tokenizer.
+        config: the trainer's settings; its seed also sets the weights.
+    """
+    texts = [message["content"] for row in split.select_columns(["scan_id", "report"]) for message in _messages(row)]
+    tokenizer = train_tokenizer(texts, TEXT_PRESETS["tiny"]["vocab_size"])
+    examples = split.select_columns(["scan_id", "report"]).map(
+        lambda row: report_messages(row["scan_id"], row["report"]), remove_columns=["scan_id", "report"]
+    )
+    trainer = SFTTrainer(
+        model=tiny_llama(tokenizer, config.seed), args=config, train_dataset=examples, processing_class=tokenizer
+    )
+    trainer.train()
+    trainer.model.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    return out
+
+
+def _messages(row: dict) -> list[dict]:
+    conversation = report_messages(row["scan_id"], row["report"])
+    return conversation["prompt"] + conversation["completion"]

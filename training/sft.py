@@ -1,0 +1,133 @@
+"""Two-stage supervised training of Argus on CT and reports (paper, section 5.1).
+
+accelerate launch training/sft.py --config training/recipes/argus_8b_hr.yaml
+python training/sft.py --config training/recipes/demo.yaml --stage 2 --learning_rate 1e-6
+
+The same command started again goes on where it was stopped.
+"""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import datasets
+import torch
+from datasets import load_dataset
+from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers.trainer_utils import sort_checkpoints
+from trl import SFTConfig, SFTTrainer, TrlParser
+
+import argus_processing  # noqa: F401 - registers the processor and the data set
+from argus_processing import ArgusProcessor
+from argus_training.report_examples import count_cut_reports, report_examples
+from argus_training.stages import RecipeArguments, set_trainable, stage_config
+from modeling_argus import ArgusForConditionalGeneration
+
+RECIPE_FILE = "recipe.json"
+
+
+def last_whole_checkpoint(output_dir: Path) -> str | None:
+    """Return the newest checkpoint that was written to its end, None where there is none.
+
+    The trainer writes `trainer_state.json` last; a checkpoint without it was cut off.
+    """
+    if not output_dir.is_dir():
+        return None
+    for checkpoint in reversed(sort_checkpoints(output_dir=str(output_dir))):
+        try:
+            json.loads((Path(checkpoint) / "trainer_state.json").read_text())
+        except (OSError, json.JSONDecodeError):
+            continue
+        return checkpoint
+    return None
+
+
+def claim_output(output_dir: Path, recipe: RecipeArguments, config: SFTConfig) -> None:
+    """Write down what this run is, so that another run's checkpoints are never taken for this one's.
+
+    Raises:
+        ValueError: if the folder holds a run with other settings.
+    """
+    path = output_dir / RECIPE_FILE
+    said = json.dumps({"recipe": asdict(recipe) | {"stage": None}, "trainer": config.to_json_string()}, indent=1)
+    if path.exists() and path.read_text() != said:
+        raise ValueError(f"{output_dir}: holds a run with other settings; choose another output_dir or remove it")
+    output_dir.mkdir(parents=True, exist_ok=True)
+    path.write_text(said)
+
+
+def save_model(trainer: SFTTrainer, folder: Path) -> None:
+    """Save model and processor as a folder for the Auto classes, with nothing pickled in it."""
+    trainer.save_model(str(folder))
+    (folder / "training_args.bin").unlink(missing_ok=True)
+
+
+def train_stage(
+    stage: str, model_path: Path, recipe: RecipeArguments, config: SFTConfig, examples: datasets.DatasetDict
+) -> Path:
+    """Train one stage from a model folder; return the folder of the trained model.
+
+    A stage that was finished is not trained again, one that was cut off goes on from its last whole checkpoint.
+    """
+    output_dir = Path(config.output_dir) / f"stage{stage}"
+    done = output_dir / "model"
+    if (done / "config.json").exists():
+        return done
+    settings = recipe.settings_of(stage)
+    processor = AutoProcessor.from_pretrained(model_path)
+    model = AutoModelForImageTextToText.from_pretrained(model_path, dtype=torch.float32)
+    num_trained = set_trainable(model, settings["trainable_parts"])
+    cut = count_cut_reports(examples["train"], processor, recipe.max_text_tokens)
+    print(f"stage {stage}: {num_trained:,} parameters train on {len(examples['train'])} scans, {cut} reports cut")
+    own = stage_config(config, settings, str(output_dir))
+    own.max_length = recipe.max_text_tokens + processor.num_image_tokens
+    trainer = make_trainer(model, processor, own, examples)
+    trainer.train(resume_from_checkpoint=last_whole_checkpoint(output_dir))
+    partial = output_dir / "model.partial"
+    save_model(trainer, partial)
+    if trainer.is_world_process_zero():
+        partial.rename(done)
+    trainer.accelerator.wait_for_everyone()
+    return done
+
+
+def make_trainer(
+    model: ArgusForConditionalGeneration, processor: ArgusProcessor, config: SFTConfig, examples: datasets.DatasetDict
+) -> SFTTrainer:
+    """Return TRL's own trainer, with its own collator, on report tokens only."""
+    return SFTTrainer(
+        model=model,
+        args=config,
+        train_dataset=examples["train"],
+        eval_dataset=examples["validation"] if config.eval_strategy != "no" else None,
+        processing_class=processor,
+    )
+
+
+def train(recipe: RecipeArguments, config: SFTConfig) -> Path:
+    """Run the recipe's stages one after the other; return the folder of the last model."""
+    output_dir = Path(config.output_dir)
+    claim_output(output_dir, recipe, config)
+    splits = load_dataset("ct3drrg", recipe.dataset_config, **recipe.dataset_kwargs)
+    examples = datasets.DatasetDict({name: report_examples(split) for name, split in splits.items()})
+    model_path = Path(recipe.model_name_or_path)
+    if recipe.stage == "2" and (output_dir / "stage1" / "model").exists():
+        model_path = output_dir / "stage1" / "model"
+    for stage in recipe.stages_to_run():
+        model_path = train_stage(stage, model_path, recipe, config, examples)
+    return model_path
+
+
+def main() -> None:
+    """Parse recipe and command line, train, push only where `push_to_hub` asks for it."""
+    parser = TrlParser((RecipeArguments, SFTConfig), description=__doc__)
+    try:
+        recipe, config = parser.parse_args_and_config()
+        train(recipe, config)
+    except ValueError as error:
+        sys.exit(f"sft.py: {error}")
+
+
+if __name__ == "__main__":
+    main()

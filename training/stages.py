@@ -1,0 +1,95 @@
+"""What a training recipe says: the model, the data, and what each of the two stages trains (paper, section 5.1)."""
+
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from trl import SFTConfig
+
+from modeling_argus import ArgusForConditionalGeneration
+
+# name in a recipe -> modules of the model
+TRAINABLE_PARTS = {
+    "vision": ("model.vision_tower",),
+    "connector": ("model.connector",),
+    "llm": ("model.language_model", "lm_head"),
+}
+STAGES = ("1", "2")
+
+
+@dataclass
+class RecipeArguments:
+    """What a recipe holds beside the trainer's own settings.
+
+    Attributes:
+        model_name_or_path: Argus model folder to start from, made by `argus create`.
+        dataset_config: configuration of the ct3drrg data set: phantom, and the real sources where they are prepared.
+        dataset_kwargs: further arguments of `load_dataset`, such as data_dir or num_train.
+        stage: "1", "2", or "both" in one run.
+        stage1: settings of the first stage that differ from the common ones, and its `trainable_parts`.
+        stage2: the same for the second stage.
+        max_text_tokens: longest prompt and report in tokens, beside the visual ones; longer ones are counted and cut.
+    """
+
+    model_name_or_path: str
+    dataset_config: str = "phantom"
+    dataset_kwargs: dict = field(default_factory=dict)
+    stage: str = "both"
+    stage1: dict = field(default_factory=lambda: {"trainable_parts": ["connector"]})
+    stage2: dict = field(default_factory=lambda: {"trainable_parts": ["vision", "connector", "llm"]})
+    max_text_tokens: int = 1024
+
+    def __post_init__(self):
+        if self.stage not in (*STAGES, "both"):
+            raise ValueError(f"stage is 1, 2 or both, got {self.stage!r}")
+        for name in STAGES:
+            check_stage_settings(name, self.settings_of(name))
+
+    def settings_of(self, stage: str) -> dict[str, Any]:
+        """Return the settings of stage "1" or "2"."""
+        return self.stage1 if stage == "1" else self.stage2
+
+    def stages_to_run(self) -> tuple[str, ...]:
+        """Return the stages of this run in order."""
+        return STAGES if self.stage == "both" else (self.stage,)
+
+
+def check_stage_settings(stage: str, settings: dict[str, Any]) -> None:
+    """Refuse a stage that names unknown parts or settings.
+
+    Raises:
+        ValueError: naming the stage, the unknown word and the known ones.
+    """
+    parts = settings.get("trainable_parts", [])
+    unknown = [part for part in parts if part not in TRAINABLE_PARTS]
+    if unknown or not parts:
+        raise ValueError(
+            f"stage{stage}: trainable_parts is a list out of {', '.join(TRAINABLE_PARTS)}, got {parts or 'nothing'}"
+        )
+    known = {entry.name for entry in fields(SFTConfig)} | {"trainable_parts"}
+    misspelt = sorted(set(settings) - known)
+    if misspelt:
+        raise ValueError(f"stage{stage}: no such setting: {', '.join(misspelt)}")
+
+
+def stage_config(common: SFTConfig, settings: dict[str, Any], output_dir: str) -> SFTConfig:
+    """Return the trainer's settings for one stage: the common ones, the stage's own over them."""
+    own = {key: value for key, value in settings.items() if key != "trainable_parts"}
+    return replace(common, output_dir=output_dir, **own)
+
+
+def set_trainable(model: ArgusForConditionalGeneration, parts: list[str]) -> int:
+    """Freeze everything but the named parts; return how many parameters train.
+
+    A part that shares a weight with a trained one (tied embeddings) stays trained.
+
+    Raises:
+        ValueError: if a part is unknown.
+    """
+    unknown = [part for part in parts if part not in TRAINABLE_PARTS]
+    if unknown:
+        raise ValueError(f"unknown part {unknown[0]!r}; known: {', '.join(TRAINABLE_PARTS)}")
+    model.requires_grad_(False)
+    for part in parts:
+        for name in TRAINABLE_PARTS[part]:
+            model.get_submodule(name).requires_grad_(True)
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
