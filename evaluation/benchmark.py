@@ -1,0 +1,145 @@
+"""An evaluation from a split to a table: generate, score, run the controls, save."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import datasets
+import transformers
+
+from argus_processing.phantom_findings import Finding
+
+from .controls import blank_image, first_of_each, most_frequent_report, shuffle_images
+from .files import write_json
+from .generation import MAX_NEW_TOKENS, Prediction, generate_reports
+from .model_folder import hash_model, load_model
+from .nlp_metrics import score_nlp
+from .phantom_truth import extract_findings, score_findings
+
+CONTROL_SEED = 0
+
+
+def evaluate_model(
+    model_dir: Path,
+    dataset: datasets.Dataset,
+    train_reports: Sequence[str],
+    out: Path,
+    *,
+    subset: str = "phantom",
+    split: str = "test",
+    batch_size: int = 4,
+    max_new_tokens: int = MAX_NEW_TOKENS,
+) -> dict[str, Any]:
+    """Evaluate a saved model on a split and write predictions and results into the folder `out`.
+
+    Writes `predictions.jsonl`, `predictions_blank.jsonl` (one line for each distinct instruction: all a blank image can
+    change) and `results.json`. An interrupted evaluation goes on where it stopped.
+
+    Args:
+        model_dir: folder of the saved model.
+        dataset: examples with `scan_id`, `image`, `report` and `findings` (the truth).
+        train_reports: reports of the training split, for the most-frequent-report control.
+        out: folder, made if it is not there.
+        subset: name of the subset, kept in the results.
+        split: name of the split, kept in the results.
+        batch_size: scans generated at a time.
+        max_new_tokens: where a report is cut, and counted as truncated.
+
+    Returns:
+        What `results.json` holds.
+
+    Raises:
+        ValueError: if there are fewer than two scans, no known findings, or `out` holds another model's predictions.
+    """
+    _check_dataset(dataset, batch_size, max_new_tokens)
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    model_hash = hash_model(model_dir)
+    model, processor = load_model(model_dir)
+    dataset = dataset.cast_column("image", datasets.Nifti(decode=False))
+    options = {"batch_size": batch_size, "max_new_tokens": max_new_tokens}
+    settings = {"model_hash": model_hash, "subset": subset, "split": split}
+    predictions = generate_reports(
+        model, processor, dataset, out / "predictions.jsonl", settings=settings | {"image": "scan"}, **options
+    )
+    blank = _blank_predictions(model, processor, dataset, out, settings, options)
+    truths = [[Finding(**finding) for finding in findings] for findings in dataset["findings"]]
+    controls = {
+        "blank": [line.prediction for line in blank],
+        "shuffled": [line.prediction for line in shuffle_images(predictions, CONTROL_SEED)],
+        "most_frequent": [most_frequent_report(train_reports, _findings_of)] * len(predictions),
+    }
+    references = [line.reference for line in predictions]
+    results = {
+        **settings,
+        "n_test": len(predictions),
+        **score_reports([line.prediction for line in predictions], references, truths),
+        "counts": count_reports(predictions),
+        "controls": {name: score_reports(reports, references, truths) for name, reports in controls.items()},
+        "settings": {**options, "control_seed": CONTROL_SEED, "transformers": transformers.__version__},
+    }
+    write_json(out / "results.json", results)
+    return results
+
+
+def _check_dataset(dataset: datasets.Dataset, batch_size: int, max_new_tokens: int) -> None:
+    """Refuse what could not be evaluated to its end, before anything is generated."""
+    if batch_size < 1 or max_new_tokens < 1:
+        raise ValueError(f"batch size and new tokens must be at least 1, got {batch_size} and {max_new_tokens}")
+    if len(dataset) < 2:
+        raise ValueError(f"an evaluation needs at least 2 scans (its controls shuffle them), got {len(dataset)}")
+    missing = {"scan_id", "image", "report", "findings"} - set(dataset.column_names)
+    if missing:
+        raise ValueError(f"the data set has no column {', '.join(sorted(missing))}; it has {dataset.column_names}")
+
+
+def _blank_predictions(
+    model: Any,
+    processor: Any,
+    dataset: datasets.Dataset,
+    out: Path,
+    settings: dict[str, str],
+    options: dict[str, int],
+) -> list[Prediction]:
+    """Give every scan the report written for a blank image under its instruction.
+
+    All blank images are the same, so each distinct instruction is generated once.
+    """
+    from argus_processing.instructions import instruction_for
+
+    instructions = [instruction_for(scan_id) for scan_id in dataset["scan_id"]]
+    firsts = first_of_each(instructions)
+    written = generate_reports(
+        model,
+        processor,
+        dataset.select(firsts),
+        out / "predictions_blank.jsonl",
+        settings=settings | {"image": "blank"},
+        image_of=blank_image,
+        label="blank control",
+        **options,
+    )
+    by_instruction = {instructions[index]: line for index, line in zip(firsts, written, strict=True)}
+    return [by_instruction[instruction] for instruction in instructions]
+
+
+def _findings_of(report: str) -> tuple[Finding, ...]:
+    """Read a report's findings in a fixed order."""
+    return tuple(sorted(extract_findings(report), key=repr))
+
+
+def score_reports(
+    reports: Sequence[str], references: Sequence[str], truths: Sequence[Sequence[Finding]]
+) -> dict[str, Any]:
+    """Score reports by their words (`metrics`, 0 to 100) and by their findings (0 to 1)."""
+    return {**score_findings(reports, truths), "metrics": score_nlp(reports, references)}
+
+
+def count_reports(predictions: Sequence[Prediction]) -> dict[str, int]:
+    """Count reports that are empty, that repeat an earlier one word for word, and that were cut by the limit."""
+    texts = [line.prediction for line in predictions]
+    return {
+        "empty": sum(not text for text in texts),
+        "duplicate": len(texts) - len(set(texts)),
+        "truncated": sum(line.truncated for line in predictions),
+    }

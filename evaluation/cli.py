@@ -1,0 +1,170 @@
+"""The console command `argus`: a thin layer over the public functions.
+
+Heavy libraries are imported inside the commands, so that `argus --help` answers at once.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    name="argus",
+    help="Radiology reports from 3D CT. Research software, not a medical device.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+NOTICE = "Argus is research software, not a medical device: do not base care on its reports."
+USER_ERRORS = (ValueError, OSError)
+
+ModelOption = Annotated[Path, typer.Option("--model", help="Folder of a saved model.")]
+TokensOption = Annotated[int, typer.Option(min=1, help="Where a report is cut; a cut report is flagged.")]
+BatchOption = Annotated[int, typer.Option(min=1, help="Scans generated at a time.")]
+
+
+def main() -> None:
+    """Run the command; what a user can put right ends in one line on stderr and exit code 2.
+
+    With ARGUS_DEBUG set in the environment the traceback is shown.
+    """
+    try:
+        app()
+    except BrokenPipeError:
+        # The reader of stdout went away (`argus report ... | head`); nothing more can be said there.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except USER_ERRORS as error:
+        if os.environ.get("ARGUS_DEBUG"):
+            raise
+        from .report import one_line
+
+        _say(one_line(error))
+        sys.exit(2)
+
+
+@app.command()
+def report(
+    scans: Annotated[list[Path], typer.Argument(metavar="SCAN...", help=".nii, .nii.gz or a DICOM folder.")],
+    model: ModelOption,
+    out: Annotated[Path | None, typer.Option(help="Also write the output to this file, whole or not at all.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, one line a scan.")] = False,
+    stream: Annotated[bool, typer.Option("--stream", help="Print the words as they come.")] = False,
+    preview: Annotated[Path | None, typer.Option(help="Save a PNG of the scan with its report.")] = None,
+    max_new_tokens: TokensOption = 1024,
+    batch_size: BatchOption = 1,
+) -> None:
+    """Write the report of one scan or several; exit code 2 if any could not be read."""
+    from . import report_command
+
+    _say(NOTICE)
+    _quiet()
+    report_command.check_options(scans, out, as_json, stream, preview)
+    style = report_command.choose_style(as_json, stream)
+    all_read = report_command.run(scans, model, style, out, preview, max_new_tokens, batch_size, _say)
+    raise typer.Exit(0 if all_read else 2)
+
+
+@app.command()
+def evaluate(
+    out: Annotated[Path, typer.Argument(help="Folder for predictions and results; a second start continues in it.")],
+    model: ModelOption,
+    subset: Annotated[str, typer.Option(help="Subset of CT-3DRRG.")] = "phantom",
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the prepared data; phantom needs none.")] = None,
+    num_phantoms: Annotated[int | None, typer.Option(min=2, help="Phantoms in the split (phantom only).")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the phantoms (phantom only).")] = None,
+    limit: Annotated[int | None, typer.Option(min=2, help="Evaluate on the first scans only.")] = None,
+    max_new_tokens: TokensOption = 1024,
+    batch_size: BatchOption = 4,
+) -> None:
+    """Generate a split's reports, score them beside their controls, and print the table."""
+    from .model_folder import check_model_folder
+
+    check_model_folder(model)
+    _quiet()
+    from rich.console import Console
+
+    from .benchmark import evaluate_model
+    from .results_table import build_table
+    from .splits import load_split, load_train_reports
+
+    options = _phantom_options(subset, split, num_phantoms, seed)
+    dataset = load_split(subset, split, data_dir, options, limit)
+    train_reports = load_train_reports(subset, data_dir, options)
+    results = evaluate_model(
+        model,
+        dataset,
+        train_reports,
+        out,
+        subset=subset,
+        split=split,
+        batch_size=batch_size,
+        max_new_tokens=max_new_tokens,
+    )
+    Console().print(build_table(results))
+
+
+@app.command()
+def phantom(
+    out: Annotated[Path, typer.Argument(help="Folder to write.")],
+    layout: Annotated[str, typer.Option(help="ct-rate, bimcv-r or inspect.")] = "ct-rate",
+    n: Annotated[int, typer.Option("--n", min=1, help="Number of scans.")] = 8,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the phantoms.")] = 0,
+) -> None:
+    """Write synthetic chest CTs with reports, in a source's own layout."""
+    from argus_processing.phantom_layouts import write_layout
+
+    write_layout(out, layout, n, seed)
+
+
+@app.command()
+def create(
+    preset: Annotated[str, typer.Argument(help="Such as argus-8b-hr or argus-tiny.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write.")],
+    llm: Annotated[str, typer.Option(help="Folder or id of an instruct language model.")],
+    vision: Annotated[Path | None, typer.Option(help="Folder of a pretrained vision tower.")] = None,
+) -> None:
+    """Assemble a model folder from a preset, a language model and a vision tower."""
+    _quiet()
+    from argus_training.create import create_model
+
+    create_model(preset, out, llm=llm, vision=vision)
+
+
+@app.command()
+def demo(out: Annotated[Path, typer.Argument(help="Folder to write.")]) -> None:
+    """Train a tiny model on phantoms, write reports and score them."""
+    _quiet()
+    from .demo import run_demo
+
+    run_demo(out)
+
+
+def _phantom_options(subset: str, split: str, num_phantoms: int | None, seed: int | None) -> dict[str, Any]:
+    """Name the given phantom settings as the data set's configuration does."""
+    given = {f"num_{split}": num_phantoms, "seed": seed}
+    options = {name: value for name, value in given.items() if value is not None}
+    if options and subset != "phantom":
+        raise ValueError(f"--num-phantoms and --seed belong to the subset phantom, not to {subset}")
+    return options
+
+
+def _say(message: str) -> None:
+    """Print one line to stderr."""
+    print(f"argus: {message}", file=sys.stderr)
+
+
+def _quiet() -> None:
+    """Keep the libraries' notes and bars away; errors still come as exceptions."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    import transformers
+
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+
+
+if __name__ == "__main__":
+    main()

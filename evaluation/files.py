@@ -1,0 +1,49 @@
+"""Files that appear whole or not at all."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+
+def check_can_write(out: Path) -> Path:
+    """Return `out` if a file can be put there; ask before hours of work, not after.
+
+    Raises:
+        FileNotFoundError: if the folder of `out` does not exist.
+        IsADirectoryError: if `out` is itself a folder.
+    """
+    out = Path(out)
+    if not out.parent.is_dir():
+        raise FileNotFoundError(f"{out}: the folder {out.parent} does not exist; create it first")
+    if out.is_dir():
+        raise IsADirectoryError(f"{out}: is a folder; give a file name")
+    return out
+
+
+@contextmanager
+def whole_file(out: Path) -> Iterator[Path]:
+    """Give a temporary path beside `out` and move it onto `out` when the block ends without an error.
+
+    The temporary name keeps the suffix of `out`, because writers such as matplotlib choose a format by it.
+    """
+    out = check_can_write(out)
+    part = out.with_name(f".{out.stem}-{uuid4().hex[:8]}{out.suffix}")
+    try:
+        yield part
+        part.replace(out)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_text(out: Path, text: str) -> None:
+    """Write UTF-8 `text` to `out`, whole or not at all."""
+    with whole_file(out) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def write_json(out: Path, content: dict[str, Any]) -> None:
+    """Write `content` to `out` as indented JSON, whole or not at all."""
+    write_text(out, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
