@@ -74,7 +74,9 @@ def evaluate(
     subset: Annotated[str, typer.Option(help="Subset of CT-3DRRG.")] = "phantom",
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the prepared data; phantom needs none.")] = None,
-    num_phantoms: Annotated[int | None, typer.Option(min=2, help="Phantoms in the split (phantom only).")] = None,
+    num_phantoms: Annotated[
+        tuple[int, int, int] | None, typer.Option(help="Phantoms in train, validation and test (phantom only).")
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the phantoms (phantom only).")] = None,
     limit: Annotated[int | None, typer.Option(min=2, help="Evaluate on the first scans only.")] = None,
     max_new_tokens: TokensOption = 1024,
@@ -91,7 +93,7 @@ def evaluate(
     from .results_table import build_table
     from .splits import load_split, load_train_reports
 
-    options = _phantom_options(subset, split, num_phantoms, seed)
+    options = _phantom_options(subset, num_phantoms, seed)
     dataset = load_split(subset, split, data_dir, options, limit)
     train_reports = load_train_reports(subset, data_dir, options)
     results = evaluate_model(
@@ -143,10 +145,11 @@ def demo(out: Annotated[Path, typer.Argument(help="Folder to write.")]) -> None:
     run_demo(out)
 
 
-def _phantom_options(subset: str, split: str, num_phantoms: int | None, seed: int | None) -> dict[str, Any]:
+def _phantom_options(subset: str, num_phantoms: tuple[int, int, int] | None, seed: int | None) -> dict[str, Any]:
     """Name the given phantom settings as the data set's configuration does."""
-    given = {f"num_{split}": num_phantoms, "seed": seed}
-    options = {name: value for name, value in given.items() if value is not None}
+    options: dict[str, Any] = {} if seed is None else {"seed": seed}
+    if num_phantoms is not None:
+        options |= dict(zip(("num_train", "num_validation", "num_test"), num_phantoms, strict=True))
     if options and subset != "phantom":
         raise ValueError(f"--num-phantoms and --seed belong to the subset phantom, not to {subset}")
     return options

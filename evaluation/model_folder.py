@@ -44,10 +44,11 @@ def load_model(folder: Path) -> tuple[Any, Any]:
     On a GPU the weights keep the type they were saved in; on a CPU they become float32, where bfloat16 is slow.
 
     Raises:
-        FileNotFoundError, ValueError: as `check_model_folder`, or if the configuration cannot be read.
+        FileNotFoundError, ValueError: as `check_model_folder`, or if configuration or weights cannot be read.
     """
     folder = check_model_folder(folder)
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
     import argus_processing  # noqa: F401  registers the processor
@@ -55,6 +56,9 @@ def load_model(folder: Path) -> tuple[Any, Any]:
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = "auto" if device == "cuda" else torch.float32
-    model = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype, local_files_only=True)
+    try:
+        model = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype, local_files_only=True)
+    except SafetensorError as error:
+        raise ValueError(f"{folder}: the weights are damaged ({error}); copy the model again") from error
     processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
     return model.to(device).eval(), processor

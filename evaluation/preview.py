@@ -13,7 +13,7 @@ from matplotlib.patheffects import withStroke
 
 from .files import whole_file
 
-WIDTH_IN, HEIGHT_IN, DPI = 16.0, 6.0, 120
+WIDTH_IN, HEIGHT_IN, DPI = 16.0, 5.2, 120
 INK, QUIET, GROUND = "#f2f2f2", "#9aa5b1", "#101418"
 FONT_SIZES = (11, 10, 9, 8, 7, 6)
 TEXT_LEFT, TEXT_TOP, TEXT_BOTTOM = 0.7, 0.9, 0.07  # figure fractions
@@ -108,6 +108,7 @@ def _draw_plane(ax: Axes, plane: Plane, window: Window) -> None:
     low, high = window.level - window.width / 2, window.level + window.width / 2
     ax.imshow(plane.pixels, cmap="gray", vmin=low, vmax=high, aspect=plane.aspect, interpolation="bilinear")
     ax.set_title(plane.name, color=QUIET, fontsize=10)
+    ax.set_anchor("N")
     ax.set_axis_off()
     edges = {
         plane.left: (0.025, 0.5, "left", "center"),

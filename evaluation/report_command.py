@@ -1,7 +1,9 @@
 """What `argus report` does around `write_reports`: options, output, files, progress."""
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from .files import check_can_write, write_text
 from .progress import progress_bar
@@ -61,8 +63,8 @@ def run(
         streamer=streamer,
     )
     with progress_bar() as progress:
-        # A bar for one scan, or between streamed words, would only be in the way.
-        task = progress.add_task("scans", total=len(scans), visible=len(scans) > 1 and not streamer)
+        # Reports on the same screen show the progress themselves, and a bar would cut through them.
+        task = progress.add_task("scans", total=len(scans), visible=len(scans) > 1 and not sys.stdout.isatty())
         for result in batches:
             results.append(result)
             progress.advance(task)
@@ -91,7 +93,7 @@ def _tell(result: ScanReport | ScanFailure, max_new_tokens: int, say: Callable[[
         say(f"{result.scan}: warning: the report was cut at {max_new_tokens} tokens; raise --max-new-tokens")
 
 
-def _streamer(processor):
+def _streamer(processor: Any) -> Any:
     """Return a streamer that prints a report's words to stdout as they come."""
     from transformers import TextStreamer
 

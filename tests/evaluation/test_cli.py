@@ -1,0 +1,182 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from argus_evaluation import cli
+from argus_evaluation.generation import generate_batch
+from argus_evaluation.model_folder import hash_model
+from argus_processing.instructions import INSTRUCTIONS
+
+
+@pytest.fixture
+def argus(monkeypatch, capsys):
+    """Run the console command in this process; give exit code, stdout and stderr."""
+
+    def run(*arguments) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["argus", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        return stop.value.code or 0, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def expected(loaded, scans) -> list[str]:
+    return [generate_batch(*loaded, [scan], [INSTRUCTIONS[0]], 6)[0].text for scan in scans[:2]]
+
+
+def test_stdout_holds_only_the_report_and_the_notice_comes_once(argus, model_dir, scans, expected, tmp_path):
+    out, preview = tmp_path / "report.txt", tmp_path / "p.png"
+    options = ("--model", model_dir, "--max-new-tokens", 6, "--out", out, "--preview", preview)
+    code, stdout, stderr = argus("report", scans[0], *options)
+    assert code == 0
+    assert stdout == out.read_text() == expected[0] + "\n"
+    assert stderr.count("not a medical device") == 1
+    assert "cut at 6 tokens" in stderr
+    assert sorted(tmp_path.iterdir()) == [preview, out]
+
+
+def test_stream_prints_the_same_report(argus, model_dir, scans, expected):
+    code, stdout, _ = argus("report", scans[0], "--model", model_dir, "--max-new-tokens", 6, "--stream")
+    assert (code, stdout.strip()) == (0, expected[0])
+
+
+def test_json_describes_the_scan_and_the_model(argus, model_dir, scans, expected):
+    code, stdout, _ = argus("report", scans[0], "--model", model_dir, "--max-new-tokens", 6, "--json")
+    described = json.loads(stdout)
+    assert code == 0
+    assert (described["scan"], described["report"]) == (str(scans[0]), expected[0])
+    assert described["model_hash"] == hash_model(model_dir)
+    assert len(described["original_orientation"]) == 3
+    assert described["spacing_mm"] == pytest.approx([12, 8, 8])
+    assert described["hu_range"][0] < -900 < 100 < described["hu_range"][1]
+    assert described["truncated"] is True
+
+
+def test_a_scan_that_fails_is_told_in_one_line_and_the_rest_go_on(argus, model_dir, scans, expected, tmp_path):
+    broken, out = tmp_path / "broken.nii.gz", tmp_path / "all.jsonl"
+    broken.write_bytes(b"no scan")
+    code, stdout, stderr = argus(
+        *("report", scans[0], broken, scans[1], "--model", model_dir, "--json", "--batch-size", 3),
+        *("--max-new-tokens", 6, "--out", out),
+    )
+    assert code == 2
+    first, failed, last = [json.loads(line) for line in stdout.splitlines()]
+    assert [first["report"], last["report"]] == expected
+    assert set(failed) == {"scan", "error", "model_hash"}
+    assert sum(str(broken) in line for line in stderr.splitlines()) == 1
+    assert "Traceback" not in stderr
+    assert out.read_text() == stdout
+
+
+def test_nothing_is_written_when_no_scan_can_be_read(argus, model_dir, tmp_path):
+    out = tmp_path / "report.txt"
+    code, stdout, stderr = argus("report", tmp_path / "none.nii.gz", "--model", model_dir, "--out", out)
+    assert (code, stdout) == (2, "")
+    assert len(stderr.splitlines()) == 2  # the notice and the reason
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--model", "no/such/folder"], "no such model folder"),
+        (["--model", "{empty}"], "not a saved model, it has no config.json and no *.safetensors"),
+        (["--model", "{model}", "--json", "--stream"], "do not go together"),
+        (["--model", "{model}", "--out", "no/such/report.txt"], "does not exist"),
+        (["--model", "{model}", "--preview", "p.pdf"], "ends in .png"),
+        (["--model", "{model}", "other.nii", "--preview", "p.png"], "takes one scan"),
+    ],
+)
+def test_what_a_user_can_put_right_is_one_line_and_exit_code_2(argus, model_dir, scans, tmp_path, arguments, reason):
+    places = {"empty": tmp_path, "model": model_dir}
+    code, stdout, stderr = argus("report", scans[0], *(argument.format(**places) for argument in arguments))
+    notice, told = stderr.splitlines()
+    assert (code, stdout) == (2, "")
+    assert told.startswith("argus: ") and reason in told
+
+
+def test_a_broken_configuration_is_one_line(argus, model_dir, scans, tmp_path):
+    shutil.copytree(model_dir, tmp_path / "model")
+    (tmp_path / "model" / "config.json").write_text("{")
+    code, stdout, stderr = argus("report", scans[0], "--model", tmp_path / "model")
+    assert (code, stdout, len(stderr.splitlines())) == (2, "", 2)
+
+
+def test_damaged_weights_are_one_line(argus, model_dir, scans, tmp_path):
+    shutil.copytree(model_dir, tmp_path / "model")
+    weights = tmp_path / "model" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    code, stdout, stderr = argus("report", scans[0], "--model", tmp_path / "model")
+    assert (code, stdout, len(stderr.splitlines())) == (2, "", 2)
+
+
+def test_the_hash_changes_with_weights_and_preprocessing_only(model_dir, tmp_path):
+    copy = shutil.copytree(model_dir, tmp_path / "model")
+    (copy / "README.md").write_text("A card.")
+    assert hash_model(copy) == hash_model(model_dir)
+    config = next(copy.glob("*processor_config.json"))
+    config.write_text(config.read_text().replace("1000.0", "900.0"))
+    assert hash_model(copy) != hash_model(model_dir)
+
+
+def evaluate(model_dir: Path, folder: Path, *options: str) -> subprocess.CompletedProcess:
+    command = [str(Path(sys.executable).with_name("argus")), "evaluate", "--model", str(model_dir), str(folder / "out")]
+    phantoms = ["--num-phantoms", "2", "1", "3", "--seed", "5", "--limit", "2"]
+    environment = os.environ | {"HF_DATASETS_CACHE": str(folder / "cache"), "COLUMNS": "140", "OMP_NUM_THREADS": "1"}
+    return subprocess.run([*command, *phantoms, *options], capture_output=True, text=True, env=environment, check=False)
+
+
+def test_evaluate_ends_in_a_table_and_refuses_to_mix_settings(model_dir, tmp_path):
+    done = evaluate(model_dir, tmp_path, "--max-new-tokens", "4")
+    assert done.returncode == 0, done.stderr
+    assert "shuffled images" in done.stdout
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert (results["n_test"], results["subset"]) == (2, "phantom")
+    mixed = evaluate(model_dir, tmp_path, "--max-new-tokens", "5")
+    assert (mixed.returncode, mixed.stdout) == (2, "")
+    assert "another max_new_tokens" in mixed.stderr and "Traceback" not in mixed.stderr
+    assert json.loads((tmp_path / "out" / "results.json").read_text()) == results
+
+
+def test_evaluate_refuses_an_unknown_subset_and_split_in_one_line(argus, model_dir, tmp_path):
+    for options in (
+        ("--subset", "ct-rat"),
+        ("--split", "tset"),
+        ("--data-dir", "no/such"),
+        ("--subset", "x", "--seed", 1),
+    ):
+        code, stdout, stderr = argus("evaluate", "--model", model_dir, tmp_path / "out", *options)
+        assert (code, stdout, len(stderr.splitlines())) == (2, "", 1), stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_phantom_writes_a_layout_and_refuses_an_unknown_one(argus, tmp_path):
+    assert argus("phantom", tmp_path / "inspect", "--layout", "inspect", "--n", 1)[0] == 0
+    assert (tmp_path / "inspect" / "Final_Impressions.csv").is_file()
+    code, _, stderr = argus("phantom", tmp_path / "x", "--layout", "xnat")
+    assert code == 2 and "unknown layout 'xnat'" in stderr.splitlines()[-1]
+
+
+def test_create_refuses_an_unknown_preset_in_one_line(argus, tmp_path):
+    code, stdout, stderr = argus("create", "argus-9t", tmp_path / "m", "--llm", tmp_path)
+    assert (code, stdout, len(stderr.splitlines())) == (2, "", 1)
+    assert "argus-9t" in stderr
+
+
+def test_help_loads_no_heavy_library():
+    code = (
+        "import sys; sys.argv = ['argus', '--help']\n"
+        "from argus_evaluation.cli import main\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "heavy = {'torch', 'transformers', 'datasets', 'numpy', 'matplotlib'} & set(sys.modules)\n"
+        "sys.exit(f'loaded {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
