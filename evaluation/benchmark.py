@@ -40,13 +40,11 @@ def evaluate_model(
         dataset: examples with `scan_id`, `image`, `report` and `findings` (the truth).
         train_reports: reports of the training split, for the most-frequent-report control.
         out: folder, made if it is not there.
-        subset: name of the subset, kept in the results.
-        split: name of the split, kept in the results.
+        subset, split: their names, kept in the results.
         batch_size: scans generated at a time.
         max_new_tokens: where a report is cut, and counted as truncated.
 
-    Returns:
-        What `results.json` holds.
+    Returns what `results.json` holds.
 
     Raises:
         ValueError: if there are fewer than two scans, no known findings, or `out` holds another model's predictions.

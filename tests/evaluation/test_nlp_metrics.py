@@ -35,7 +35,7 @@ def test_a_short_prediction_pays_the_brevity_penalty():
     assert values(["a b"], ["a b c d"])["BLEU-1"] == pytest.approx(100 * math.exp(1 - 4 / 2))
 
 
-@pytest.mark.filterwarnings("ignore:\s*The hypothesis contains 0 counts")
+@pytest.mark.filterwarnings(r"ignore:\s*The hypothesis contains 0 counts")
 def test_corpus_bleu_equals_nltks_on_random_reports():
     draw = random.Random(0)
     predictions = [" ".join(draw.choices("abcdef", k=draw.randint(4, 15))) for _ in range(30)]
