@@ -23,6 +23,9 @@ class ArgusVisionConfig(PreTrainedConfig):
         attention_dropout: dropout on attention weights.
         initializer_range: standard deviation of the weights at the start.
         num_channels: channels of the volume; CT has one.
+        voxel_mean: subtracted from voxels in [0, 1] before the patch embedding; about a chest CT's mean.
+        voxel_std: what they are divided by after that. The linear embedding could learn both, but slowly: centred
+            voxels let a tower trained from scratch see faint findings many times sooner.
 
     Raises:
         ValueError: if the patches do not tile the grid or the heads do not divide the width.
@@ -42,6 +45,8 @@ class ArgusVisionConfig(PreTrainedConfig):
     attention_dropout: float | int = 0.0
     initializer_range: float = 0.02
     num_channels: int = 1
+    voxel_mean: float | int = 0.25
+    voxel_std: float | int = 0.25
 
     def __post_init__(self, **kwargs):
         self.image_size = tuple(self.image_size)

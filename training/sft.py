@@ -6,55 +6,21 @@ python training/sft.py --config training/recipes/demo.yaml --stage 2 --learning_
 The same command started again goes on where it was stopped.
 """
 
-import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 import datasets
 import torch
 from datasets import load_dataset
 from transformers import AutoModelForImageTextToText, AutoProcessor
-from transformers.trainer_utils import sort_checkpoints
 from trl import SFTConfig, SFTTrainer, TrlParser
 
 import argus_processing  # noqa: F401 - registers the processor and the data set
 from argus_processing import ArgusProcessor
+from argus_training.checkpoints import claim_output, last_whole_checkpoint
 from argus_training.report_examples import count_cut_reports, report_examples
 from argus_training.stages import RecipeArguments, set_trainable, stage_config
 from modeling_argus import ArgusForConditionalGeneration
-
-RECIPE_FILE = "recipe.json"
-
-
-def last_whole_checkpoint(output_dir: Path) -> str | None:
-    """Return the newest checkpoint that was written to its end, None where there is none.
-
-    The trainer writes `trainer_state.json` last; a checkpoint without it was cut off.
-    """
-    if not output_dir.is_dir():
-        return None
-    for checkpoint in reversed(sort_checkpoints(output_dir=str(output_dir))):
-        try:
-            json.loads((Path(checkpoint) / "trainer_state.json").read_text())
-        except (OSError, json.JSONDecodeError):
-            continue
-        return checkpoint
-    return None
-
-
-def claim_output(output_dir: Path, recipe: RecipeArguments, config: SFTConfig) -> None:
-    """Write down what this run is, so that another run's checkpoints are never taken for this one's.
-
-    Raises:
-        ValueError: if the folder holds a run with other settings.
-    """
-    path = output_dir / RECIPE_FILE
-    said = json.dumps({"recipe": asdict(recipe) | {"stage": None}, "trainer": config.to_json_string()}, indent=1)
-    if path.exists() and path.read_text() != said:
-        raise ValueError(f"{output_dir}: holds a run with other settings; choose another output_dir or remove it")
-    output_dir.mkdir(parents=True, exist_ok=True)
-    path.write_text(said)
 
 
 def save_model(trainer: SFTTrainer, folder: Path) -> None:
@@ -109,7 +75,7 @@ def train(recipe: RecipeArguments, config: SFTConfig) -> Path:
     """Run the recipe's stages one after the other; return the folder of the last model."""
     output_dir = Path(config.output_dir)
     claim_output(output_dir, recipe, config)
-    splits = load_dataset("ct3drrg", recipe.dataset_config, **recipe.dataset_kwargs)
+    splits = load_dataset("ct3drrg", recipe.subset, **recipe.subset_options)
     examples = datasets.DatasetDict({name: report_examples(split) for name, split in splits.items()})
     model_path = Path(recipe.model_name_or_path)
     if recipe.stage == "2" and (output_dir / "stage1" / "model").exists():
@@ -126,7 +92,8 @@ def main() -> None:
         recipe, config = parser.parse_args_and_config()
         train(recipe, config)
     except ValueError as error:
-        sys.exit(f"sft.py: {error}")
+        print(f"sft.py: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

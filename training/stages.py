@@ -22,8 +22,8 @@ class RecipeArguments:
 
     Attributes:
         model_name_or_path: Argus model folder to start from, made by `argus create`.
-        dataset_config: configuration of the ct3drrg data set: phantom, and the real sources where they are prepared.
-        dataset_kwargs: further arguments of `load_dataset`, such as data_dir or num_train.
+        subset: subset of the ct3drrg data set: phantom, and the real sources where they are prepared.
+        subset_options: further arguments of `load_dataset`, such as data_dir or num_train.
         stage: "1", "2", or "both" in one run.
         stage1: settings of the first stage that differ from the common ones, and its `trainable_parts`.
         stage2: the same for the second stage.
@@ -31,8 +31,8 @@ class RecipeArguments:
     """
 
     model_name_or_path: str
-    dataset_config: str = "phantom"
-    dataset_kwargs: dict = field(default_factory=dict)
+    subset: str = "phantom"
+    subset_options: dict = field(default_factory=dict)
     stage: str = "both"
     stage1: dict = field(default_factory=lambda: {"trainable_parts": ["connector"]})
     stage2: dict = field(default_factory=lambda: {"trainable_parts": ["vision", "connector", "llm"]})

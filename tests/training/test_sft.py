@@ -1,0 +1,161 @@
+"""Real training of a tiny model with TRL's own trainer, on phantoms."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModel, AutoModelForImageTextToText, AutoProcessor
+from trl import SFTConfig
+
+from argus_training import sft
+from argus_training.report_examples import count_cut_reports, report_examples
+from argus_training.stages import RecipeArguments
+
+SUBSET = {"num_train": 4, "num_validation": 1, "num_test": 1, "spacing_mm": [20.0, 12.0, 12.0]}
+
+
+def recipe_for(model_dir, cache) -> RecipeArguments:
+    return RecipeArguments(
+        model_name_or_path=str(model_dir),
+        subset_options=SUBSET | {"cache_dir": str(cache)},
+        stage1={"trainable_parts": ["connector"], "learning_rate": 1e-2},
+        stage2={"trainable_parts": ["vision", "connector", "llm"], "learning_rate": 1e-3},
+    )
+
+
+def config_for(output_dir) -> SFTConfig:
+    return SFTConfig(
+        output_dir=str(output_dir),
+        per_device_train_batch_size=2,
+        max_steps=3,
+        save_steps=1,
+        use_cpu=True,
+        bf16=False,
+        activation_checkpointing=False,
+        report_to="none",
+        disable_tqdm=True,
+        seed=0,
+    )
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("sft-data")
+
+
+@pytest.fixture(scope="module")
+def trained(model_dir, cache, tmp_path_factory):
+    """The folder of a run of both stages that nothing interrupted."""
+    output_dir = tmp_path_factory.mktemp("sft")
+    sft.train(recipe_for(model_dir, cache), config_for(output_dir))
+    return output_dir
+
+
+def changed_parts(before, after) -> set[str]:
+    first, second = (load_file(folder / "model.safetensors") for folder in (before, after))
+    assert first.keys() == second.keys()
+    return {name.split(".")[1] for name in first if not torch.equal(first[name], second[name])}
+
+
+def test_stage_1_changes_the_connector_alone_and_stage_2_everything(model_dir, trained):
+    assert changed_parts(model_dir, trained / "stage1" / "model") == {"connector"}
+    assert changed_parts(trained / "stage1" / "model", trained / "stage2" / "model") == {
+        "vision_tower",
+        "connector",
+        "language_model",
+    }
+
+
+@pytest.mark.parametrize("folder", ["stage1/checkpoint-2", "stage2/model"])
+def test_checkpoints_are_model_folders_for_the_auto_classes(trained, folder):
+    for auto_class in (AutoModel, AutoModelForImageTextToText):
+        assert type(auto_class.from_pretrained(trained / folder)).__name__ == "ArgusForConditionalGeneration"
+    assert AutoProcessor.from_pretrained(trained / folder).num_image_tokens == 32
+
+
+def test_the_final_folder_holds_nothing_pickled(trained):
+    names = {path.suffix for path in (trained / "stage2" / "model").iterdir()}
+    assert not names & {".bin", ".pt", ".pth", ".pkl"}
+
+
+KILLED_RUN = """
+import os, signal, sys
+sys.path.insert(0, {tests!r})
+import torch
+torch.set_num_threads(1)
+import argus_training.sft as sft
+from transformers import TrainerCallback
+from test_sft import config_for, recipe_for
+
+class Killer(TrainerCallback):
+    def on_step_end(self, args, state, control, **kwargs):
+        if "stage2" in args.output_dir and state.global_step == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+make_trainer = sft.make_trainer
+def make_doomed_trainer(*arguments):
+    trainer = make_trainer(*arguments)
+    trainer.add_callback(Killer())
+    return trainer
+sft.make_trainer = make_doomed_trainer
+sft.train(recipe_for({model!r}, {cache!r}), config_for({out!r}))
+"""
+
+
+def test_a_killed_run_resumed_ends_with_the_weights_of_an_uninterrupted_one(model_dir, cache, trained, tmp_path):
+    script = KILLED_RUN.format(
+        tests=os.path.dirname(__file__), model=str(model_dir), cache=str(cache), out=str(tmp_path / "run")
+    )
+    killed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert killed.returncode == -9, killed.stderr[-2000:]
+    assert (tmp_path / "run" / "stage1" / "model").exists() and not (tmp_path / "run" / "stage2" / "model").exists()
+    # A checkpoint that was cut off while it was written must be passed over.
+    torn = tmp_path / "run" / "stage2" / "checkpoint-9"
+    torn.mkdir()
+    (torn / "trainer_state.json").write_text('{"global_step": ')
+    resumed = sft.train(recipe_for(model_dir, cache), config_for(tmp_path / "run"))
+    expected = load_file(trained / "stage2" / "model" / "model.safetensors")
+    actual = load_file(resumed / "model.safetensors")
+    assert all(torch.equal(actual[name], expected[name]) for name in expected)
+
+
+def test_another_runs_folder_is_refused(model_dir, cache, trained):
+    other = config_for(trained)
+    other.learning_rate = 0.5
+    with pytest.raises(ValueError, match="other settings"):
+        sft.train(recipe_for(model_dir, cache), other)
+
+
+@pytest.fixture
+def batch(model_dir, phantoms, tmp_path):
+    examples = report_examples(phantoms["train"])
+    processor = AutoProcessor.from_pretrained(model_dir)
+    model = AutoModelForImageTextToText.from_pretrained(model_dir)
+    trainer = sft.make_trainer(model, processor, config_for(tmp_path), {"train": examples})
+    return next(iter(trainer.get_train_dataloader())), processor, phantoms["train"]["report"]
+
+
+def test_the_loss_is_on_the_report_and_its_end_alone(batch):
+    inputs, processor, reports = batch
+    for ids, labels in zip(inputs["input_ids"], inputs["labels"], strict=True):
+        taught = processor.tokenizer.decode(labels[labels != -100])
+        assert taught in {report + "<|eot_id|>" for report in reports}
+        assert (ids[labels != -100] == labels[labels != -100]).all()
+        assert (labels[ids == processor.image_token_id] == -100).all()
+
+
+def test_training_preprocesses_bit_for_bit_as_inference(batch, phantoms):
+    inputs, processor, reports = batch
+    text = processor.tokenizer.decode(inputs["labels"][0][inputs["labels"][0] != -100]).removesuffix("<|eot_id|>")
+    image = phantoms["train"][reports.index(text)]["image"]
+    assert torch.equal(inputs["pixel_values"][0], processor.image_processor(image)["pixel_values"][0])
+
+
+def test_reports_that_would_be_cut_are_counted(model_dir, phantoms):
+    examples = report_examples(phantoms["train"])
+    processor = AutoProcessor.from_pretrained(model_dir)
+    assert count_cut_reports(examples, processor, 10_000) == 0
+    assert count_cut_reports(examples, processor, 10) == len(examples)

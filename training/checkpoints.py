@@ -1,0 +1,41 @@
+"""Runs that can be stopped and started again: whose folder it is, and where to go on."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainingArguments
+from transformers.trainer_utils import sort_checkpoints
+
+RECIPE_FILE = "recipe.json"
+
+
+def last_whole_checkpoint(output_dir: Path) -> str | None:
+    """Return the newest checkpoint that was written to its end, None where there is none.
+
+    The trainer writes `trainer_state.json` last; a checkpoint without it was cut off.
+    """
+    if not output_dir.is_dir():
+        return None
+    for checkpoint in reversed(sort_checkpoints(output_dir=str(output_dir))):
+        try:
+            json.loads((Path(checkpoint) / "trainer_state.json").read_text())
+        except (OSError, json.JSONDecodeError):
+            continue
+        return checkpoint
+    return None
+
+
+def claim_output(output_dir: Path, recipe: Any, config: TrainingArguments) -> None:
+    """Write down what this run is, so that another run's checkpoints are never taken for this one's.
+
+    Raises:
+        ValueError: if the folder holds a run with other settings.
+    """
+    path = output_dir / RECIPE_FILE
+    said = json.dumps({"recipe": asdict(recipe) | {"stage": None}, "trainer": config.to_json_string()}, indent=1)
+    if path.exists() and path.read_text() != said:
+        raise ValueError(f"{output_dir}: holds a run with other settings; choose another output_dir or remove it")
+    output_dir.mkdir(parents=True, exist_ok=True)
+    path.write_text(said)
