@@ -20,7 +20,9 @@ SHIPPED_ENTRIES = (
     "processing/image_processing_argus.py",
     "processing/processing_argus.py",
 )
-SHIPPED = sorted({str(file) for entry in SHIPPED_ENTRIES for file in [ROOT / entry, *get_relative_import_files(str(ROOT / entry))]})
+SHIPPED = sorted(
+    {str(file) for entry in SHIPPED_ENTRIES for file in [ROOT / entry, *get_relative_import_files(str(ROOT / entry))]}
+)
 
 
 def imports_of(path: Path) -> list[ast.Import | ast.ImportFrom]:
