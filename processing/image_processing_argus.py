@@ -7,10 +7,17 @@ from typing import Any
 import numpy as np
 import torch
 from transformers.image_processing_utils import BaseImageProcessor, BatchFeature
+from transformers.processing_utils import ImagesKwargs
 
 from .ct_volume import CTVolume
 from .read_ct import read_ct
 from .resampling import RESAMPLINGS, resample_ct
+
+
+class ArgusImagesKwargs(ImagesKwargs, total=False):
+    """What a call may say of its images, beside what transformers knows."""
+
+    spacing_mm: tuple[float, float, float] | None
 
 
 class ArgusImageProcessor(BaseImageProcessor):
@@ -29,6 +36,7 @@ class ArgusImageProcessor(BaseImageProcessor):
     """
 
     model_input_names = ["pixel_values"]
+    valid_kwargs = ArgusImagesKwargs
 
     def __init__(
         self,
@@ -58,7 +66,7 @@ class ArgusImageProcessor(BaseImageProcessor):
         return images
 
     def load_volume(self, image: Any, spacing_mm: tuple[float, float, float] | None = None) -> CTVolume:
-        """Make a `CTVolume` of a path, a `CTVolume`, a nibabel image, a decoded or undecoded `datasets.Nifti`, an array.
+        """Make a `CTVolume` of a path, a nibabel image, a `datasets.Nifti` row (decoded or not) or an array.
 
         Args:
             image: the scan; an array is canonical (D, H, W) Hounsfield units.
