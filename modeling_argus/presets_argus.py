@@ -10,11 +10,11 @@ VISION_PRESETS = {
     "hr": {"image_size": (256, 512, 512), "patch_size": (16, 32, 32)},
     "tiny": {
         "image_size": (32, 64, 64),
-        "patch_size": (8, 8, 8),
-        "hidden_size": 128,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "intermediate_size": 384,
+        "patch_size": (8, 16, 16),
+        "hidden_size": 192,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 6,
+        "intermediate_size": 576,
     },
 }
 

@@ -11,7 +11,7 @@ from transformers.processing_utils import ImagesKwargs
 
 from .ct_volume import CTVolume
 from .read_ct import read_ct
-from .resampling import RESAMPLINGS, resample_ct
+from .resampling import RESAMPLINGS, GridOperators, grid_operators, resample_into, resample_planes, scale_hu
 
 
 class ArgusImagesKwargs(ImagesKwargs, total=False):
@@ -94,17 +94,20 @@ class ArgusImageProcessor(BaseImageProcessor):
             f"an image is a path, a CTVolume, a nibabel image or a (D, H, W) array, got {type(image).__name__}"
         )
 
-    def preprocess_volume(self, volume: CTVolume) -> torch.Tensor:
-        """Turn one scan into `(1, D, H, W)` float32 in [0, 1]."""
-        grid = resample_ct(
-            volume.hu,
-            volume.spacing_mm,
-            tuple(self.image_size),
-            tuple(self.hu_window),
-            tuple(self.target_spacing_mm),
-            self.resampling,
+    def operators_for(self, volume: CTVolume) -> GridOperators:
+        """Make the operators from a scan's voxels to the grid."""
+        return grid_operators(
+            volume.hu.shape, volume.spacing_mm, self.image_size, self.target_spacing_mm, self.resampling
         )
-        return grid[None]
+
+    def preprocess_image(self, image: Any, spacing_mm: tuple[float, float, float] | None, out: torch.Tensor) -> None:
+        """Read one image of the kinds that `load_volume` takes and fill `out` `(D, H, W)` with [0, 1]."""
+        window = (self.hu_window[0], self.hu_window[1])
+        scan = [self.load_volume(image, spacing_mm)]
+        operators = self.operators_for(scan[0])
+        # `pop`: a scan read from disk is let go as soon as its planes are made.
+        resample_into(out, lambda planes: resample_planes(scan.pop().hu, operators, window, planes), operators)
+        scale_hu(out, window)
 
     def preprocess(
         self,
@@ -132,8 +135,10 @@ class ArgusImageProcessor(BaseImageProcessor):
         if changed:
             raise ValueError(f"preprocessing is part of the model: set {', '.join(changed)} when it is created")
         scans = flatten_images(images)
-        pixel_values = [self.preprocess_volume(self.load_volume(image, spacing_mm)) for image in scans]
-        return BatchFeature({"pixel_values": torch.stack(pixel_values)}, tensor_type=return_tensors or "pt")
+        pixel_values = torch.empty(len(scans), 1, *self.image_size)
+        for image, out in zip(scans, pixel_values, strict=True):
+            self.preprocess_image(image, spacing_mm, out[0])
+        return BatchFeature({"pixel_values": pixel_values}, tensor_type=return_tensors or "pt")
 
 
 def flatten_images(images: Any) -> list:

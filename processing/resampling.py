@@ -5,6 +5,7 @@ a sample's centre is at half a voxel (torch's `align_corners=False`), and the fi
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -71,23 +72,60 @@ def compose(operators: list[torch.Tensor]) -> torch.Tensor:
     return product
 
 
-def combine_slices(operator: torch.Tensor, read_slice: Callable[[int], torch.Tensor]) -> torch.Tensor:
+@dataclass(frozen=True)
+class GridOperators:
+    """What turns one scan's voxels into a model's grid.
+
+    Attributes:
+        to_slices: `(n, D)` along depth, to the coarsest of its samplings: fewest slices go through the plane's products.
+        rows: `(H_out, H)`.
+        columns: `(W_out, W)`.
+        to_grid: `(D_out, n)` along depth, from there to the grid; None where `to_slices` ends there.
+    """
+
+    to_slices: torch.Tensor
+    rows: torch.Tensor
+    columns: torch.Tensor
+    to_grid: torch.Tensor | None
+
+
+def grid_operators(
+    shape: tuple[int, int, int],
+    spacing_mm: tuple[float, float, float],
+    grid: tuple[int, int, int],
+    target_spacing_mm: tuple[float, float, float],
+    resampling: str,
+) -> GridOperators:
+    """Make the operators from a scan of `shape` and `spacing_mm` to `grid`, all along (D, H, W).
+
+    Raises:
+        ValueError: if the resampling is unknown.
+    """
+    if resampling not in RESAMPLINGS:
+        raise ValueError(f"unknown resampling {resampling!r}; known: {', '.join(RESAMPLINGS)}")
+    make = RESAMPLINGS[resampling]
+    depth, rows, columns = (make(*axis) for axis in zip(shape, spacing_mm, target_spacing_mm, grid, strict=True))
+    narrow = min(range(len(depth)), key=lambda step: depth[step].shape[0]) + 1
+    to_grid = compose(depth[narrow:]) if narrow < len(depth) else None
+    return GridOperators(compose(depth[:narrow]), compose(rows), compose(columns), to_grid)
+
+
+def combine_slices(
+    operator: torch.Tensor, read_slice: Callable[[int], torch.Tensor], out: torch.Tensor
+) -> torch.Tensor:
     """Apply `(D_out, D)`, which has few entries a row, along depth; reads only the slices that count.
 
     Args:
         operator: `(D_out, D)` weights of source slices.
         read_slice: gives source slice number d as `(H, W)` float32.
-
-    Returns:
-        `(D_out, H, W)` float32.
+        out: `(D_out, H, W)` float32, filled and returned.
     """
-    result = torch.empty(operator.shape[0], *read_slice(0).shape)
     for index, weights in enumerate(operator):
         used = weights.nonzero().flatten().tolist()
-        torch.mul(read_slice(used[0]), float(weights[used[0]]), out=result[index])
+        torch.mul(read_slice(used[0]), float(weights[used[0]]), out=out[index])
         for source in used[1:]:
-            result[index].add_(read_slice(source), alpha=float(weights[source]))
-    return result
+            out[index].add_(read_slice(source), alpha=float(weights[source]))
+    return out
 
 
 def clipped_slice(hu: np.ndarray, index: int, window: tuple[float, float]) -> torch.Tensor:
@@ -96,52 +134,56 @@ def clipped_slice(hu: np.ndarray, index: int, window: tuple[float, float]) -> to
     return torch.from_numpy(hu[index].astype(np.float32, order="C")).clamp_(*window)
 
 
-def apply_in_plane(slices: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-    """Apply `(H_out, H)` and `(W_out, W)` to `(D, H, W)`; gives `(D, H_out, W_out)`."""
-    result = torch.empty(slices.shape[0], rows.shape[0], columns.shape[0])
+def apply_in_plane(slices: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+    """Apply `(H_out, H)` and `(W_out, W)` to `(D, H, W)`; fills and returns `out` `(D, H_out, W_out)`."""
     for start in range(0, slices.shape[0], SLAB_SLICES):
         slab = slices[start : start + SLAB_SLICES]
-        torch.matmul(rows, slab @ columns.T, out=result[start : start + SLAB_SLICES])
-    return result
+        torch.matmul(rows, slab @ columns.T, out=out[start : start + SLAB_SLICES])
+    return out
 
 
-def resample_ct(
-    hu: np.ndarray,
-    spacing_mm: tuple[float, float, float],
-    grid: tuple[int, int, int],
-    window: tuple[float, float],
-    target_spacing_mm: tuple[float, float, float],
-    resampling: str,
+def resample_planes(
+    hu: np.ndarray, operators: GridOperators, window: tuple[float, float], out: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Clip a CT to a HU window, resample it to a grid and scale it to [0, 1].
+    """Clip `(D, H, W)` HU and resample it in its planes, and along depth as far as `to_slices` goes.
 
     Clipping comes first: interpolating unclipped metal or padding would bleed into its neighbours.
 
-    Args:
-        hu: `(D, H, W)` int16 or float32 HU, any strides.
-        spacing_mm: the scan's spacing along D, H, W.
-        grid: voxels of the result along D, H, W.
-        window: lowest and highest HU kept, lower first (paper, section 3.2: -1000 and 1000).
-        target_spacing_mm: spacing of the paper's first step along D, H, W.
-        resampling: "paper" or "direct", see `RESAMPLINGS`.
-
     Returns:
-        `(D, H, W)` float32 in [0, 1] of the grid's size.
+        `(n, H_out, W_out)` float32 HU, in `out` where it is given.
 
     Raises:
-        ValueError: if the window does not rise or the resampling is unknown.
+        ValueError: if the window does not rise.
     """
     low, high = window
     if not low < high:
         raise ValueError(f"HU window must rise from low to high, got {window}")
-    if resampling not in RESAMPLINGS:
-        raise ValueError(f"unknown resampling {resampling!r}; known: {', '.join(RESAMPLINGS)}")
-    make = RESAMPLINGS[resampling]
-    depth, rows, columns = (make(*axis) for axis in zip(hu.shape, spacing_mm, target_spacing_mm, grid, strict=True))
-    # Fewest slices go through the in-plane products: those of the coarser of the two depth samplings.
-    narrow = min(range(len(depth)), key=lambda step: depth[step].shape[0])
-    slices = combine_slices(compose(depth[: narrow + 1]), lambda index: clipped_slice(hu, index, window))
-    slices = apply_in_plane(slices, compose(rows), compose(columns))
-    if narrow + 1 < len(depth):
-        slices = combine_slices(compose(depth[narrow + 1 :]), slices.__getitem__)
-    return slices.sub_(low).div_(high - low).clamp_(0.0, 1.0)
+    count = operators.to_slices.shape[0]
+    slices = combine_slices(
+        operators.to_slices, lambda index: clipped_slice(hu, index, window), torch.empty(count, *hu.shape[1:])
+    )
+    if out is None:
+        out = torch.empty(count, operators.rows.shape[0], operators.columns.shape[0])
+    return apply_in_plane(slices, operators.rows, operators.columns, out)
+
+
+def scale_hu(hu: torch.Tensor, window: tuple[float, float]) -> torch.Tensor:
+    """Scale clipped HU to [0, 1] in place."""
+    low, high = window
+    return hu.sub_(low).div_(high - low).clamp_(0.0, 1.0)
+
+
+def resample_into(
+    out: torch.Tensor, planes_of: Callable[[torch.Tensor | None], torch.Tensor], operators: GridOperators
+) -> torch.Tensor:
+    """Fill a grid `(D_out, H_out, W_out)` from a scan's planes.
+
+    Args:
+        out: the grid, filled and returned.
+        planes_of: makes the planes, in a tensor given to it or, given None, in one of its own. It is a function so that
+            the scan is let go before a high-resolution grid, larger than the scan, is touched.
+        operators: the operators that `planes_of` used.
+    """
+    if operators.to_grid is None:
+        return planes_of(out)
+    return combine_slices(operators.to_grid, planes_of(None).__getitem__, out)

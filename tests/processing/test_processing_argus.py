@@ -32,7 +32,7 @@ def test_placeholders_are_as_many_as_visual_tokens_and_the_text_is_the_templates
         conversation(scan), tokenize=True, add_generation_prompt=True, return_dict=True, return_tensors="pt"
     )
     ids = inputs["input_ids"][0]
-    assert (ids == processor.image_token_id).sum() == processor.num_image_tokens == 32
+    assert (ids == processor.image_token_id).sum() == processor.num_image_tokens == 8
     assert (ids == processor.tokenizer.bos_token_id).sum() == 1
     text = processor.tokenizer.decode(ids).replace(processor.image_token, "")
     assert text == (

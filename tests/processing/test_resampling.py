@@ -3,10 +3,26 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from argus_processing.resampling import antialiased_operator, compose, linear_operator, resample_ct, spaced_size
+from argus_processing.resampling import (
+    antialiased_operator,
+    compose,
+    grid_operators,
+    linear_operator,
+    resample_into,
+    resample_planes,
+    scale_hu,
+    spaced_size,
+)
 
 WINDOW = (-1000.0, 1000.0)
 TARGET_MM = (4.0, 1.0, 1.0)
+
+
+def resample_ct(hu, spacing_mm, grid, window, target_mm, resampling) -> torch.Tensor:
+    operators = grid_operators(hu.shape, spacing_mm, grid, target_mm, resampling)
+    out = torch.empty(grid)
+    resample_into(out, lambda planes: resample_planes(hu, operators, window, planes), operators)
+    return scale_hu(out, window)
 
 
 def random_hu(shape: tuple[int, int, int], seed: int = 0) -> np.ndarray:

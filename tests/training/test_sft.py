@@ -73,7 +73,7 @@ def test_stage_1_changes_the_connector_alone_and_stage_2_everything(model_dir, t
 def test_checkpoints_are_model_folders_for_the_auto_classes(trained, folder):
     for auto_class in (AutoModel, AutoModelForImageTextToText):
         assert type(auto_class.from_pretrained(trained / folder)).__name__ == "ArgusForConditionalGeneration"
-    assert AutoProcessor.from_pretrained(trained / folder).num_image_tokens == 32
+    assert AutoProcessor.from_pretrained(trained / folder).num_image_tokens == 8
 
 
 def test_the_final_folder_holds_nothing_pickled(trained):
