@@ -35,6 +35,7 @@ WORDINGS: dict[str, Wording] = {
             "Pacemaker in place over the {side} chest wall.",
         ),
         ("pacemaker in the {side} chest wall", "{side} chest wall pacemaker"),
+        ("No medical material.", "There is no implant."),
     ),
     "Medical material/sternum": Wording(
         ("Sternal wires are seen.", "There are wires in the sternum.", "Metal sternal wires after surgery."),
@@ -172,7 +173,6 @@ _CLOSINGS = (
     "The trachea and main bronchi are open.",
 )
 _NORMAL = ("Normal chest CT.", "No significant abnormality.", "Unremarkable CT of the chest.")
-_ABSENT_SHARE = 0.7
 _IMPRESSION_LENGTH = 3
 _IMPRESSION_ORDER = (
     "Consolidation",
@@ -205,11 +205,11 @@ def _fill(template: str, finding: Finding) -> str:
 
 
 def write_report(findings: Sequence[Finding], rng: np.random.Generator) -> str:
-    """Word a report: every finding once, some of what is absent, then a short impression.
+    """Word a report: every label once, present or absent, as in a structured report, then the impression.
 
     Args:
         findings: the truth; each label at most once.
-        rng: chooses the wordings and which absences are named.
+        rng: chooses the wordings.
 
     Returns:
         One paragraph of findings and one line of impression, of about 40 to 110 words, without numbers.
@@ -227,7 +227,7 @@ def write_report(findings: Sequence[Finding], rng: np.random.Generator) -> str:
         finding = by_label.get(label)
         if finding is not None:
             sentences.append(_fill(pick(wording_of(finding).present), finding))
-        elif wording.absent and rng.random() < _ABSENT_SHARE:
+        elif wording.absent:
             sentences.append(pick(wording.absent))
     sentences.append(pick(_CLOSINGS))
     listed = [by_label[label] for label in _IMPRESSION_ORDER if label in by_label][:_IMPRESSION_LENGTH]

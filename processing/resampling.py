@@ -77,7 +77,7 @@ class GridOperators:
     """What turns one scan's voxels into a model's grid.
 
     Attributes:
-        to_slices: `(n, D)` along depth, to the coarsest of its samplings: fewest slices go through the plane's products.
+        to_slices: `(n, D)` along depth, to the coarsest of its samplings, so that few slices go through the plane.
         rows: `(H_out, H)`.
         columns: `(W_out, W)`.
         to_grid: `(D_out, n)` along depth, from there to the grid; None where `to_slices` ends there.
