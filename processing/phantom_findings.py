@@ -129,7 +129,7 @@ def _arterial_calcification(canvas: Canvas, anatomy: Anatomy, finding: Finding, 
             offset = (around, 0.0, across) if finding.place == "aortic arch" else (0.0, around, across)
             points.append(tuple(c + o for c, o in zip(center, offset, strict=True)))
         for first, second in zip(points[:-1], points[1:], strict=True):
-            canvas.capsule(first, second, 3.2, 1100.0)
+            canvas.capsule(first, second, 4.5, 1500.0)
 
 
 def _cardiomegaly(anatomy: Anatomy, rng: np.random.Generator) -> None:
@@ -158,7 +158,7 @@ def _coronary_calcification(canvas: Canvas, anatomy: Anatomy, finding: Finding, 
                 ends.append(
                     tuple(c + r * u for c, r, u in zip(anatomy.heart_center, anatomy.heart_radii, unit, strict=True))
                 )
-            canvas.capsule(*ends, 3.2, 1000.0)
+            canvas.capsule(*ends, 4.5, 1500.0)
             latitude, longitude = latitude + step[0], longitude + step[1]
 
 
@@ -176,7 +176,7 @@ def _lymphadenopathy(canvas: Canvas, anatomy: Anatomy, finding: Finding, rng: np
         sign = SIDE_SIGN[finding.side]
         places = [(82, -12, sign * 124), (64, 2, sign * 135), (92, 14, sign * 118), (74, 24, sign * 130)]
     for place in places:
-        radius = float(rng.uniform(9, 14))
+        radius = float(rng.uniform(11, 16))
         canvas.ellipsoid(anatomy.point(*place), (radius * 1.1, radius, radius * 0.9), 70.0)
 
 
@@ -207,7 +207,7 @@ def _consolidation(canvas: Canvas, anatomy: Anatomy, finding: Finding, rng: np.r
     lung = canvas.lungs[finding.side].copy()
     for _ in range(4):
         part = tuple(c + float(d) for c, d in zip(center, rng.uniform(-15, 15, size=3), strict=True))
-        canvas.ellipsoid(part, tuple(float(r) for r in rng.uniform(17, 27, size=3)), 45.0, lung, blur=1.5)
+        canvas.ellipsoid(part, tuple(float(r) for r in rng.uniform(22, 34, size=3)), 45.0, lung, blur=1.5)
     for _ in range(3):  # air bronchograms
         end = tuple(c + float(d) for c, d in zip(center, rng.uniform(-20, 20, size=3), strict=True))
         canvas.capsule(center, end, 2.2, -800.0, lung)
@@ -221,22 +221,22 @@ def _atelectasis(canvas: Canvas, anatomy: Anatomy, finding: Finding, rng: np.ran
     tilt = float(rng.uniform(0.5, 0.9)) * (1 if rng.random() < 0.5 else -1)
     for shift in np.linspace(-32, 32, 9):
         z, y, x = center[0] + tilt * shift, center[1], center[2] + float(shift)
-        canvas.ellipsoid((z, y, x), (6.5, 30, 9), SOFT, lung)
+        canvas.ellipsoid((z, y, x), (9, 34, 11), SOFT, lung)
     canvas.refresh_lungs()
 
 
 def _lung_opacity(canvas: Canvas, anatomy: Anatomy, finding: Finding, rng: np.random.Generator) -> None:
     center = point_in_lobe(canvas, anatomy, finding, rng, margin=16)
     lung = canvas.lungs[finding.side] & (canvas.hu < -650)  # vessels stay visible through ground glass
-    density = float(rng.uniform(-600, -500))
+    density = float(rng.uniform(-500, -380))
     for _ in range(3):
         part = tuple(c + float(d) for c, d in zip(center, rng.uniform(-11, 11, size=3), strict=True))
-        canvas.ellipsoid(part, tuple(float(r) for r in rng.uniform(22, 32, size=3)), density, lung, blur=3.0)
+        canvas.ellipsoid(part, tuple(float(r) for r in rng.uniform(27, 38, size=3)), density, lung, blur=3.0)
     canvas.lungs[finding.side] &= canvas.hu < -700
 
 
 def _lung_nodule(canvas: Canvas, anatomy: Anatomy, finding: Finding, rng: np.random.Generator) -> None:
-    radius = float(rng.uniform(7, 12.5))
+    radius = float(rng.uniform(10, 16))
     center = point_in_lobe(canvas, anatomy, finding, rng, margin=radius + 4)
     canvas.ellipsoid(center, (radius,) * 3, 40.0)
 

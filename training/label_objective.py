@@ -7,17 +7,21 @@ from torch import nn
 from torch.nn import functional
 from transformers.modeling_outputs import ModelOutput
 
-from modeling_argus import ArgusVisionModel
+from modeling_argus import ArgusVisionModel, pixel_shuffle_3d
 
 _SIDES = {"left": ("left",), "right": ("right",), "bilateral": ("left", "right")}
 
 
 def targets_of(findings: Iterable[dict]) -> set[str]:
-    """Name what is to be learned of a scan: each label, and each label with each of its sides."""
+    """Name what is to be learned of a scan: each label, with each of its sides, and with side and place."""
     names = set()
     for finding in findings:
-        names.add(finding["label"])
-        names.update(f"{finding['label']}, {side}" for side in _SIDES.get(finding["side"], ()))
+        label, place = finding["label"], finding["place"]
+        sides = _SIDES.get(finding["side"], ())
+        names.add(label)
+        names.update(f"{label}, {side}" for side in sides)
+        if place:
+            names.update(f"{label}, {side}, {place}" for side in sides or ("",))
     return names
 
 
@@ -33,31 +37,41 @@ def target_vector(findings: Iterable[dict], names: list[str]) -> torch.Tensor:
 
 
 class LabelObjective(nn.Module):
-    """Multi-label classification that reads every token at its own place in the chest.
+    """Multi-label classification, read from the tokens in two ways whose losses are averaged.
 
-    Averaging tokens would drown a finding of one patch in a whole chest; a weight for each place does not, and it
-    leaves in each token what the language model later reads there.
+    By place: every token has weights of its own, so that a finding of one patch is not drowned in a whole chest; this
+    is what is learned first. As the connector reads: tokens are merged by pixel shuffle, mapped alike and averaged, so
+    that what the tower finds is there for a language model whose attention starts out even.
 
     Args:
-        vision_tower: the tower to train.
-        num_targets: number of labels and sided labels.
-        width: channels that each token is reduced to before the places are weighed.
+        vision_tower: the tower to train; its token grid divides by 2.
+        num_targets: number of labels, sided labels and placed labels.
+        place_width: channels that each token is reduced to before the places are weighed.
+        read_width: width that merged tokens are mapped to.
     """
 
-    def __init__(self, vision_tower: ArgusVisionModel, num_targets: int, width: int = 16):
+    def __init__(self, vision_tower: ArgusVisionModel, num_targets: int, place_width: int = 16, read_width: int = 128):
         super().__init__()
         self.vision_tower = vision_tower
-        self.reduce = nn.Linear(vision_tower.config.hidden_size, width)
-        self.weigh = nn.Linear(width * vision_tower.config.num_tokens, num_targets)
+        config = vision_tower.config
+        self.reduce = nn.Linear(config.hidden_size, place_width)
+        self.weigh = nn.Linear(place_width * config.num_tokens, num_targets)
+        self.map = nn.Linear(config.hidden_size * 8, read_width)
+        self.read = nn.Linear(read_width, num_targets)
 
     def forward(self, pixel_values: torch.Tensor, labels: torch.Tensor | None = None) -> ModelOutput:
         """Score `(B, 1, D, H, W)` volumes; labels are `(B, num_targets)` of 0 and 1.
 
         Returns:
-            `logits` `(B, num_targets)`, and `loss`, the mean binary cross-entropy, where labels are given.
+            `logits` `(B, num_targets)`, the mean of both readings, and where labels are given `loss`, the mean of
+            their binary cross-entropies.
         """
         tokens = self.vision_tower(pixel_values).last_hidden_state
-        logits = self.weigh(self.reduce(tokens).flatten(1))
+        by_place = self.weigh(self.reduce(tokens).flatten(1))
+        merged = pixel_shuffle_3d(tokens, self.vision_tower.config.token_grid, 2)
+        as_connector = self.read(functional.gelu(self.map(merged)).mean(dim=1))
+        logits = (by_place + as_connector) / 2
         if labels is None:
             return ModelOutput(logits=logits)
-        return ModelOutput(loss=functional.binary_cross_entropy_with_logits(logits, labels), logits=logits)
+        losses = [functional.binary_cross_entropy_with_logits(reading, labels) for reading in (by_place, as_connector)]
+        return ModelOutput(loss=sum(losses) / len(losses), logits=logits)
