@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test quality bench clean
+.PHONY: demo test quality bench readme clean
 
 demo: $(VENV)/installed
 	$(BIN)/argus demo runs/demo
@@ -19,6 +19,10 @@ quality: $(VENV)/installed
 
 bench: $(VENV)/installed-bench
 	$(BIN)/python -m argus_evaluation.bench_preprocessing runs/bench
+
+# The README's tables, out of what `make demo` and `make bench` measured.
+readme: $(VENV)/installed
+	$(BIN)/python -m argus_evaluation.readme_results README.md runs/demo/results.json runs/bench/preprocessing.json
 
 $(VENV)/installed: pyproject.toml setup.cfg constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -1,0 +1,64 @@
+"""The README's results, written from result files and never by hand.
+
+python -m argus_evaluation.readme_results README.md runs/demo/results.json runs/bench/preprocessing.json
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from .files import write_text
+
+START, END = "<!-- results: written by argus_evaluation.readme_results -->", "<!-- end of results -->"
+CONTROL_NAMES = {"blank": "blank image", "shuffled": "shuffled images", "most_frequent": "most frequent report"}
+
+
+def demo_table(results: dict[str, Any]) -> str:
+    """Return the demonstration's scores and their controls as a Markdown table."""
+    rows = [("tiny Argus", results), *((CONTROL_NAMES[name], row) for name, row in results["controls"].items())]
+    lines = ["| on held-out phantoms | finding F1 | laterality | BLEU-4 | ROUGE-L |", "|---|---|---|---|---|"]
+    for name, row in rows:
+        sided = row["laterality_accuracy"]
+        words = (row["metrics"][metric]["value"] for metric in ("BLEU-4", "ROUGE-L"))
+        cells = [
+            f"{row['finding_f1']:.2f}",
+            "-" if sided is None else f"{sided:.2f}",
+            *(f"{value:.1f}" for value in words),
+        ]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    lines.append(
+        f"\n{results['n_test']} scans, {results['seconds']:.0f} s from nothing, "
+        f"{results['peak_memory_mb'] / 1000:.1f} GB at the peak, on two CPU cores."
+    )
+    return "\n".join(lines)
+
+
+def bench_table(results: dict[str, Any]) -> str:
+    """Return preprocessing beside MONAI's idiom as a Markdown table."""
+    lines = ["| preprocessing of 512 x 512 x 300 | Argus | MONAI | times faster | memory |", "|---|---|---|---|---|"]
+    for resolution, row in results["summary"].items():
+        lines.append(
+            f"| to the {resolution} grid | {row['argus_seconds']:.2f} s | {row['monai_seconds']:.2f} s "
+            f"| {row['times_faster']:.1f} | {100 * row['memory_share']:.0f}% of MONAI's |"
+        )
+    return "\n".join(lines)
+
+
+def fill_readme(readme: str, tables: list[str]) -> str:
+    """Put tables between the README's two marks.
+
+    Raises:
+        ValueError: if the marks are not there.
+    """
+    if readme.count(START) != 1 or readme.count(END) != 1:
+        raise ValueError(f"the README must hold the marks {START} and {END} once")
+    before, rest = readme.split(START)
+    after = rest.split(END)[1]
+    return before + START + "\n" + "\n\n".join(tables) + "\n" + END + after
+
+
+if __name__ == "__main__":
+    path, demo, bench = (Path(argument) for argument in sys.argv[1:4])
+    made = [demo_table(json.loads(demo.read_text())), bench_table(json.loads(bench.read_text()))]
+    write_text(path, fill_readme(path.read_text(), made))
