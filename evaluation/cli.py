@@ -128,12 +128,14 @@ def create(
     out: Annotated[Path, typer.Argument(help="Folder to write.")],
     llm: Annotated[str, typer.Option(help="Folder or id of an instruct language model.")],
     vision: Annotated[Path | None, typer.Option(help="Folder of a pretrained vision tower.")] = None,
+    dtype: Annotated[str, typer.Option(help="Of all weights: bfloat16 or float32.")] = "bfloat16",
+    seed: Annotated[int, typer.Option(min=0, help="Of the weights that are new.")] = 0,
 ) -> None:
     """Assemble a model folder from a preset, a language model and a vision tower."""
     _quiet()
     from argus_training.create import create_model
 
-    create_model(preset, out, llm=llm, vision=vision)
+    create_model(preset, out, llm=llm, vision=vision, seed=seed, dtype=dtype)
 
 
 @app.command()

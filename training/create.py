@@ -39,6 +39,8 @@ def create_model(
     out = Path(out)
     if (out / "config.json").exists():
         raise ValueError(f"{out}: holds a model already; choose another folder")
+    if dtype not in ("bfloat16", "float32"):
+        raise ValueError(f"dtype is bfloat16 or float32, got {dtype!r}")
     vision_config = preset_vision_config(preset)
     language_model = AutoModelForCausalLM.from_pretrained(llm, dtype=dtype)
     tokenizer = AutoTokenizer.from_pretrained(llm)
