@@ -122,9 +122,11 @@ def combine_slices(
     """
     for index, weights in enumerate(operator):
         used = weights.nonzero().flatten().tolist()
-        torch.mul(read_slice(used[0]), float(weights[used[0]]), out=out[index])
+        # Summed aside: `out[index]` may be one of the sources.
+        combined = read_slice(used[0]) * float(weights[used[0]])
         for source in used[1:]:
-            out[index].add_(read_slice(source), alpha=float(weights[source]))
+            combined.add_(read_slice(source), alpha=float(weights[source]))
+        out[index] = combined
     return out
 
 
@@ -143,14 +145,14 @@ def apply_in_plane(slices: torch.Tensor, rows: torch.Tensor, columns: torch.Tens
 
 
 def resample_planes(
-    hu: np.ndarray, operators: GridOperators, window: tuple[float, float], out: torch.Tensor | None = None
+    hu: np.ndarray, operators: GridOperators, window: tuple[float, float], out: torch.Tensor
 ) -> torch.Tensor:
     """Clip `(D, H, W)` HU and resample it in its planes, and along depth as far as `to_slices` goes.
 
     Clipping comes first: interpolating unclipped metal or padding would bleed into its neighbours.
 
     Returns:
-        `(n, H_out, W_out)` float32 HU, in `out` where it is given.
+        `out` `(n, H_out, W_out)` float32, filled with HU.
 
     Raises:
         ValueError: if the window does not rise.
@@ -158,12 +160,8 @@ def resample_planes(
     low, high = window
     if not low < high:
         raise ValueError(f"HU window must rise from low to high, got {window}")
-    count = operators.to_slices.shape[0]
-    slices = combine_slices(
-        operators.to_slices, lambda index: clipped_slice(hu, index, window), torch.empty(count, *hu.shape[1:])
-    )
-    if out is None:
-        out = torch.empty(count, operators.rows.shape[0], operators.columns.shape[0])
+    slices = torch.empty(operators.to_slices.shape[0], *hu.shape[1:])
+    combine_slices(operators.to_slices, lambda index: clipped_slice(hu, index, window), slices)
     return apply_in_plane(slices, operators.rows, operators.columns, out)
 
 
@@ -174,16 +172,20 @@ def scale_hu(hu: torch.Tensor, window: tuple[float, float]) -> torch.Tensor:
 
 
 def resample_into(
-    out: torch.Tensor, planes_of: Callable[[torch.Tensor | None], torch.Tensor], operators: GridOperators
+    out: torch.Tensor, fill_planes: Callable[[torch.Tensor], object], operators: GridOperators
 ) -> torch.Tensor:
     """Fill a grid `(D_out, H_out, W_out)` from a scan's planes.
 
     Args:
         out: the grid, filled and returned.
-        planes_of: makes the planes, in a tensor given to it or, given None, in one of its own. It is a function so that
-            the scan is let go before a high-resolution grid, larger than the scan, is touched.
-        operators: the operators that `planes_of` used.
+        fill_planes: fills the tensor it is given with the scan's planes `(n, H_out, W_out)`, n at most D_out. It is a
+            function so that the scan can be let go before the rest of the grid, larger than the scan, is touched.
+        operators: the operators that `fill_planes` used.
     """
-    if operators.to_grid is None:
-        return planes_of(out)
-    return combine_slices(operators.to_grid, planes_of(None).__getitem__, out)
+    # The planes stand at the end of the grid itself. Going up from the front, a plane is overwritten only after its
+    # last use: with n <= D_out, slice d reads planes at or after d - (D_out - n).
+    planes = out[out.shape[0] - operators.to_slices.shape[0] :]
+    fill_planes(planes)
+    if operators.to_grid is not None:
+        combine_slices(operators.to_grid, planes.__getitem__, out)
+    return out

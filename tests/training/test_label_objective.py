@@ -45,7 +45,7 @@ def test_it_learns_on_which_side_a_bright_block_lies(objective):
     volumes[0, ..., :8], volumes[1, ..., 8:] = 1.0, 1.0
     labels = torch.eye(2)
     optimizer = torch.optim.Adam(objective.parameters(), lr=1e-2)
-    for _ in range(30):
+    for _ in range(120):
         optimizer.zero_grad()
         objective(volumes, labels).loss.backward()
         optimizer.step()
