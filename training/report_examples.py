@@ -31,7 +31,10 @@ def report_examples(split: datasets.Dataset) -> datasets.Dataset:
             for column in ("prompt", "completion")
         }
     )
-    return paths.map(example, remove_columns=paths.column_names, features=features, desc="Examples")
+    # Not from the cache: its key sees this function but not a change in those it calls.
+    return paths.map(
+        example, remove_columns=paths.column_names, features=features, load_from_cache_file=False, desc="Examples"
+    )
 
 
 def count_cut_reports(examples: datasets.Dataset, processor: ArgusProcessor, max_text_tokens: int) -> int:

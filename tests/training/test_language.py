@@ -5,20 +5,20 @@ FINDINGS = [
     {"label": "Emphysema", "side": "bilateral", "place": None},
     {"label": "Cardiomegaly", "side": None, "place": None},
 ]
-PHRASES = {"right upper lobe lung nodule", "bilateral emphysema", "cardiomegaly"}
+KEYWORDS = {"RightUpperLobeLungNodule", "BilateralEmphysema", "Cardiomegaly"}
 
 
 def test_keywords_name_every_finding_in_an_order_that_only_the_id_decides():
-    assert set(keywords_of("a", FINDINGS).split("; ")) == PHRASES
+    assert set(keywords_of("a", FINDINGS).split()) == KEYWORDS
     assert keywords_of("a", FINDINGS) == keywords_of("a", FINDINGS)
     assert len({keywords_of(str(seed), FINDINGS) for seed in range(30)}) == 6  # all orders come
-    assert keywords_of("a", []) == "normal"
+    assert keywords_of("a", []) == "Normal"
 
 
 def test_the_prompt_holds_the_keywords_and_the_completion_only_the_report():
     row = {"scan_id": "a", "report": "The heart is enlarged.", "findings": FINDINGS[2:]}
     conversation = language_messages(row)
-    assert conversation["prompt"][0]["content"].startswith("cardiomegaly\n")
+    assert conversation["prompt"][0]["content"].startswith("Cardiomegaly\n")
     assert conversation["completion"] == [{"role": "assistant", "content": "The heart is enlarged."}]
 
 
