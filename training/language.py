@@ -69,17 +69,20 @@ def tiny_llama(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalL
 
 
 def keywords_of(scan_id: str, findings: list[dict]) -> str:
-    """Name a scan's findings as keywords, in an order drawn by its id: "RightUpperLobeLungNodule BilateralEmphysema".
+    """Name a scan's findings as keywords, in an order drawn by its id: "RightLungNodule UpperLobe BilateralEmphysema".
 
-    Each is one word, soon one token, that holds label, side and place together as a visual token does: sides told by a
-    word of their own were copied at chance after four epochs.
+    Side and label are one word, soon one token, which holds both together as a visual token does.
     """
-    keywords = [
-        "".join(word.capitalize() for part in ("side", "place", "label") for word in (finding[part] or "").split())
-        for finding in findings
-    ]
+    keywords = []
+    for finding in findings:
+        words = (_joined(finding["side"], finding["label"]), _joined(finding["place"]))
+        keywords.append(" ".join(word for word in words if word))
     random.Random(scan_id).shuffle(keywords)
     return " ".join(keywords) or "Normal"
+
+
+def _joined(*parts: str | None) -> str:
+    return "".join(word.capitalize() for part in parts if part for word in part.split())
 
 
 def language_messages(row: dict) -> dict:

@@ -5,7 +5,7 @@ FINDINGS = [
     {"label": "Emphysema", "side": "bilateral", "place": None},
     {"label": "Cardiomegaly", "side": None, "place": None},
 ]
-KEYWORDS = {"RightUpperLobeLungNodule", "BilateralEmphysema", "Cardiomegaly"}
+KEYWORDS = {"RightLungNodule", "UpperLobe", "BilateralEmphysema", "Cardiomegaly"}
 
 
 def test_keywords_name_every_finding_in_an_order_that_only_the_id_decides():
