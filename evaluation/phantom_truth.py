@@ -5,6 +5,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 from argus_processing.phantom_findings import FINDING_KINDS, Finding
 
+# Labels whose side is worth asking for: those that can have more than one.
+TWO_SIDED = {
+    label for label, kind in FINDING_KINDS.items() if len({side for side, _ in kind.locations if side is not None}) > 1
+}
 Pairs = list[tuple[set[Finding], set[Finding]]]  # per scan: what the report says, what is there
 
 LABEL_PATTERNS: dict[str, str] = {
@@ -110,7 +114,8 @@ def score_findings(predictions: Sequence[str], truths: Sequence[Sequence[Finding
     Returns:
         `precision`, `recall`, `finding_f1` over all labels (side ignored); `macro_f1`, the mean over the labels that
         occur in the truth; `finding_side_f1`, where label and side must both be right; `laterality_accuracy`, of the
-        reported findings that are truly present with a side, and reported with one, the share with the right side
+        reported findings that are truly present with a side, and reported with one, the share with the right side; a
+        label that always has the same side (emphysema in both lungs) tells nothing and is left out
         (None if there are none), and their number `n_sided`; `per_label` with precision, recall, f1 and support.
 
     Raises:
@@ -161,7 +166,7 @@ def _laterality(pairs: Pairs) -> tuple[int, int]:
     """How many findings were reported with a side where one is due, and how many with the right one."""
     sided = right = 0
     for predicted, truth in pairs:
-        for label in {finding.label for finding in truth if finding.side}:
+        for label in {finding.label for finding in truth if finding.side} & TWO_SIDED:
             told = {finding.side for finding in predicted if finding.label == label and finding.side}
             due = {finding.side for finding in truth if finding.label == label and finding.side}
             if told:
