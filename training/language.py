@@ -1,8 +1,8 @@
 """A language model small enough for two cores that learns the reports' language from text alone.
 
 A large instruct model can already write from what stands in its context. A tiny one has to learn that first, or it
-never looks at visual tokens: it is taught to write a training report from keywords in the prompt, where an image's
-tokens stand later. No image and no held-out scan is seen.
+never looks at visual tokens: it is taught to write a training report, and its impression alone, from keywords in
+the prompt, where an image's tokens stand later. No image and no held-out scan is seen.
 """
 
 import random
@@ -14,6 +14,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast,
 from trl import SFTConfig, SFTTrainer
 
 from argus_processing.chat_templates import chat_template_for
+from argus_processing.phantom_layouts import report_sections
 from argus_training.report_examples import report_messages
 from modeling_argus.presets_argus import TEXT_PRESETS
 
@@ -27,6 +28,9 @@ SPECIAL_TOKENS = (
     "<|start_header_id|>",
     "<|end_header_id|>",
 )
+
+
+IMPRESSION_INSTRUCTION = "Give the impression only."
 
 
 def train_tokenizer(texts: list[str], vocab_size: int) -> PreTrainedTokenizerFast:
@@ -88,13 +92,30 @@ def _joined(*parts: str | None) -> str:
 def language_messages(row: dict) -> dict:
     """Return `prompt` and `completion` of one training scan, its keywords where the image would be."""
     conversation = report_messages(row["scan_id"], row["report"])
+    return _with_keywords(conversation, row)
+
+
+def impression_messages(row: dict) -> dict:
+    """Return the same scan with its impression alone as the answer.
+
+    Of a whole report few words tell a side, and the model learns them last. Of an impression every other word does.
+    """
+    _, impression = report_sections(row["report"])
+    conversation = {
+        "prompt": [{"role": "user", "content": IMPRESSION_INSTRUCTION}],
+        "completion": [{"role": "assistant", "content": impression}],
+    }
+    return _with_keywords(conversation, row)
+
+
+def _with_keywords(conversation: dict, row: dict) -> dict:
     message = conversation["prompt"][0]
     message["content"] = keywords_of(row["scan_id"], row["findings"]) + "\n" + message["content"]
     return conversation
 
 
 def train_language_model(split: datasets.Dataset, out: Path, config: SFTConfig) -> Path:
-    """Train tokenizer and tiny Llama to write a split's reports from keywords, without any image.
+    """Train tokenizer and tiny Llama to write a split's reports and impressions from keywords, without any image.
 
     Args:
         split: rows with `scan_id`, `report` and `findings`.
@@ -103,7 +124,12 @@ def train_language_model(split: datasets.Dataset, out: Path, config: SFTConfig) 
     """
     rows = split.select_columns(["scan_id", "report", "findings"])
     # Not from the cache: its key sees this function but not a change in those it calls.
-    examples = rows.map(language_messages, remove_columns=rows.column_names, load_from_cache_file=False)
+    examples = datasets.concatenate_datasets(
+        [
+            rows.map(messages, remove_columns=rows.column_names, load_from_cache_file=False)
+            for messages in (language_messages, impression_messages)
+        ]
+    )
     texts = [message["content"] for row in examples for message in row["prompt"] + row["completion"]]
     tokenizer = train_tokenizer(texts, TEXT_PRESETS["tiny"]["vocab_size"])
     trainer = SFTTrainer(

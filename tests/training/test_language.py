@@ -1,4 +1,10 @@
-from argus_training.language import SPECIAL_TOKENS, keywords_of, language_messages, train_tokenizer
+from argus_training.language import (
+    SPECIAL_TOKENS,
+    impression_messages,
+    keywords_of,
+    language_messages,
+    train_tokenizer,
+)
 
 FINDINGS = [
     {"label": "Lung nodule", "side": "right", "place": "upper lobe"},
@@ -20,6 +26,17 @@ def test_the_prompt_holds_the_keywords_and_the_completion_only_the_report():
     conversation = language_messages(row)
     assert conversation["prompt"][0]["content"].startswith("Cardiomegaly\n")
     assert conversation["completion"] == [{"role": "assistant", "content": "The heart is enlarged."}]
+
+
+def test_the_impression_stands_alone_and_is_asked_for():
+    row = {
+        "scan_id": "a",
+        "report": "CT: The heart is enlarged.\nImpression: Enlarged heart.",
+        "findings": FINDINGS[2:],
+    }
+    conversation = impression_messages(row)
+    assert conversation["prompt"][0]["content"] == "Cardiomegaly\nGive the impression only."
+    assert conversation["completion"] == [{"role": "assistant", "content": "Enlarged heart."}]
 
 
 def test_tokenizer_is_deterministic_round_trips_and_keeps_the_marks_whole():
