@@ -123,6 +123,44 @@ def phantom(
 
 
 @app.command()
+def prepare(
+    out: Annotated[Path, typer.Argument(help="Folder to write; a second start continues in it.")],
+    ct_rate: Annotated[Path | None, typer.Option(help="Folder of the CT-RATE download.")] = None,
+    bimcv_r: Annotated[Path | None, typer.Option(help="Folder of the BIMCV-R download.")] = None,
+    inspect: Annotated[Path | None, typer.Option(help="Folder of the INSPECT download.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Volumes read at a time.")] = 1,
+    engine: Annotated[str, typer.Option(help="local, or ray on a cluster.")] = "local",
+    embed_volumes: Annotated[bool, typer.Option(help="Put the volumes into the Parquet files.")] = False,
+    decisions: Annotated[Path | None, typer.Option(help="Follow the published decisions in this folder.")] = None,
+    judge: Annotated[str | None, typer.Option(help="Chat model (folder or id), instead of the rules.")] = None,
+    judge_url: Annotated[str | None, typer.Option(help="OpenAI-compatible address that serves --judge.")] = None,
+) -> None:
+    """Curate CT-3DRRG from the downloads; exit code 2 if a volume or row could not be used."""
+    from . import prepare_command
+
+    _quiet()
+    roots = {"ct-rate": ct_rate, "bimcv-r": bimcv_r, "inspect": inspect}
+    options = {"workers": workers, "engine": engine, "with_volumes": embed_volumes, "decisions": decisions}
+    sound = prepare_command.run(
+        {name: root for name, root in roots.items() if root}, out, options, judge, judge_url, _say
+    )
+    raise typer.Exit(0 if sound else 2)
+
+
+@app.command()
+def publish(
+    prepared: Annotated[Path, typer.Argument(help="Folder made by argus prepare.")],
+    repo_id: Annotated[str, typer.Argument(help="Data set repository on the Hub, such as lab/ct-3drrg.")],
+    with_data: Annotated[list[str] | None, typer.Option(help="Source whose rows go along, where allowed.")] = None,
+    public: Annotated[bool, typer.Option(help="Make a new repository public.")] = False,
+) -> None:
+    """Upload ids, splits and curation decisions; CT-RATE and INSPECT themselves may not be redistributed."""
+    from argus_processing.publish import publish as publish_folder
+
+    print(publish_folder(prepared, repo_id, tuple(with_data or ()), private=not public))
+
+
+@app.command()
 def create(
     preset: Annotated[str, typer.Argument(help="Such as argus-8b-hr or argus-tiny.")],
     out: Annotated[Path, typer.Argument(help="Folder to write.")],

@@ -1,4 +1,4 @@
-"""The CT-3DRRG data set for `datasets`: `load_dataset("ct3drrg", "phantom")` from any folder.
+"""The CT-3DRRG data set for `datasets`: `load_dataset("ct3drrg", NAME)` from any folder.
 
 `datasets` has no loading scripts any more, so `register` adds the builder to its packaged ones under the bare name.
 """
@@ -11,19 +11,23 @@ from typing import Any
 
 import datasets
 import datasets.load
+import pyarrow.parquet as pq
 from datasets.data_files import DataFilesDict
 from datasets.packaged_modules import _PACKAGED_DATASETS_MODULES
 
+from .dataset_folder import DATA, MANIFEST, PREPARED_FEATURES, read_manifest
 from .phantom import report_of, truth_of
 from .phantom_files import scan_id_of, write_phantom
+from .source_registry import SOURCES
 
 NAME = "ct3drrg"
 SPLITS = (datasets.Split.TRAIN, datasets.Split.VALIDATION, datasets.Split.TEST)
+_VERSION = datasets.Version("1.0.0")
 _SEEDS_PER_SPLIT = 1_000_000
 _VOLUME_CODE = ("phantom.py", "phantom_canvas.py", "phantom_anatomy.py", "phantom_findings.py", "phantom_files.py")
 _TABLE_CODE = ("phantom_report.py", "ct3drrg.py")
 
-FEATURES = datasets.Features(
+PHANTOM_FEATURES = datasets.Features(
     {
         "scan_id": datasets.Value("string"),
         "image": datasets.Nifti(),
@@ -39,11 +43,16 @@ class CT3DRRGConfig(datasets.BuilderConfig):
     """A source of the data set. A new one overrides both methods and joins `CT3DRRG.BUILDER_CONFIGS`."""
 
     def split_items(self, split: str) -> list[Any]:
-        """What makes up a split, one item a scan; `num_proc` divides this list."""
+        """What makes up a split: scans, or files of scans; `num_proc` divides this list."""
         raise NotImplementedError
 
-    def example(self, item: Any, volume_folder: Path) -> dict[str, Any]:
-        """One row; volumes that are made rather than read go into `volume_folder`."""
+    def examples(self, item: Any, volume_folder: Path) -> Iterator[dict[str, Any]]:
+        """The rows of an item; volumes that are made rather than read go into `volume_folder`."""
+        raise NotImplementedError
+
+    @property
+    def features(self) -> datasets.Features:
+        """The columns of a row."""
         raise NotImplementedError
 
 
@@ -75,7 +84,12 @@ class PhantomConfig(CT3DRRGConfig):
         first = (self.seed * len(SPLITS) + SPLITS.index(split)) * _SEEDS_PER_SPLIT
         return list(range(first, first + size))
 
-    def example(self, item: int, volume_folder: Path) -> dict[str, Any]:
+    @property
+    def features(self) -> datasets.Features:
+        """Scan id, image, report, and the findings that are truly there."""
+        return PHANTOM_FEATURES
+
+    def examples(self, item: int, volume_folder: Path) -> Iterator[dict[str, Any]]:
         """Make one phantom, unless its volume is already there."""
         spacing = tuple(self.spacing_mm) if self.spacing_mm else None
         folder = volume_folder / ("x".join(f"{step:g}" for step in spacing) if spacing else "drawn")
@@ -84,25 +98,65 @@ class PhantomConfig(CT3DRRGConfig):
         if not path.exists():
             write_phantom(folder, item, spacing)
         findings = [{"label": f.label, "side": f.side, "place": f.place} for f in truth_of(item)]
-        return {"scan_id": scan_id, "image": str(path), "report": report_of(item), "findings": findings}
+        yield {"scan_id": scan_id, "image": str(path), "report": report_of(item), "findings": findings}
+
+
+@dataclass
+class PreparedConfig(CT3DRRGConfig):
+    """A source, or all of them, as `argus prepare` curated it into the folder `data_dir`."""
+
+    @property
+    def features(self) -> datasets.Features:
+        """The columns that `argus prepare` writes."""
+        return PREPARED_FEATURES
+
+    def split_items(self, split: str) -> list[Path]:
+        """The Parquet files of a split.
+
+        Raises:
+            ValueError: if `data_dir` is missing, is no prepared folder, or does not hold the subset.
+        """
+        if not self.data_dir:
+            raise ValueError(f'{NAME} "{self.name}" needs data_dir=FOLDER, a folder made by argus prepare')
+        folder = Path(self.data_dir).expanduser().resolve()
+        sources = list(read_manifest(folder)["counts"])
+        if self.name not in ("all", *sources):
+            raise ValueError(f'{folder}: holds no subset "{self.name}"; it holds all, {", ".join(sources)}')
+        members = sources if self.name == "all" else [self.name]
+        return [path for source in members for path in sorted((folder / DATA / source).glob(f"{split}-*.parquet"))]
+
+    def examples(self, item: Path, volume_folder: Path) -> Iterator[dict[str, Any]]:
+        """Read one Parquet file row by row."""
+        for batch in pq.ParquetFile(item).iter_batches(batch_size=1):
+            yield from batch.to_pylist()
+
+    def create_config_id(self, config_kwargs: dict, custom_features: datasets.Features | None = None) -> str:
+        """Name the cache of a folder by what the folder holds, so that one prepared anew is never read from it."""
+        name = super().create_config_id(config_kwargs, custom_features)
+        manifest = Path(self.data_dir or "").expanduser() / MANIFEST
+        return f"{name}-{hashlib.sha256(manifest.read_bytes()).hexdigest()[:16]}" if manifest.is_file() else name
 
 
 class CT3DRRG(datasets.GeneratorBasedBuilder):
-    """3D CT volumes with their radiology reports: `scan_id`, `image`, `report`, `findings`.
+    """3D CT volumes with their radiology reports: `scan_id`, `image`, `report`, and what the subset adds.
 
     `image` is a path in the Arrow table, opened as a nibabel image on access; cast it to
     `datasets.Nifti(decode=False)` for the plain path.
     """
 
-    VERSION = datasets.Version("1.0.0")
+    VERSION = _VERSION
     BUILDER_CONFIG_CLASS = CT3DRRGConfig
     BUILDER_CONFIGS = [
-        PhantomConfig(name="phantom", version=VERSION, description="Synthetic chest CTs with known findings."),
+        PhantomConfig(name="phantom", version=_VERSION, description="Synthetic chest CTs with known findings."),
+        *(
+            PreparedConfig(name=name, version=_VERSION, description=f"CT-3DRRG, curated: {name}.")
+            for name in ("all", *SOURCES)
+        ),
     ]
     DEFAULT_CONFIG_NAME = "phantom"
 
     def _info(self) -> datasets.DatasetInfo:
-        return datasets.DatasetInfo(description=self.config.description, features=FEATURES)
+        return datasets.DatasetInfo(description=self.config.description, features=self.config.features)
 
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
         items = {split: self.config.split_items(split) for split in SPLITS}
@@ -114,8 +168,9 @@ class CT3DRRG(datasets.GeneratorBasedBuilder):
         # Beside the table, not in it: `datasets` renames the table's folder when it is complete.
         folder = Path(self._cache_dir_root).resolve() / NAME / f"volumes-{_code_hash(*_VOLUME_CODE)[:16]}"
         for item in items:
-            example = self.config.example(item, folder)
-            yield example["scan_id"], example
+            for example in self.config.examples(item, folder):
+                # A scan's id is its source's own: two sources may use the same.
+                yield f"{example.get('source', self.config.name)}:{example['scan_id']}", example
 
 
 def with_preprocessing(dataset: Any, image_processor: Any) -> Any:

@@ -18,19 +18,24 @@ from rich.progress import track
 
 from .phantom import Phantom, make_phantom, report_of, stream, truth_of
 from .phantom_files import draw_file_style, scan_id_of, write_nifti, write_phantom
+from .phantom_raw_reports import RawReport, make_raw
 
 TRUTH_FILE = "phantom_truth.jsonl"
 _CLINICAL = ("Cough.", "Shortness of breath.", "Chest pain.", "Follow-up.", "Fever.", "Not given.")
 _TECHNIQUE = ("CT of the chest.", "Chest CT with thin slices.", "Multislice CT of the chest in one breath hold.")
 _FIRST_SEED = 10**15
 _MOST_SCANS = 1_000_000
+_COPY_AT = 29  # this scan is the first one again, under another patient's name
+_FOLLOW_UP_EVERY = 7  # this scan is the same patient's as the one before it
 Rows = list[dict[str, object]]
 
 
 def write_layout(out: Path | str, layout: str, n: int, seed: int = 0) -> Path:
     """Write `n` phantom scans with their reports as one of the sources lays its files out.
 
-    The truth of every volume is saved beside them in `phantom_truth.jsonl`: file, report, findings.
+    The reports are as raw as a source's (`phantom_raw_reports`), some patients come twice, and the 30th scan holds the
+    first one's voxels. The truth of every volume is saved beside them in `phantom_truth.jsonl`: file, report, findings,
+    and of the table's text what curation must leave (`clean`) and what was put in (`injected`).
 
     Args:
         out: folder to make; its parents are made too.
@@ -77,8 +82,22 @@ def _progress(layout: str, n: int, seed: int) -> Iterator[int]:
     yield from track(seeds, description="Phantoms", console=Console(stderr=True), transient=True)
 
 
-def _truth_row(path: str, seed: int) -> dict[str, object]:
-    return {"file": path, "report": report_of(seed), "findings": [asdict(finding) for finding in truth_of(seed)]}
+def _truth_row(path: str, seed: int, raw: RawReport) -> dict[str, object]:
+    return {
+        "file": path,
+        "report": report_of(seed),
+        "findings": [asdict(finding) for finding in truth_of(seed)],
+        "clean": raw.clean,
+        "injected": [{"rule": rule, "sentence": sentence} for rule, sentence in raw.injected],
+    }
+
+
+def _shown_seeds(seeds: Iterator[int]) -> Iterator[tuple[int, int]]:
+    """Each seed, which names the scan, with the seed of what it shows; every source holds some scan twice."""
+    first = None
+    for count, seed in enumerate(seeds):
+        first = seed if first is None else first
+        yield seed, first if count == _COPY_AT else seed
 
 
 def _write_table(path: Path, rows: Rows) -> None:
@@ -86,7 +105,7 @@ def _write_table(path: Path, rows: Rows) -> None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer = csv.DictWriter(file, list(rows[0]), delimiter="\t" if path.suffix == ".tsv" else ",")
         writer.writeheader()
         writer.writerows(rows)
 
@@ -107,8 +126,8 @@ def _write_ct_rate(root: Path, seeds: Iterator[int]) -> Iterator[dict[str, objec
     metadata: dict[str, Rows] = {"train": [], "valid": []}
     patients = {"train": 0, "valid": 0}
     split, letter = "train", "a"
-    for count, seed in enumerate(seeds):
-        rng = np.random.default_rng([seed, 7])
+    for count, (own, seed) in enumerate(_shown_seeds(seeds)):
+        rng = np.random.default_rng([own, 7])
         is_follow_up = rng.random() < 0.15 and letter == "a" and count > 1
         letter = "b" if is_follow_up else "a"
         if not is_follow_up:
@@ -122,17 +141,18 @@ def _write_ct_rate(root: Path, seeds: Iterator[int]) -> Iterator[dict[str, objec
             path = Path("dataset", split, patient, f"{patient}_{letter}", name)
             phantom = _write_reconstruction(root / path, seed, number)
             findings, impression = report_sections(phantom.report)
+            raw = make_raw(findings, own, may_be_short=False)
             reports[split].append(
                 {
                     "VolumeName": name,
                     "ClinicalInformation_EN": clinical,
                     "Technique_EN": technique,
-                    "Findings_EN": findings,
+                    "Findings_EN": raw.text,
                     "Impressions_EN": impression,
                 }
             )
             metadata[split].append(_ct_rate_metadata(name, phantom, rng))
-            yield _truth_row(path.as_posix(), seed)
+            yield _truth_row(path.as_posix(), seed, replace(raw, clean=f"{raw.clean} {impression}"))
     for split, long_name in (("train", "train"), ("valid", "validation")):
         _write_table(root / "dataset/radiology_text_reports" / f"{long_name}_reports.csv", reports[split])
         _write_table(root / "dataset/metadata" / f"{long_name}_metadata.csv", metadata[split])
@@ -164,30 +184,46 @@ def _ct_rate_metadata(name: str, phantom: Phantom, rng: np.random.Generator) -> 
 def _write_bimcv_r(root: Path, seeds: Iterator[int]) -> Iterator[dict[str, object]]:
     """Write `CT<part>/ct/<scan>.nii.gz` and `meta/curated_ct_report_path_En.csv` (path, Report_en)."""
     rows: Rows = []
-    for count, seed in enumerate(seeds):
-        digits = int(scan_id_of(seed, "bimcv-r"), 16)
-        name = f"sub-S{digits % 90000 + 10000:06d}_ses-E{count + 10000:06d}_run-1_bp-chest_ct"
+    patient = 0
+    for count, (own, seed) in enumerate(_shown_seeds(seeds)):
+        if not _is_follow_up(count):
+            patient = int(scan_id_of(own, "bimcv-r"), 16)
+        name = f"sub-S{patient % 90000 + 10000:06d}_ses-E{count + 10000:06d}_run-1_bp-chest_ct"
         folder = Path(f"CT{count // 500 + 1}", "ct")
         phantom = write_phantom(root / folder, seed, name=name)
-        rows.append({"path": (folder / f"{name}.nii.gz").as_posix(), "Report_en": phantom.report.replace("\n", " ")})
-        yield _truth_row(rows[-1]["path"], seed)
+        raw = make_raw(" ".join(report_sections(phantom.report)), own)
+        rows.append({"path": (folder / f"{name}.nii.gz").as_posix(), "Report_en": raw.text})
+        yield _truth_row(rows[-1]["path"], seed, raw)
     _write_table(root / "meta/curated_ct_report_path_En.csv", rows)
 
 
 def _write_inspect(root: Path, seeds: Iterator[int]) -> Iterator[dict[str, object]]:
-    """Write `CTPA/<impression_id>.nii.gz`, `Final_Impressions.csv` and `splits.csv`; the text is the impression."""
+    """Write `CTPA/<impression_id>.nii.gz`, `Final_Impressions.csv`, `splits.csv`, `study_mapping.tsv`.
+
+    The text is the impression, often shorter than what curation keeps.
+    """
     impressions: Rows = []
     splits: Rows = []
-    for seed in seeds:
-        name = scan_id_of(seed, "inspect")
+    persons: Rows = []
+    person = ""
+    for count, (own, seed) in enumerate(_shown_seeds(seeds)):
+        name = scan_id_of(own, "inspect")
+        person = person if _is_follow_up(count) else scan_id_of(own, "person")
         phantom = write_phantom(root / "CTPA", seed, name=name)
-        share = int(scan_id_of(seed, "split"), 16) / 16**16
+        share = int(scan_id_of(own, "split"), 16) / 16**16
         split = "train" if share < 0.7 else "valid" if share < 0.8 else "test"
-        impressions.append({"impression_id": name, "impressions": report_sections(phantom.report)[1]})
+        raw = make_raw(report_sections(phantom.report)[1], own)
+        impressions.append({"impression_id": name, "impressions": raw.text})
         splits.append({"impression_id": name, "split": split})
-        yield _truth_row(f"CTPA/{name}.nii.gz", seed)
+        persons.append({"impression_id": name, "person_id": person})
+        yield _truth_row(f"CTPA/{name}.nii.gz", seed, raw)
     _write_table(root / "Final_Impressions.csv", impressions)
     _write_table(root / "splits.csv", splits)
+    _write_table(root / "study_mapping.tsv", persons)
+
+
+def _is_follow_up(count: int) -> bool:
+    return count % _FOLLOW_UP_EVERY == _FOLLOW_UP_EVERY - 1
 
 
 LAYOUTS: dict[str, Callable[[Path, Iterator[int]], Iterator[dict[str, object]]]] = {

@@ -1,0 +1,78 @@
+"""Phantom reports as raw as a source's: sentences that curation must drop, stray quotes, heads; what is known is kept."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+# Own wording; the rule that each must fall under.
+INJECTED = {
+    "not_in_image": (
+        "Oxygen saturation is 91 percent.",
+        "The patient is 64 years old.",
+        "CRP is elevated.",
+        "There was fever on admission.",
+    ),
+    "measurement": (
+        "The largest finding measures 14 mm.",
+        "The mean density is 37 HU.",
+        "The aortic diameter is 3.4 cm.",
+        "SUVmax is 4.1.",
+    ),
+    "comparison": (
+        "This was not seen in the previous examination.",
+        "No change compared to the CT dated 12.04.2021.",
+        "The findings are stable.",
+        "There is progression since the last study.",
+    ),
+}
+_DIRTY_SHARE = 0.4
+_SECOND_SHARE = 0.3
+_QUOTED_SHARE = 0.2
+_SHORT_SHARE = 0.06
+_SHORT = "Normal study."
+
+
+@dataclass(frozen=True)
+class RawReport:
+    """A report as a source's table holds it.
+
+    Attributes:
+        text: the raw text.
+        clean: what must be left of it after curation, sentence by sentence.
+        injected: (rule, sentence) put in.
+    """
+
+    text: str
+    clean: str
+    injected: tuple[tuple[str, str], ...] = ()
+
+
+def make_raw(report: str, seed: int, may_be_short: bool = True) -> RawReport:
+    """Make a clean report raw; the same seed does the same to it.
+
+    Args:
+        report: sentences, each ended by a full stop.
+        seed: the phantom's.
+        may_be_short: whether it may be replaced by one that is too short to keep.
+    """
+    rng = np.random.default_rng([seed, 11])
+    if may_be_short and rng.random() < _SHORT_SHARE:
+        return RawReport(_SHORT, _SHORT)
+    injected = []
+    if rng.random() < _DIRTY_SHARE:
+        injected.append(_draw(rng))
+        if rng.random() < _SECOND_SHARE:
+            injected.append(_draw(rng))
+    sentences = [sentence.rstrip(".") + "." for sentence in report.split(". ")]
+    clean = " ".join(sentences)
+    for _, sentence in injected:
+        sentences.insert(int(rng.integers(0, len(sentences) + 1)), sentence)
+    text = " ".join(sentences)
+    if rng.random() < _QUOTED_SHARE:
+        text = f'"Findings:  {sentences[0]}  "" {" ".join(sentences[1:])} " '
+    return RawReport(text, clean, tuple(injected))
+
+
+def _draw(rng: np.random.Generator) -> tuple[str, str]:
+    rule = list(INJECTED)[int(rng.integers(len(INJECTED)))]
+    return rule, INJECTED[rule][int(rng.integers(len(INJECTED[rule])))]

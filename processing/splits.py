@@ -1,0 +1,35 @@
+"""Splits by patient, from a hash of the patient's id: the same on every machine and whatever else is in the data."""
+
+import hashlib
+
+SPLITS = ("train", "validation", "test")
+# Shares of train and validation; what is left is test (paper, section 3). CT-RATE's test set is its own.
+SHARES = {"ct-rate": (0.9, 0.1), "bimcv-r": (0.7, 0.1), "inspect": (0.7, 0.1)}
+OFFICIAL_TEST = ("ct-rate",)
+
+
+def fraction_of(source: str, patient_id: str) -> float:
+    """Return a number in [0, 1) that only source and patient decide."""
+    digest = hashlib.sha256(f"{source}:{patient_id}".encode()).digest()
+    return int.from_bytes(digest[:6], "big") / 2**48
+
+
+def split_of(source: str, patient_id: str, official_split: str | None = None) -> str:
+    """Return the split of a patient.
+
+    BIMCV-R and INSPECT are divided 70/10/20. Of CT-RATE, the official test set stays, and a tenth of the patients of
+    its training set is validation.
+
+    Raises:
+        ValueError: if the source is unknown.
+    """
+    if source not in SHARES:
+        raise ValueError(f"no split shares are known for source {source!r}; known: {', '.join(SHARES)}")
+    if source in OFFICIAL_TEST and official_split == "test":
+        return "test"
+    train, validation = SHARES[source]
+    fraction = fraction_of(source, patient_id)
+    if fraction < train:
+        return "train"
+    # A source with an official test set gives no other patient to it, whatever rounding does to the shares.
+    return "validation" if fraction < train + validation or source in OFFICIAL_TEST else "test"

@@ -1,0 +1,136 @@
+"""What `argus prepare` knows of a volume after reading it once, kept on disk so that no volume is read twice."""
+
+import errno
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+
+from .ct_checks import CTReadError
+from .ct_volume import CTVolume
+from .read_ct import read_ct
+
+SLAB_SLICES = 16  # hashed at a time, so that a strided volume is never copied whole
+
+
+@dataclass(frozen=True)
+class VolumeTask:
+    """One volume to read.
+
+    Attributes:
+        source: name of its source.
+        scan_id: its scan within the source.
+        path: the file.
+        record: where its record is kept.
+    """
+
+    source: str
+    scan_id: str
+    path: str
+    record: str
+
+
+@dataclass(frozen=True)
+class VolumeRecord:
+    """What was found in one file.
+
+    Attributes:
+        size, mtime_ns: of the file when it was read; with another size or time it is read again.
+        error: why it cannot be used, in one line; None for a usable volume.
+        shape, spacing_mm: (D, H, W) of the canonical volume.
+        content_hash: SHA-256 of HU, shape and spacing: equal for one scan stored in two ways.
+        not_saved: why the record could not be kept; it is then read again in the next run.
+    """
+
+    size: int
+    mtime_ns: int
+    error: str | None = None
+    shape: tuple[int, int, int] | None = None
+    spacing_mm: tuple[float, float, float] | None = None
+    content_hash: str | None = None
+    not_saved: str | None = None
+
+
+def record_path(folder: Path, source: str, scan_id: str) -> Path:
+    """Where a scan's record is kept below `folder`; 256 folders a source, so that none grows too large."""
+    key = hashlib.sha256(f"{source}:{scan_id}".encode()).hexdigest()
+    return folder / source / key[:2] / f"{key[2:34]}.json"
+
+
+def load_record(task: VolumeTask) -> VolumeRecord | None:
+    """Return the record of an earlier run, if it is whole and its file has not changed since."""
+    try:
+        stored = json.loads(Path(task.record).read_text(encoding="utf-8"))
+        record = VolumeRecord(**{entry.name: stored[entry.name] for entry in fields(VolumeRecord)})
+        now = os.stat(task.path)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if (record.size, record.mtime_ns) != (now.st_size, now.st_mtime_ns):
+        return None
+    return replace(record, shape=_tuple(record.shape), spacing_mm=_tuple(record.spacing_mm))
+
+
+def _tuple(values: list | None) -> tuple | None:
+    return None if values is None else tuple(values)
+
+
+def examine_volume(task: VolumeTask) -> tuple[VolumeTask, VolumeRecord]:
+    """Read one volume, keep what was found, and return it; nothing a file holds raises."""
+    record = _read_record(task.path)
+    try:
+        _save_record(Path(task.record), record)
+    except OSError as error:
+        record = replace(record, not_saved=_disk_reason(error))
+    return task, record
+
+
+def _read_record(path: str) -> VolumeRecord:
+    size, mtime_ns = 0, 0
+    try:
+        now = os.stat(path)
+        size, mtime_ns = now.st_size, now.st_mtime_ns
+        if size == 0:
+            return VolumeRecord(size, mtime_ns, error="the file is empty")
+        volume = read_ct(path)
+    except (CTReadError, OSError, MemoryError) as error:
+        # The folder is left out: a record is the same wherever the download lies.
+        return VolumeRecord(size, mtime_ns, error=_reason(error, path))
+    return VolumeRecord(
+        size,
+        mtime_ns,
+        shape=volume.hu.shape,
+        spacing_mm=tuple(round(side, 4) for side in volume.spacing_mm),
+        content_hash=hash_volume(volume),
+    )
+
+
+def _reason(error: Exception, path: str) -> str:
+    text = str(error) if isinstance(error, CTReadError) else f"cannot be read ({type(error).__name__})"
+    return text.removeprefix(f"{path}: ")
+
+
+def _disk_reason(error: OSError) -> str:
+    return "the disk is full" if error.errno == errno.ENOSPC else f"cannot be written ({error.strerror})"
+
+
+def _save_record(path: Path, record: VolumeRecord) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_text(json.dumps(asdict(record)) + "\n", encoding="utf-8")
+        os.replace(partial, path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def hash_volume(volume: CTVolume) -> str:
+    """SHA-256 of a volume's HU (rounded to int16 or float32), shape and spacing in 0.1 micrometres."""
+    digest = hashlib.sha256(json.dumps([volume.hu.shape, [round(side, 4) for side in volume.spacing_mm]]).encode())
+    for start in range(0, len(volume.hu), SLAB_SLICES):
+        slab = volume.hu[start : start + SLAB_SLICES]
+        digest.update(np.ascontiguousarray(np.rint(slab), np.float32))
+    return digest.hexdigest()

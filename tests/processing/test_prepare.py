@@ -1,0 +1,253 @@
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import datasets
+import pytest
+
+from argus_processing import prepare as prepare_module
+from argus_processing import volume_records
+from argus_processing.ct3drrg import register
+from argus_processing.dataset_folder import MANIFEST, read_manifest
+from argus_processing.phantom_layouts import LAYOUTS, TRUTH_FILE, write_layout
+from argus_processing.prepare import PrepareOptions, prepare
+from argus_processing.report_text import count_tokens
+
+register()
+NUM_SCANS = 60
+
+
+@pytest.fixture(scope="session")
+def downloads(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("downloads")
+    return {name: write_layout(folder / name, name, NUM_SCANS) for name in LAYOUTS}
+
+
+@pytest.fixture(scope="session")
+def prepared(downloads, tmp_path_factory):
+    out = tmp_path_factory.mktemp("prepared") / "ct3drrg"
+    return out, prepare(downloads, out)
+
+
+def files_of(out: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(out).as_posix(): path.read_bytes()
+        for path in sorted(out.rglob("*"))
+        if path.is_file() and ".prepare" not in path.parts
+    }
+
+
+def truth_of(download: Path) -> list[dict]:
+    return [json.loads(line) for line in (download / TRUTH_FILE).read_text().splitlines()]
+
+
+def rows_of(out: Path, name: str = "all") -> list[dict]:
+    splits = datasets.load_dataset(str(out), name)
+    return [row for split in splits.values() for row in split.cast_column("image", datasets.Nifti(decode=False))]
+
+
+def test_every_listed_scan_is_kept_or_set_aside_with_a_reason(prepared):
+    _, result = prepared
+    for counts in result.manifest["counts"].values():
+        aside = sum(counts.get(name, 0) for name in ("unreadable_volume", "duplicate_volume", "short_report"))
+        assert counts["train"] + counts["validation"] + counts["test"] + aside == counts["listed"] > 0
+    assert not result.problems
+
+
+def expected_of(download: Path, source: str) -> dict[str, dict]:
+    """By scan: what curation must come to, from the truth alone. Of CT-RATE, the first reconstruction."""
+    expected = {}
+    for row in truth_of(download):
+        name = Path(row["file"]).name.removesuffix(".nii.gz")
+        if source == "ct-rate":
+            name, number = name.rsplit("_", 1)
+            if number != "1":
+                continue
+        expected[name] = row
+    return expected
+
+
+def test_every_report_is_what_was_there_before_it_was_made_raw(downloads, prepared):
+    out, _ = prepared
+    checked = 0
+    for row in rows_of(out):
+        truth = expected_of(downloads[row["source"]], row["source"])[row["scan_id"]]
+        if row["source"] == "ct-rate" and row["scan_id"].startswith("valid"):
+            assert all(entry["sentence"] in row["report"] for entry in truth["injected"])
+        else:
+            assert row["report"] == truth["clean"]
+            checked += 1
+    assert checked > NUM_SCANS
+
+
+def test_the_counts_are_those_of_the_truth(downloads, prepared):
+    out, result = prepared
+    dropped = [json.loads(line) for line in (out / "logs/dropped_sentences.jsonl").read_text().splitlines()]
+    for source, download in downloads.items():
+        expected, counts = expected_of(download, source), result.manifest["counts"][source]
+        assert counts["listed"] == len(expected)
+        if source == "ct-rate":
+            assert counts["other_reconstruction"] == len(truth_of(download)) - len(expected)
+            expected = {name: row for name, row in expected.items() if name.startswith("train")}
+        else:
+            assert counts["duplicate_volume"] == 1
+            assert counts["short_report"] == sum(count_tokens(row["clean"]) < 10 for row in expected.values())
+        found = {(entry["scan_id"], entry["rule"], entry["sentence"]) for entry in dropped if entry["source"] == source}
+        aside = {entry["scan_id"] for entry in set_aside_of(out) if entry["reason"] == "duplicate_volume"}
+        due = {
+            (name, entry["rule"], entry["sentence"])
+            for name, row in expected.items()
+            for entry in row["injected"]
+            if name not in aside
+        }
+        assert found == due
+        assert len(due) >= 10
+
+
+def set_aside_of(out: Path) -> list[dict]:
+    return [json.loads(line) for line in (out / "logs/set_aside.jsonl").read_text().splitlines()]
+
+
+def test_both_ways_of_loading_give_the_same_rows(prepared, tmp_path):
+    out, result = prepared
+    assert set(result.manifest["counts"]) == set(LAYOUTS)
+    for name in ("all", *LAYOUTS):
+        plain = rows_of(out, name)
+        ours = datasets.load_dataset("ct3drrg", name, data_dir=str(out), cache_dir=str(tmp_path / "cache"))
+        own = [row for split in ours.values() for row in split.cast_column("image", datasets.Nifti(decode=False))]
+        assert own == plain
+        assert len(own) == result.manifest["statistics"][name]["scans"]
+
+
+def test_a_row_opens_as_the_volume_and_streams(prepared):
+    out, _ = prepared
+    row = next(iter(datasets.load_dataset("ct3drrg", "inspect", data_dir=str(out), split="train", streaming=True)))
+    assert list(row["image"].shape[::-1]) == row["shape"] or sorted(row["image"].shape) == sorted(row["shape"])
+    plain = next(iter(datasets.load_dataset(str(out), "inspect", split="train", streaming=True)))
+    assert plain["scan_id"] == row["scan_id"]
+
+
+def test_no_patient_is_in_two_splits(prepared):
+    out, _ = prepared
+    splits = datasets.load_dataset(str(out), "all")
+    patients = [
+        {(row["source"], row["patient_id"]) for row in split.remove_columns("image")} for split in splits.values()
+    ]
+    assert sum(map(len, patients)) == len(set().union(*patients))
+
+
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_two_workers_write_the_same_bytes_on_either_engine(engine, downloads, prepared, tmp_path):
+    if engine == "ray":
+        pytest.importorskip("ray")
+    out, _ = prepared
+    prepare(downloads, tmp_path / "two", PrepareOptions(workers=2, engine=engine))
+    assert files_of(tmp_path / "two") == files_of(out)
+
+
+def test_a_killed_run_goes_on_without_reading_again(downloads, prepared, tmp_path, monkeypatch):
+    out, _ = prepared
+    again = tmp_path / "again"
+    script = (
+        "import os, sys; from pathlib import Path; from argus_processing import volume_records as r\n"
+        "from argus_processing.prepare import prepare\n"
+        "real, left = r.read_ct, [5]\n"
+        "def read(path):\n"
+        "    left[0] -= 1\n"
+        "    if left[0] < 0: os.kill(os.getpid(), 9)\n"
+        "    return real(path)\n"
+        "r.read_ct = read\n"
+        "prepare({Path(p).name: Path(p) for p in sys.argv[2:]}, Path(sys.argv[1]))\n"
+    )
+    command = [sys.executable, "-c", script, str(again), *map(str, downloads.values())]
+    assert subprocess.run(command, capture_output=True).returncode == -9
+    assert not (again / MANIFEST).exists()
+    read = []
+    real = volume_records.read_ct
+    monkeypatch.setattr(volume_records, "read_ct", lambda path: read.append(path) or real(path))
+    prepare(downloads, again)
+    listed = sum(counts["listed"] for counts in read_manifest(again)["counts"].values())
+    assert len(read) == listed - 5
+    assert files_of(again) == files_of(out)
+
+
+def test_published_decisions_rebuild_the_same_rows(downloads, prepared, tmp_path):
+    out, _ = prepared
+    published = tmp_path / "published"
+    shutil.copytree(out / "decisions", published / "decisions")
+    prepare(downloads, tmp_path / "rebuilt", PrepareOptions(decisions=published))
+    assert rows_of(tmp_path / "rebuilt") == rows_of(out)
+
+
+def test_embedded_volumes_need_no_download(downloads, tmp_path):
+    root = tmp_path / "inspect"
+    shutil.copytree(downloads["inspect"], root)
+    prepare({"inspect": root}, tmp_path / "out", PrepareOptions(with_volumes=True))
+    shutil.rmtree(root)
+    for split in datasets.load_dataset(str(tmp_path / "out"), "inspect").values():
+        assert all(sorted(row["image"].shape) == sorted(row["shape"]) for row in split)
+
+
+def test_damage_is_counted_named_and_does_not_stop_the_rest(downloads, prepared, tmp_path):
+    root = tmp_path / "inspect"
+    shutil.copytree(downloads["inspect"], root)
+    volumes = sorted((root / "CTPA").iterdir())
+    volumes[0].write_bytes(volumes[0].read_bytes()[:2000])
+    volumes[1].write_bytes(b"")
+    volumes[2].unlink()
+    (root / "CTPA" / "stranger.nii.gz").write_bytes(volumes[3].read_bytes())
+    result = prepare({"inspect": root}, tmp_path / "out")
+    kinds = sorted(problem.kind for problem in result.problems)
+    assert kinds == ["row_without_volume", "unreadable_volume", "unreadable_volume", "volume_without_row"]
+    log = [json.loads(line) for line in (tmp_path / "out/logs/problems.jsonl").read_text().splitlines()]
+    assert [entry["kind"] for entry in log] == [problem.kind for problem in result.problems]
+    named = " ".join(problem.where for problem in result.problems)
+    assert all(volume.name.removesuffix(".nii.gz") in named for volume in volumes[:3]) and "stranger" in named
+    undamaged = prepared[1].manifest["statistics"]["inspect"]["scans"]
+    assert undamaged - 3 <= result.manifest["statistics"]["inspect"]["scans"] <= undamaged
+
+
+def test_a_full_disk_while_reading_loses_nothing(downloads, prepared, tmp_path, monkeypatch):
+    def full(path, record):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(volume_records, "_save_record", full)
+    result = prepare(downloads, tmp_path / "out")
+    assert {problem.kind for problem in result.problems} == {"record_not_kept"}
+    assert rows_of(tmp_path / "out") == rows_of(prepared[0])
+
+
+def test_a_full_disk_at_the_end_leaves_the_last_result(downloads, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    prepare({"inspect": downloads["inspect"]}, out)
+    before = files_of(out)
+
+    def full(*args):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(prepare_module, "write_decisions", full)
+    with pytest.raises(OSError, match="could not be written .*make room and start again"):
+        prepare({"inspect": downloads["inspect"]}, out)
+    assert files_of(out) == before
+    assert not (out / ".prepare" / "staged").exists()
+
+
+def test_what_cannot_work_is_refused_in_words(downloads, tmp_path):
+    with pytest.raises(ValueError, match="at least one source out of"):
+        prepare({}, tmp_path / "out")
+    with pytest.raises(ValueError, match="no such folder"):
+        prepare({"inspect": tmp_path / "nowhere"}, tmp_path / "out")
+    with pytest.raises(ValueError, match="lies in the download"):
+        prepare({"inspect": downloads["inspect"]}, downloads["inspect"] / "out")
+    with pytest.raises(ValueError, match="unknown engine"):
+        prepare({"inspect": downloads["inspect"]}, tmp_path / "out", PrepareOptions(engine="spark"))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("do not touch")
+    with pytest.raises(ValueError, match="did not write"):
+        prepare({"inspect": downloads["inspect"]}, tmp_path / "mine")
+    with pytest.raises(Exception, match="made by argus prepare|needs data_dir"):
+        datasets.load_dataset("ct3drrg", "inspect")
