@@ -161,6 +161,23 @@ def publish(
 
 
 @app.command()
+def cache(
+    prepared: Annotated[Path, typer.Argument(help="Folder made by argus prepare.")],
+    out: Annotated[Path, typer.Argument(help="Folder of the cache; a second start continues in it.")],
+    model: ModelOption,
+    workers: Annotated[int, typer.Option(min=1, help="Volumes preprocessed at a time.")] = 1,
+) -> None:
+    """Preprocess every volume of a data set once, as a model's image processor does."""
+    _quiet()
+    from .cache_command import fill_cache
+
+    unreadable = fill_cache(prepared, out, model, workers)
+    for line in unreadable:
+        _say(line)
+    raise typer.Exit(2 if unreadable else 0)
+
+
+@app.command()
 def create(
     preset: Annotated[str, typer.Argument(help="Such as argus-8b-hr or argus-tiny.")],
     out: Annotated[Path, typer.Argument(help="Folder to write.")],

@@ -1,4 +1,4 @@
-"""Phantom reports as raw as a source's: sentences that curation must drop, stray quotes, heads; what is known is kept."""
+"""Phantom reports as raw as a source's: sentences that curation must drop, stray quotes, heads; all is known."""
 
 from dataclasses import dataclass
 
