@@ -185,12 +185,27 @@ def create(
     vision: Annotated[Path | None, typer.Option(help="Folder of a pretrained vision tower.")] = None,
     dtype: Annotated[str, typer.Option(help="Of all weights: bfloat16 or float32.")] = "bfloat16",
     seed: Annotated[int, typer.Option(min=0, help="Of the weights that are new.")] = 0,
+    tower: Annotated[str, typer.Option(help="Whose vision: argus, m3d, radfm or ct2rep.")] = "argus",
+    compressor: Annotated[
+        str | None, typer.Option(help="pixel_shuffle, average_pooling, perceiver or none; the tower's own without it.")
+    ] = None,
+    projector_layers: Annotated[int, typer.Option(min=1, max=2, help="Linear layers of the projector.")] = 2,
 ) -> None:
     """Assemble a model folder from a preset, a language model and a vision tower."""
     _quiet()
     from argus_training.create import create_model
 
-    create_model(preset, out, llm=llm, vision=vision, seed=seed, dtype=dtype)
+    create_model(
+        preset,
+        out,
+        llm=llm,
+        vision=vision,
+        seed=seed,
+        dtype=dtype,
+        tower=tower,
+        compressor=compressor,
+        num_projector_layers=projector_layers,
+    )
 
 
 @app.command()

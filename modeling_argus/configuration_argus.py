@@ -81,7 +81,13 @@ class ArgusConfig(PreTrainedConfig):
         text_config: the configuration of any decoder that `AutoModel` knows; Llama by default.
         image_token_id: id of the placeholder token that visual tokens replace.
         compressor: name of the token compressor (see `connector_argus.COMPRESSORS`).
-        compression_factor: tokens merged along each axis; 2 gives 8 times fewer tokens (paper, section 4.2).
+        compression_factor: tokens merged along each axis by pixel shuffle and average pooling; 2 gives 8 times fewer
+            tokens (paper, section 4.2).
+        num_latents: visual tokens that the Perceiver makes of any number; 32 in RadFM's published weights, 64 in its
+            paper.
+        perceiver_depth: layers of the Perceiver.
+        perceiver_num_heads: attention heads of a Perceiver layer.
+        perceiver_head_dim: width of such a head; heads and their width need not make up the tokens' width.
         num_projector_layers: 1 or 2 linear layers from visual width to the language model's (paper: 2).
         projector_hidden_act: activation between the projector's layers.
         tie_word_embeddings: whether the output layer shares the input embeddings; follows `text_config`.
@@ -98,6 +104,10 @@ class ArgusConfig(PreTrainedConfig):
     image_token_id: int = 128002
     compressor: str = "pixel_shuffle"
     compression_factor: int = 2
+    num_latents: int = 32
+    perceiver_depth: int = 6
+    perceiver_num_heads: int = 8
+    perceiver_head_dim: int = 64
     num_projector_layers: int = 2
     projector_hidden_act: str = "gelu"
     tie_word_embeddings: bool = False

@@ -48,6 +48,12 @@ class ArgusPreTrainedModel(PreTrainedModel):
     _supports_sdpa = True
     _supports_attention_backend = True
 
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module):
+        super()._init_weights(module)
+        if isinstance(module, ArgusConnector):
+            module.init_weights()
+
 
 class ArgusModel(ArgusPreTrainedModel):
     """Vision tower, connector and language model without the output layer; gives `last_hidden_state`."""

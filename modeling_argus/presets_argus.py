@@ -18,6 +18,16 @@ VISION_PRESETS = {
     },
 }
 
+# Settings of the compressors that depend on the size; the rest are `ArgusConfig`'s defaults.
+COMPRESSOR_PRESETS = {
+    "nr": {},
+    "hr": {},
+    # As many latents as pixel shuffle leaves tokens of the tiny grid.
+    "tiny": {"num_latents": 8, "perceiver_depth": 2, "perceiver_num_heads": 4, "perceiver_head_dim": 32},
+}
+
+TOWER_COMPRESSORS = {"argus": "pixel_shuffle"}
+
 _LLAMA_3 = {
     "vocab_size": 128256,
     "max_position_embeddings": 131072,
@@ -105,11 +115,26 @@ def preset_vision_config(preset: str) -> ArgusVisionConfig:
     return ArgusVisionConfig(**VISION_PRESETS[preset_names(preset)[1]])
 
 
+def connector_settings(preset: str, tower: str = "argus", compressor: str | None = None) -> dict:
+    """Fields of `ArgusConfig` for the connector of a tower at a preset's size; its own compressor if none is named.
+
+    Raises:
+        ValueError: if there is no such preset or tower.
+    """
+    if tower not in TOWER_COMPRESSORS:
+        raise ValueError(f"unknown tower {tower!r}; known: {', '.join(TOWER_COMPRESSORS)}")
+    own = COMPRESSOR_PRESETS[preset_names(preset)[1]]
+    return own | {"compressor": compressor or TOWER_COMPRESSORS[tower]}
+
+
 def preset_config(preset: str) -> ArgusConfig:
     """Configuration of a whole preset, such as "argus-8b-hr"."""
     text = dict(TEXT_PRESETS[preset_names(preset)[0]])
     # <|reserved_special_token_0|> in Llama 3's vocabulary: no embedding is resized.
     image_token_id = text.pop("image_token_id", 128002)
     return ArgusConfig(
-        vision_config=preset_vision_config(preset), text_config=LlamaConfig(**text), image_token_id=image_token_id
+        vision_config=preset_vision_config(preset),
+        text_config=LlamaConfig(**text),
+        image_token_id=image_token_id,
+        **connector_settings(preset),
     )

@@ -10,6 +10,7 @@ from argus_processing import ArgusImageProcessor, ArgusProcessor
 from argus_processing.chat_templates import chat_template_for
 from modeling_argus import ArgusConfig, ArgusForConditionalGeneration, ArgusVisionModel, preset_vision_config
 from modeling_argus.connector_argus import ArgusConnector
+from modeling_argus.presets_argus import connector_settings
 
 _IMAGE_TOKENS = ("<|reserved_special_token_0|>", "<image>")
 _PAD_TOKENS = ("<|finetune_right_pad_id|>", "<|endoftext|>")
@@ -22,6 +23,9 @@ def create_model(
     vision: str | os.PathLike | None = None,
     seed: int = 0,
     dtype: str = "bfloat16",
+    tower: str = "argus",
+    compressor: str | None = None,
+    num_projector_layers: int = 2,
 ) -> Path:
     """Write a model folder that the Auto classes load: weights, configuration, processor and the code.
 
@@ -32,9 +36,12 @@ def create_model(
         vision: folder of a pretrained `ArgusVisionModel`; random weights without it.
         seed: of the random weights.
         dtype: of all weights, such as "bfloat16" or "float32".
+        tower: name of the system whose vision tower, preprocessing and compressor are taken.
+        compressor: name out of `COMPRESSORS`; the tower's own without it.
+        num_projector_layers: 1 or 2.
 
     Raises:
-        ValueError: if the preset is unknown, the folder is taken or the tokenizer has no known chat marks.
+        ValueError: if a name is unknown, the folder is taken or the tokenizer has no known chat marks.
     """
     out = Path(out)
     if (out / "config.json").exists():
@@ -42,14 +49,15 @@ def create_model(
     if dtype not in ("bfloat16", "float32"):
         raise ValueError(f"dtype is bfloat16 or float32, got {dtype!r}")
     vision_config = preset_vision_config(preset)
+    connector = connector_settings(preset, tower, compressor) | {"num_projector_layers": num_projector_layers}
     language_model = AutoModelForCausalLM.from_pretrained(llm, dtype=dtype)
     tokenizer = AutoTokenizer.from_pretrained(llm)
     processor = _processor(tokenizer, vision_config.image_size)
     if processor.image_token_id >= language_model.config.vocab_size:
         language_model.resize_token_embeddings(len(tokenizer))
     set_seed(seed)
-    tower = _vision_tower(vision, vision_config)
-    model = assemble(tower.to(language_model.dtype), language_model, processor.image_token_id)
+    vision_tower = _vision_tower(vision, vision_config).to(language_model.dtype)
+    model = assemble(vision_tower, language_model, processor.image_token_id, **connector)
     processor.num_image_tokens = model.model.connector.num_tokens
     _stop_on(model, language_model, tokenizer)
     out.mkdir(parents=True, exist_ok=True)
@@ -59,10 +67,18 @@ def create_model(
 
 
 def assemble(
-    tower: ArgusVisionModel, language_model: PreTrainedModel, image_token_id: int
+    tower: ArgusVisionModel, language_model: PreTrainedModel, image_token_id: int, **connector_settings
 ) -> ArgusForConditionalGeneration:
-    """Join a vision tower and a language model by a new connector; no weight of either is copied or changed."""
-    config = ArgusConfig(vision_config=tower.config, text_config=language_model.config, image_token_id=image_token_id)
+    """Join a vision tower and a language model by a new connector; no weight of either is copied or changed.
+
+    `connector_settings` are fields of `ArgusConfig`.
+    """
+    config = ArgusConfig(
+        vision_config=tower.config,
+        text_config=language_model.config,
+        image_token_id=image_token_id,
+        **connector_settings,
+    )
     # On the meta device nothing is allocated for the parts that are put in place below.
     with torch.device("meta"):
         model = ArgusForConditionalGeneration(config)
