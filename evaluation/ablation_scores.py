@@ -84,4 +84,3 @@ def report_loss(recipe: ReportRecipe, model_dir: Path, dataset: datasets.Dataset
     examples = report_examples(dataset)
     trainer = make_trainer(model, processor, config, {"train": examples, "validation": examples})
     return float(trainer.evaluate()["eval_loss"])
-

@@ -209,6 +209,20 @@ def create(
 
 
 @app.command()
+def ablate(
+    grid: Annotated[Path, typer.Argument(help="The grid: a YAML such as training/recipes/ablations/demo.yaml.")],
+    out: Annotated[Path, typer.Argument(help="Folder for results, table and figure; a second start continues in it.")],
+    base: Annotated[Path | None, typer.Option(help="Another base recipe than the grid names.")] = None,
+    steps: Annotated[Path | None, typer.Option(help="Folder of the trainings, to share them between grids.")] = None,
+) -> None:
+    """Train and score every cell of an ablation, and print its tables."""
+    _quiet()
+    from .ablation import run_ablation
+
+    run_ablation(grid, out, base, steps)
+
+
+@app.command()
 def demo(out: Annotated[Path, typer.Argument(help="Folder to write.")]) -> None:
     """Train a tiny model on phantoms, write reports and score them."""
     _quiet()

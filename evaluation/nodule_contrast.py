@@ -31,8 +31,8 @@ def score_nodules(settings: dict[str, Any], seed: int, scores: Path, steps: Path
 
     Returns:
         `metrics`: `contrast_kept`, peak of a sphere above its surroundings as a share of the true contrast, mean over
-        the spheres; `contrast_kept_worst`, the least of them; `contrast_to_noise`, the mean peak over the standard
-        deviation of the resampled noise. `seconds`, by the run's name.
+        the spheres; `contrast_kept_worst`, the least of them; `contrast_to_noise` and `contrast_to_noise_worst`, the
+        same peaks over the standard deviation of the resampled noise. `seconds`, by the run's name.
     """
     name = f"nodules-{hashlib.sha256(key_of(settings).encode()).hexdigest()[:16]}-seed{seed}"
     path = scores / f"{name}.json"
@@ -60,11 +60,12 @@ def measure_nodules(recipe: NodulesRecipe, seed: int) -> dict[str, float]:
     noise = noise_left(
         tuple(recipe.image_size), recipe.resampling, tuple(recipe.scan_shape), tuple(recipe.spacing_mm), seed
     )
-    kept = peaks * HU_RANGE / true_contrast
+    mean, worst = (float(value * HU_RANGE) for value in (peaks.mean(), peaks.min()))
     return {
-        "contrast_kept": float(kept.mean()),
-        "contrast_kept_worst": float(kept.min()),
-        "contrast_to_noise": float(kept.mean() * true_contrast / (noise * recipe.noise_hu)),
+        "contrast_kept": mean / true_contrast,
+        "contrast_kept_worst": worst / true_contrast,
+        "contrast_to_noise": mean / (noise * recipe.noise_hu),
+        "contrast_to_noise_worst": worst / (noise * recipe.noise_hu),
     }
 
 
@@ -79,7 +80,9 @@ def place_nodules(recipe: NodulesRecipe, rng: np.random.Generator) -> NDArray[np
     step = field / per_axis
     needed = recipe.diameter_mm + 2 * JITTER_MM + 2 * MARGIN_MM
     if step.min() < needed:
-        raise ValueError(f"{recipe.num_nodules} nodules of {recipe.diameter_mm} mm need {needed * per_axis:.0f} mm an axis")
+        raise ValueError(
+            f"{recipe.num_nodules} nodules of {recipe.diameter_mm} mm need {needed * per_axis:.0f} mm an axis"
+        )
     lattice = np.stack(np.meshgrid(*[np.arange(per_axis)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
     places = (lattice[: recipe.num_nodules] + 0.5) * step
     return places + rng.uniform(-JITTER_MM, JITTER_MM, size=places.shape)

@@ -130,7 +130,8 @@ def _panel(path: Path, said: dict[str, Any], recipe: dict[str, Any], kind: str) 
     _check_paper(path, paper, axes)
     axes = {str(axis): {str(name): overrides for name, overrides in values.items()} for axis, values in axes.items()}
     cells = tuple(
-        _cell(path, dict(zip(axes, names, strict=True)), axes, recipe, kind) for names in itertools.product(*axes.values())
+        _cell(path, dict(zip(axes, names, strict=True)), axes, recipe, kind)
+        for names in itertools.product(*axes.values())
     )
     return Panel(said.get("title", ", ".join(axes)), axes, cells, paper)
 

@@ -180,7 +180,9 @@ def _run_create(step: Step, own: Path, needs: list[Path], folder: Path) -> None:
     if PartialState().is_main_process:
         partial = own / "model.partial"
         shutil.rmtree(partial, ignore_errors=True)
-        trained = {"llm" if need.kind == "language" else "vision": path for need, path in zip(step.needs, needs, strict=True)}
+        trained = {
+            "llm" if need.kind == "language" else "vision": path for need, path in zip(step.needs, needs, strict=True)
+        }
         create_model(out=partial, **step.settings, **trained)
     _finish(own / "model.partial", own / "model")
 

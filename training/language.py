@@ -58,9 +58,7 @@ def train_tokenizer(texts: list[str], vocab_size: int) -> PreTrainedTokenizerFas
     return fast
 
 
-def tiny_llama(
-    tokenizer: PreTrainedTokenizerFast, seed: int, sizes: dict[str, Any] | None = None
-) -> LlamaForCausalLM:
+def tiny_llama(tokenizer: PreTrainedTokenizerFast, seed: int, sizes: dict[str, Any] | None = None) -> LlamaForCausalLM:
     """Return a randomly initialised Llama of preset "tiny" for a tokenizer; `sizes` are laid over the preset's."""
     settings = {key: value for key, value in TEXT_PRESETS["tiny"].items() if key != "image_token_id"} | (sizes or {})
     config = LlamaConfig(
