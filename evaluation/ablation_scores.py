@@ -8,8 +8,8 @@ from typing import Any
 import datasets
 
 from argus_training.ablation_grid import key_of, overlay
-from argus_training.ablation_recipes import ReportRecipe
-from argus_training.ablation_steps import last_step, run_step, seconds_of, split_settings, subset_options
+from argus_training.ablation_recipes import ReportRecipe, divide_settings
+from argus_training.ablation_steps import last_step, run_step, seconds_of, subset_options
 from argus_training.report_examples import report_examples
 from argus_training.stages import RecipeArguments
 
@@ -76,7 +76,7 @@ def report_loss(recipe: ReportRecipe, model_dir: Path, dataset: datasets.Dataset
     from argus_training.sft import make_trainer
 
     model, processor = load_model(model_dir)
-    arguments, own = split_settings(overlay(recipe.trainer, recipe.sft), RecipeArguments)
+    arguments, own = divide_settings(overlay(recipe.trainer, recipe.sft), RecipeArguments)
     own |= {"output_dir": str(out / "loss"), "eval_strategy": "epoch", "save_strategy": "no"}
     config = SFTConfig(**own, per_device_eval_batch_size=recipe.evaluation.get("batch_size", 4))
     text_tokens = RecipeArguments(model_name_or_path="", **arguments).max_text_tokens

@@ -27,8 +27,10 @@ def mean_and_std(summary: dict[str, Any]) -> str:
     mean, std = summary["mean"], summary["std"]
     if mean is None:
         return "-"
-    digits = 0 if float(mean).is_integer() and not std else 3 if abs(mean) < 10 else 1
-    return f"{mean:.{digits}f}" + (f" ± {std:.{digits}f}" if std else "")
+    if float(mean).is_integer() and not std:
+        return f"{mean:.0f}"
+    digits = 3 if abs(mean) < 10 else 1
+    return f"{mean:.{digits}f}" + ("" if std is None else f" ± {std:.{digits}f}")
 
 
 def build_table(results: dict[str, Any], panel: dict[str, Any]) -> Table:

@@ -22,6 +22,13 @@ def names_of(dataclass_type: type) -> set[str]:
     return {entry.name for entry in fields(dataclass_type)}
 
 
+def divide_settings(settings: dict[str, Any], arguments: type) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Divide settings into those of a recipe's dataclass and those of the trainer."""
+    names = names_of(arguments)
+    own = {key: value for key, value in settings.items() if key in names}
+    return own, {key: value for key, value in settings.items() if key not in names}
+
+
 @dataclass
 class ReportRecipe:
     """A training run from nothing to a scored report writer.
@@ -59,6 +66,8 @@ class ReportRecipe:
         check_names("trainer", self.trainer, names_of(TrainingArguments) - _DRIVEN)
         check_names("create", self.create, set(inspect.signature(create_model).parameters) - _DRIVEN)
         check_names("sft", self.sft, (names_of(SFTConfig) | names_of(RecipeArguments)) - _DRIVEN)
+        own, _ = divide_settings(self.sft, RecipeArguments)
+        RecipeArguments(model_name_or_path="", **own)
         if self.llm not in self.llms:
             raise ValueError(f"llm: unknown {self.llm!r}; known: {', '.join(self.llms)}")
         self._check_llm(self.llms[self.llm])

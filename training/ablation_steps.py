@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import PartialState
 from datasets import load_dataset
 from transformers import TrainingArguments
@@ -21,7 +22,7 @@ from trl import SFTConfig
 
 from argus_training import pretrain, sft
 from argus_training.ablation_grid import key_of, overlay
-from argus_training.ablation_recipes import TEXT_MODEL, ReportRecipe, names_of
+from argus_training.ablation_recipes import TEXT_MODEL, ReportRecipe, divide_settings
 from argus_training.create import create_model
 from argus_training.language import train_language_model
 from argus_training.stages import RecipeArguments
@@ -103,7 +104,6 @@ def run_step(step: Step, folder: Path) -> Path:
             continue
         started = time.monotonic()
         RUNNERS[each.kind](each, own, [model_of(need, folder) for need in each.needs], folder)
-        gc.collect()
         if PartialState().is_main_process:
             _write_step(each, own, round(time.monotonic() - started, 1))
         PartialState().wait_for_everyone()
@@ -152,13 +152,6 @@ def subset_options(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
     return options | ({"cache_dir": str(folder / "data")} if settings["subset"] == "phantom" else {})
 
 
-def split_settings(settings: dict[str, Any], arguments: type) -> tuple[dict, dict]:
-    """Divide settings into those of a recipe's dataclass and those of the trainer."""
-    names = names_of(arguments)
-    own = {key: value for key, value in settings.items() if key in names}
-    return own, {key: value for key, value in settings.items() if key not in names}
-
-
 def _run_language(step: Step, own: Path, needs: list[Path], folder: Path) -> None:
     settings = dict(step.settings)
     data, sizes = settings.pop("data"), settings.pop(TEXT_MODEL, {})
@@ -169,11 +162,12 @@ def _run_language(step: Step, own: Path, needs: list[Path], folder: Path) -> Non
 
 
 def _run_vision(step: Step, own: Path, needs: list[Path], folder: Path) -> None:
-    arguments, config = split_settings(step.settings, pretrain.PretrainArguments)
+    arguments, config = divide_settings(step.settings, pretrain.PretrainArguments)
     arguments |= {"subset_options": subset_options(step.settings, folder)}
     if needs:
         arguments["start_from"] = str(needs[0])
     pretrain.pretrain(pretrain.PretrainArguments(**arguments), TrainingArguments(**config, output_dir=str(own)))
+    free_memory()
 
 
 def _run_create(step: Step, own: Path, needs: list[Path], folder: Path) -> None:
@@ -188,9 +182,16 @@ def _run_create(step: Step, own: Path, needs: list[Path], folder: Path) -> None:
 
 
 def _run_sft(step: Step, own: Path, needs: list[Path], folder: Path) -> None:
-    arguments, config = split_settings(step.settings, RecipeArguments)
+    arguments, config = divide_settings(step.settings, RecipeArguments)
     arguments |= {"subset_options": subset_options(step.settings, folder), "model_name_or_path": str(needs[0])}
     sft.train(RecipeArguments(**arguments), SFTConfig(**config, output_dir=str(own)))
+    free_memory()
+
+
+def free_memory() -> None:
+    """Let go of the last training: a trainer and its model hold each other, on the GPU too."""
+    gc.collect()
+    torch.cuda.empty_cache()
 
 
 def _finish(partial: Path, done: Path) -> None:
