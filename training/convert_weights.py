@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import is_zipfile
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -139,7 +140,8 @@ def read_checkpoint(path: Path) -> Weights:
 def _read_pickled(file: Path) -> Weights:
     """Read tensors, and nothing that could run, out of a file that torch saved."""
     try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
+        # Mapped: most of a checkpoint is its language model, which is never read.
+        content = torch.load(file, map_location="cpu", weights_only=True, mmap=is_zipfile(file))
     except Exception as error:
         raise ValueError(f"{file}: cannot be read as weights alone ({type(error).__name__})") from None
     if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
