@@ -223,6 +223,20 @@ def ablate(
 
 
 @app.command()
+def convert(
+    system: Annotated[str, typer.Argument(help="m3d or radfm.")],
+    checkpoint: Annotated[Path, typer.Argument(help="Published .safetensors or .bin, or the folder of them.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write, for argus create --vision.")],
+    preset: Annotated[str, typer.Option(help="A preset of the wanted resolution.")] = "argus-8b-nr",
+) -> None:
+    """Make a vision tower of a baseline's published weights."""
+    _quiet()
+    from argus_training.convert_weights import convert_weights
+
+    print(convert_weights(system, checkpoint, out, preset))
+
+
+@app.command()
 def demo(out: Annotated[Path, typer.Argument(help="Folder to write.")]) -> None:
     """Train a tiny model on phantoms, write reports and score them."""
     _quiet()

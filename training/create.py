@@ -4,15 +4,27 @@ import os
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, set_seed
+from safetensors.torch import load_file
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    set_seed,
+)
 
 from argus_processing import ArgusImageProcessor, ArgusProcessor
 from argus_processing.chat_templates import chat_template_for
-from modeling_argus import ArgusConfig, ArgusForConditionalGeneration, ArgusVisionModel, preset_vision_config
+from argus_processing.tower_preprocessing import TOWER_SETTINGS
+from modeling_argus import ArgusConfig, ArgusForConditionalGeneration, preset_vision_config
 from modeling_argus.connector_argus import ArgusConnector
-from modeling_argus.presets_argus import connector_settings
+from modeling_argus.presets_argus import TOWER_COMPRESSORS, connector_settings
+from modeling_argus.vision_towers_argus import VolumeVisionConfig, tower_of
 
 _IMAGE_TOKENS = ("<|reserved_special_token_0|>", "<image>")
+# Weights of a compressor beside those of the tower that it was trained with.
+COMPRESSOR_FILE = "compressor.safetensors"
 _PAD_TOKENS = ("<|finetune_right_pad_id|>", "<|endoftext|>")
 
 
@@ -33,7 +45,8 @@ def create_model(
         preset: name of a size and resolution, such as "argus-8b-hr"; it sets the vision tower and the grid.
         out: folder to write; must not hold a model yet.
         llm: folder or id of an instruct decoder, weights kept as they are.
-        vision: folder of a pretrained `ArgusVisionModel`; random weights without it.
+        vision: folder of a pretrained tower; random weights without it. A compressor that was converted along with it
+            is taken too, unless another one is named.
         seed: of the random weights.
         dtype: of all weights, such as "bfloat16" or "float32".
         tower: name of the system whose vision tower, preprocessing and compressor are taken.
@@ -48,16 +61,18 @@ def create_model(
         raise ValueError(f"{out}: holds a model already; choose another folder")
     if dtype not in ("bfloat16", "float32"):
         raise ValueError(f"dtype is bfloat16 or float32, got {dtype!r}")
-    vision_config = preset_vision_config(preset)
+    vision_config = preset_vision_config(preset, tower)
     connector = connector_settings(preset, tower, compressor) | {"num_projector_layers": num_projector_layers}
     language_model = AutoModelForCausalLM.from_pretrained(llm, dtype=dtype)
     tokenizer = AutoTokenizer.from_pretrained(llm)
-    processor = _processor(tokenizer, vision_config.image_size)
+    processor = _processor(tokenizer, ArgusImageProcessor(**TOWER_SETTINGS[tower](vision_config.image_size)))
     if processor.image_token_id >= language_model.config.vocab_size:
         language_model.resize_token_embeddings(len(tokenizer))
     set_seed(seed)
     vision_tower = _vision_tower(vision, vision_config).to(language_model.dtype)
     model = assemble(vision_tower, language_model, processor.image_token_id, **connector)
+    if compressor in (None, TOWER_COMPRESSORS[tower]):
+        _load_compressor(vision, model.model.connector)
     processor.num_image_tokens = model.model.connector.num_tokens
     _stop_on(model, language_model, tokenizer)
     out.mkdir(parents=True, exist_ok=True)
@@ -67,7 +82,7 @@ def create_model(
 
 
 def assemble(
-    tower: ArgusVisionModel, language_model: PreTrainedModel, image_token_id: int, **connector_settings
+    tower: PreTrainedModel, language_model: PreTrainedModel, image_token_id: int, **connector_settings
 ) -> ArgusForConditionalGeneration:
     """Join a vision tower and a language model by a new connector; no weight of either is copied or changed.
 
@@ -92,17 +107,31 @@ def assemble(
     return model
 
 
-def _vision_tower(vision: str | os.PathLike | None, vision_config) -> ArgusVisionModel:
+def _vision_tower(vision: str | os.PathLike | None, config: VolumeVisionConfig) -> PreTrainedModel:
+    model_class = tower_of(config.model_type).model_class
     if vision is None:
-        return ArgusVisionModel(vision_config)
-    tower = ArgusVisionModel.from_pretrained(vision)
-    expected, found = vision_config.to_dict(), tower.config.to_dict()
-    differing = [
-        key for key in ("image_size", "patch_size", "hidden_size") if _list_of(expected[key]) != _list_of(found[key])
-    ]
+        return model_class(config)
+    found = AutoConfig.from_pretrained(vision)
+    names = ("model_type", "image_size", "patch_size", "hidden_size")
+    differing = [name for name in names if _list_of(getattr(config, name)) != _list_of(getattr(found, name, None))]
     if differing:
         raise ValueError(f"{vision}: its {', '.join(differing)} differ from the preset's")
-    return tower
+    return model_class.from_pretrained(vision)
+
+
+def _load_compressor(vision: str | os.PathLike | None, connector: ArgusConnector) -> None:
+    """Take the compressor's weights that lie beside a converted tower, if any do.
+
+    Raises:
+        ValueError: if they are not this compressor's.
+    """
+    path = Path(vision or "") / COMPRESSOR_FILE
+    if not path.is_file():
+        return
+    try:
+        connector.compressor.load_state_dict(load_file(path))
+    except RuntimeError as error:
+        raise ValueError(f"{path}: not the weights of this compressor; {' '.join(str(error).split())}") from None
 
 
 def _list_of(value):
@@ -113,7 +142,7 @@ def _first_known(tokens: tuple[str, ...], vocabulary: dict[str, int]) -> str | N
     return next((token for token in tokens if token in vocabulary), None)
 
 
-def _processor(tokenizer: PreTrainedTokenizerBase, image_size: tuple[int, int, int]) -> ArgusProcessor:
+def _processor(tokenizer: PreTrainedTokenizerBase, image_processor: ArgusImageProcessor) -> ArgusProcessor:
     vocabulary = tokenizer.get_vocab()
     image_token = _first_known(_IMAGE_TOKENS, vocabulary)
     if image_token is None:
@@ -123,9 +152,7 @@ def _processor(tokenizer: PreTrainedTokenizerBase, image_size: tuple[int, int, i
         tokenizer.pad_token = _first_known(_PAD_TOKENS, vocabulary) or tokenizer.eos_token
     template, end_token = chat_template_for(vocabulary, image_token)
     tokenizer.eos_token = end_token
-    return ArgusProcessor(
-        ArgusImageProcessor(image_size=image_size), tokenizer, image_token=image_token, chat_template=template
-    )
+    return ArgusProcessor(image_processor, tokenizer, image_token=image_token, chat_template=template)
 
 
 def _stop_on(model: ArgusForConditionalGeneration, language_model: PreTrainedModel, tokenizer) -> None:
