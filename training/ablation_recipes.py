@@ -11,8 +11,20 @@ from argus_training.create import create_model
 from argus_training.pretrain import PretrainArguments
 from argus_training.stages import RecipeArguments
 
-# Set by the driver, from folders and seeds.
-_DRIVEN = {"output_dir", "out", "llm", "vision", "seed", "preset", "model_name_or_path", "subset", "subset_options"}
+# Set by the driver, from folders, seeds and the rest of the recipe.
+_DRIVEN = {
+    "output_dir",
+    "out",
+    "llm",
+    "vision",
+    "seed",
+    "preset",
+    "objective",
+    "start_from",
+    "model_name_or_path",
+    "subset",
+    "subset_options",
+}
 EVALUATION_KEYS = {"split", "limit", "batch_size", "max_new_tokens"}
 TEXT_MODEL = "text_model"
 
