@@ -90,7 +90,7 @@ def read_grid(path: Path, base: Path | None = None) -> Grid:
     """
     path = Path(path)
     said = _read_yaml(path)
-    _check_keys(path, said, _GRID_KEYS, {"name", "base", "seeds", "score", "panels"})
+    _check_keys(path, said, _GRID_KEYS, {"name", "base", "seeds", "panels"})
     kind = said.get("kind", "reports")
     if kind not in RECIPES:
         raise ValueError(f"{path}: unknown kind {kind!r}; known: {', '.join(RECIPES)}")
@@ -98,9 +98,14 @@ def read_grid(path: Path, base: Path | None = None) -> Grid:
     if not seeds or len(set(seeds)) != len(seeds) or not all(isinstance(seed, int) and seed >= 0 for seed in seeds):
         raise ValueError(f"{path}: seeds is a list of distinct integers from 0 up, got {seeds}")
     recipe = overlay(_read_yaml(base or path.parent / said["base"]), said.get("settings", {}))
+    # What is measured goes with the data, so the base recipe says it; a grid may say otherwise.
+    own_score, own_metrics = recipe.pop("score", None), recipe.pop("metrics", [])
+    score = said.get("score", own_score)
+    if score is None:
+        raise ValueError(f"{path}: neither it nor its base recipe names a score")
     panels = tuple(_panel(path, panel, recipe, kind) for panel in said["panels"])
-    metrics = tuple(dict.fromkeys([said["score"], *said.get("metrics", [])]))
-    return Grid(said["name"], said.get("title", said["name"]), kind, tuple(seeds), said["score"], metrics, panels)
+    metrics = tuple(dict.fromkeys([score, *said.get("metrics", own_metrics)]))
+    return Grid(said["name"], said.get("title", said["name"]), kind, tuple(seeds), score, metrics, panels)
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

@@ -82,6 +82,7 @@ def test_an_unknown_setting_is_refused_with_file_and_cell(tmp_path, override, me
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"score": None}, "names a score"),
         ({"axis": {}}, "no such key: axis"),
         ({"seeds": []}, "seeds is a list of distinct"),
         ({"seeds": [1, 1]}, "seeds is a list of distinct"),
@@ -102,9 +103,23 @@ def test_another_base_recipe_takes_the_place_of_the_grids_own(tmp_path):
     assert all(cell.settings["preset"] == "argus-8b-hr" for cell in read_grid(write(tmp_path, GRID), other).cells())
 
 
-@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_grid_of_the_repository_expands(path):
-    if "panels" not in yaml.safe_load(path.read_text()):
-        pytest.skip("a base recipe; the grids that stand on it are tested")
+GRIDS = sorted(path for path in RECIPES.glob("*.yaml") if "panels:" in path.read_text())
+NUM_CELLS = {
+    "demo": 4,  # the best compressor and two stages are the same cell
+    "figure3": 6 * 4 * 2,
+    "figure4": 4,
+    "figure5": 4,
+    "figure6": 6,
+    "resampling": 16,
+    "table2": 8,
+    "table2_phantom": 4,
+}
+
+
+@pytest.mark.parametrize("path", GRIDS, ids=lambda path: path.stem)
+def test_every_grid_of_the_repository_expands_on_phantoms_and_on_patients(path):
     grid = read_grid(path)
-    assert grid.cells() and len(grid.seeds) >= 3 or path.stem == "table2_phantom"
+    assert len(grid.cells()) == NUM_CELLS[path.stem]
+    assert len(grid.seeds) >= 3 or path.stem == "table2_phantom"
+    if grid.kind == "reports":
+        assert len(read_grid(path, RECIPES / "ct3drrg.yaml").cells()) == NUM_CELLS[path.stem]
