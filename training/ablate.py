@@ -12,6 +12,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import torch
+from accelerate import PartialState
+
 from argus_training.ablation_grid import Cell, Grid, read_grid
 from argus_training.ablation_steps import Step, last_step, run_step
 
@@ -38,6 +41,8 @@ def main() -> None:
     parser.add_argument("--output_dir", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--base", type=Path, help="another base recipe than the grid names")
     arguments = parser.parse_args()
+    # Before anything asks which process this is: without this, on a CPU, each would take itself for the only one.
+    PartialState(cpu=not torch.accelerator.is_available())
     try:
         grid = read_grid(arguments.config, arguments.base)
         if grid.kind != "reports":

@@ -128,15 +128,14 @@ def claim_step(step: Step, own: Path) -> None:
         ValueError: if it holds a step with other settings.
     """
     path = own / STEP_FILE
-    if path.exists():
-        said = json.loads(path.read_text())
-        if key_of(said["settings"]) != key_of(step.settings):
-            raise ValueError(f"{own}: holds a step with other settings; remove it or choose another folder")
-        return
-    own.mkdir(parents=True, exist_ok=True)
-    if PartialState().is_main_process:
+    if PartialState().is_main_process and not path.exists():
+        own.mkdir(parents=True, exist_ok=True)
         _write_step(step, own)
+    # Every process waits here, whether or not it found the file: one that did not wait would be one barrier ahead.
     PartialState().wait_for_everyone()
+    said = json.loads(path.read_text())
+    if key_of(said["settings"]) != key_of(step.settings):
+        raise ValueError(f"{own}: holds a step with other settings; remove it or choose another folder")
 
 
 def _write_step(step: Step, own: Path, seconds: float | None = None) -> None:
