@@ -15,19 +15,19 @@ def rows(results: dict[str, Any], panel: dict[str, Any]) -> list[list[str]]:
     return [
         [
             *cell["values"].values(),
-            *(mean_and_std(cell["summary"][name]) for name in results["metrics"]),
+            *(mean_and_std(name, cell["summary"][name]) for name in results["metrics"]),
             str(len(cell["runs"])),
         ]
         for cell in panel["cells"]
     ]
 
 
-def mean_and_std(summary: dict[str, Any]) -> str:
-    """Write `mean ± std`; the mean alone for one seed, a dash where the metric is not defined."""
+def mean_and_std(name: str, summary: dict[str, Any]) -> str:
+    """Write `mean ± std`; the mean alone for one seed and for counts, a dash where the metric is not defined."""
     mean, std = summary["mean"], summary["std"]
     if mean is None:
         return "-"
-    if float(mean).is_integer() and not std:
+    if name.startswith("num_"):
         return f"{mean:.0f}"
     digits = 3 if abs(mean) < 10 else 1
     return f"{mean:.{digits}f}" + ("" if std is None else f" ± {std:.{digits}f}")
