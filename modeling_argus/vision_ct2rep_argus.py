@@ -135,12 +135,11 @@ class CT2RepAttention(nn.Module):
         sequences = self.norm(sequences)
         parts = (self.q_proj(sequences), *self.kv_proj(sequences).chunk(2, dim=-1))
         query, key, value = (part.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for part in parts)
-        query = functional.normalize(query, dim=-1) * self.q_scale
-        key = functional.normalize(key, dim=-1) * self.k_scale
-        bias = None if bias is None else bias.to(query.dtype)
-        mixed = functional.scaled_dot_product_attention(
-            query, key, value.to(query.dtype), attn_mask=bias, scale=self.scale
-        )
+        # Under autocast the norms come in float32; attention stays in the type of what it mixes.
+        query = (functional.normalize(query, dim=-1) * self.q_scale).to(value.dtype)
+        key = (functional.normalize(key, dim=-1) * self.k_scale).to(value.dtype)
+        bias = None if bias is None else bias.to(value.dtype)
+        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=self.scale)
         return self.out_proj(mixed.transpose(1, 2).flatten(2))
 
 

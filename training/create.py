@@ -38,6 +38,7 @@ def create_model(
     tower: str = "argus",
     compressor: str | None = None,
     num_projector_layers: int = 2,
+    num_latents: int | None = None,
 ) -> Path:
     """Write a model folder that the Auto classes load: weights, configuration, processor and the code.
 
@@ -52,6 +53,7 @@ def create_model(
         tower: name of the system whose vision tower, preprocessing and compressor are taken.
         compressor: name out of `COMPRESSORS`; the tower's own without it.
         num_projector_layers: 1 or 2.
+        num_latents: visual tokens of the compressor "perceiver"; the preset's without it.
 
     Raises:
         ValueError: if a name is unknown, the folder is taken or the tokenizer has no known chat marks.
@@ -63,6 +65,10 @@ def create_model(
         raise ValueError(f"dtype is bfloat16 or float32, got {dtype!r}")
     vision_config = preset_vision_config(preset, tower)
     connector = connector_settings(preset, tower, compressor) | {"num_projector_layers": num_projector_layers}
+    if num_latents is not None:
+        if connector["compressor"] != "perceiver":
+            raise ValueError(f"num_latents is for the compressor perceiver, not for {connector['compressor']}")
+        connector["num_latents"] = num_latents
     language_model = AutoModelForCausalLM.from_pretrained(llm, dtype=dtype)
     tokenizer = AutoTokenizer.from_pretrained(llm)
     processor = _processor(tokenizer, ArgusImageProcessor(**TOWER_SETTINGS[tower](vision_config.image_size)))

@@ -38,7 +38,7 @@ def test_the_bench_writes_what_it_measured_and_counted(tmp_path, monkeypatch, ca
         "bench_patches",
         lambda resolution, dtype, rounds: bench_patches(resolution, dtype, rounds, make=small_sides),
     )
-    bench_vision.run_bench(tmp_path, rounds=1)
+    bench_vision.run_bench(tmp_path)
     results = json.loads((tmp_path / "vision.json").read_text())
     assert len(results["patch_embedding"]) == 4 and len(results["systems"]) == 8
     for row in results["patch_embedding"]:
