@@ -6,11 +6,10 @@ from torch.nn import functional
 from transformers import initialization
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutputWithPooling
-from transformers.modeling_utils import PreTrainedModel
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_vision_argus import VolumeVisionConfig
-from .vision_argus import patchify
+from .vision_argus import VisionTower, patchify
 
 
 class CT2RepVisionConfig(VolumeVisionConfig):
@@ -228,17 +227,15 @@ class CT2RepCodebook(nn.Module):
         self.vectors.copy_(torch.where(counts[:, None] > 0, moved, self.vectors.float()))
 
 
-class CT2RepVisionModel(PreTrainedModel):
+class CT2RepVisionModel(VisionTower):
     """CT2Rep's CT-ViT: `pixel_values` `(B, 1, D, H, W)` in [-1, 1] to codebook vectors `(B, N, hidden_size)`."""
 
     config: CT2RepVisionConfig
     config_class = CT2RepVisionConfig
-    base_model_prefix = "vision_tower"
-    main_input_name = "pixel_values"
-    input_modalities = ("image",)
-    supports_gradient_checkpointing = True
     _no_split_modules = ["CT2RepSpatialLayer", "CT2RepTemporalLayer"]
-    _supports_sdpa = True
+    # Its attention is always torch's own: cosine similarity with a bias.
+    _supports_flash_attn = False
+    _supports_attention_backend = False
 
     def __init__(self, config: CT2RepVisionConfig):
         super().__init__(config)

@@ -20,7 +20,7 @@ from argus_processing.tower_preprocessing import TOWER_SETTINGS
 from modeling_argus import ArgusConfig, ArgusForConditionalGeneration, preset_vision_config
 from modeling_argus.connector_argus import ArgusConnector
 from modeling_argus.presets_argus import TOWER_COMPRESSORS, connector_settings
-from modeling_argus.vision_towers_argus import VolumeVisionConfig, tower_of
+from modeling_argus.vision_towers_argus import VisionTower, VolumeVisionConfig, tower_of
 
 _IMAGE_TOKENS = ("<|reserved_special_token_0|>", "<image>")
 # Weights of a compressor beside those of the tower that it was trained with.
@@ -88,7 +88,7 @@ def create_model(
 
 
 def assemble(
-    tower: PreTrainedModel, language_model: PreTrainedModel, image_token_id: int, **connector_settings
+    tower: VisionTower, language_model: PreTrainedModel, image_token_id: int, **connector_settings
 ) -> ArgusForConditionalGeneration:
     """Join a vision tower and a language model by a new connector; no weight of either is copied or changed.
 
@@ -113,7 +113,7 @@ def assemble(
     return model
 
 
-def _vision_tower(vision: str | os.PathLike | None, config: VolumeVisionConfig) -> PreTrainedModel:
+def _vision_tower(vision: str | os.PathLike | None, config: VolumeVisionConfig) -> VisionTower:
     model_class = tower_of(config.model_type).model_class
     if vision is None:
         return model_class(config)
