@@ -24,6 +24,7 @@ quality: $(VENV)/installed
 bench: $(VENV)/installed-bench
 	$(BIN)/python -m argus_evaluation.bench_preprocessing runs/bench
 	$(BIN)/python -m argus_evaluation.bench_cache runs/bench
+	$(BIN)/python -m argus_evaluation.bench_vision runs/bench
 
 # The README's tables, out of what `make demo`, `make bench` and, where it ran, `make ablation-demo` measured.
 readme: $(VENV)/installed

@@ -190,6 +190,7 @@ def create(
         str | None, typer.Option(help="pixel_shuffle, average_pooling, perceiver or none; the tower's own without it.")
     ] = None,
     projector_layers: Annotated[int, typer.Option(min=1, max=2, help="Linear layers of the projector.")] = 2,
+    num_latents: Annotated[int | None, typer.Option(min=1, help="Visual tokens of the perceiver.")] = None,
 ) -> None:
     """Assemble a model folder from a preset, a language model and a vision tower."""
     _quiet()
@@ -205,6 +206,7 @@ def create(
         tower=tower,
         compressor=compressor,
         num_projector_layers=projector_layers,
+        num_latents=num_latents,
     )
 
 

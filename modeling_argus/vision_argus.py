@@ -171,11 +171,9 @@ class ArgusVisionLayer(GradientCheckpointingLayer):
         return hidden_states + self.mlp(self.layer_norm2(hidden_states))
 
 
-class ArgusVisionModel(PreTrainedModel):
-    """The 3D ViT: `pixel_values` `(B, 1, D, H, W)` in [0, 1] to tokens `(B, N, hidden_size)`."""
+class VisionTower(PreTrainedModel):
+    """What transformers has to know of a tower: Argus's own or a baseline's."""
 
-    config: ArgusVisionConfig
-    config_class = ArgusVisionConfig
     base_model_prefix = "vision_tower"
     main_input_name = "pixel_values"
     input_modalities = ("image",)
@@ -184,6 +182,13 @@ class ArgusVisionModel(PreTrainedModel):
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_attention_backend = True
+
+
+class ArgusVisionModel(VisionTower):
+    """The 3D ViT: `pixel_values` `(B, 1, D, H, W)` in [0, 1] to tokens `(B, N, hidden_size)`."""
+
+    config: ArgusVisionConfig
+    config_class = ArgusVisionConfig
 
     def __init__(self, config: ArgusVisionConfig):
         super().__init__(config)

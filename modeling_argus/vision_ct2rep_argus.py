@@ -6,11 +6,10 @@ from torch.nn import functional
 from transformers import initialization
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutputWithPooling
-from transformers.modeling_utils import PreTrainedModel
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_vision_argus import VolumeVisionConfig
-from .vision_argus import patchify
+from .vision_argus import VisionTower, patchify
 
 
 class CT2RepVisionConfig(VolumeVisionConfig):
@@ -135,12 +134,11 @@ class CT2RepAttention(nn.Module):
         sequences = self.norm(sequences)
         parts = (self.q_proj(sequences), *self.kv_proj(sequences).chunk(2, dim=-1))
         query, key, value = (part.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for part in parts)
-        query = functional.normalize(query, dim=-1) * self.q_scale
-        key = functional.normalize(key, dim=-1) * self.k_scale
-        bias = None if bias is None else bias.to(query.dtype)
-        mixed = functional.scaled_dot_product_attention(
-            query, key, value.to(query.dtype), attn_mask=bias, scale=self.scale
-        )
+        # Under autocast the norms come in float32; attention stays in the type of what it mixes.
+        query = (functional.normalize(query, dim=-1) * self.q_scale).to(value.dtype)
+        key = (functional.normalize(key, dim=-1) * self.k_scale).to(value.dtype)
+        bias = None if bias is None else bias.to(value.dtype)
+        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=self.scale)
         return self.out_proj(mixed.transpose(1, 2).flatten(2))
 
 
@@ -229,17 +227,15 @@ class CT2RepCodebook(nn.Module):
         self.vectors.copy_(torch.where(counts[:, None] > 0, moved, self.vectors.float()))
 
 
-class CT2RepVisionModel(PreTrainedModel):
+class CT2RepVisionModel(VisionTower):
     """CT2Rep's CT-ViT: `pixel_values` `(B, 1, D, H, W)` in [-1, 1] to codebook vectors `(B, N, hidden_size)`."""
 
     config: CT2RepVisionConfig
     config_class = CT2RepVisionConfig
-    base_model_prefix = "vision_tower"
-    main_input_name = "pixel_values"
-    input_modalities = ("image",)
-    supports_gradient_checkpointing = True
     _no_split_modules = ["CT2RepSpatialLayer", "CT2RepTemporalLayer"]
-    _supports_sdpa = True
+    # Its attention is always torch's own: cosine similarity with a bias.
+    _supports_flash_attn = False
+    _supports_attention_backend = False
 
     def __init__(self, config: CT2RepVisionConfig):
         super().__init__(config)

@@ -4,11 +4,10 @@ import torch
 from torch import nn
 from transformers import initialization
 from transformers.modeling_outputs import BaseModelOutputWithPooling
-from transformers.modeling_utils import PreTrainedModel
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_vision_argus import ArgusVisionConfig
-from .vision_argus import ArgusVisionEmbeddings, ArgusVisionLayer
+from .vision_argus import ArgusVisionEmbeddings, ArgusVisionLayer, VisionTower
 
 
 class M3DVisionConfig(ArgusVisionConfig):
@@ -30,7 +29,7 @@ class M3DVisionConfig(ArgusVisionConfig):
     voxel_std: float | int = 1.0
 
 
-class M3DVisionModel(PreTrainedModel):
+class M3DVisionModel(VisionTower):
     """M3D's 3D ViT: `pixel_values` `(B, 1, D, H, W)` in [0, 1] to tokens `(B, N, hidden_size)`.
 
     Positions are learned, and interpolated to grids other than the trained one. A class token without a position
@@ -39,14 +38,6 @@ class M3DVisionModel(PreTrainedModel):
 
     config: M3DVisionConfig
     config_class = M3DVisionConfig
-    base_model_prefix = "vision_tower"
-    main_input_name = "pixel_values"
-    input_modalities = ("image",)
-    supports_gradient_checkpointing = True
-    _no_split_modules = ["ArgusVisionLayer"]
-    _supports_sdpa = True
-    _supports_flash_attn = True
-    _supports_attention_backend = True
 
     def __init__(self, config: M3DVisionConfig):
         super().__init__(config)

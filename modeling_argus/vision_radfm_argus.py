@@ -4,11 +4,10 @@ import torch
 from torch import nn
 from transformers import initialization
 from transformers.modeling_outputs import BaseModelOutputWithPooling
-from transformers.modeling_utils import PreTrainedModel
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_vision_argus import ArgusVisionConfig
-from .vision_argus import ArgusVisionLayer, patchify
+from .vision_argus import ArgusVisionLayer, VisionTower, patchify
 
 
 class RadFMVisionConfig(ArgusVisionConfig):
@@ -101,19 +100,11 @@ class RadFMPositions(nn.Module):
         return torch.cat([part.expand(depth, height, width, -1) for part in (rows, columns, slices)], dim=-1)
 
 
-class RadFMVisionModel(PreTrainedModel):
+class RadFMVisionModel(VisionTower):
     """RadFM's 3D ViT: `pixel_values` `(B, 1, D, H, W)` in [0, 1] to tokens `(B, N, hidden_size)`; no final norm."""
 
     config: RadFMVisionConfig
     config_class = RadFMVisionConfig
-    base_model_prefix = "vision_tower"
-    main_input_name = "pixel_values"
-    input_modalities = ("image",)
-    supports_gradient_checkpointing = True
-    _no_split_modules = ["ArgusVisionLayer"]
-    _supports_sdpa = True
-    _supports_flash_attn = True
-    _supports_attention_backend = True
 
     def __init__(self, config: RadFMVisionConfig):
         super().__init__(config)

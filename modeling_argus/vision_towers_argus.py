@@ -2,10 +2,8 @@
 
 from typing import NamedTuple
 
-from transformers.modeling_utils import PreTrainedModel
-
 from .configuration_vision_argus import ArgusVisionConfig, VolumeVisionConfig
-from .vision_argus import ArgusVisionModel
+from .vision_argus import ArgusVisionModel, VisionTower
 from .vision_ct2rep_argus import CT2RepVisionConfig, CT2RepVisionModel
 from .vision_m3d_argus import M3DVisionConfig, M3DVisionModel
 from .vision_radfm_argus import RadFMVisionConfig, RadFMVisionModel
@@ -19,7 +17,7 @@ class Tower(NamedTuple):
     """
 
     config_class: type[VolumeVisionConfig]
-    model_class: type[PreTrainedModel]
+    model_class: type[VisionTower]
 
 
 TOWERS = {

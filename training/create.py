@@ -20,7 +20,7 @@ from argus_processing.tower_preprocessing import TOWER_SETTINGS
 from modeling_argus import ArgusConfig, ArgusForConditionalGeneration, preset_vision_config
 from modeling_argus.connector_argus import ArgusConnector
 from modeling_argus.presets_argus import TOWER_COMPRESSORS, connector_settings
-from modeling_argus.vision_towers_argus import VolumeVisionConfig, tower_of
+from modeling_argus.vision_towers_argus import VisionTower, VolumeVisionConfig, tower_of
 
 _IMAGE_TOKENS = ("<|reserved_special_token_0|>", "<image>")
 # Weights of a compressor beside those of the tower that it was trained with.
@@ -38,6 +38,7 @@ def create_model(
     tower: str = "argus",
     compressor: str | None = None,
     num_projector_layers: int = 2,
+    num_latents: int | None = None,
 ) -> Path:
     """Write a model folder that the Auto classes load: weights, configuration, processor and the code.
 
@@ -52,6 +53,7 @@ def create_model(
         tower: name of the system whose vision tower, preprocessing and compressor are taken.
         compressor: name out of `COMPRESSORS`; the tower's own without it.
         num_projector_layers: 1 or 2.
+        num_latents: visual tokens of the compressor "perceiver"; the preset's without it.
 
     Raises:
         ValueError: if a name is unknown, the folder is taken or the tokenizer has no known chat marks.
@@ -63,6 +65,10 @@ def create_model(
         raise ValueError(f"dtype is bfloat16 or float32, got {dtype!r}")
     vision_config = preset_vision_config(preset, tower)
     connector = connector_settings(preset, tower, compressor) | {"num_projector_layers": num_projector_layers}
+    if num_latents is not None:
+        if connector["compressor"] != "perceiver":
+            raise ValueError(f"num_latents is for the compressor perceiver, not for {connector['compressor']}")
+        connector["num_latents"] = num_latents
     language_model = AutoModelForCausalLM.from_pretrained(llm, dtype=dtype)
     tokenizer = AutoTokenizer.from_pretrained(llm)
     processor = _processor(tokenizer, ArgusImageProcessor(**TOWER_SETTINGS[tower](vision_config.image_size)))
@@ -82,7 +88,7 @@ def create_model(
 
 
 def assemble(
-    tower: PreTrainedModel, language_model: PreTrainedModel, image_token_id: int, **connector_settings
+    tower: VisionTower, language_model: PreTrainedModel, image_token_id: int, **connector_settings
 ) -> ArgusForConditionalGeneration:
     """Join a vision tower and a language model by a new connector; no weight of either is copied or changed.
 
@@ -107,7 +113,7 @@ def assemble(
     return model
 
 
-def _vision_tower(vision: str | os.PathLike | None, config: VolumeVisionConfig) -> PreTrainedModel:
+def _vision_tower(vision: str | os.PathLike | None, config: VolumeVisionConfig) -> VisionTower:
     model_class = tower_of(config.model_type).model_class
     if vision is None:
         return model_class(config)

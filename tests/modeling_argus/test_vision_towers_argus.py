@@ -251,3 +251,25 @@ def test_a_codebook_stays_where_nothing_trains(codebook):
     codebook(torch.tensor([[2.0, 1.0]]))
     codebook.eval()(torch.tensor([[2.0, 1.0]], requires_grad=True))
     assert torch.equal(codebook.vectors, before)
+
+
+def follow_in_a_process(rank: int, folder: str) -> None:
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    book = CT2RepCodebook(CT2RepVisionConfig(hidden_size=6, codebook_size=4))
+    batch = torch.load(f"{folder}/batch.pt")
+    book.vectors.copy_(batch["vectors"])
+    book.train()(batch["tokens"][rank::2].requires_grad_())
+    torch.save(book.vectors, f"{folder}/rank{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def test_a_codebook_follows_alike_in_two_processes_and_in_one_with_the_joint_batch(tmp_path):
+    torch.manual_seed(0)
+    book = CT2RepCodebook(CT2RepVisionConfig(hidden_size=6, codebook_size=4)).train()
+    tokens = torch.randn(10, 6)
+    torch.save({"vectors": book.vectors, "tokens": tokens}, tmp_path / "batch.pt")
+    # Forked: a new interpreter would spend its time on imports.
+    torch.multiprocessing.start_processes(follow_in_a_process, args=(str(tmp_path),), nprocs=2, start_method="fork")
+    book(tokens.requires_grad_())
+    for rank in range(2):
+        torch.testing.assert_close(torch.load(tmp_path / f"rank{rank}.pt"), book.vectors)

@@ -15,6 +15,10 @@ from modeling_argus.vision_towers_argus import TOWERS
 WIDTH, LAYERS, MLP = 24, 2, 40
 M3D_HEADS = 4
 RADFM_HEADS, RADFM_HEAD_DIM = 2, 8
+M3D_PARTS = {"norm1": "norm1", "qkv": "attn.qkv", "out": "attn.out_proj"}
+M3D_PARTS |= {"norm2": "norm2", "mlp1": "mlp.linear1", "mlp2": "mlp.linear2"}
+RADFM_PARTS = {"norm1": "0.norm", "qkv": "0.fn.to_qkv", "out": "0.fn.to_out.0"}
+RADFM_PARTS |= {"norm2": "1.norm", "mlp1": "1.fn.net.0", "mlp2": "1.fn.net.3"}
 
 
 def drawn(shapes: dict[str, tuple[int, ...]], prefix: str) -> dict[str, torch.Tensor]:
@@ -93,6 +97,13 @@ class Reference:
         bias = self.weights.get(f"{self.prefix}{name}.bias")
         return tokens @ self[f"{name}.weight"].T + (0 if bias is None else bias)
 
+    def vit_layer(self, tokens: torch.Tensor, names: dict[str, str], num_heads: int) -> torch.Tensor:
+        """A pre-norm layer; `names` says what a checkpoint calls its parts."""
+        query, key, value = self.linear(names["qkv"], self.norm(names["norm1"], tokens)).chunk(3, -1)
+        tokens = tokens + self.linear(names["out"], self.attend(query, key, value, num_heads))
+        hidden = functional.gelu(self.linear(names["mlp1"], self.norm(names["norm2"], tokens)))
+        return tokens + self.linear(names["mlp2"], hidden)
+
     @staticmethod
     def attend(query, key, value, num_heads: int) -> torch.Tensor:
         size = query.shape[-1] // num_heads
@@ -119,11 +130,7 @@ def m3d_reference(weights: dict[str, torch.Tensor], volume: torch.Tensor) -> tor
     tokens = torch.stack(embedded) + net["patch_embedding.position_embeddings"][0]
     tokens = torch.cat([net["cls_token"][0], tokens])
     for layer in range(LAYERS):
-        block = f"blocks.{layer}"
-        query, key, value = net.linear(f"{block}.attn.qkv", net.norm(f"{block}.norm1", tokens)).chunk(3, -1)
-        tokens = tokens + net.linear(f"{block}.attn.out_proj", net.attend(query, key, value, M3D_HEADS))
-        hidden = functional.gelu(net.linear(f"{block}.mlp.linear1", net.norm(f"{block}.norm2", tokens)))
-        tokens = tokens + net.linear(f"{block}.mlp.linear2", hidden)
+        tokens = net.vit_layer(tokens, {part: f"blocks.{layer}.{name}" for part, name in M3D_PARTS.items()}, M3D_HEADS)
     return net.norm("norm", tokens)[1:]
 
 
@@ -142,11 +149,8 @@ def radfm_reference(weights: dict[str, torch.Tensor], volume: torch.Tensor) -> t
         tokens.append(token + torch.cat([table[(i + 1) * (len(table) // n) - 1] for table, i, n in places]))
     tokens = torch.stack(tokens)
     for layer in range(LAYERS):
-        block = f"transformer.layers.{layer}"
-        query, key, value = net.linear(f"{block}.0.fn.to_qkv", net.norm(f"{block}.0.norm", tokens)).chunk(3, -1)
-        tokens = tokens + net.linear(f"{block}.0.fn.to_out.0", net.attend(query, key, value, RADFM_HEADS))
-        hidden = functional.gelu(net.linear(f"{block}.1.fn.net.0", net.norm(f"{block}.1.norm", tokens)))
-        tokens = tokens + net.linear(f"{block}.1.fn.net.3", hidden)
+        names = {part: f"transformer.layers.{layer}.{name}" for part, name in RADFM_PARTS.items()}
+        tokens = net.vit_layer(tokens, names, RADFM_HEADS)
     net = Reference(weights, "embedding_layer.perceiver.")
     latents = net["latents"]
     for layer in range(LAYERS):
