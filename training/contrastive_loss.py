@@ -6,7 +6,6 @@ joint batch. In half precision the loss is still computed in float32.
 
 import torch
 from torch import distributed
-from torch.distributed import nn as distributed_nn
 from torch.nn import functional
 
 
@@ -17,13 +16,29 @@ def world() -> tuple[int, int]:
     return 0, 1
 
 
+class _GatherRows(torch.autograd.Function):
+    """Gather forward; backward, each process gets what the losses of all say of its own rows."""
+
+    @staticmethod
+    def forward(ctx, rows: torch.Tensor) -> torch.Tensor:
+        gathered = [torch.empty_like(rows) for _ in range(distributed.get_world_size())]
+        distributed.all_gather(gathered, rows.contiguous())
+        return torch.cat(gathered)
+
+    @staticmethod
+    def backward(ctx, gradient: torch.Tensor) -> torch.Tensor:
+        gradient = gradient.contiguous().clone()
+        distributed.all_reduce(gradient)
+        return gradient.chunk(distributed.get_world_size())[distributed.get_rank()]
+
+
 def gather_rows(rows: torch.Tensor) -> torch.Tensor:
     """Join the `(n, C)` rows of all processes in rank order to `(processes * n, C)`; gradients flow to each owner.
 
     Every process must hold the same number of rows.
     """
     _, num_processes = world()
-    return rows if num_processes == 1 else torch.cat(distributed_nn.all_gather(rows))
+    return rows if num_processes == 1 else _GatherRows.apply(rows)
 
 
 def image_text_loss(image: torch.Tensor, text: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
@@ -63,7 +78,7 @@ def voxel_loss(
         losses = _view_loss(first, all_second, all_first, own, counts > 0, temperature)
         losses = losses + _view_loss(second, all_first, all_second, own, counts > 0, temperature)
         # Averaged over processes this is the mean over all voxels, however many each process holds.
-        return num_processes * (losses * is_voxel).sum() / (2 * counts.sum().clamp(min=1))
+        return num_processes * losses.where(is_voxel, 0.0).sum() / (2 * counts.sum().clamp(min=1))
 
 
 def _view_loss(
