@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from argus_training.ablation_recipes import RECIPES
+from argus_training.ablation_recipes import DRIVEN, RECIPES
 
 _GRID_KEYS = {"name", "title", "kind", "base", "seeds", "score", "metrics", "panels", "settings"}
 _PANEL_KEYS = {"title", "axes", "paper"}
@@ -97,7 +97,7 @@ def read_grid(path: Path, base: Path | None = None) -> Grid:
     seeds = said["seeds"]
     if not seeds or len(set(seeds)) != len(seeds) or not all(isinstance(seed, int) and seed >= 0 for seed in seeds):
         raise ValueError(f"{path}: seeds is a list of distinct integers from 0 up, got {seeds}")
-    recipe = overlay(_read_yaml(base or path.parent / said["base"]), said.get("settings", {}))
+    recipe = overlay(read_base(base or path.parent / said["base"]), said.get("settings", {}))
     # What is measured goes with the data, so the base recipe says it; a grid may say otherwise.
     own_score, own_metrics = recipe.pop("score", None), recipe.pop("metrics", [])
     score = said.get("score", own_score)
@@ -108,7 +108,20 @@ def read_grid(path: Path, base: Path | None = None) -> Grid:
     return Grid(said["name"], said.get("title", said["name"]), kind, tuple(seeds), score, metrics, panels)
 
 
+def read_base(path: Path) -> dict[str, Any]:
+    """Read a base recipe; an objective given as a file is that pretraining recipe without what the grid itself sets."""
+    path = Path(path)
+    base = _read_yaml(path)
+    for name, given in base.get("objectives", {}).items():
+        if isinstance(given, str):
+            settings = _read_yaml(path.parent / given)
+            base["objectives"][name] = {key: value for key, value in settings.items() if key not in DRIVEN - {"vision"}}
+    return base
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
+    if not Path(path).is_file():
+        raise ValueError(f"{path}: no such recipe")
     try:
         content = yaml.safe_load(Path(path).read_text())
     except yaml.YAMLError as error:

@@ -12,7 +12,7 @@ from argus_training.pretrain import PretrainArguments
 from argus_training.stages import RecipeArguments
 
 # Set by the driver, from folders, seeds and the rest of the recipe.
-_DRIVEN = {
+DRIVEN = {
     "output_dir",
     "out",
     "llm",
@@ -50,8 +50,8 @@ class ReportRecipe:
         preset: size and resolution of the vision tower.
         llm: one of `llms`, whose entries hold `path` (a folder or id) or `train` (settings of a tiny Llama's training;
             in it, `text_model` changes the Llama's sizes).
-        vision: objectives that pretrain the tower, one after the other, each with its settings in `objectives`; none
-            for random weights; or the folder of a pretrained tower.
+        vision: objectives that pretrain the tower, one after the other, each with its settings in `objectives` (where
+            a file stands for the settings in it); none for random weights; or the folder of a pretrained tower.
         create: further arguments of `create_model`: tower, compressor, num_projector_layers, dtype.
         sft: settings of the two stages, as in a recipe of `training/sft.py`.
         trainer: the trainer's settings that all trainings share.
@@ -75,9 +75,9 @@ class ReportRecipe:
     def __post_init__(self):
         check_names("data", self.data, {"subset", "subset_options"})
         check_names("evaluation", self.evaluation, EVALUATION_KEYS)
-        check_names("trainer", self.trainer, names_of(TrainingArguments) - _DRIVEN)
-        check_names("create", self.create, set(inspect.signature(create_model).parameters) - _DRIVEN)
-        check_names("sft", self.sft, (names_of(SFTConfig) | names_of(RecipeArguments)) - _DRIVEN)
+        check_names("trainer", self.trainer, names_of(TrainingArguments) - DRIVEN)
+        check_names("create", self.create, set(inspect.signature(create_model).parameters) - DRIVEN)
+        check_names("sft", self.sft, (names_of(SFTConfig) | names_of(RecipeArguments)) - DRIVEN)
         own, _ = divide_settings(self.sft, RecipeArguments)
         RecipeArguments(model_name_or_path="", **own)
         if self.llm not in self.llms:
@@ -86,7 +86,7 @@ class ReportRecipe:
         for name in self.vision if isinstance(self.vision, list) else []:
             if name not in self.objectives:
                 raise ValueError(f"vision: unknown objective {name!r}; known: {', '.join(self.objectives)}")
-            known = (names_of(PretrainArguments) | names_of(TrainingArguments)) - _DRIVEN
+            known = (names_of(PretrainArguments) | names_of(TrainingArguments)) - DRIVEN
             check_names(f"objectives.{name}", self.objectives[name], known)
 
     def _check_llm(self, llm: dict[str, Any]) -> None:
@@ -94,7 +94,7 @@ class ReportRecipe:
         if len(llm) != 1:
             raise ValueError(f"llms.{self.llm}: give either path or train")
         training = llm.get("train", {})
-        check_names(f"llms.{self.llm}.train", training, names_of(SFTConfig) - _DRIVEN | {TEXT_MODEL})
+        check_names(f"llms.{self.llm}.train", training, names_of(SFTConfig) - DRIVEN | {TEXT_MODEL})
         sizes = set(inspect.signature(LlamaConfig).parameters)
         check_names(f"llms.{self.llm}.train.{TEXT_MODEL}", training.get(TEXT_MODEL, {}), sizes)
 

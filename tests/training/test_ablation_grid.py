@@ -83,6 +83,7 @@ def test_an_unknown_setting_is_refused_with_file_and_cell(tmp_path, override, me
     ("change", "message"),
     [
         ({"score": None}, "names a score"),
+        ({"base": "none.yaml"}, "none.yaml: no such recipe"),
         ({"axis": {}}, "no such key: axis"),
         ({"seeds": []}, "seeds is a list of distinct"),
         ({"seeds": [1, 1]}, "seeds is a list of distinct"),
@@ -101,6 +102,15 @@ def test_another_base_recipe_takes_the_place_of_the_grids_own(tmp_path):
     other = tmp_path / "other.yaml"
     other.write_text(yaml.safe_dump(BASE | {"preset": "argus-8b-hr"}))
     assert all(cell.settings["preset"] == "argus-8b-hr" for cell in read_grid(write(tmp_path, GRID), other).cells())
+
+
+def test_an_objective_may_be_a_pretraining_recipe(tmp_path):
+    said = {"objective": "mae", "preset": "argus-8b-nr", "output_dir": "x", "seed": 3, "learning_rate": 0.5}
+    (tmp_path / "mae.yaml").write_text(yaml.safe_dump(said))
+    base = BASE | {"objectives": {"mae": "mae.yaml"}}
+    override = {"vision": ["mae"], "objectives": {"mae": {"objective_options": {"mask_ratio": 0.9}}}}
+    (cell,) = read_grid(write(tmp_path, with_override(override), base)).cells()
+    assert cell.settings["objectives"]["mae"] == {"learning_rate": 0.5, "objective_options": {"mask_ratio": 0.9}}
 
 
 GRIDS = sorted(path for path in RECIPES.glob("*.yaml") if "panels:" in path.read_text())
