@@ -24,7 +24,10 @@ MEASURES: dict[str, Callable[[dict[str, Any], int, Path, Path], dict[str, Any]]]
     "nodules": score_nodules,
 }
 LIBRARIES = ("torch", "transformers", "trl", "accelerate", "datasets", "numpy")
-ERROR_BARS = "mean and sample standard deviation over seeds"
+ERROR_BARS = {
+    "reports": "mean and sample standard deviation over training seeds, on one test set",
+    "nodules": "mean and sample standard deviation over draws of places and noise",
+}
 
 
 def run_ablation(path: Path, out: Path, base: Path | None = None, steps: Path | None = None) -> dict[str, Any]:
@@ -86,7 +89,7 @@ def collect(grid: Grid, runs: dict[str, dict[int, dict]]) -> dict[str, Any]:
         "seeds": list(grid.seeds),
         "score": grid.score,
         "metrics": list(grid.metrics),
-        "error_bars": ERROR_BARS,
+        "error_bars": ERROR_BARS[grid.kind],
         "panels": [_panel(grid, panel, runs) for panel in grid.panels],
         "num_runs": len(every),
         # A training that several cells share is counted once.

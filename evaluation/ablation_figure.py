@@ -25,10 +25,10 @@ def save_figure(results: dict[str, Any], out: Path) -> None:
     plots = [plot for panel in results["panels"] for plot in divide(panel)]
     figure = Figure(figsize=(PANEL_IN * len(plots), HEIGHT_IN), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(1, len(plots), squeeze=False)[0]
+    axes = figure.subplots(1, len(plots), squeeze=False, sharey=True)[0]
     for ax, (title, names, cells) in zip(axes, plots, strict=True):
         draw_panel(ax, title, names, cells, results["score"])
-    figure.suptitle(f"{results['title']}\n{results['error_bars']} {results['seeds']}", fontsize=9)
+    figure.suptitle(f"{results['title']}\n{results['error_bars']}; dots: seeds", fontsize=9)
     with whole_file(out) as part:
         figure.savefig(part)
 

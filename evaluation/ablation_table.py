@@ -57,8 +57,8 @@ def markdown(results: dict[str, Any]) -> str:
         parts += [f"## {panel['title']}", panel_markdown(results, panel)]
     versions = ", ".join(f"{name} {number}" for name, number in results["versions"].items())
     parts.append(
-        f"{results['num_runs']} runs, {results['seconds']:.0f} s; {results['error_bars']} "
-        f"({', '.join(map(str, results['seeds']))}), on one test set. {versions}."
+        f"{results['num_runs']} runs, {results['seconds']:.0f} s; {results['error_bars']}; "
+        f"seeds {', '.join(map(str, results['seeds']))}. {versions}."
     )
     return "\n\n".join(parts) + "\n"
 

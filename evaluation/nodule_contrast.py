@@ -1,7 +1,8 @@
 """What preprocessing leaves of a small nodule: spheres of known size and place, through the model's own processor.
 
 Linear resampling acts alike on any signal, so no training is needed: how much of a sphere's contrast is left in the
-brightest voxel, and how far that stands above the noise, bounds what any model can see.
+brightest voxel, and how far that stands above the noise. The noise is white and looked at one voxel at a time: a finer
+grid averages less of it away, which the model can do itself; contrast that is lost it cannot get back.
 """
 
 import hashlib

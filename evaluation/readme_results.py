@@ -54,7 +54,7 @@ def ablation_tables(results: dict[str, Any]) -> str:
     seeds = len(results["seeds"])
     parts.append(
         f"{results['num_runs']} runs in {results['seconds'] / 60:.0f} minutes on two CPU cores; "
-        f"{results['error_bars']} ({seeds}), 95% intervals of paired differences by Student's t."
+        f"{results['error_bars']} ({seeds} seeds); 95% intervals of paired differences by Student's t."
     )
     return "\n\n".join(parts)
 
