@@ -182,7 +182,7 @@ class GreenScorer:
         return self._make_model()
 
     def score(self, predictions: Sequence[str], references: Sequence[str]) -> MetricScores:
-        """Return GREEN (0 to 100); counts the answers that could not be parsed and the pairs cut to fit the model."""
+        """Return GREEN (0 to 100); flags answers that could not be parsed, and pairs that were cut to fit the model."""
         pairs = [
             json.dumps([self._shorten(printable(text)) for text in pair])
             for pair in zip(predictions, references, strict=True)
@@ -190,11 +190,11 @@ class GreenScorer:
         kept = answer_once(self._options.answers, self._signature, pairs, self._ask, chunk=64)
         answers = [json.loads(answer) for answer in kept]
         parsed = [parse_answer(answer["text"]) for answer in answers]
-        counts = {
-            "unparsed": sum(not counts.parsed for counts in parsed),
-            "cut": sum(answer["cut"] for answer in answers),
+        flags = {
+            "unparsed": [not counts.parsed for counts in parsed],
+            "cut": [answer["cut"] for answer in answers],
         }
-        return mean_of_reports([100.0 * counts.score for counts in parsed], counts)
+        return mean_of_reports([100.0 * counts.score for counts in parsed], flags)
 
     def _shorten(self, text: str) -> str:
         return " ".join(text.split()[:COMPAT_WORDS]) if self._options.green_compat else text

@@ -171,13 +171,13 @@ class RadGraphScorer:
         return self._make_reader()
 
     def score(self, predictions: Sequence[str], references: Sequence[str], level: str) -> MetricScores:
-        """Return F1 (0 to 100) of the graphs at a level: simple, partial or complete; 0 where a side has no entity."""
+        """Return F1 (0 to 100) of the graphs at a level of `LEVELS`; 0, and flagged, where a side has no entity."""
         from radgraph.rewards import compute_reward
 
         written, wanted = self._graphs(predictions), self._graphs(references)
         scores = [100.0 * compute_reward(*pair, level) for pair in zip(written, wanted, strict=True)]
         empty = [not (one["entities"] and other["entities"]) for one, other in zip(written, wanted, strict=True)]
-        return mean_of_reports(scores, {"no_entity": sum(empty)})
+        return mean_of_reports(scores, {"no_entity": empty})
 
     def _graphs(self, reports: Sequence[str]) -> list[Graph]:
         texts = [json.dumps(text) for text in reports]

@@ -193,16 +193,16 @@ class RateScorer:
         return self._make_model()
 
     def score(self, predictions: Sequence[str], references: Sequence[str]) -> MetricScores:
-        """Return RaTEScore (0 to 100); counts the pairs with no entity on one side, and on both (each scores 50)."""
+        """Return RaTEScore (0 to 100); flags the pairs with no entity on a side, and on both (each scores 50)."""
         pairs = [json.dumps([*map(printable, pair)]) for pair in zip(predictions, references, strict=True)]
         kept = answer_once(self._options.answers, self._signature, pairs, self._ask, chunk=64)
         answers = [json.loads(answer) for answer in kept]
         found = [answer["entities"] for answer in answers]
-        counts = {
-            "no_entity": sum(not all(sides) for sides in found),
-            "no_entity_on_both_sides": sum(not any(sides) for sides in found),
+        flags = {
+            "no_entity": [not all(sides) for sides in found],
+            "no_entity_on_both_sides": [not any(sides) for sides in found],
         }
-        return mean_of_reports([100.0 * answer["score"] for answer in answers], counts)
+        return mean_of_reports([100.0 * answer["score"] for answer in answers], flags)
 
     def _ask(self, pairs: Sequence[str]) -> list[str]:
         return [json.dumps(answer) for answer in self._model.compare([tuple(json.loads(pair)) for pair in pairs])]

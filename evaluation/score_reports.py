@@ -85,9 +85,7 @@ def describe_scores(scores: Scores, metrics: Mapping[str, Metric], draws: Any) -
     return described
 
 
-def describe_findings(
-    reports: Sequence[str], truths: Sequence[Sequence[Finding]] | None, draws: Any
-) -> dict[str, Any]:
+def describe_findings(reports: Sequence[str], truths: Sequence[Sequence[Finding]] | None, draws: Any) -> dict[str, Any]:
     """Return the finding scores with their intervals; nothing where the true findings are not known."""
     if truths is None:
         return {}

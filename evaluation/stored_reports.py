@@ -58,7 +58,9 @@ def read_reports(out: Path) -> list[StoredReport]:
             truth = None if findings is None else [Finding(**finding) for finding in findings]
             reports.append(StoredReport(**content, findings=truth))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ValueError(f"{path}: line {number} is damaged ({error}); take the file from its source again") from error
+            raise ValueError(
+                f"{path}: line {number} is damaged ({error}); take the file from its source again"
+            ) from error
     if not reports:
         raise ValueError(f"{path}: holds no reports")
     return reports

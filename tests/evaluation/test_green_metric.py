@@ -8,7 +8,6 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from argus_evaluation.clinical_weights import ClinicalOptions
 from argus_evaluation.green_metric import GreenModel, green_metrics, parse_answer
 from argus_evaluation.green_prompt import CONVERSATION, PROMPT
-from argus_evaluation.metric import compute_metrics
 
 ZERO = """[Clinically Insignificant Errors]:
 (a) False report of a finding in the candidate: 4. Ignored; Ignored; Ignored; Ignored.
@@ -167,7 +166,7 @@ def test_recorded_answers_score_and_are_asked_for_once(folder, tmp_path, monkeyp
     predictions, references = ["one", "two", "", "one"], ["r"] * 4
     for _ in range(2):
         metrics = metric_with(monkeypatch, folder, recorded, tmp_path / "answers.sqlite")
-        scores = compute_metrics(metrics, predictions, references)["GREEN"]
+        scores = metrics["GREEN"].score(predictions, references)
         assert scores.per_report.tolist() == [37.5, 100, 0, 37.5]
         assert scores.value == pytest.approx(175 / 4)
         assert scores.counts == {"unparsed": 1, "cut": 0}

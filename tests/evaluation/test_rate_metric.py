@@ -8,7 +8,6 @@ from transformers import BertConfig, BertForTokenClassification, BertModel, Bert
 
 from argus_evaluation import rate_metric
 from argus_evaluation.clinical_weights import ClinicalOptions
-from argus_evaluation.metric import compute_metrics
 from argus_evaluation.rate_affinity import AFFINITY, KINDS, NEGATION_WEIGHT, OPPOSITES
 from argus_evaluation.rate_metric import RateModel, join_tags, rate_metrics, rate_score
 
@@ -144,8 +143,8 @@ def test_pairs_are_scored_once_and_pairs_without_entities_are_counted(folder, tm
     monkeypatch.setattr(RateModel, "compare", count)
     options = ClinicalOptions(folder=folder, answers=tmp_path / "answers.sqlite")
     predictions, references = [REPORTS[0], "", "", REPORTS[0]], [REPORTS[2], REPORTS[2], "ab", REPORTS[2]]
-    first = compute_metrics(rate_metrics(options), predictions, references)["RaTEScore"]
-    again = compute_metrics(rate_metrics(options), predictions, references)["RaTEScore"]
+    first = rate_metrics(options)["RaTEScore"].score(predictions, references)
+    again = rate_metrics(options)["RaTEScore"].score(predictions, references)
     assert asked == [(REPORTS[0], REPORTS[2]), ("", REPORTS[2]), ("", "ab")]
     assert first.per_report.tolist() == again.per_report.tolist()
     assert first.per_report[1:3].tolist() == [50, 50]
