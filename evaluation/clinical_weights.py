@@ -83,15 +83,17 @@ class Weights:
                 ignore_patterns=UNUSED_FORMATS,
             )
         except (OSError, ValueError, HfHubHTTPError) as error:
-            raise MissingWeightsError(self._advice(options)) from error
+            raise MissingWeightsError(self._advice(options, error)) from error
         if not (Path(path) / "config.json").is_file():
-            raise MissingWeightsError(self._advice(options))
+            raise MissingWeightsError(self._advice(options, None))
         return Path(path)
 
-    def _advice(self, options: ClinicalOptions) -> str:
+    def _advice(self, options: ClinicalOptions, error: Exception | None) -> str:
         place = (options.folder or Path("FOLDER")) / self.name
         what = f"{self.archive} of {self.repo_id}, unpacked," if self.archive else f"the model {self.repo_id}"
         given = "" if options.folder else ", give it as --clinical-models FOLDER"
+        if options.download:
+            return f"not fetched from the Hub ({type(error).__name__}): put {what} into {place}{given}"
         return f"no weights: put {what} into {place}{given}, or let --clinical-download fetch it from the Hub"
 
 
@@ -156,9 +158,3 @@ def missing_metric(signature: str, reason: str) -> Metric:
         raise ValueError(reason)
 
     return Metric(refuse, signature, missing=lambda: reason)
-
-
-def printable(text: str) -> str:
-    """Return `text` without what tokenizers refuse: control characters become blanks, lone surrogates "?"."""
-    text = text.encode("utf-8", "replace").decode("utf-8")
-    return "".join(char if char.isprintable() or char == "\n" else " " for char in text).strip()

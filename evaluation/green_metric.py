@@ -13,9 +13,8 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from argus_processing.answer_store import answer_once
-
-from .clinical_weights import ClinicalOptions, MissingWeightsError, Weights, identify, missing_metric, printable
+from .clinical_answers import keep_answers, printable
+from .clinical_weights import ClinicalOptions, MissingWeightsError, Weights, identify, missing_metric
 from .green_prompt import CONVERSATION, PROMPT
 from .metric import Metric, MetricScores, mean_of_reports
 
@@ -187,7 +186,7 @@ class GreenScorer:
             json.dumps([self._shorten(printable(text)) for text in pair])
             for pair in zip(predictions, references, strict=True)
         ]
-        kept = answer_once(self._options.answers, self._signature, pairs, self._ask, chunk=64)
+        kept = keep_answers(self._options, self._signature, pairs, self._ask, label=NAME)
         answers = [json.loads(answer) for answer in kept]
         parsed = [parse_answer(answer["text"]) for answer in answers]
         flags = {

@@ -15,15 +15,13 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from argus_processing.answer_store import answer_once
-
+from .clinical_answers import keep_answers, printable
 from .clinical_weights import (
     ClinicalOptions,
     MissingWeightsError,
     Weights,
     identify,
     missing_metric,
-    printable,
     read_config,
     unpacked,
 )
@@ -181,7 +179,7 @@ class RadGraphScorer:
 
     def _graphs(self, reports: Sequence[str]) -> list[Graph]:
         texts = [json.dumps(text) for text in reports]
-        answers = answer_once(self._options.answers, self._signature, texts, self._ask, chunk=256)
+        answers = keep_answers(self._options, self._signature, texts, self._ask, label=MODEL_TYPE)
         return [json.loads(answer) for answer in answers]
 
     def _ask(self, texts: Sequence[str]) -> list[str]:

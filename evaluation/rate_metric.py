@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from argus_processing.answer_store import answer_once
 from argus_processing.report_text import split_sentences
 
-from .clinical_weights import ClinicalOptions, MissingWeightsError, Weights, identify, missing_metric, printable
+from .clinical_answers import keep_answers, printable
+from .clinical_weights import ClinicalOptions, MissingWeightsError, Weights, identify, missing_metric
 from .metric import Metric, MetricScores, mean_of_reports
 from .rate_affinity import AFFINITY, NEGATION_WEIGHT, OPPOSITES
 
@@ -195,7 +195,7 @@ class RateScorer:
     def score(self, predictions: Sequence[str], references: Sequence[str]) -> MetricScores:
         """Return RaTEScore (0 to 100); flags the pairs with no entity on a side, and on both (each scores 50)."""
         pairs = [json.dumps([*map(printable, pair)]) for pair in zip(predictions, references, strict=True)]
-        kept = answer_once(self._options.answers, self._signature, pairs, self._ask, chunk=64)
+        kept = keep_answers(self._options, self._signature, pairs, self._ask, label=NAME)
         answers = [json.loads(answer) for answer in kept]
         found = [answer["entities"] for answer in answers]
         flags = {

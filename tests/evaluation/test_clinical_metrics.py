@@ -1,7 +1,8 @@
 import pytest
 
+from argus_evaluation.clinical_answers import printable
 from argus_evaluation.clinical_metrics import CLINICAL_METRICS, clinical_metrics
-from argus_evaluation.clinical_weights import ClinicalOptions, Weights, identify, printable
+from argus_evaluation.clinical_weights import ClinicalOptions, Weights, identify
 from argus_evaluation.score_reports import score_stored
 from argus_evaluation.stored_reports import StoredReport
 
@@ -71,3 +72,9 @@ def test_weights_of_the_hub_s_cache_are_found_without_a_network(tmp_path, monkey
 )
 def test_text_is_made_printable(text, clean):
     assert printable(text) == clean
+
+
+def test_a_download_that_fails_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    reason = clinical_metrics(["green"], ClinicalOptions(folder=tmp_path, download=True))["GREEN"].missing()
+    assert reason.startswith("not fetched from the Hub (") and str(tmp_path / "GREEN-radllama2-7b") in reason
