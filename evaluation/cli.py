@@ -70,7 +70,10 @@ def report(
 @app.command()
 def evaluate(
     out: Annotated[Path, typer.Argument(help="Folder for predictions and results; a second start continues in it.")],
-    model: ModelOption,
+    model: Annotated[Path | None, typer.Option("--model", help="Folder of a saved model.")] = None,
+    recompute: Annotated[
+        bool, typer.Option("--recompute", help="Check the numbers in OUT from its stored reports; needs no model.")
+    ] = False,
     subset: Annotated[str, typer.Option(help="Subset of CT-3DRRG.")] = "phantom",
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the prepared data; phantom needs none.")] = None,
@@ -83,6 +86,10 @@ def evaluate(
     batch_size: BatchOption = 4,
 ) -> None:
     """Generate a split's reports, score them beside their controls, and print the table."""
+    if (model is None) != recompute:
+        raise ValueError("give either --model, to evaluate it, or --recompute, to check what OUT holds")
+    if model is None:
+        raise typer.Exit(_recompute(out))
     from .model_folder import check_model_folder
 
     check_model_folder(model)
@@ -90,7 +97,7 @@ def evaluate(
     from rich.console import Console
 
     from .benchmark import evaluate_model
-    from .results_table import build_table
+    from .results_table import build_table, signature_lines
     from .splits import load_split, load_train_reports
 
     options = _phantom_options(subset, num_phantoms, seed)
@@ -107,6 +114,47 @@ def evaluate(
         max_new_tokens=max_new_tokens,
     )
     Console().print(build_table(results))
+    print(*signature_lines(results), sep="\n")
+
+
+def _recompute(out: Path) -> int:
+    """Compute a stored evaluation again and say what differs; returns the exit code."""
+    from rich.console import Console
+
+    from .recompute import recompute
+    from .results_table import build_table, signature_lines
+
+    done = recompute(out)
+    Console().print(build_table(done.results))
+    print(*signature_lines(done.results), sep="\n")
+    for line in done.not_checked:
+        _say(f"not checked: {line}")
+    for line in done.differences:
+        _say(f"differs: {line}")
+    print(f"{len(done.differences)} differences from {out / 'results.json'}")
+    return 2 if done.differences else 0
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="Folder that argus evaluate wrote.")],
+    second: Annotated[Path, typer.Argument(help="Another, of the same scans.")],
+    out: Annotated[Path | None, typer.Option(help="Also write the comparison to this JSON file.")] = None,
+) -> None:
+    """Test two systems against each other, report by report (paired approximate randomisation)."""
+    from rich.console import Console
+
+    from .compare import build_comparison, compare_runs
+    from .files import check_can_write, write_json
+
+    if out is not None:
+        check_can_write(out)
+    compared = compare_runs(first, second)
+    if out is not None:
+        write_json(out, compared)
+    Console().print(build_comparison(compared))
+    for name, reason in compared["missing"].items():
+        _say(f"{name} is missing: {reason}")
 
 
 @app.command()
