@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from . import green_metric, radgraph_metric, rate_metric
-from .clinical_weights import ClinicalOptions, missing_metric
+from .clinical_weights import ClinicalOptions
 from .metric import Metric
 
 
@@ -32,17 +32,12 @@ CLINICAL_METRICS: dict[str, ClinicalMetric] = {
 
 
 def clinical_metrics(asked: Collection[str], options: ClinicalOptions) -> dict[str, Metric]:
-    """Return all clinical metrics in the table's order; those whose key was not asked for say so and load nothing.
+    """Return the metrics whose key was asked for, in the order of `CLINICAL_METRICS`; no model is loaded yet.
 
     Raises:
         ValueError: if a key is not one of `CLINICAL_METRICS`.
     """
     if unknown := sorted(set(asked) - set(CLINICAL_METRICS)):
         raise ValueError(f"no clinical metric {', '.join(unknown)}; there are {', '.join(CLINICAL_METRICS)}")
-    metrics: dict[str, Metric] = {}
-    for key, entry in CLINICAL_METRICS.items():
-        if key in asked:
-            metrics |= entry.build(options)
-        else:
-            metrics |= {name: missing_metric(key, f"not asked for: --clinical {key}") for name in entry.names}
-    return metrics
+    chosen = [entry for key, entry in CLINICAL_METRICS.items() if key in asked]
+    return {name: metric for entry in chosen for name, metric in entry.build(options).items()}

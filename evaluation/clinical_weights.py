@@ -16,6 +16,7 @@ from .metric import Metric, MetricScores
 from .model_folder import BLOCK_BYTES
 
 HUB_SNAPSHOT = re.compile(r"/models--[^/]+/snapshots/([^/]+)")
+ANSWERS = "clinical_answers.sqlite"
 UNUSED_FORMATS = ["*.h5", "*.msgpack", "*.onnx", "*.ot", "onnx/*", "openvino/*"]
 
 
@@ -36,7 +37,7 @@ class ClinicalOptions:
     """
 
     folder: Path | None = None
-    answers: Path = Path("clinical_answers.sqlite")
+    answers: Path = Path(ANSWERS)
     download: bool = False
     batch_size: int = 8
     green_compat: bool = False

@@ -25,11 +25,15 @@ ALPHA, BETA, GAMMA, DELTA = 0.85, 0.2, 0.6, 0.75
 
 def missing_meteor() -> str | None:
     """Say what METEOR lacks here, or None."""
-    if shutil.which("java") is None:
+    if _find_java() is None:
         return "METEOR needs Java: install a runtime (Debian: default-jre-headless) and put `java` on PATH"
     if _find_jar() is None:
         return "METEOR needs its program: pip install 'argus-ct[meteor]'"
     return None
+
+
+def _find_java() -> str | None:
+    return shutil.which("java")
 
 
 def _find_jar() -> Path | None:

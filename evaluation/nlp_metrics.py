@@ -101,7 +101,7 @@ def _mean_bleu_metric(order: int) -> Metric:
 
 
 def _rouge_metric(kind: str) -> Metric:
-    return Metric(partial(rouge, kind=kind), _sign("rouge-score", "level:mean of reports|f1|stem:no"))
+    return Metric(partial(rouge, kind=kind), _sign("rouge-score", f"level:mean of reports|{kind}|f1|stem:no"))
 
 
 def _rouge_l_metric(beta: float) -> Metric:

@@ -58,6 +58,24 @@ def compute_scores(
     return scored
 
 
+def score_nlp(predictions: Sequence[str], references: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return `{name: {"value", "signature", "per_report"}}` for every metric of `METRICS` and their averages.
+
+    A missing one has the value None, says in `missing` what to install, and has no `per_report`.
+
+    Raises:
+        ValueError: if there are no reports, or not as many predictions as references.
+    """
+    described: dict[str, dict[str, Any]] = {}
+    for name, found in compute_scores({MODEL: predictions}, references)[MODEL].items():
+        signature = signature_of(name, METRICS)
+        if isinstance(found, str):
+            described[name] = {"value": None, "signature": signature, "missing": found}
+        else:
+            described[name] = {"value": found.value, "signature": signature, "per_report": found.per_report.tolist()}
+    return described
+
+
 def _average(scores: Scores, parts: Sequence[str]) -> MetricScores | str:
     present = [scores[part] for part in parts if not isinstance(scores[part], str)]
     if len(present) == len(parts):

@@ -60,7 +60,7 @@ def compare_scores(
 
 
 def _exchanges(num_reports: int, rounds: int, seed: int) -> Iterator[np.ndarray]:
-    """Give masks of the reports whose systems change places, each with chance one half, `(rounds, reports)` in parts."""
+    """Give masks of the reports that change places, each with chance one half: `(rounds, reports)`, in parts."""
     draw = np.random.default_rng(seed)
     for start in range(0, rounds, CHUNK):
         count = min(CHUNK, rounds - start)

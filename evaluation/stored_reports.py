@@ -25,11 +25,10 @@ class StoredReport:
     findings: list[Finding] | None = None
 
 
-def write_reports(out: Path, reports: Sequence[StoredReport]) -> str:
-    """Write `reports.jsonl` into the folder `out`, whole or not at all; returns its SHA-256 (hex)."""
-    path = Path(out) / FILE_NAME
-    write_text(path, "".join(json.dumps(asdict(report), ensure_ascii=False) + "\n" for report in reports))
-    return hash_file(path)
+def write_reports(out: Path, reports: Sequence[StoredReport]) -> None:
+    """Write `reports.jsonl` into the folder `out`, whole or not at all."""
+    lines = [json.dumps(asdict(report), ensure_ascii=False) + "\n" for report in reports]
+    write_text(Path(out) / FILE_NAME, "".join(lines))
 
 
 def hash_file(path: Path) -> str:

@@ -9,6 +9,7 @@ from argus_evaluation.clinical_weights import ClinicalOptions
 from argus_evaluation.green_metric import GreenModel, green_metrics, parse_answer
 from argus_evaluation.green_prompt import CONVERSATION, PROMPT
 
+pytestmark = pytest.mark.usefixtures("empty_hub_cache")
 ZERO = """[Clinically Insignificant Errors]:
 (a) False report of a finding in the candidate: 4. Ignored; Ignored; Ignored; Ignored.
 """
@@ -205,7 +206,7 @@ def test_odd_reports_have_a_value(folder, tmp_path, monkeypatch):
     assert scores.counts == {"unparsed": len(ODD), "cut": 2}
 
 
-def test_missing_weights_say_where_to_put_them(tmp_path, monkeypatch):
+def test_missing_weights_say_where_to_put_them():
     reason = green_metrics(ClinicalOptions())["GREEN"].missing()
     assert "StanfordAIMI/GREEN-radllama2-7b into FOLDER/GREEN-radllama2-7b" in reason
     assert "--clinical-models FOLDER" in reason and "--clinical-download" in reason

@@ -214,8 +214,7 @@ def test_the_signature_names_package_weights_and_reward(weights, tmp_path):
     assert len({metric.signature for metric in metrics.values()}) == 3
 
 
-def test_missing_weights_say_where_to_put_them(tmp_path, monkeypatch):
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+def test_missing_weights_say_where_to_put_them(tmp_path):
     metrics = radgraph_metrics(ClinicalOptions(folder=tmp_path / "models"))
     assert list(metrics) == ["RadGraph-XL simple", "RadGraph-XL partial", "RadGraph-XL complete"]
     for metric in metrics.values():

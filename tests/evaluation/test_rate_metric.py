@@ -11,6 +11,7 @@ from argus_evaluation.clinical_weights import ClinicalOptions
 from argus_evaluation.rate_affinity import AFFINITY, KINDS, NEGATION_WEIGHT, OPPOSITES
 from argus_evaluation.rate_metric import RateModel, join_tags, rate_metrics, rate_score
 
+pytestmark = pytest.mark.usefixtures("empty_hub_cache")
 # What RaTEScore 0.6.0 gave (with spaCy 3.7 and numpy 1.26) for random tags, and random embeddings with random types.
 RECORDED = json.loads((Path(__file__).parent / "ratescore_recorded.json").read_text())
 EAST, NORTH = np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])
