@@ -4,12 +4,13 @@ Delbrouck et al., "RadGraph-XL" (ACL Findings 2024). Model and rewards are those
 loading of local weights under transformers 5, and inference in batches, which the package does one by one.
 """
 
+import importlib
 import json
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from functools import cached_property, partial
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -190,9 +191,11 @@ def radgraph_metrics(options: ClinicalOptions) -> dict[str, Metric]:
     """Return the metrics of the three reward levels; partial is the one usually reported."""
     try:
         release = version("radgraph")
+        with warnings.catch_warnings():  # importing the package turns deprecation warnings on for everything
+            importlib.import_module("radgraph")
         path = WEIGHTS.find(options)
         language_model = _find_language_model(path, options)
-    except PackageNotFoundError:
+    except ImportError:
         return _missing(INSTALL)
     except MissingWeightsError as error:
         return _missing(str(error))
