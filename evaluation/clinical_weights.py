@@ -67,6 +67,8 @@ class Weights:
         """
         if options.folder is not None and (options.folder / self.name / "config.json").is_file():
             return options.folder / self.name
+        if options.folder is not None and self.archive and (options.folder / self.archive).is_file():
+            return options.folder / self.archive
         return self._from_hub(options)
 
     def _from_hub(self, options: ClinicalOptions) -> Path:
@@ -104,9 +106,10 @@ def identify(path: Path) -> str:
     if cached:
         return f"commit:{cached[1][:12]}"
     digest = hashlib.sha256()
-    for file in sorted(path.rglob("*")):
+    root = path if path.is_dir() else path.parent
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
         if file.is_file() and not file.name.startswith("."):
-            digest.update(f"{file.relative_to(path)}\0{file.stat().st_size}\0".encode())
+            digest.update(f"{file.relative_to(root)}\0{file.stat().st_size}\0".encode())
             with file.open("rb") as opened:
                 while block := opened.read(BLOCK_BYTES):
                     digest.update(block)

@@ -5,15 +5,14 @@ Ostmeier et al., "GREEN: Generative Radiology Report Evaluation and Error Notati
 Score of a report = matched findings / (matched findings + clinically significant errors).
 """
 
-import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .clinical_answers import keep_answers, printable
+from .clinical_answers import ClinicalModel, KeptModel, pair_up
 from .clinical_weights import ClinicalOptions, MissingWeightsError, Weights, identify, missing_metric
 from .green_prompt import CONVERSATION, PROMPT
 from .metric import Metric, MetricScores, mean_of_reports
@@ -120,7 +119,7 @@ class GreenModel:
         ids = tokenizer(text, add_special_tokens=False).input_ids
         return [tokenizer.bos_token_id, *ids, tokenizer.eos_token_id]
 
-    def ask(self, pairs: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+    def answer(self, pairs: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
         """Return for each (prediction, reference) the `text` of the answer, and whether the pair was `cut` to fit."""
         import torch
 
@@ -170,36 +169,21 @@ class GreenModel:
         return [end for _, end in encoded.offset_mapping]
 
 
-class GreenScorer:
-    """Scores reports by the model's answers, each asked for once and kept in a file."""
+def score_green(
+    predictions: Sequence[str], references: Sequence[str], model: ClinicalModel, max_words: int | None
+) -> MetricScores:
+    """Return GREEN (0 to 100) of reports cut at `max_words`.
 
-    def __init__(self, options: ClinicalOptions, signature: str, make_model: Callable[[], Any]):
-        self._options, self._signature, self._make_model = options, signature, make_model
-
-    @cached_property
-    def _model(self) -> Any:
-        return self._make_model()
-
-    def score(self, predictions: Sequence[str], references: Sequence[str]) -> MetricScores:
-        """Return GREEN (0 to 100); flags answers that could not be parsed, and pairs that were cut to fit the model."""
-        pairs = [
-            json.dumps([self._shorten(printable(text)) for text in pair])
-            for pair in zip(predictions, references, strict=True)
-        ]
-        kept = keep_answers(self._options, self._signature, pairs, self._ask, label=NAME)
-        answers = [json.loads(answer) for answer in kept]
-        parsed = [parse_answer(answer["text"]) for answer in answers]
-        flags = {
-            "unparsed": [not counts.parsed for counts in parsed],
-            "cut": [answer["cut"] for answer in answers],
-        }
-        return mean_of_reports([100.0 * counts.score for counts in parsed], flags)
-
-    def _shorten(self, text: str) -> str:
-        return " ".join(text.split()[:COMPAT_WORDS]) if self._options.green_compat else text
-
-    def _ask(self, pairs: Sequence[str]) -> list[str]:
-        return [json.dumps(answer) for answer in self._model.ask([tuple(json.loads(pair)) for pair in pairs])]
+    Flags answers that could not be parsed, and pairs that were cut to fit the model.
+    """
+    pairs = [
+        [" ".join(text.split()[:max_words]) if max_words else text for text in pair]
+        for pair in pair_up(predictions, references)
+    ]
+    answers = model.answer(pairs)
+    parsed = [parse_answer(answer["text"]) for answer in answers]
+    flags = {"unparsed": [not counts.parsed for counts in parsed], "cut": [answer["cut"] for answer in answers]}
+    return mean_of_reports([100.0 * counts.score for counts in parsed], flags)
 
 
 def green_metrics(options: ClinicalOptions) -> dict[str, Metric]:
@@ -208,7 +192,8 @@ def green_metrics(options: ClinicalOptions) -> dict[str, Metric]:
         path = WEIGHTS.find(options)
     except MissingWeightsError as error:
         return {NAME: missing_metric(f"green|model:{WEIGHTS.repo_id}", str(error))}
-    words = COMPAT_WORDS if options.green_compat else "all"
-    signature = f"green|argus:1|model:{WEIGHTS.repo_id}|weights:{identify(path)}|words:{words}|unparsed:0"
-    scorer = GreenScorer(options, signature, partial(GreenModel, path, options.batch_size))
-    return {NAME: Metric(scorer.score, f"{signature}|level:mean of reports|x100")}
+    max_words = COMPAT_WORDS if options.green_compat else None
+    signature = f"green|argus:1|model:{WEIGHTS.repo_id}|weights:{identify(path)}|words:{max_words or 'all'}|unparsed:0"
+    model = KeptModel(options.answers, signature, NAME, partial(GreenModel, path, options.batch_size))
+    score = partial(score_green, model=model, max_words=max_words)
+    return {NAME: Metric(score, f"{signature}|level:mean of reports|x100")}

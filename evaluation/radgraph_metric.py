@@ -5,18 +5,17 @@ loading of local weights under transformers 5, and inference in batches, which t
 """
 
 import importlib
-import json
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from functools import cached_property, partial
+from functools import partial
 from importlib.metadata import version
 from io import StringIO
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from .clinical_answers import keep_answers, printable
+from .clinical_answers import ClinicalModel, KeptModel, printable
 from .clinical_weights import (
     ClinicalOptions,
     MissingWeightsError,
@@ -55,14 +54,14 @@ class RadGraphReader:
         with unpacked(path, MODEL_TYPE) as folder, _transformers_4_names(language_model), redirect_stdout(StringIO()):
             self._radgraph = RadGraph(model_type=MODEL_TYPE, model_cache_dir=str(folder.parent))
 
-    def read(self, reports: Sequence[str]) -> list[Graph]:
+    def answer(self, reports: Sequence[str]) -> list[Graph]:
         """Return each report's `{"entities": {...}}`, in the package's own form; none for a report without a word.
 
         A report of more than 512 tokens is read in parts, cut after a full stop, and has no relations across them.
         """
         from radgraph.utils import preprocess_reports
 
-        parts = [_cut(entry["sentences"][0]) for entry in preprocess_reports([*map(printable, reports)], MODEL_TYPE)]
+        parts = [_cut(entry["sentences"][0]) for entry in preprocess_reports(list(reports), MODEL_TYPE)]
         flat = [part for report in parts for part in report]
         # Parts of like length side by side need the least padding.
         order = sorted(range(len(flat)), key=lambda index: len(flat[index]))
@@ -153,38 +152,16 @@ def _transformers_4_names(language_model: Path) -> Iterator[None]:
         yield
 
 
-class RadGraphScorer:
-    """Scores reports by the three rewards; a report's graph is read once, and kept in a file.
+def score_graphs(
+    predictions: Sequence[str], references: Sequence[str], reader: ClinicalModel, level: str
+) -> MetricScores:
+    """Return F1 (0 to 100) of the graphs at a level of `LEVELS`; 0, and flagged, where a side has no entity."""
+    from radgraph.rewards import compute_reward
 
-    Args:
-        options: where weights and answers are.
-        signature: of the graphs: package, weights and settings.
-        make_reader: loads the model when the first graph is not yet kept.
-    """
-
-    def __init__(self, options: ClinicalOptions, signature: str, make_reader: Callable[[], Any]):
-        self._options, self._signature, self._make_reader = options, signature, make_reader
-
-    @cached_property
-    def _reader(self) -> Any:
-        return self._make_reader()
-
-    def score(self, predictions: Sequence[str], references: Sequence[str], level: str) -> MetricScores:
-        """Return F1 (0 to 100) of the graphs at a level of `LEVELS`; 0, and flagged, where a side has no entity."""
-        from radgraph.rewards import compute_reward
-
-        written, wanted = self._graphs(predictions), self._graphs(references)
-        scores = [100.0 * compute_reward(*pair, level) for pair in zip(written, wanted, strict=True)]
-        empty = [not (one["entities"] and other["entities"]) for one, other in zip(written, wanted, strict=True)]
-        return mean_of_reports(scores, {"no_entity": empty})
-
-    def _graphs(self, reports: Sequence[str]) -> list[Graph]:
-        texts = [json.dumps(text) for text in reports]
-        answers = keep_answers(self._options, self._signature, texts, self._ask, label=MODEL_TYPE)
-        return [json.loads(answer) for answer in answers]
-
-    def _ask(self, texts: Sequence[str]) -> list[str]:
-        return [json.dumps(graph) for graph in self._reader.read([json.loads(text) for text in texts])]
+    written, wanted = (reader.answer([*map(printable, reports)]) for reports in (predictions, references))
+    pairs = list(zip(written, wanted, strict=True))
+    empty = [not (one["entities"] and other["entities"]) for one, other in pairs]
+    return mean_of_reports([100.0 * compute_reward(*pair, level) for pair in pairs], {"no_entity": empty})
 
 
 def radgraph_metrics(options: ClinicalOptions) -> dict[str, Metric]:
@@ -200,9 +177,12 @@ def radgraph_metrics(options: ClinicalOptions) -> dict[str, Metric]:
     except MissingWeightsError as error:
         return _missing(str(error))
     signature = f"radgraph|version:{release}|model:{MODEL_TYPE}|weights:{identify(path)}|max_tokens:{MAX_TOKENS}"
-    scorer = RadGraphScorer(options, signature, partial(RadGraphReader, path, language_model, options.batch_size))
+    load = partial(RadGraphReader, path, language_model, options.batch_size)
+    reader = KeptModel(options.answers, signature, MODEL_TYPE, load)
     return {
-        name: Metric(partial(scorer.score, level=level), f"{signature}|level:mean of reports|reward:{level}|x100")
+        name: Metric(
+            partial(score_graphs, reader=reader, level=level), f"{signature}|level:mean of reports|reward:{level}|x100"
+        )
         for name, level in zip(NAMES, LEVELS, strict=True)
     }
 

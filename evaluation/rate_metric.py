@@ -6,9 +6,8 @@ after it. So the algorithm is here, on transformers, with the published models a
 recorded results of the package.
 """
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, partial
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import numpy as np
 
 from argus_processing.report_text import split_sentences
 
-from .clinical_answers import keep_answers, printable
+from .clinical_answers import ClinicalModel, KeptModel, pair_up
 from .clinical_weights import ClinicalOptions, MissingWeightsError, Weights, identify, missing_metric
 from .metric import Metric, MetricScores, mean_of_reports
 from .rate_affinity import AFFINITY, NEGATION_WEIGHT, OPPOSITES
@@ -97,7 +96,7 @@ class RateModel:
         self._embedder_tokens = AutoTokenizer.from_pretrained(embedding_path, local_files_only=True)
         self._texts_at_a_time = 8 * batch_size
 
-    def compare(self, pairs: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+    def answer(self, pairs: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
         """Return for each (prediction, reference) its `score` (0 to 1) and how many `entities` each side has."""
         reports = list(dict.fromkeys(text for pair in pairs for text in pair))
         entities = dict(zip(reports, self.find_entities(reports), strict=True))
@@ -182,30 +181,15 @@ def _sentences_of(report: str) -> list[str]:
     return [sentence for sentence in sentences if len(sentence) >= MIN_SENTENCE_CHARS]
 
 
-class RateScorer:
-    """Scores pairs of reports; what a pair scored is kept in a file."""
-
-    def __init__(self, options: ClinicalOptions, signature: str, make_model: Callable[[], Any]):
-        self._options, self._signature, self._make_model = options, signature, make_model
-
-    @cached_property
-    def _model(self) -> Any:
-        return self._make_model()
-
-    def score(self, predictions: Sequence[str], references: Sequence[str]) -> MetricScores:
-        """Return RaTEScore (0 to 100); flags the pairs with no entity on a side, and on both (each scores 50)."""
-        pairs = [json.dumps([*map(printable, pair)]) for pair in zip(predictions, references, strict=True)]
-        kept = keep_answers(self._options, self._signature, pairs, self._ask, label=NAME)
-        answers = [json.loads(answer) for answer in kept]
-        found = [answer["entities"] for answer in answers]
-        flags = {
-            "no_entity": [not all(sides) for sides in found],
-            "no_entity_on_both_sides": [not any(sides) for sides in found],
-        }
-        return mean_of_reports([100.0 * answer["score"] for answer in answers], flags)
-
-    def _ask(self, pairs: Sequence[str]) -> list[str]:
-        return [json.dumps(answer) for answer in self._model.compare([tuple(json.loads(pair)) for pair in pairs])]
+def score_entities(predictions: Sequence[str], references: Sequence[str], model: ClinicalModel) -> MetricScores:
+    """Return RaTEScore (0 to 100); flags the pairs with no entity on a side, and on both (each scores 50)."""
+    answers = model.answer(pair_up(predictions, references))
+    found = [answer["entities"] for answer in answers]
+    flags = {
+        "no_entity": [not all(sides) for sides in found],
+        "no_entity_on_both_sides": [not any(sides) for sides in found],
+    }
+    return mean_of_reports([100.0 * answer["score"] for answer in answers], flags)
 
 
 def rate_metrics(options: ClinicalOptions) -> dict[str, Metric]:
@@ -219,5 +203,5 @@ def rate_metrics(options: ClinicalOptions) -> dict[str, Metric]:
         f"rate|argus:1|affinity:long|sentences:{SPLITTER}|entities:{ENTITY_WEIGHTS.repo_id},{entity}"
         f"|embeddings:{EMBEDDING_WEIGHTS.repo_id},{embedding}"
     )
-    scorer = RateScorer(options, signature, partial(RateModel, *paths, options.batch_size))
-    return {NAME: Metric(scorer.score, f"{signature}|level:mean of reports|x100")}
+    model = KeptModel(options.answers, signature, NAME, partial(RateModel, *paths, options.batch_size))
+    return {NAME: Metric(partial(score_entities, model=model), f"{signature}|level:mean of reports|x100")}

@@ -79,6 +79,16 @@ def test_text_is_made_printable(text, clean):
     assert printable(text) == clean
 
 
+def test_an_archive_in_the_folder_will_do_and_is_named_by_its_bytes(tmp_path):
+    archive = tmp_path / "net.tar.gz"
+    archive.write_bytes(b"one")
+    weights = Weights("lab/net", "net", archive="net.tar.gz")
+    assert weights.find(ClinicalOptions(folder=tmp_path)) == archive
+    before = identify(archive)
+    archive.write_bytes(b"two")
+    assert before.startswith("sha256:") and identify(archive) != before
+
+
 def test_a_download_that_fails_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     reason = clinical_metrics(["green"], ClinicalOptions(folder=tmp_path, download=True))["GREEN"].missing()
@@ -93,7 +103,7 @@ def models(tmp_path, monkeypatch):
     """A folder that GREEN is found in, with written answers in place of the model's."""
 
     class Recorded:
-        def ask(self, pairs):
+        def answer(self, pairs):
             return [{"text": ANSWER if prediction else "?", "cut": False} for prediction, _ in pairs]
 
     monkeypatch.setattr("argus_evaluation.green_metric.GreenModel", lambda *_: Recorded())

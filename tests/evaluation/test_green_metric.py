@@ -126,8 +126,8 @@ def test_a_batch_gives_the_answers_of_single_pairs(folder):
     model = GreenModel(folder, batch_size=3, max_new_tokens=6)
     model._model.float()
     pairs = [("a nodule", "no nodule"), ("x", ""), ("an effusion on the left side", "clear lungs")]
-    alone = [model.ask([pair])[0] for pair in pairs]
-    assert model.ask(pairs) == alone
+    alone = [model.answer([pair])[0] for pair in pairs]
+    assert model.answer(pairs) == alone
     assert all(len(answer["text"]) <= 6 and not answer["cut"] for answer in alone)
 
 
@@ -138,7 +138,7 @@ def test_reports_that_do_not_fit_are_cut_and_said_so(model):
     assert model._fit(short, long) == (short, long[: room - 10], True)
     assert model._fit(long, short) == (long[: room - 10], short, True)
     assert model._fit(long, long) == (long[: room // 2], long[: room // 2], True)
-    assert [answer["cut"] for answer in model.ask([(long, long), (short, short)])] == [True, False]
+    assert [answer["cut"] for answer in model.answer([(long, long), (short, short)])] == [True, False]
 
 
 def test_a_model_without_room_for_prompt_and_answer_is_refused(tmp_path):
@@ -152,7 +152,7 @@ class Recorded:
     def __init__(self, answers):
         self.answers, self.asked = answers, []
 
-    def ask(self, pairs):
+    def answer(self, pairs):
         self.asked += pairs
         return [{"text": self.answers[pair[0]], "cut": False} for pair in pairs]
 
@@ -171,7 +171,7 @@ def test_recorded_answers_score_and_are_asked_for_once(folder, tmp_path, monkeyp
         assert scores.per_report.tolist() == [37.5, 100, 0, 37.5]
         assert scores.value == pytest.approx(175 / 4)
         assert scores.counts == {"unparsed": 1, "cut": 0}
-    assert recorded.asked == [("one", "r"), ("two", "r"), ("", "r")]
+    assert recorded.asked == [["one", "r"], ["two", "r"], ["", "r"]]
 
 
 def test_only_the_compatible_form_cuts_at_300_words_and_has_answers_of_its_own(folder, tmp_path, monkeypatch):
@@ -183,7 +183,7 @@ def test_only_the_compatible_form_cuts_at_300_words_and_has_answers_of_its_own(f
     compatible = metric_with(monkeypatch, folder, recorded, answers, green_compat=True)["GREEN"]
     assert full.score([long], [long]).value == 37.5
     assert compatible.score([long], [long]).value == 100
-    assert recorded.asked == [(long, long), (cut, cut)]
+    assert recorded.asked == [[long, long], [cut, cut]]
     assert "|words:all|" in full.signature and "|words:300|" in compatible.signature
 
 

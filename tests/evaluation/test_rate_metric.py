@@ -121,32 +121,32 @@ def test_entities_are_the_words_of_the_report(model):
 
 def test_an_empty_report_shifts_no_other_pair(model):
     pairs = [(REPORTS[0], REPORTS[2]), ("", REPORTS[4]), (REPORTS[4], REPORTS[0])]
-    alone = [model.compare([pair])[0] for pair in pairs]
-    together = model.compare(pairs)
+    alone = [model.answer([pair])[0] for pair in pairs]
+    together = model.answer(pairs)
     assert [one["score"] for one in together] == pytest.approx([one["score"] for one in alone], abs=1e-5)
     assert [one["entities"] for one in together] == [one["entities"] for one in alone]
     assert together[1]["score"] == 0.5 and together[1]["entities"][0] == 0
 
 
 def test_a_report_is_the_best_match_of_itself(model):
-    scores = [model.compare([(REPORTS[0], other)])[0]["score"] for other in (REPORTS[0], REPORTS[2], REPORTS[4])]
+    scores = [model.answer([(REPORTS[0], other)])[0]["score"] for other in (REPORTS[0], REPORTS[2], REPORTS[4])]
     assert scores[0] == max(scores)
 
 
 def test_pairs_are_scored_once_and_pairs_without_entities_are_counted(folder, tmp_path, monkeypatch):
     asked = []
-    compare = RateModel.compare
+    compare = RateModel.answer
 
     def count(self, pairs):
         asked.extend(pairs)
         return compare(self, pairs)
 
-    monkeypatch.setattr(RateModel, "compare", count)
+    monkeypatch.setattr(RateModel, "answer", count)
     options = ClinicalOptions(folder=folder, answers=tmp_path / "answers.sqlite")
     predictions, references = [REPORTS[0], "", "", REPORTS[0]], [REPORTS[2], REPORTS[2], "ab", REPORTS[2]]
     first = rate_metrics(options)["RaTEScore"].score(predictions, references)
     again = rate_metrics(options)["RaTEScore"].score(predictions, references)
-    assert asked == [(REPORTS[0], REPORTS[2]), ("", REPORTS[2]), ("", "ab")]
+    assert asked == [[REPORTS[0], REPORTS[2]], ["", REPORTS[2]], ["", "ab"]]
     assert first.per_report.tolist() == again.per_report.tolist()
     assert first.per_report[1:3].tolist() == [50, 50]
     assert first.counts == {"no_entity": 2, "no_entity_on_both_sides": 1}
