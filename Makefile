@@ -20,6 +20,7 @@ quality: $(VENV)/installed
 bench: $(VENV)/installed-bench
 	$(BIN)/python -m argus_evaluation.bench_preprocessing runs/bench
 	$(BIN)/python -m argus_evaluation.bench_cache runs/bench
+	$(BIN)/python -m argus_evaluation.bench_metrics runs/bench
 
 # The README's tables, out of what `make demo` and `make bench` measured.
 readme: $(VENV)/installed

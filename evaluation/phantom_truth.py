@@ -3,7 +3,11 @@
 import re
 from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
+
 from argus_processing.phantom_findings import FINDING_KINDS, Finding
+
+from .metric import MetricScores, ratio_of_sums, score_of_sums
 
 # Labels whose side is worth asking for: those that can have more than one.
 TWO_SIDED = {
@@ -139,6 +143,19 @@ def score_findings(predictions: Sequence[str], truths: Sequence[Sequence[Finding
         "n_scans": len(pairs),
         "per_label": per_label,
     }
+
+
+def resample_findings(predictions: Sequence[str], truths: Sequence[Sequence[Finding]]) -> dict[str, MetricScores]:
+    """Return `finding_f1` and `laterality_accuracy` as scores that can be drawn again, one row a scan.
+
+    The second is left out where no finding was reported with a side.
+    """
+    scans = [(extract_findings(report), set(truth)) for report, truth in zip(predictions, truths, strict=True)]
+    hits = np.array([_counts([scan], lambda f: f.label) for scan in scans], dtype=np.float64)
+    sides = np.array([_laterality([scan])[::-1] for scan in scans], dtype=np.float64)
+    doubled = np.stack([2 * hits[:, 0], hits[:, 1] + hits[:, 2]], axis=-1)
+    scores = {"finding_f1": score_of_sums(doubled, ratio_of_sums)}
+    return scores | ({"laterality_accuracy": score_of_sums(sides, ratio_of_sums)} if sides[:, 1].any() else {})
 
 
 def _counts(pairs: Pairs, key: Callable[[Finding], object], only: str | None = None) -> tuple[int, int, int]:

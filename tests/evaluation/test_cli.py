@@ -130,6 +130,7 @@ def evaluate(model_dir: Path, folder: Path, *options: str) -> subprocess.Complet
     command = [str(Path(sys.executable).with_name("argus")), "evaluate", "--model", str(model_dir), str(folder / "out")]
     phantoms = ["--num-phantoms", "2", "1", "3", "--seed", "5", "--limit", "2"]
     environment = os.environ | {"HF_DATASETS_CACHE": str(folder / "cache"), "COLUMNS": "140", "OMP_NUM_THREADS": "1"}
+    environment["PATH"] = str(Path(sys.executable).parent)  # no Java, whose METEOR needs half a minute to start
     return subprocess.run([*command, *phantoms, *options], capture_output=True, text=True, env=environment, check=False)
 
 
@@ -143,6 +144,13 @@ def test_evaluate_ends_in_a_table_and_refuses_to_mix_settings(model_dir, tmp_pat
     assert (mixed.returncode, mixed.stdout) == (2, "")
     assert "another max_new_tokens" in mixed.stderr and "Traceback" not in mixed.stderr
     assert json.loads((tmp_path / "out" / "results.json").read_text()) == results
+
+
+def test_evaluate_wants_either_a_model_or_recompute(argus, model_dir, tmp_path):
+    for options in ((), ("--model", model_dir, "--recompute")):
+        code, stdout, stderr = argus("evaluate", tmp_path / "out", *options)
+        assert (code, stdout, len(stderr.splitlines())) == (2, "", 1)
+        assert "either --model" in stderr
 
 
 def test_evaluate_refuses_an_unknown_subset_and_split_in_one_line(argus, model_dir, tmp_path):
