@@ -1,6 +1,8 @@
+import sys
+
 import pytest
 
-from argus_evaluation import meteor
+from argus_evaluation import cli, meteor
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -19,3 +21,16 @@ def empty_hub_cache(tmp_path, monkeypatch):
     cache.mkdir()
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
     return cache
+
+
+@pytest.fixture
+def argus(monkeypatch, capsys):
+    """Run the console command in this process; give exit code, stdout and stderr."""
+
+    def run(*arguments) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["argus", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        return stop.value.code or 0, *capsys.readouterr()
+
+    return run

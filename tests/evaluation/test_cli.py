@@ -7,23 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from argus_evaluation import cli
 from argus_evaluation.generation import generate_batch
 from argus_evaluation.model_folder import hash_model
 from argus_processing.instructions import INSTRUCTIONS
-
-
-@pytest.fixture
-def argus(monkeypatch, capsys):
-    """Run the console command in this process; give exit code, stdout and stderr."""
-
-    def run(*arguments) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["argus", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        return stop.value.code or 0, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,7 @@
 import json
-import sys
 
 import pytest
 
-from argus_evaluation import cli
 from argus_evaluation.compare import compare_runs
 from argus_evaluation.files import write_json
 from argus_evaluation.metric import Metric, mean_of_reports
@@ -43,17 +41,6 @@ def good(tmp_path):
 @pytest.fixture
 def bad(tmp_path):
     return store(tmp_path / "bad", [f"A {size} mm nodule in the right lung." for size in range(12)])
-
-
-@pytest.fixture
-def argus(monkeypatch, capsys):
-    def run(*arguments) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["argus", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        return stop.value.code or 0, *capsys.readouterr()
-
-    return run
 
 
 def test_stored_reports_come_back_as_they_were(good):
