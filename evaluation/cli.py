@@ -22,6 +22,7 @@ USER_ERRORS = (ValueError, OSError)
 
 ModelOption = Annotated[Path, typer.Option("--model", help="Folder of a saved model.")]
 TokensOption = Annotated[int, typer.Option(min=1, help="Where a report is cut; a cut report is flagged.")]
+RunsOption = Annotated[Path, typer.Option("--runs", help="YAML that says which evaluation is which system.")]
 BatchOption = Annotated[int, typer.Option(min=1, help="Scans generated at a time.")]
 
 
@@ -107,6 +108,42 @@ def evaluate(
         max_new_tokens=max_new_tokens,
     )
     Console().print(build_table(results))
+
+
+@app.command()
+def reader_study(
+    out: Annotated[Path, typer.Argument(help="Folder of the study; a second start goes on with it.")],
+    runs: RunsOption,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the prepared data; phantom needs none.")] = None,
+    num_phantoms: Annotated[
+        tuple[int, int, int] | None, typer.Option(help="As argus evaluate was given them (phantom only).")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the phantoms (phantom only).")] = None,
+    cases: Annotated[int | None, typer.Option(min=1, help="Cases drawn of each subset; all when not given.")] = None,
+    order_seed: Annotated[int, typer.Option(min=0, help="Of the drawn cases and of every order.")] = 0,
+    with_references: Annotated[bool, typer.Option(help="Read the scans' own reports too, blinded.")] = False,
+    host: Annotated[str, typer.Option(help="Another address lets others in, without a password.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8600,
+) -> None:
+    """Serve a local page on which readers score blinded reports beside the CT."""
+    _quiet()
+    from . import reader_command
+
+    options = {"seed": order_seed, "cases_per_subset": cases, "with_references": with_references}
+    phantoms = _phantom_options("phantom", num_phantoms, seed)
+    _say(NOTICE)
+    reader_command.run(runs, out, options, data_dir, phantoms, (host, port), _say)
+
+
+@app.command()
+def table4(
+    study: Annotated[Path, typer.Argument(help="Folder of a reader study.")],
+    out: Annotated[Path, typer.Argument(help="Folder for table4.md, .csv and .json.")],
+) -> None:
+    """Write Table 4 of the paper: the readers' scores per system and subset, and how far they agree."""
+    from .table4 import table4_markdown, write_table4
+
+    print(table4_markdown(write_table4(study, out)), end="")
 
 
 @app.command()

@@ -1,7 +1,7 @@
 """The reader study's local web page: what a browser may ask for, and the answers it gives.
 
-Nothing that leaves here holds a system's name, a scan's id or anything of its file: a case is its number in the reader's
-order, a report is a letter. Needs the extra `reader` (starlette, uvicorn).
+Nothing that leaves here holds a system's name, a scan's id or anything of its file: a case is its number in the
+reader's order, a report is a letter. Needs the extra `reader` (starlette, uvicorn).
 """
 
 import socket
@@ -202,7 +202,9 @@ async def _unreadable(request: Request, error: Exception) -> Response:
 FAILURES = {ValueError: _refuse, OSError: _failed, UnreadableScanError: _unreadable}
 
 
-def serve(study: Study, answers: AnswerFile, shelf: ScanShelf, host: str, port: int, say: Callable[[str], None]) -> None:
+def serve(
+    study: Study, answers: AnswerFile, shelf: ScanShelf, host: str, port: int, say: Callable[[str], None]
+) -> None:
     """Serve the study until it is interrupted; `port` 0 takes a free one. The address is given to `say`.
 
     Raises:
@@ -212,6 +214,7 @@ def serve(study: Study, answers: AnswerFile, shelf: ScanShelf, host: str, port: 
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen()  # from here on nobody is refused, though the server comes up a moment later
     except OSError as error:
         listener.close()
         raise OSError(f"{host}:{port} cannot be used ({error.strerror}); give another --port") from None

@@ -58,6 +58,7 @@ class Visit {
     this.opening = true;
     byId("case-title").textContent = `Case ${number + 1} of ${this.done.length} …`;
     try {
+      await this.saver.idle();
       const response = await fetch(this.address(`case/${number}`));
       const content = await response.json();
       if (!response.ok) throw new Error(content.error);
@@ -78,7 +79,8 @@ class Visit {
   show() {
     const report = this.reports[this.current];
     byId("letters").replaceChildren(...this.reports.map((other, index) => {
-      const button = element("button", "", "Report " + other.letter);
+      const button = element("button", "", other.letter);
+      button.setAttribute("aria-label", "Report " + other.letter);
       button.type = "button";
       button.setAttribute("role", "tab");
       button.setAttribute("aria-selected", index === this.current);

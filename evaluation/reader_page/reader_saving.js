@@ -14,7 +14,12 @@ class Saver {
 
   save(answer) {
     this.waiting.push(answer);
-    if (!this.sending) this.send();
+    if (!this.sending) this.sent = this.send();
+  }
+
+  // Resolves when nothing waits any more; what the server then tells is up to date.
+  async idle() {
+    while (this.sending) await this.sent;
   }
 
   async send() {
