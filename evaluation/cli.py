@@ -136,6 +136,21 @@ def reader_study(
 
 
 @app.command()
+def table2(
+    runs: Annotated[Path, typer.Argument(help="YAML that says which evaluation is which system.")],
+    out: Annotated[Path, typer.Argument(help="Folder for table2.md, .tex and .json.")],
+) -> None:
+    """Write Table 2 of the paper out of result files: what is missing is shown as missing, with the reason."""
+    from .run_list import read_runs
+    from .table2 import build_table2
+    from .table2_text import table2_markdown, write_table2
+
+    table = build_table2(read_runs(runs))
+    write_table2(table, out)
+    print(table2_markdown(table), end="")
+
+
+@app.command()
 def table4(
     study: Annotated[Path, typer.Argument(help="Folder of a reader study.")],
     out: Annotated[Path, typer.Argument(help="Folder for table4.md, .csv and .json.")],
