@@ -151,6 +151,20 @@ def table2(
 
 
 @app.command()
+def compare_reports(
+    folder: Annotated[Path, typer.Argument(help="Folder written by argus evaluate.")],
+    out: Annotated[Path, typer.Argument(help="HTML file to write.")],
+    scan: Annotated[list[str] | None, typer.Option(help="Scan to show; the first ones when none is named.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many when none is named.")] = 8,
+    title: Annotated[str, typer.Option(help="What the page calls the system; the folder's name if not given.")] = "",
+) -> None:
+    """Write references and reports side by side, with matched, missed and invented findings marked."""
+    from .report_comparison import write_comparison
+
+    write_comparison(folder, out, tuple(scan or ()), limit, title)
+
+
+@app.command()
 def table4(
     study: Annotated[Path, typer.Argument(help="Folder of a reader study.")],
     out: Annotated[Path, typer.Argument(help="Folder for table4.md, .csv and .json.")],
