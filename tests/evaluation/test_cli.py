@@ -201,7 +201,7 @@ def test_what_is_wrong_with_a_study_is_one_line_and_nothing_is_begun(argus, make
         (("table2", runs, tmp_path / "out"), "finish argus evaluate"),
         (("table4", tmp_path, tmp_path / "out"), "argus reader-study"),
         (("compare-reports", tmp_path, tmp_path / "page.html"), "written by argus evaluate"),
-        (("reader-study", tmp_path / "out", "--runs", runs, "--num-phantoms", 0, 0, 0), "is not in phantom test"),
+        (("reader-study", tmp_path / "out", "--runs", runs, "--num-phantoms", 0, 0, 1), "is not in phantom test"),
     ]
     for arguments, reason in cases:
         code, _, stderr = argus(*arguments)
