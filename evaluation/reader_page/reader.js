@@ -146,6 +146,9 @@ class Visit {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const typing = document.activeElement === byId("comment");
     if (typing && event.key !== "Escape") return;
+    // With the report in focus, the same keys scroll its text.
+    const scrolls = ["ArrowUp", "ArrowDown", "PageUp", "PageDown"].includes(event.key);
+    if (scrolls && document.activeElement === byId("report")) return;
     const action = this.actions(event.key.length === 1 ? event.key.toLowerCase() : event.key);
     if (action) {
       event.preventDefault();
