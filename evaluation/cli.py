@@ -32,6 +32,7 @@ ClinicalAnswersOption = Annotated[
     Path | None, typer.Option(help="File that keeps their answers, for several runs; OUT has one otherwise.")
 ]
 GreenCompatOption = Annotated[bool, typer.Option("--green-compat", help="Cut reports at 300 words, as published.")]
+RunsOption = Annotated[Path, typer.Option("--runs", help="YAML that says which evaluation is which system.")]
 BatchOption = Annotated[int, typer.Option(min=1, help="Scans generated at a time.")]
 
 
@@ -198,6 +199,71 @@ def compare(
     Console().print(build_comparison(compared))
     for name, reason in compared["missing"].items():
         _say(f"{name} is missing: {reason}")
+
+
+@app.command()
+def reader_study(
+    out: Annotated[Path, typer.Argument(help="Folder of the study; a second start goes on with it.")],
+    runs: RunsOption,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the prepared data; phantom needs none.")] = None,
+    num_phantoms: Annotated[
+        tuple[int, int, int] | None, typer.Option(help="As argus evaluate was given them (phantom only).")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the phantoms (phantom only).")] = None,
+    cases: Annotated[int | None, typer.Option(min=1, help="Cases drawn of each subset; all when not given.")] = None,
+    order_seed: Annotated[int, typer.Option(min=0, help="Of the drawn cases and of every order.")] = 0,
+    with_references: Annotated[bool, typer.Option(help="Read the scans' own reports too, blinded.")] = False,
+    host: Annotated[str, typer.Option(help="Another address lets others in, without a password.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8600,
+) -> None:
+    """Serve a local page on which readers score blinded reports beside the CT."""
+    _quiet()
+    from . import reader_command
+
+    options = {"seed": order_seed, "cases_per_subset": cases, "with_references": with_references}
+    phantoms = _phantom_options("phantom", num_phantoms, seed)
+    _say(NOTICE)
+    reader_command.run(runs, out, options, data_dir, phantoms, (host, port), _say)
+
+
+@app.command()
+def table2(
+    runs: Annotated[Path, typer.Argument(help="YAML that says which evaluation is which system.")],
+    out: Annotated[Path, typer.Argument(help="Folder for table2.md, .tex and .json.")],
+) -> None:
+    """Write Table 2 of the paper out of result files: what is missing is shown as missing, with the reason."""
+    from .run_list import read_runs
+    from .table2 import build_table2
+    from .table2_text import table2_markdown, write_table2
+
+    table = build_table2(read_runs(runs))
+    write_table2(table, out)
+    print(table2_markdown(table), end="")
+
+
+@app.command()
+def compare_reports(
+    folder: Annotated[Path, typer.Argument(help="Folder written by argus evaluate.")],
+    out: Annotated[Path, typer.Argument(help="HTML file to write.")],
+    scan: Annotated[list[str] | None, typer.Option(help="Scan to show; the first ones when none is named.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many when none is named.")] = 8,
+    title: Annotated[str, typer.Option(help="What the page calls the system; the folder's name if not given.")] = "",
+) -> None:
+    """Write references and reports side by side, with matched, missed and invented findings marked."""
+    from .report_comparison import write_comparison
+
+    write_comparison(folder, out, tuple(scan or ()), limit, title)
+
+
+@app.command()
+def table4(
+    study: Annotated[Path, typer.Argument(help="Folder of a reader study.")],
+    out: Annotated[Path, typer.Argument(help="Folder for table4.md, .csv and .json.")],
+) -> None:
+    """Write Table 4 of the paper: the readers' scores per system and subset, and how far they agree."""
+    from .table4 import table4_markdown, write_table4
+
+    print(table4_markdown(write_table4(study, out)), end="")
 
 
 @app.command()

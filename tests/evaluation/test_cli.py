@@ -194,3 +194,31 @@ def test_prepare_says_by_its_exit_code_and_in_one_line_what_could_not_be_used(ar
     assert code == 2
     assert "Final_Impressions.csv: no column 'Befund'; it has impression_id, impressions" in stderr
     assert not (tmp_path / "new").exists()
+
+
+def test_tables_and_the_comparison_page_are_written_and_printed(argus, make_runs, tmp_path):
+    runs = make_runs({("Argus", "hr", "phantom"): {"s1": ("No nodule.", "Cardiomegaly.")}})
+    metrics = {"BLEU-1": {"value": 12.5, "signature": "sacrebleu"}}
+    results = {"subset": "phantom", "split": "test", "n_test": 1, "model_hash": "ab" * 32, "metrics": metrics}
+    (tmp_path / "run0" / "results.json").write_text(json.dumps(results))
+    code, stdout, _ = argus("table2", runs, tmp_path / "out")
+    assert code == 0 and "| 12.50 |" in stdout and stdout == (tmp_path / "out" / "table2.md").read_text()
+    code, _, _ = argus("compare-reports", tmp_path / "run0", tmp_path / "page.html", "--title", "Ours")
+    assert code == 0 and "<title>Ours: reports" in (tmp_path / "page.html").read_text()
+
+
+def test_what_is_wrong_with_a_study_is_one_line_and_nothing_is_begun(argus, make_runs, tmp_path, monkeypatch):
+    runs = make_runs({("Argus", "hr", "phantom"): {"s1": ("No nodule.", "Cardiomegaly.")}})
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    cases = [
+        (("table2", tmp_path / "none.yaml", tmp_path / "out"), "No such file"),
+        (("table2", runs, tmp_path / "out"), "finish argus evaluate"),
+        (("table4", tmp_path, tmp_path / "out"), "argus reader-study"),
+        (("compare-reports", tmp_path, tmp_path / "page.html"), "written by argus evaluate"),
+        (("reader-study", tmp_path / "out", "--runs", runs, "--num-phantoms", 0, 0, 1), "is not in phantom test"),
+    ]
+    for arguments, reason in cases:
+        code, _, stderr = argus(*arguments)
+        assert code == 2 and reason in stderr.splitlines()[-1], stderr
+        assert "Traceback" not in stderr
+    assert not (tmp_path / "out").exists() and not (tmp_path / "page.html").exists()
