@@ -132,15 +132,20 @@ def prepare(
     engine: Annotated[str, typer.Option(help="local, or ray on a cluster.")] = "local",
     embed_volumes: Annotated[bool, typer.Option(help="Put the volumes into the Parquet files.")] = False,
     decisions: Annotated[Path | None, typer.Option(help="Follow the published decisions in this folder.")] = None,
+    columns: Annotated[Path | None, typer.Option(help="YAML of column names other than the known ones.")] = None,
     judge: Annotated[str | None, typer.Option(help="Chat model (folder or id), instead of the rules.")] = None,
     judge_url: Annotated[str | None, typer.Option(help="OpenAI-compatible address that serves --judge.")] = None,
 ) -> None:
     """Curate CT-3DRRG from the downloads; exit code 2 if a volume or row could not be used."""
+    from argus_processing.source_registry import read_columns
+
     from . import prepare_command
 
     _quiet()
     roots = {"ct-rate": ct_rate, "bimcv-r": bimcv_r, "inspect": inspect}
     options = {"workers": workers, "engine": engine, "with_volumes": embed_volumes, "decisions": decisions}
+    if columns:
+        options["columns"] = read_columns(columns)
     sound = prepare_command.run(
         {name: root for name, root in roots.items() if root}, out, options, judge, judge_url, _say
     )

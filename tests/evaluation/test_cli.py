@@ -196,3 +196,23 @@ def test_help_loads_no_heavy_library():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_prepare_says_by_its_exit_code_and_in_one_line_what_could_not_be_used(argus, tmp_path):
+    argus("phantom", tmp_path / "inspect", "--layout", "inspect", "--n", 8)
+    code, stdout, stderr = argus("prepare", tmp_path / "out", "--inspect", tmp_path / "inspect")
+    assert (code, stderr.strip()) == (0, "")
+    assert "short report" in stdout
+    volume = sorted((tmp_path / "inspect" / "CTPA").iterdir())[0]
+    volume.write_bytes(volume.read_bytes()[:500])
+    code, _, stderr = argus("prepare", tmp_path / "out", "--inspect", tmp_path / "inspect")
+    assert code == 2
+    line, log = stderr.strip().splitlines()
+    assert line.startswith("argus: unreadable_volume: 1, the first is inspect ") and "problems.jsonl" in log
+    (tmp_path / "columns.yaml").write_text("inspect: {impression: Befund}")
+    code, _, stderr = argus(
+        "prepare", tmp_path / "new", "--inspect", tmp_path / "inspect", "--columns", tmp_path / "columns.yaml"
+    )
+    assert code == 2
+    assert "Final_Impressions.csv: no column 'Befund'; it has impression_id, impressions" in stderr
+    assert not (tmp_path / "new").exists()
