@@ -347,12 +347,43 @@ def create(
     vision: Annotated[Path | None, typer.Option(help="Folder of a pretrained vision tower.")] = None,
     dtype: Annotated[str, typer.Option(help="Of all weights: bfloat16 or float32.")] = "bfloat16",
     seed: Annotated[int, typer.Option(min=0, help="Of the weights that are new.")] = 0,
+    tower: Annotated[str, typer.Option(help="Whose vision: argus, m3d, radfm or ct2rep.")] = "argus",
+    compressor: Annotated[
+        str | None, typer.Option(help="pixel_shuffle, average_pooling, perceiver or none; the tower's own without it.")
+    ] = None,
+    projector_layers: Annotated[int, typer.Option(min=1, max=2, help="Linear layers of the projector.")] = 2,
+    num_latents: Annotated[int | None, typer.Option(min=1, help="Visual tokens of the perceiver.")] = None,
 ) -> None:
     """Assemble a model folder from a preset, a language model and a vision tower."""
     _quiet()
     from argus_training.create import create_model
 
-    create_model(preset, out, llm=llm, vision=vision, seed=seed, dtype=dtype)
+    create_model(
+        preset,
+        out,
+        llm=llm,
+        vision=vision,
+        seed=seed,
+        dtype=dtype,
+        tower=tower,
+        compressor=compressor,
+        num_projector_layers=projector_layers,
+        num_latents=num_latents,
+    )
+
+
+@app.command()
+def convert(
+    system: Annotated[str, typer.Argument(help="m3d or radfm.")],
+    checkpoint: Annotated[Path, typer.Argument(help="Published .safetensors or .bin, or the folder of them.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write, for argus create --vision.")],
+    preset: Annotated[str, typer.Option(help="A preset of the wanted resolution.")] = "argus-8b-nr",
+) -> None:
+    """Make a vision tower of a baseline's published weights."""
+    _quiet()
+    from argus_training.convert_weights import convert_weights
+
+    print(convert_weights(system, checkpoint, out, preset))
 
 
 @app.command()

@@ -158,6 +158,22 @@ def test_phantom_writes_a_layout_and_refuses_an_unknown_one(argus, tmp_path):
     assert code == 2 and "unknown layout 'xnat'" in stderr.splitlines()[-1]
 
 
+def test_create_takes_a_baselines_tower_and_another_compressor(argus, model_dir, tmp_path):
+    llm = model_dir.parent / "llm"
+    options = ("--tower", "m3d", "--compressor", "perceiver", "--num-latents", "3", "--projector-layers", "1")
+    code, stdout, stderr = argus("create", "argus-tiny", tmp_path / "m", "--llm", llm, *options)
+    assert (code, stdout) == (0, ""), stderr
+    said = json.loads((tmp_path / "m" / "config.json").read_text())
+    assert said["vision_config"]["model_type"] == "m3d_vision"
+    assert (said["compressor"], said["num_latents"], said["num_projector_layers"]) == ("perceiver", 3, 1)
+
+
+def test_convert_says_in_one_line_what_it_cannot_do(argus, tmp_path):
+    code, stdout, stderr = argus("convert", "ct2rep", tmp_path, tmp_path / "tower")
+    assert (code, stdout) == (2, "") and stderr.count("\n") == 1
+    assert "authors link no weights" in stderr
+
+
 def test_create_refuses_an_unknown_preset_in_one_line(argus, tmp_path):
     code, stdout, stderr = argus("create", "argus-9t", tmp_path / "m", "--llm", tmp_path)
     assert (code, stdout, len(stderr.splitlines())) == (2, "", 1)
