@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test quality bench readme clean
+.PHONY: demo test quality bench pretrain-demo readme clean
 
 demo: $(VENV)/installed
 	$(BIN)/argus demo runs/demo
@@ -20,6 +20,11 @@ quality: $(VENV)/installed
 bench: $(VENV)/installed-bench
 	$(BIN)/python -m argus_evaluation.bench_preprocessing runs/bench
 	$(BIN)/python -m argus_evaluation.bench_cache runs/bench
+
+# 3D-MAE and FLIP on phantoms, on two cores: curves, pictures and results.json in runs/pretrain/.
+pretrain-demo: $(VENV)/installed
+	$(BIN)/python training/pretrain.py --config training/recipes/pretrain/phantom_mae.yaml
+	$(BIN)/python training/pretrain.py --config training/recipes/pretrain/phantom_flip.yaml
 
 # The README's tables, out of what `make demo` and `make bench` measured.
 readme: $(VENV)/installed
