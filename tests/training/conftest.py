@@ -7,10 +7,10 @@ from argus_training.vox2vec_objective import Vox2VecObjective, Vox2VecSettings
 from modeling_argus import ArgusVisionConfig, ArgusVisionModel
 
 
-def tiny_objective(name: str) -> torch.nn.Module:
-    """A contrastive objective, flip or vox2vec, on a tower of 32 tokens."""
+def tiny_tower() -> ArgusVisionModel:
+    """A tower of 32 tokens."""
     torch.manual_seed(0)
-    tower = ArgusVisionModel(
+    return ArgusVisionModel(
         ArgusVisionConfig(
             image_size=(8, 16, 16),
             patch_size=(4, 4, 4),
@@ -20,6 +20,11 @@ def tiny_objective(name: str) -> torch.nn.Module:
             intermediate_size=48,
         )
     )
+
+
+def tiny_objective(name: str) -> torch.nn.Module:
+    """A contrastive objective, flip or vox2vec, on the tiny tower."""
+    tower = tiny_tower()
     if name == "vox2vec":
         return Vox2VecObjective(tower, Vox2VecSettings(num_voxels=40, projection_width=8), seed=1).train()
     bert = BertConfig(
@@ -47,6 +52,11 @@ def tiny_batch(name: str) -> dict[str, torch.Tensor]:
         batch["input_ids"] = torch.randint(1, 20, (4, 8), generator=generator)
         batch["attention_mask"] = torch.ones(4, 8, dtype=torch.long)
     return batch
+
+
+@pytest.fixture
+def tower() -> ArgusVisionModel:
+    return tiny_tower()
 
 
 @pytest.fixture

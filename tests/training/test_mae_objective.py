@@ -4,25 +4,15 @@ from torch.nn import functional
 
 from argus_training.mae_objective import MAEObjective, MAESettings, normalize_patches, unpatchify
 from argus_training.objective import draw_orders, generators_of
-from modeling_argus import ArgusVisionConfig, ArgusVisionModel
 from modeling_argus.vision_argus import sincos_positions_3d
 
-CONFIG = {
-    "image_size": (8, 16, 16),
-    "patch_size": (4, 8, 4),
-    "hidden_size": 24,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 4,
-    "intermediate_size": 48,
-}
 INDEX = torch.tensor([3, 7])
 
 
 @pytest.fixture
-def objective() -> MAEObjective:
-    torch.manual_seed(0)
+def objective(tower) -> MAEObjective:
     settings = MAESettings(mask_ratio=0.75, decoder_width=36, decoder_layers=2, decoder_heads=4)
-    return MAEObjective(ArgusVisionModel(ArgusVisionConfig(**CONFIG)), settings, seed=5)
+    return MAEObjective(tower, settings, seed=5)
 
 
 @pytest.fixture
@@ -32,33 +22,31 @@ def volumes() -> torch.Tensor:
 
 def test_the_loss_is_that_of_the_published_way_on_masked_patches_alone(objective, volumes):
     """The reference puts every token back in its place, decodes the whole grid and weighs by the mask."""
-    order = draw_orders(16, generators_of(5, 9, INDEX), volumes.device)
-    hidden = objective.vision_tower(volumes).last_hidden_state  # only for its shape
-    kept = objective.vision_tower(volumes, kept=order[:, :4]).last_hidden_state
+    order = draw_orders(32, generators_of(5, 9, INDEX), volumes.device)
+    kept = objective.vision_tower(volumes, kept=order[:, :8]).last_hidden_state
     decoder = objective.decoder
-    grid = decoder.mask_token.expand(2, 16, -1).clone()
-    mask = torch.ones(2, 16)
+    grid = decoder.mask_token.expand(2, 32, -1).clone()
+    mask = torch.ones(2, 32)
     for sample in range(2):
-        for place, token in zip(order[sample, :4], decoder.embed(kept[sample]), strict=True):
+        for place, token in zip(order[sample, :8], decoder.embed(kept[sample]), strict=True):
             grid[sample, place] = token
             mask[sample, place] = 0
-    decoded = grid + sincos_positions_3d((2, 2, 4), 36)
+    decoded = grid + sincos_positions_3d((2, 4, 4), 36)
     for layer in decoder.layers:
         decoded = layer(decoded)
     predicted = decoder.predict(decoder.layer_norm(decoded))
-    voxels = volumes.unfold(2, 4, 4).unfold(3, 8, 8).unfold(4, 4, 4).reshape(2, 16, 128)
+    voxels = volumes.unfold(2, 4, 4).unfold(3, 4, 4).unfold(4, 4, 4).reshape(2, 32, 64)
     target = (voxels - voxels.mean(-1, keepdim=True)) / (voxels.var(-1, keepdim=True) + 1e-6) ** 0.5
     per_patch = (predicted - target).square().mean(-1)
     expected = (per_patch * mask).sum() / mask.sum()
-    assert hidden.shape == (2, 16, 24)
     torch.testing.assert_close(objective(volumes, INDEX, step=9).loss, expected)
 
 
 def test_the_prediction_does_not_depend_on_masked_voxels(objective, volumes):
     first = objective(volumes, INDEX, step=1)
     patches, grid = objective.vision_tower.embeddings.patchify(volumes)
-    places = first.masked[..., None].expand(-1, -1, 128)
-    changed = unpatchify(patches.scatter(1, places, 0.5 * torch.rand(2, 12, 128)), grid, (4, 8, 4))
+    places = first.masked[..., None].expand(-1, -1, 64)
+    changed = unpatchify(patches.scatter(1, places, 0.5 * torch.rand(2, 24, 64)), grid, (4, 4, 4))
     second = objective(changed, INDEX, step=1)
     assert torch.equal(first.prediction, second.prediction)
     assert first.loss != second.loss
@@ -72,18 +60,18 @@ def test_masks_follow_from_seed_step_and_sample_whatever_else_was_drawn(objectiv
     assert not torch.equal(objective(volumes, INDEX, step=3).masked, masked)
     objective.seed = 6
     assert not torch.equal(objective(volumes, INDEX, step=2).masked, masked)
-    assert masked.shape == (2, 12) and all(len(set(row.tolist())) == 12 for row in masked)
+    assert masked.shape == (2, 24) and all(len(set(row.tolist())) == 24 for row in masked)
 
 
 def test_predicting_each_patchs_mean_costs_about_one(objective, volumes):
-    assert objective(volumes, INDEX).mean_loss == pytest.approx(127 / 128, abs=1e-3)
-    even, _, _ = normalize_patches(torch.full((1, 2, 128), 0.3))
+    assert objective(volumes, INDEX).mean_loss == pytest.approx(63 / 64, abs=1e-3)
+    even, _, _ = normalize_patches(torch.full((1, 2, 64), 0.3))
     assert even.abs().max() < 1e-3
 
 
 def test_unpatchify_undoes_patchify(objective, volumes):
     patches, grid = objective.vision_tower.embeddings.patchify(volumes)
-    assert torch.equal(unpatchify(patches, grid, (4, 8, 4)), volumes)
+    assert torch.equal(unpatchify(patches, grid, (4, 4, 4)), volumes)
 
 
 def test_it_learns_to_continue_what_it_sees(objective):
