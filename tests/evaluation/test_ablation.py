@@ -131,7 +131,10 @@ import torch
 torch.set_num_threads(1)
 import argus_training.sft as sft
 from transformers import TrainerCallback
+from argus_evaluation import meteor
 from argus_evaluation.ablation import run_ablation
+
+meteor._find_java = lambda: None  # as in the process that goes on
 
 class Killer(TrainerCallback):
     def on_step_end(self, args, state, control, **kwargs):
