@@ -5,8 +5,7 @@ BIN := $(VENV)/bin
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test quality bench pretrain-demo readme clean
->>>>>>> pretrain
+.PHONY: demo ablation-demo test test-browser quality bench pretrain-demo readme clean
 
 demo: $(VENV)/installed
 	$(BIN)/argus demo runs/demo
@@ -32,15 +31,12 @@ bench: $(VENV)/installed-bench
 	$(BIN)/python -m argus_evaluation.bench_metrics runs/bench
 	$(BIN)/python -m argus_evaluation.bench_vision runs/bench
 
-<<<<<<< HEAD
-# The README's tables, out of what `make demo`, `make bench` and, where it ran, `make ablation-demo` measured.
-=======
 # 3D-MAE and FLIP on phantoms, on two cores: curves, pictures and results.json in runs/pretrain/.
 pretrain-demo: $(VENV)/installed
 	$(BIN)/python training/pretrain.py --config training/recipes/pretrain/phantom_mae.yaml
 	$(BIN)/python training/pretrain.py --config training/recipes/pretrain/phantom_flip.yaml
 
-.PHONY: demo ablation-demo test test-browser quality bench readme clean
+# The README's tables, out of what `make demo`, `make bench` and, where it ran, `make ablation-demo` measured.
 readme: $(VENV)/installed
 	$(BIN)/python -m argus_evaluation.readme_results README.md runs/demo/results.json runs/bench/preprocessing.json \
 		$(wildcard runs/ablation-demo/results.json)
