@@ -1,9 +1,6 @@
 """Real pretraining of the tiny tower, by every objective, with transformers' own trainer."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +15,7 @@ from argus_training.flip_objective import FLIPSettings
 from argus_training.mae_objective import MAESettings
 from argus_training.objective import settings_from
 from argus_training.pretrain import OBJECTIVES, PretrainArguments, pretrain
+from argus_training.pretrain_trainer import PretrainTrainer
 from argus_training.vox2vec_objective import Vox2VecSettings
 
 RECIPES = Path(argus_training.__file__).parent / "recipes" / "pretrain"
@@ -100,58 +98,34 @@ def test_the_run_leaves_curves_results_and_pictures(objective, trained):
         assert {f"image_to_text_r@{k}" for k in (1, 5, 10)} <= set(results)
 
 
-# One process imports; each run is a fork of it that kills itself.
-KILLED_RUNS = """
-import os, signal, sys
-sys.path.insert(0, {tests!r})
-import torch
-torch.set_num_threads(1)
-from transformers import TrainerCallback
-from argus_training import pretrain as module
-from argus_training.pretrain_trainer import PretrainTrainer
-from test_pretrain import config_for, recipe_for
-
-class Killer(TrainerCallback):
-    def on_step_end(self, args, state, control, **kwargs):
-        if state.global_step == 3:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-class DoomedTrainer(PretrainTrainer):
-    def __init__(self, **arguments):
-        super().__init__(**arguments, callbacks=[Killer()])
-
-module.PretrainTrainer = DoomedTrainer
-for objective in {objectives!r}:
-    child = os.fork()
-    if child == 0:
-        config = config_for(os.path.join({out!r}, objective), eval_strategy="steps", eval_steps=2)
-        module.pretrain(recipe_for(objective, {cache!r}), config)
-        os._exit(0)
-    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
-"""
+class Killed(BaseException):
+    """Ends a run as a kill does: nothing in the program catches it."""
 
 
-@pytest.fixture(scope="module")
-def killed(cache, trained, tmp_path_factory):
-    """The folder of a run of each objective that was killed after its third step."""
-    folder = tmp_path_factory.mktemp("killed")
-    script = KILLED_RUNS.format(
-        tests=os.path.dirname(__file__), out=str(folder), objectives=list(OBJECTIVES), cache=str(cache)
-    )
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr[-2000:]
-    return folder
+class KilledTrainer(PretrainTrainer):
+    """Is killed in its third step, after the checkpoint of the second."""
+
+    def training_step(self, *args, **kwargs):
+        if self.state.global_step == 2:
+            raise Killed
+        return super().training_step(*args, **kwargs)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_a_killed_run_resumed_ends_with_the_weights_of_an_uninterrupted_one(objective, cache, trained, killed):
-    run = killed / objective
-    assert (run / "checkpoint-2").exists() and not (run / "model").exists()
-    config = config_for(run, eval_strategy="steps", eval_steps=2)
+def test_a_killed_run_resumed_ends_with_the_weights_of_an_uninterrupted_one(
+    objective, cache, trained, tmp_path, monkeypatch
+):
+    config = config_for(tmp_path, eval_strategy="steps", eval_steps=2)
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr("argus_training.pretrain.PretrainTrainer", KilledTrainer)
+        pretrain(recipe_for(objective, cache), config)
+    assert (tmp_path / "checkpoint-2").exists() and not (tmp_path / "model").exists()
+    torch.rand(11)  # a new process has other random numbers behind it
+    config = config_for(tmp_path, eval_strategy="steps", eval_steps=2)
     resumed = load_file(pretrain(recipe_for(objective, cache), config) / "model.safetensors")
     expected = load_file(trained / objective / "model" / "model.safetensors")
     assert all(torch.equal(resumed[name], expected[name]) for name in expected)
-    curves = [json.loads((folder / "curves.json").read_text()) for folder in (run, trained / objective)]
+    curves = [json.loads((folder / "curves.json").read_text()) for folder in (tmp_path, trained / objective)]
     assert curves[0] == curves[1]
 
 
