@@ -5,13 +5,21 @@ BIN := $(VENV)/bin
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test quality bench readme clean
+.PHONY: demo ablation-demo pretrain-demo test test-browser quality bench readme clean
 
 demo: $(VENV)/installed
 	$(BIN)/argus demo runs/demo
 
+# Compressors, and one stage against two, on phantoms with three seeds each: under 40 minutes on two cores.
+ablation-demo: $(VENV)/installed
+	$(BIN)/argus ablate training/recipes/ablations/demo.yaml runs/ablation-demo
+
 test: $(VENV)/installed
 	$(BIN)/pytest
+
+# The reader study in Chromium, which must be there (Debian: apt-get install chromium); `make test` passes over it.
+test-browser: $(VENV)/installed-browser
+	ARGUS_REQUIRE_BROWSER=1 $(BIN)/pytest tests/evaluation/test_reader_browser.py
 
 quality: $(VENV)/installed
 	$(BIN)/ruff check .
@@ -20,10 +28,18 @@ quality: $(VENV)/installed
 bench: $(VENV)/installed-bench
 	$(BIN)/python -m argus_evaluation.bench_preprocessing runs/bench
 	$(BIN)/python -m argus_evaluation.bench_cache runs/bench
+	$(BIN)/python -m argus_evaluation.bench_metrics runs/bench
+	$(BIN)/python -m argus_evaluation.bench_vision runs/bench
 
-# The README's tables, out of what `make demo` and `make bench` measured.
+# 3D-MAE and FLIP on phantoms, on two cores: curves, pictures and results.json in runs/pretrain/.
+pretrain-demo: $(VENV)/installed
+	$(BIN)/python training/pretrain.py --config training/recipes/pretrain/phantom_mae.yaml
+	$(BIN)/python training/pretrain.py --config training/recipes/pretrain/phantom_flip.yaml
+
+# The README's tables, out of what `make demo`, `make bench` and, where it ran, `make ablation-demo` measured.
 readme: $(VENV)/installed
-	$(BIN)/python -m argus_evaluation.readme_results README.md runs/demo/results.json runs/bench/preprocessing.json
+	$(BIN)/python -m argus_evaluation.readme_results README.md runs/demo/results.json runs/bench/preprocessing.json \
+		$(wildcard runs/ablation-demo/results.json)
 
 $(VENV)/installed: pyproject.toml setup.cfg constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -33,6 +49,10 @@ $(VENV)/installed: pyproject.toml setup.cfg constraints.txt
 
 $(VENV)/installed-bench: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test,bench]'
+	touch $@
+
+$(VENV)/installed-browser: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test,browser]'
 	touch $@
 
 clean:

@@ -47,3 +47,15 @@ def write_text(out: Path, text: str) -> None:
 def write_json(out: Path, content: dict[str, Any]) -> None:
     """Write `content` to `out` as indented JSON, whole or not at all."""
     write_text(out, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file that this program wrote.
+
+    Raises:
+        ValueError: if the file is damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: is damaged ({error}); remove it and start again") from error

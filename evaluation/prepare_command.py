@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import datasets
 from rich.console import Console
 from rich.table import Table
 
@@ -26,6 +27,7 @@ def run(
     Raises:
         ValueError: as `prepare`, and for an address without a model.
     """
+    datasets.disable_progress_bars()  # one a Parquet file; the volumes have a bar of their own
     prepared = prepare(roots, out, PrepareOptions(**options), build_judge(judge, judge_url, out / WORK))
     Console().print(statistics_table(prepared.manifest))
     Console().print(counts_table(prepared.manifest))

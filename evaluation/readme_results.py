@@ -1,16 +1,18 @@
 """The README's results, written from result files and never by hand.
 
-python -m argus_evaluation.readme_results README.md runs/demo/results.json runs/bench/preprocessing.json
+python -m argus_evaluation.readme_results README.md runs/demo/results.json runs/bench/preprocessing.json \
+    [runs/ablation-demo/results.json]
 """
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from .files import write_text
+from .ablation_table import panel_markdown
+from .files import read_json, write_text
 
 START, END = "<!-- results: written by argus_evaluation.readme_results -->", "<!-- end of results -->"
+NUM_ABLATION_METRICS = 4  # as many columns as a page is wide
 CONTROL_NAMES = {"blank": "blank image", "shuffled": "shuffled images", "most_frequent": "most frequent report"}
 
 
@@ -45,6 +47,18 @@ def bench_table(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def ablation_tables(results: dict[str, Any]) -> str:
+    """Return an ablation's panels as Markdown tables, each with the measured order beside the paper's."""
+    shown = results | {"metrics": results["metrics"][:NUM_ABLATION_METRICS]}
+    parts = [panel_markdown(shown, panel) for panel in results["panels"]]
+    seeds = len(results["seeds"])
+    parts.append(
+        f"{results['num_runs']} runs in {results['seconds'] / 60:.0f} minutes on two CPU cores; "
+        f"{results['error_bars']} ({seeds} seeds); 95% intervals of paired differences by Student's t."
+    )
+    return "\n\n".join(parts)
+
+
 def fill_readme(readme: str, tables: list[str]) -> str:
     """Put tables between the README's two marks.
 
@@ -59,6 +73,7 @@ def fill_readme(readme: str, tables: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    path, demo, bench = (Path(argument) for argument in sys.argv[1:4])
-    made = [demo_table(json.loads(demo.read_text())), bench_table(json.loads(bench.read_text()))]
+    path, demo, bench, *ablations = (Path(argument) for argument in sys.argv[1:])
+    made = [demo_table(read_json(demo)), bench_table(read_json(bench))]
+    made += [ablation_tables(read_json(ablation)) for ablation in ablations]
     write_text(path, fill_readme(path.read_text(), made))

@@ -2,15 +2,18 @@
 
 from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText
 
-from .configuration_argus import ArgusConfig, ArgusVisionConfig
+from .configuration_argus import ArgusConfig
+from .configuration_vision_argus import ArgusVisionConfig
 from .connector_argus import COMPRESSORS, pixel_shuffle_3d, pixel_unshuffle_3d
 from .modeling_argus import ArgusForConditionalGeneration, ArgusModel, ArgusPreTrainedModel
 from .presets_argus import PRESETS, preset_config, preset_vision_config
 from .vision_argus import ArgusVisionModel
+from .vision_towers_argus import TOWERS
 
-AutoConfig.register("argus_vision", ArgusVisionConfig, exist_ok=True)
+for _tower in TOWERS.values():
+    AutoConfig.register(_tower.config_class.model_type, _tower.config_class, exist_ok=True)
+    AutoModel.register(_tower.config_class, _tower.model_class, exist_ok=True)
 AutoConfig.register("argus", ArgusConfig, exist_ok=True)
-AutoModel.register(ArgusVisionConfig, ArgusVisionModel, exist_ok=True)
 # AutoModel gives the class that can generate: people who load a report writer by AutoModel want reports.
 AutoModel.register(ArgusConfig, ArgusForConditionalGeneration, exist_ok=True)
 AutoModelForImageTextToText.register(ArgusConfig, ArgusForConditionalGeneration, exist_ok=True)
@@ -18,6 +21,7 @@ AutoModelForImageTextToText.register(ArgusConfig, ArgusForConditionalGeneration,
 __all__ = [
     "COMPRESSORS",
     "PRESETS",
+    "TOWERS",
     "ArgusConfig",
     "ArgusForConditionalGeneration",
     "ArgusModel",

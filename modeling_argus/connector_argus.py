@@ -2,6 +2,8 @@
 
 import torch
 from torch import nn
+from torch.nn import functional
+from transformers import initialization
 from transformers.activations import ACT2FN
 
 from .configuration_argus import ArgusConfig
@@ -63,8 +65,106 @@ class PixelShuffle3D(nn.Module):
         return pixel_shuffle_3d(tokens, self.grid, self.factor)
 
 
-# A compressor is a module with `num_tokens`, `width` and forward (B, N, C) -> (B, num_tokens, width).
-COMPRESSORS = {"pixel_shuffle": PixelShuffle3D}
+class AveragePooling3D(PixelShuffle3D):
+    """Compress by the mean of each cube of `compression_factor`^3 neighbouring tokens, as M3D does; has no weights."""
+
+    def __init__(self, config: ArgusConfig):
+        super().__init__(config)
+        self.width = config.vision_config.hidden_size
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Map `(B, N, C)` to `(B, num_tokens, C)`."""
+        cubes = pixel_shuffle_3d(tokens, self.grid, self.factor)
+        return cubes.unflatten(-1, (self.factor**3, self.width)).mean(dim=-2)
+
+
+class PerceiverAttention(nn.Module):
+    """Latents attend to the visual tokens and to themselves; no projection has a bias."""
+
+    def __init__(self, width: int, num_heads: int, head_dim: int):
+        super().__init__()
+        self.num_heads = num_heads
+        self.norm_tokens = nn.LayerNorm(width)
+        self.norm_latents = nn.LayerNorm(width)
+        self.q_proj = nn.Linear(width, num_heads * head_dim, bias=False)
+        self.kv_proj = nn.Linear(width, 2 * num_heads * head_dim, bias=False)
+        self.out_proj = nn.Linear(num_heads * head_dim, width, bias=False)
+
+    def forward(self, tokens: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
+        """Map `(B, N, C)` tokens and `(B, num_latents, C)` latents to what is added to the latents."""
+        tokens, latents = self.norm_tokens(tokens), self.norm_latents(latents)
+        query = self.q_proj(latents)
+        key, value = self.kv_proj(torch.cat([tokens, latents], dim=1)).chunk(2, dim=-1)
+        heads = (part.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for part in (query, key, value))
+        mixed = functional.scaled_dot_product_attention(*heads)
+        return self.out_proj(mixed.transpose(1, 2).flatten(2))
+
+
+class PerceiverLayer(nn.Module):
+    """Attention and an MLP four times as wide, each added to the latents."""
+
+    def __init__(self, width: int, num_heads: int, head_dim: int):
+        super().__init__()
+        self.attention = PerceiverAttention(width, num_heads, head_dim)
+        self.mlp = nn.Sequential(
+            nn.LayerNorm(width),
+            nn.Linear(width, 4 * width, bias=False),
+            nn.GELU(),
+            nn.Linear(4 * width, width, bias=False),
+        )
+
+    def forward(self, tokens: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
+        """Map `(B, num_latents, C)` latents to the same shape."""
+        latents = latents + self.attention(tokens, latents)
+        return latents + self.mlp(latents)
+
+
+class PerceiverResampler(nn.Module):
+    """Compress any number of tokens to `num_latents`, as RadFM does (Wu et al. 2023; Flamingo's resampler).
+
+    It sees no position but those that the tower's tokens carry.
+    """
+
+    def __init__(self, config: ArgusConfig):
+        super().__init__()
+        self.num_tokens = config.num_latents
+        self.width = config.vision_config.hidden_size
+        self.latents = nn.Parameter(torch.randn(self.num_tokens, self.width))
+        self.layers = nn.ModuleList(
+            PerceiverLayer(self.width, config.perceiver_num_heads, config.perceiver_head_dim)
+            for _ in range(config.perceiver_depth)
+        )
+        self.norm = nn.LayerNorm(self.width)
+
+    def init_weights(self) -> None:
+        """Draw the latents from a standard normal distribution, so that they differ from each other at the start."""
+        initialization.normal_(self.latents, std=1.0)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Map `(B, N, C)` to `(B, num_latents, C)`."""
+        latents = self.latents.expand(tokens.shape[0], -1, -1)
+        for layer in self.layers:
+            latents = layer(tokens, latents)
+        return self.norm(latents)
+
+
+class NoCompression(nn.Identity):
+    """Hand every token to the language model."""
+
+    def __init__(self, config: ArgusConfig):
+        super().__init__()
+        self.num_tokens = config.vision_config.num_tokens
+        self.width = config.vision_config.hidden_size
+
+
+# A compressor is a module with `num_tokens`, `width` and forward (B, N, C) -> (B, num_tokens, width); one that has
+# weights of its own, beside those of layers, sets them in `init_weights`.
+COMPRESSORS = {
+    "pixel_shuffle": PixelShuffle3D,
+    "average_pooling": AveragePooling3D,
+    "perceiver": PerceiverResampler,
+    "none": NoCompression,
+}
 
 
 class ArgusProjector(nn.Sequential):
@@ -89,6 +189,11 @@ class ArgusConnector(nn.Module):
             raise ValueError(f"unknown compressor {config.compressor!r}; known: {', '.join(COMPRESSORS)}")
         self.compressor = COMPRESSORS[config.compressor](config)
         self.projector = ArgusProjector(config, self.compressor.width)
+
+    def init_weights(self) -> None:
+        """Set the compressor's own weights, where it has some."""
+        if hasattr(self.compressor, "init_weights"):
+            self.compressor.init_weights()
 
     @property
     def num_tokens(self) -> int:

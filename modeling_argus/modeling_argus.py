@@ -13,7 +13,7 @@ from transformers.utils.generic import can_return_tuple
 
 from .configuration_argus import ArgusConfig
 from .connector_argus import ArgusConnector
-from .vision_argus import ArgusVisionModel
+from .vision_towers_argus import tower_of
 
 
 @dataclass
@@ -48,13 +48,19 @@ class ArgusPreTrainedModel(PreTrainedModel):
     _supports_sdpa = True
     _supports_attention_backend = True
 
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module):
+        super()._init_weights(module)
+        if isinstance(module, ArgusConnector):
+            module.init_weights()
+
 
 class ArgusModel(ArgusPreTrainedModel):
     """Vision tower, connector and language model without the output layer; gives `last_hidden_state`."""
 
     def __init__(self, config: ArgusConfig):
         super().__init__(config)
-        self.vision_tower = ArgusVisionModel._from_config(config.vision_config)
+        self.vision_tower = tower_of(config.vision_config.model_type).model_class._from_config(config.vision_config)
         self.connector = ArgusConnector(config)
         self.language_model = AutoModel.from_config(config.text_config)
         self.post_init()
@@ -112,7 +118,7 @@ class ArgusModel(ArgusPreTrainedModel):
 
         Args:
             input_ids: `(B, L)` token ids with one placeholder for each visual token.
-            pixel_values: `(B, 1, D, H, W)` in [0, 1].
+            pixel_values: `(B, 1, D, H, W)`, as the model's image processor makes them.
             attention_mask: `(B, L)`, 1 keeps and 0 hides; left padding is fine.
             position_ids: `(B, L)` positions.
             past_key_values: key-value cache.

@@ -2,21 +2,72 @@
 
 from transformers import LlamaConfig
 
-from .configuration_argus import ArgusConfig, ArgusVisionConfig
+from .configuration_argus import ArgusConfig
+from .vision_towers_argus import TOWERS, VolumeVisionConfig
 
-# Paper, section 4: patches grow with the grid; hr also quadruples the slices.
+_TINY_VIT = {
+    "image_size": (32, 64, 64),
+    "patch_size": (8, 16, 16),
+    "hidden_size": 192,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 6,
+    "intermediate_size": 576,
+}
+
+# tower -> resolution -> settings of its configuration
 VISION_PRESETS = {
-    "nr": {"image_size": (64, 256, 256), "patch_size": (8, 16, 16)},
-    "hr": {"image_size": (256, 512, 512), "patch_size": (16, 32, 32)},
-    "tiny": {
-        "image_size": (32, 64, 64),
-        "patch_size": (8, 16, 16),
-        "hidden_size": 192,
-        "num_hidden_layers": 3,
-        "num_attention_heads": 6,
-        "intermediate_size": 576,
+    # Paper, section 4: patches grow with the grid; hr also quadruples the slices.
+    "argus": {
+        "nr": {"image_size": (64, 256, 256), "patch_size": (8, 16, 16)},
+        "hr": {"image_size": (256, 512, 512), "patch_size": (16, 32, 32)},
+        "tiny": _TINY_VIT,
+    },
+    # The baselines keep their patches. Their normal resolution is the published input, or what comes closest to the
+    # paper's 64 x 256 x 256; each configuration's docstring says what the paper leaves open and what is taken.
+    "m3d": {
+        "nr": {"image_size": (32, 256, 256)},
+        "hr": {"image_size": (256, 512, 512)},
+        "tiny": _TINY_VIT,
+    },
+    "radfm": {
+        "nr": {"image_size": (64, 256, 256)},
+        "hr": {"image_size": (256, 512, 512)},
+        "tiny": {
+            **_TINY_VIT,
+            "num_attention_heads": 4,
+            "head_dim": 32,
+            "num_row_positions": 8,
+            "num_column_positions": 8,
+            "num_slice_positions": 8,
+        },
+    },
+    # The published input is its high resolution; a quarter of the slices and half the rows and columns, rounded to its
+    # patches, is its normal one.
+    "ct2rep": {
+        "nr": {"image_size": (60, 240, 240)},
+        "hr": {"image_size": (240, 480, 480)},
+        "tiny": {
+            "image_size": (32, 64, 64),
+            "patch_size": (8, 16, 16),
+            "hidden_size": 192,
+            "num_spatial_layers": 2,
+            "num_temporal_layers": 2,
+            "num_attention_heads": 6,
+            "codebook_size": 512,
+        },
     },
 }
+
+# Settings of the compressors that depend on the size; the rest are `ArgusConfig`'s defaults.
+COMPRESSOR_PRESETS = {
+    "nr": {},
+    "hr": {},
+    # As many latents as pixel shuffle leaves tokens of the tiny grid.
+    "tiny": {"num_latents": 8, "perceiver_depth": 2, "perceiver_num_heads": 4, "perceiver_head_dim": 32},
+}
+
+# tower -> the compressor of its own system
+TOWER_COMPRESSORS = {"argus": "pixel_shuffle", "m3d": "average_pooling", "radfm": "perceiver", "ct2rep": "none"}
 
 _LLAMA_3 = {
     "vocab_size": 128256,
@@ -100,16 +151,46 @@ def preset_names(preset: str) -> tuple[str, str]:
     return PRESETS[preset]
 
 
-def preset_vision_config(preset: str) -> ArgusVisionConfig:
-    """Configuration of a preset's vision tower."""
-    return ArgusVisionConfig(**VISION_PRESETS[preset_names(preset)[1]])
+def preset_vision_config(preset: str, tower: str = "argus") -> VolumeVisionConfig:
+    """Configuration of a tower at a preset's resolution.
+
+    Raises:
+        ValueError: if there is no such preset or tower.
+    """
+    resolution = preset_names(preset)[1]
+    check_tower(tower)
+    return TOWERS[tower].config_class(**VISION_PRESETS[tower][resolution])
 
 
-def preset_config(preset: str) -> ArgusConfig:
-    """Configuration of a whole preset, such as "argus-8b-hr"."""
+def check_tower(tower: str) -> None:
+    """Refuse a tower that is not known.
+
+    Raises:
+        ValueError: naming the known ones.
+    """
+    if tower not in TOWERS:
+        raise ValueError(f"unknown tower {tower!r}; known: {', '.join(TOWERS)}")
+
+
+def connector_settings(preset: str, tower: str = "argus", compressor: str | None = None) -> dict:
+    """Fields of `ArgusConfig` for the connector of a tower at a preset's size; its own compressor if none is named.
+
+    Raises:
+        ValueError: if there is no such preset or tower.
+    """
+    check_tower(tower)
+    own = COMPRESSOR_PRESETS[preset_names(preset)[1]]
+    return own | {"compressor": compressor or TOWER_COMPRESSORS[tower]}
+
+
+def preset_config(preset: str, tower: str = "argus") -> ArgusConfig:
+    """Configuration of a whole preset, such as "argus-8b-hr", with any tower and its own compressor."""
     text = dict(TEXT_PRESETS[preset_names(preset)[0]])
     # <|reserved_special_token_0|> in Llama 3's vocabulary: no embedding is resized.
     image_token_id = text.pop("image_token_id", 128002)
     return ArgusConfig(
-        vision_config=preset_vision_config(preset), text_config=LlamaConfig(**text), image_token_id=image_token_id
+        vision_config=preset_vision_config(preset, tower),
+        text_config=LlamaConfig(**text),
+        image_token_id=image_token_id,
+        **connector_settings(preset, tower),
     )

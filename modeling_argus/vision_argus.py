@@ -13,7 +13,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, PreTrainedModel
 from transformers.utils.generic import can_return_tuple
 
-from .configuration_argus import ArgusVisionConfig
+from .configuration_vision_argus import ArgusVisionConfig
 
 
 def sincos_positions_3d(token_grid: tuple[int, int, int], width: int) -> torch.Tensor:
@@ -39,6 +39,40 @@ def sincos_positions_3d(token_grid: tuple[int, int, int], width: int) -> torch.T
     return functional.pad(positions, (0, width - positions.shape[1]))
 
 
+def patchify(volumes: torch.Tensor, patch_size: tuple[int, int, int]) -> torch.Tensor:
+    """Cut `(B, C, D, H, W)` into `(B, d, h, w, C * patch voxels)`, voxels of a patch in order (channel, d, h, w).
+
+    Raises:
+        ValueError: if the volume is not 5D or the patches do not tile it.
+    """
+    if volumes.ndim != 5:
+        raise ValueError(f"pixel_values are (batch, channel, depth, height, width), got {tuple(volumes.shape)}")
+    batch, channels, *sides = volumes.shape
+    if any(side % patch for side, patch in zip(sides, patch_size, strict=True)):
+        raise ValueError(f"patches of {patch_size} voxels do not tile a volume of {tuple(sides)}")
+    depth, height, width = (side // patch for side, patch in zip(sides, patch_size, strict=True))
+    p_depth, p_height, p_width = patch_size
+    blocks = volumes.reshape(batch, channels, depth, p_depth, height, p_height, width, p_width)
+    # Token order (d, h, w) outside, voxel order (channel, d, h, w) inside a patch.
+    return blocks.permute(0, 2, 4, 6, 1, 3, 5, 7).reshape(batch, depth, height, width, -1)
+
+
+def interpolate_positions(
+    table: torch.Tensor, table_grid: tuple[int, int, int], token_grid: tuple[int, int, int]
+) -> torch.Tensor:
+    """Interpolate positions `(N, C)` learned on one token grid trilinearly to another."""
+    if token_grid == table_grid:
+        return table
+    volume = table.float().T.reshape(1, -1, *table_grid)
+    volume = functional.interpolate(volume, size=token_grid, mode="trilinear", align_corners=False)
+    return volume.flatten(2)[0].T.to(table.dtype)
+
+
+def take_tokens(tokens: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+    """Take each sample's own tokens: `(B, N, C)` by `(B, K)` indices to `(B, K, C)`, in the indices' order."""
+    return tokens.gather(1, indices[..., None].expand(-1, -1, tokens.shape[-1]))
+
+
 class ArgusVisionEmbeddings(nn.Module):
     """Patches of a volume as tokens with learned positions, interpolated to grids other than the trained one."""
 
@@ -59,33 +93,21 @@ class ArgusVisionEmbeddings(nn.Module):
         Raises:
             ValueError: if the volume is not 5D or the patches do not tile it.
         """
-        if pixel_values.ndim != 5:
-            raise ValueError(
-                f"pixel_values are (batch, channel, depth, height, width), got {tuple(pixel_values.shape)}"
-            )
-        batch, channels, *sides = pixel_values.shape
-        if any(side % patch for side, patch in zip(sides, self.patch_size, strict=True)):
-            raise ValueError(f"patches of {self.patch_size} voxels do not tile a volume of {tuple(sides)}")
-        depth, height, width = (side // patch for side, patch in zip(sides, self.patch_size, strict=True))
-        p_depth, p_height, p_width = self.patch_size
-        blocks = pixel_values.reshape(batch, channels, depth, p_depth, height, p_height, width, p_width)
-        # Token order (d, h, w) outside, voxel order (channel, d, h, w) inside a patch.
-        blocks = blocks.permute(0, 2, 4, 6, 1, 3, 5, 7)
-        return blocks.reshape(batch, depth * height * width, -1), (depth, height, width)
+        patches = patchify(pixel_values, self.patch_size)
+        return patches.flatten(1, 3), tuple(patches.shape[1:4])
 
     def positions_for(self, token_grid: tuple[int, int, int]) -> torch.Tensor:
         """Positions `(N, C)` of a token grid: the learned ones, or those interpolated trilinearly."""
-        if token_grid == self.token_grid:
-            return self.position_embedding
-        table = self.position_embedding.float().T.reshape(1, -1, *self.token_grid)
-        table = functional.interpolate(table, size=token_grid, mode="trilinear", align_corners=False)
-        return table.flatten(2)[0].T.to(self.position_embedding.dtype)
+        return interpolate_positions(self.position_embedding, self.token_grid, token_grid)
 
-    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        """Embed `(B, C, D, H, W)` in [0, 1] as `(B, N, hidden_size)`."""
+    def forward(self, pixel_values: torch.Tensor, kept: torch.Tensor | None = None) -> torch.Tensor:
+        """Embed `(B, C, D, H, W)` in [0, 1] as `(B, N, hidden_size)`, or only the patches `kept` `(B, K)` names."""
         patches, token_grid = self.patchify(pixel_values.to(self.patch_embedding.weight.dtype))
+        positions = self.positions_for(token_grid)
+        if kept is not None:
+            patches, positions = take_tokens(patches, kept), positions[kept]
         centred = (patches - self.voxel_mean) / self.voxel_std
-        return self.patch_embedding(centred) + self.positions_for(token_grid)
+        return self.patch_embedding(centred) + positions
 
 
 class ArgusVisionAttention(nn.Module):
@@ -94,14 +116,15 @@ class ArgusVisionAttention(nn.Module):
     def __init__(self, config: ArgusVisionConfig):
         super().__init__()
         self.config = config
-        self.head_dim = config.hidden_size // config.num_attention_heads
+        self.head_dim = config.head_dim
         self.scaling = self.head_dim**-0.5
         self.attention_dropout = config.attention_dropout
         self.is_causal = False
-        self.q_proj = nn.Linear(config.hidden_size, config.hidden_size)
-        self.k_proj = nn.Linear(config.hidden_size, config.hidden_size)
-        self.v_proj = nn.Linear(config.hidden_size, config.hidden_size)
-        self.out_proj = nn.Linear(config.hidden_size, config.hidden_size)
+        width = config.num_attention_heads * config.head_dim
+        self.q_proj = nn.Linear(config.hidden_size, width, bias=config.qkv_bias)
+        self.k_proj = nn.Linear(config.hidden_size, width, bias=config.qkv_bias)
+        self.v_proj = nn.Linear(config.hidden_size, width, bias=config.qkv_bias)
+        self.out_proj = nn.Linear(width, config.hidden_size)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """Attend over `(B, N, hidden_size)`."""
@@ -148,11 +171,9 @@ class ArgusVisionLayer(GradientCheckpointingLayer):
         return hidden_states + self.mlp(self.layer_norm2(hidden_states))
 
 
-class ArgusVisionModel(PreTrainedModel):
-    """The 3D ViT: `pixel_values` `(B, 1, D, H, W)` in [0, 1] to tokens `(B, N, hidden_size)`."""
+class VisionTower(PreTrainedModel):
+    """What transformers has to know of a tower: Argus's own or a baseline's."""
 
-    config: ArgusVisionConfig
-    config_class = ArgusVisionConfig
     base_model_prefix = "vision_tower"
     main_input_name = "pixel_values"
     input_modalities = ("image",)
@@ -161,6 +182,13 @@ class ArgusVisionModel(PreTrainedModel):
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_attention_backend = True
+
+
+class ArgusVisionModel(VisionTower):
+    """The 3D ViT: `pixel_values` `(B, 1, D, H, W)` in [0, 1] to tokens `(B, N, hidden_size)`."""
+
+    config: ArgusVisionConfig
+    config_class = ArgusVisionConfig
 
     def __init__(self, config: ArgusVisionConfig):
         super().__init__(config)
@@ -179,19 +207,23 @@ class ArgusVisionModel(PreTrainedModel):
             initialization.copy_(module.position_embedding, 0.1 * table)
 
     @can_return_tuple
-    def forward(self, pixel_values: torch.Tensor, **kwargs) -> BaseModelOutputWithPooling:
+    def forward(
+        self, pixel_values: torch.Tensor, kept: torch.Tensor | None = None, **kwargs
+    ) -> BaseModelOutputWithPooling:
         """Encode volumes.
 
         Args:
             pixel_values: `(B, C, D, H, W)` in [0, 1]; a grid other than the trained one gets interpolated positions.
+            kept: `(B, K)` indices of the patches to encode, in (depth, height, width) order of the token grid; the
+                others are never embedded (3D-MAE, FLIP). All are encoded without it.
 
         Returns:
-            `last_hidden_state` `(B, N, hidden_size)` after the final norm and its mean over tokens as `pooler_output`.
+            `last_hidden_state` `(B, N or K, hidden_size)` after the final norm; `pooler_output`, its mean over tokens.
 
         Raises:
             ValueError: if the volume is not 5D or patches do not tile it.
         """
-        hidden_states = self.embeddings(pixel_values)
+        hidden_states = self.embeddings(pixel_values, kept)
         for layer in self.layers:
             hidden_states = layer(hidden_states)
         hidden_states = self.layer_norm(hidden_states)

@@ -20,8 +20,12 @@ NUM_TERMS = 20
 MIN_TERM_LETTERS = 4  # leaves out articles and prepositions
 
 
-def card_configs(sources: Sequence[str], splits_of: dict[str, list[str]]) -> list[dict[str, Any]]:
-    """Return the `configs` of the card's YAML, so that plain `load_dataset(FOLDER, NAME)` finds the files."""
+def card_configs(sources: Sequence[str], splits_of: dict[str, list[str]], content: str) -> list[dict[str, Any]]:
+    """Return the `configs` of the card's YAML, so that plain `load_dataset(FOLDER, NAME)` finds the files.
+
+    `content` names the data: `datasets` caches a folder by its name and these lines alone, and would otherwise give
+    the old rows of a folder that was prepared anew.
+    """
     configs = []
     for name in ("all", *sources):
         members = sources if name == "all" else [name]
@@ -33,7 +37,8 @@ def card_configs(sources: Sequence[str], splits_of: dict[str, list[str]]) -> lis
             for split in SPLITS
             if any(split in splits_of[source] for source in members)
         ]
-        configs.append({"config_name": name, "data_files": data_files} | ({"default": True} if name == "all" else {}))
+        config = {"config_name": name, "description": f"content {content}", "data_files": data_files}
+        configs.append(config | ({"default": True} if name == "all" else {}))
     return configs
 
 
@@ -42,7 +47,7 @@ def write_card(folder: Path, manifest: dict[str, Any], reports: Sequence[str]) -
 
     Args:
         folder: the data set's.
-        manifest: as `argus prepare` makes it, with counts and statistics.
+        manifest: as `argus prepare` makes it, with counts, statistics and the content's name.
         reports: every report kept.
     """
     sources = list(manifest["counts"])
@@ -54,7 +59,7 @@ def write_card(folder: Path, manifest: dict[str, Any], reports: Sequence[str]) -
         license="other",
         pretty_name="CT-3DRRG",
         tags=["medical", "radiology", "ct", "3d", "report-generation"],
-        configs=card_configs(sources, splits_of),
+        configs=card_configs(sources, splits_of, manifest["content"]),
     )
     card = DatasetCard.from_template(
         data,

@@ -146,6 +146,11 @@ def checksums_of(folder: Path) -> dict[str, dict[str, Any]]:
     }
 
 
+def content_hash(folder: Path) -> str:
+    """Name what the files of a folder hold, in 16 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(checksums_of(folder), sort_keys=True).encode()).hexdigest()[:16]
+
+
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,27 @@ from transformers.image_processing_utils import BaseImageProcessor, BatchFeature
 from transformers.processing_utils import ImagesKwargs
 
 from .ct_volume import CTVolume
+from .normalization import CROPS, NORMALIZATIONS, centred
 from .read_ct import read_ct
 from .resampling import RESAMPLINGS, GridOperators, grid_operators, resample_into, resample_planes, scale_hu
+
+# What decides the pixels of a scan; saved with the model.
+SETTINGS = ("image_size", "hu_window", "target_spacing_mm", "resampling", "normalization", "crop", "value_range")
+
+
+@dataclass
+class ScanToGrid:
+    """What makes a model's grid of one scan.
+
+    Attributes:
+        hu: the part of the scan that is resampled, `(D, H, W)`.
+        window: lowest and highest HU that are kept.
+        operators: from those voxels to the grid.
+    """
+
+    hu: np.ndarray
+    window: tuple[float, float]
+    operators: GridOperators
 
 
 class ArgusImagesKwargs(ImagesKwargs, total=False):
@@ -29,7 +49,14 @@ class ArgusImageProcessor(BaseImageProcessor):
         image_size: grid as (depth, height, width); normal resolution is (64, 256, 256), high is (256, 512, 512).
         hu_window: lowest and highest HU kept.
         target_spacing_mm: spacing of the paper's first step as (depth, height, width): 4 x 1 x 1 mm.
-        resampling: "paper" goes by `target_spacing_mm` and then to the grid; "direct" straight to the grid.
+        resampling: "paper" goes by `target_spacing_mm` and then to the grid; "direct" straight to the grid;
+            "crop_or_pad" to `target_spacing_mm`, and what the grid does not hold or the scan does not fill is cropped
+            and padded.
+        normalization: "hu_window", or "min_max" for the scan's own lowest and highest HU.
+        crop: "none", or "foreground" for the box around all that is above the scan's lowest HU.
+        value_range: what lowest and highest become.
+
+    The last three are for the baselines: the defaults are Argus.
 
     Raises:
         ValueError: if a setting is not of its form.
@@ -44,6 +71,9 @@ class ArgusImageProcessor(BaseImageProcessor):
         hu_window: Sequence[float] = (-1000.0, 1000.0),
         target_spacing_mm: Sequence[float] = (4.0, 1.0, 1.0),
         resampling: str = "paper",
+        normalization: str = "hu_window",
+        crop: str = "none",
+        value_range: Sequence[float] = (0.0, 1.0),
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -52,14 +82,19 @@ class ArgusImageProcessor(BaseImageProcessor):
                 f"image_size and target_spacing_mm are three positive numbers (depth, height, width), "
                 f"got {image_size} and {target_spacing_mm}"
             )
-        if len(hu_window) != 2 or not hu_window[0] < hu_window[1]:
-            raise ValueError(f"hu_window must rise from low to high, got {hu_window}")
-        if resampling not in RESAMPLINGS:
-            raise ValueError(f"unknown resampling {resampling!r}; known: {', '.join(RESAMPLINGS)}")
+        for name, pair in (("hu_window", hu_window), ("value_range", value_range)):
+            if len(pair) != 2 or not pair[0] < pair[1]:
+                raise ValueError(f"{name} must rise from low to high, got {pair}")
+        check_known("resampling", resampling, RESAMPLINGS)
+        check_known("normalization", normalization, NORMALIZATIONS)
+        check_known("crop", crop, CROPS)
         self.image_size = [int(side) for side in image_size]
         self.hu_window = [float(edge) for edge in hu_window]
         self.target_spacing_mm = [float(side) for side in target_spacing_mm]
         self.resampling = resampling
+        self.normalization = normalization
+        self.crop = crop
+        self.value_range = [float(edge) for edge in value_range]
 
     def fetch_images(self, images: Any) -> Any:
         """Leave images as they are: a path is a CT to read, never a picture for PIL."""
@@ -94,20 +129,29 @@ class ArgusImageProcessor(BaseImageProcessor):
             f"an image is a path, a CTVolume, a nibabel image or a (D, H, W) array, got {type(image).__name__}"
         )
 
-    def operators_for(self, volume: CTVolume) -> GridOperators:
-        """Make the operators from a scan's voxels to the grid."""
-        return grid_operators(
-            volume.hu.shape, volume.spacing_mm, self.image_size, self.target_spacing_mm, self.resampling
+    def to_grid(self, volume: CTVolume) -> ScanToGrid:
+        """Say what makes the grid of a scan."""
+        hu = CROPS[self.crop](volume.hu)
+        window = NORMALIZATIONS[self.normalization](volume.hu, (self.hu_window[0], self.hu_window[1]))
+        operators = grid_operators(
+            hu.shape, volume.spacing_mm, self.image_size, self.target_spacing_mm, self.resampling
         )
+        return ScanToGrid(hu, window, operators)
+
+    def scale(self, hu: torch.Tensor, window: tuple[float, float]) -> torch.Tensor:
+        """Scale clipped HU to `value_range` in place."""
+        return scale_hu(hu, window, (self.value_range[0], self.value_range[1]))
 
     def preprocess_image(self, image: Any, spacing_mm: tuple[float, float, float] | None, out: torch.Tensor) -> None:
-        """Read one image of the kinds that `load_volume` takes and fill `out` `(D, H, W)` with [0, 1]."""
-        window = (self.hu_window[0], self.hu_window[1])
-        scan = [self.load_volume(image, spacing_mm)]
-        operators = self.operators_for(scan[0])
+        """Read one image of the kinds that `load_volume` takes and fill `out` `(D, H, W)` with `value_range`."""
+        scan = self.to_grid(self.load_volume(image, spacing_mm))
+        operators, window = scan.operators, scan.window
+        voxels = [scan.hu]
+        del image, scan
+        filled = centred(out, operators.size, fill=window[0])
         # `pop`: a scan read from disk is let go as soon as its planes are made.
-        resample_into(out, lambda planes: resample_planes(scan.pop().hu, operators, window, planes), operators)
-        scale_hu(out, window)
+        resample_into(filled, lambda planes: resample_planes(voxels.pop(), operators, window, planes), operators)
+        self.scale(out, window)
 
     def preprocess(
         self,
@@ -125,13 +169,13 @@ class ArgusImageProcessor(BaseImageProcessor):
             **kwargs: refused, so that no setting is changed away from what the model was trained with.
 
         Returns:
-            `pixel_values` `(B, 1, D, H, W)` float32 in [0, 1].
+            `pixel_values` `(B, 1, D, H, W)` float32 in `value_range`.
 
         Raises:
             CTReadError: if a scan cannot be read as a CT.
             ValueError: if an image's kind is unknown or a setting is passed.
         """
-        changed = [name for name in ("image_size", "hu_window", "target_spacing_mm", "resampling") if name in kwargs]
+        changed = [name for name in SETTINGS if name in kwargs]
         if changed:
             raise ValueError(f"preprocessing is part of the model: set {', '.join(changed)} when it is created")
         scans = flatten_images(images)
@@ -139,6 +183,16 @@ class ArgusImageProcessor(BaseImageProcessor):
         for image, out in zip(scans, pixel_values, strict=True):
             self.preprocess_image(image, spacing_mm, out[0])
         return BatchFeature({"pixel_values": pixel_values}, tensor_type=return_tensors or "pt")
+
+
+def check_known(setting: str, name: str, known: dict[str, Any]) -> None:
+    """Refuse a setting that is not in its table.
+
+    Raises:
+        ValueError: naming the known ones.
+    """
+    if name not in known:
+        raise ValueError(f"unknown {setting} {name!r}; known: {', '.join(known)}")
 
 
 def flatten_images(images: Any) -> list:

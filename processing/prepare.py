@@ -13,9 +13,11 @@ from rich.progress import track
 from .curation import Curation, curate, leaks
 from .dataset_card import write_card
 from .dataset_folder import (
+    DATA,
     LOGS,
     MANIFEST,
     checksums_of,
+    content_hash,
     put_in_place,
     statistics_of,
     write_decisions,
@@ -24,7 +26,7 @@ from .dataset_folder import (
 )
 from .decisions import curate_by_decisions
 from .judges import Judge, RuleJudge
-from .source_registry import SOURCES
+from .source_registry import SOURCES, columns_of
 from .source_tables import Listing, Problem
 from .volume_engines import ENGINES
 from .volume_records import VolumeRecord, VolumeTask, load_record, record_path
@@ -34,19 +36,21 @@ WORK = ".prepare"  # below the output: what an interrupted run goes on with
 
 @dataclass(frozen=True)
 class PrepareOptions:
-    """How `prepare` runs; the result depends on `with_volumes` and `decisions` only.
+    """How `prepare` runs; the result depends on `with_volumes`, `decisions` and `columns` only.
 
     Attributes:
         workers: volumes read at a time.
         engine: "local" or "ray".
         with_volumes: put the volumes' bytes into the Parquet files, so that the folder can be moved.
         decisions: folder of published decisions to follow instead of judging again.
+        columns: column names that differ from the defaults, source -> role -> name.
     """
 
     workers: int = 1
     engine: str = "local"
     with_volumes: bool = False
     decisions: Path | None = None
+    columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,8 @@ def prepare(
     options, judge = options or PrepareOptions(), judge or RuleJudge()
     roots = {name: Path(root).resolve() for name, root in roots.items()}
     _check(roots, out, options)
-    listings = {name: SOURCES[name](roots[name]) for name in sorted(roots)}
+    columns = {name: columns_of(name, names) for name, names in options.columns.items()}
+    listings = {name: SOURCES[name].list_scans(roots[name], columns.get(name)) for name in sorted(roots)}
     records, problems = examine_all(listings, roots, out / WORK / "volumes", options)
     scans = [scan for listing in listings.values() for scan in listing.scans]
     if options.decisions is None:
@@ -104,7 +109,9 @@ def _check(roots: Mapping[str, Path], out: Path, options: PrepareOptions) -> Non
         raise ValueError(f"unknown engine {options.engine!r}; known: {', '.join(ENGINES)}")
     if options.workers < 1:
         raise ValueError(f"workers must be 1 or more, got {options.workers}")
-    if out.exists() and any(path.name not in (WORK,) for path in out.iterdir()) and not (out / MANIFEST).exists():
+    # A run that was killed while it put its result in place left no manifest yet, but its work.
+    ours = (out / MANIFEST).exists() or (out / WORK).exists()
+    if out.exists() and any(out.iterdir()) and not ours:
         raise ValueError(f"{out}: holds files that argus prepare did not write; name a new folder")
 
 
@@ -159,6 +166,7 @@ def write_folder(
         manifest = {
             "judge": judge_name if options.decisions is None else "published decisions",
             "with_volumes": options.with_volumes,
+            "content": content_hash(staged / DATA),
             "counts": {
                 name: {"listed": len(listing.scans)} | dict(sorted(listing.counts.items())) | curation.counts(name)
                 for name, listing in listings.items()

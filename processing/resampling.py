@@ -61,7 +61,18 @@ def direct_operators(num_in: int, spacing_mm: float, target_mm: float, num_out: 
     return [antialiased_operator(num_in, num_out)]
 
 
-RESAMPLINGS = {"paper": paper_operators, "direct": direct_operators}
+def crop_or_pad_operators(num_in: int, spacing_mm: float, target_mm: float, num_out: int) -> list[torch.Tensor]:
+    """Operator to the target spacing along one axis, cropped about its centre to `num_out` samples at most.
+
+    It gives fewer where the scan ends sooner: what is padded around them is not the operator's to say.
+    Source: CT2Rep's preprocessing.
+    """
+    num_spaced = spaced_size(num_in, spacing_mm, target_mm)
+    start = max((num_spaced - num_out) // 2, 0)
+    return [linear_operator(num_in, num_spaced)[start : start + num_out]]
+
+
+RESAMPLINGS = {"paper": paper_operators, "direct": direct_operators, "crop_or_pad": crop_or_pad_operators}
 
 
 def compose(operators: list[torch.Tensor]) -> torch.Tensor:
@@ -87,6 +98,12 @@ class GridOperators:
     rows: torch.Tensor
     columns: torch.Tensor
     to_grid: torch.Tensor | None
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        """What the operators make `(D_out, H_out, W_out)`; the whole grid, but for a scan that is to be padded."""
+        along_depth = self.to_slices if self.to_grid is None else self.to_grid
+        return along_depth.shape[0], self.rows.shape[0], self.columns.shape[0]
 
 
 def grid_operators(
@@ -165,10 +182,16 @@ def resample_planes(
     return apply_in_plane(slices, operators.rows, operators.columns, out)
 
 
-def scale_hu(hu: torch.Tensor, window: tuple[float, float]) -> torch.Tensor:
-    """Scale clipped HU to [0, 1] in place."""
+def scale_hu(
+    hu: torch.Tensor, window: tuple[float, float], value_range: tuple[float, float] = (0.0, 1.0)
+) -> torch.Tensor:
+    """Scale clipped HU to `value_range` in place: the window's ends become the range's."""
     low, high = window
-    return hu.sub_(low).div_(high - low).clamp_(0.0, 1.0)
+    hu.sub_(low).div_(high - low).clamp_(0.0, 1.0)
+    if value_range == (0.0, 1.0):
+        return hu
+    lowest, highest = value_range
+    return hu.mul_(highest - lowest).add_(lowest)
 
 
 def resample_into(

@@ -113,9 +113,7 @@ def _places_of(
     missing = [name for name in columns.values() if name not in header]
     if missing:
         found = ", ".join(header) or "no columns"
-        raise ValueError(
-            f"{path}: no column {missing[0]!r}; it has {found}; name the right one in the source's columns"
-        )
+        raise ValueError(f"{path}: no column {missing[0]!r}; it has {found}; name the right one by --columns")
     wanted = dict(columns) | {role: name for role, name in optional.items() if name in header}
     return {role: header.index(name) for role, name in wanted.items()}
 

@@ -19,10 +19,11 @@ import numpy as np
 import torch
 from isal import isal_zlib
 
-from .image_processing_argus import ArgusImageProcessor, flatten_images
+from .image_processing_argus import SETTINGS, ArgusImageProcessor, flatten_images
+from .normalization import centred
 from .resampling import resample_planes
 
-MAGIC = b"ARGUSVC1"  # a new layout of the file is a new number, and so a new folder
+MAGIC = b"ARGUSVC2"  # a new layout of the file is a new number, and so a new folder
 _LENGTHS = struct.Struct("<8sII")  # magic, bytes of the header, CRC-32 of header and planes
 INT16 = np.iinfo(np.int16)
 
@@ -86,9 +87,7 @@ class VolumeCache:
             import blosc2  # noqa: F401 - a clear word now rather than in the middle of an epoch
         except ImportError:
             raise ValueError("the volume cache needs blosc2: pip install 'argus-ct[cache]'") from None
-        low, high = image_processor.hu_window
-        if low < INT16.min or high > INT16.max:
-            raise ValueError(f"the cache keeps HU as int16, which the window {low:g} to {high:g} does not fit")
+        check_window(image_processor.hu_window)
         self.image_processor = image_processor
         self.encoding = ENCODINGS[encoding]
         self.folder = Path(folder).resolve() / settings_hash(image_processor)
@@ -107,10 +106,11 @@ class VolumeCache:
         return {"pixel_values": pixel_values}
 
     def load_into(self, image: Any, out: torch.Tensor) -> torch.Tensor:
-        """Fill `out` `(D, H, W)` float32 with a scan in [0, 1]; within 1/4000 of the image processor's.
+        """Fill `out` `(D, H, W)` float32 with a scan; within half an HU of the image processor's.
 
         Raises:
             CTReadError: if the scan cannot be read.
+            ValueError: if its HU do not fit int16.
         """
         path = path_of(image)
         if path is None:
@@ -144,13 +144,13 @@ class VolumeCache:
 
     def _fill(self, path: Path, entry: Path) -> bytes:
         """Preprocess a scan as far as its planes, keep them if the disk lets it, and return them packed."""
-        processor = self.image_processor
-        window = (processor.hu_window[0], processor.hu_window[1])
-        volume = processor.load_volume(path)
-        operators = processor.operators_for(volume)
-        planes = torch.empty(operators.to_slices.shape[0], *processor.image_size[1:])
-        resample_planes(volume.hu, operators, window, planes)
-        packed = pack_planes(planes.round_().to(torch.int16).numpy(), operators.to_grid, self.encoding)
+        scan = self.image_processor.to_grid(self.image_processor.load_volume(path))
+        check_window(scan.window)
+        planes = torch.empty(scan.operators.to_slices.shape[0], *scan.operators.size[1:])
+        resample_planes(scan.hu, scan.operators, scan.window, planes)
+        packed = pack_planes(
+            planes.round_().to(torch.int16).numpy(), scan.operators.to_grid, scan.window, self.encoding
+        )
         try:
             write_whole(entry, packed)
         except OSError as error:
@@ -167,23 +167,38 @@ class VolumeCache:
         self._read_packed(entry.read_bytes(), out)
 
     def _read_packed(self, packed: bytes, out: torch.Tensor) -> None:
-        low, high = self.image_processor.hu_window
-        header, read_plane = open_planes(packed, tuple(out.shape[1:]))
+        header, read_plane = open_planes(packed)
+        window, weights = (header["window"][0], header["window"][1]), header["to_grid"]
+        size = (header["planes"] if weights is None else len(weights), *header["shape"])
+        try:
+            filled = centred(out, size, fill=self.image_processor.value_range[0])
+        except ValueError as error:
+            raise DamagedEntryError(str(error)) from None
 
         def scaled(index: int) -> torch.Tensor:
-            return read_plane(index).sub_(low).div_(high - low).clamp_(0.0, 1.0)
+            return self.image_processor.scale(read_plane(index), window)
 
-        if header["to_grid"] is None:
-            for index in range(header["planes"]):
-                out[index] = scaled(index)
+        if weights is None:
+            for index, plane in enumerate(filled):
+                plane.copy_(scaled(index))
             return
-        blend_slices(header["to_grid"], scaled, out)
+        blend_slices(weights, scaled, filled)
+
+
+def check_window(window: Sequence[float]) -> None:
+    """Refuse what does not fit the planes' int16.
+
+    Raises:
+        ValueError: naming the window.
+    """
+    low, high = window
+    if low < INT16.min or high > INT16.max:
+        raise ValueError(f"the cache keeps HU as int16, which the window {low:g} to {high:g} does not fit")
 
 
 def settings_hash(image_processor: ArgusImageProcessor) -> str:
     """Name what preprocessing does, down to the layout of the entries, in 16 hexadecimal digits."""
-    names = ("image_size", "hu_window", "target_spacing_mm", "resampling")
-    settings = {name: getattr(image_processor, name) for name in names}
+    settings = {name: getattr(image_processor, name) for name in SETTINGS}
     return hashlib.sha256(MAGIC + json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -199,23 +214,31 @@ def path_of(image: Any) -> Path | None:
     return path if path.is_file() else None
 
 
-def pack_planes(planes: np.ndarray, to_grid: torch.Tensor | None, encoding: Encoding) -> bytes:
-    """Pack `(n, H, W)` int16 planes, each by itself, with the weights `(D, n)` that make the grid of them."""
+def pack_planes(
+    planes: np.ndarray, to_grid: torch.Tensor | None, window: tuple[float, float], encoding: Encoding
+) -> bytes:
+    """Pack `(n, H, W)` int16 planes, each by itself, with their window and the weights `(D, n)` that make the grid."""
     packed = [encoding.pack(np.ascontiguousarray(plane)) for plane in planes]
     weights = None
     if to_grid is not None:
         weights = [[[int(at), float(row[at])] for at in row.nonzero().flatten()] for row in to_grid]
-    header = {"planes": len(packed), "shape": planes.shape[1:], "lengths": list(map(len, packed)), "to_grid": weights}
+    header = {
+        "planes": len(packed),
+        "shape": planes.shape[1:],
+        "lengths": list(map(len, packed)),
+        "window": window,
+        "to_grid": weights,
+    }
     body = json.dumps(header).encode()
     content = body + b"".join(packed)
     return _LENGTHS.pack(MAGIC, len(body), isal_zlib.crc32(content)) + content
 
 
-def open_planes(packed: bytes, shape: tuple[int, int]) -> tuple[dict[str, Any], Callable[[int], torch.Tensor]]:
+def open_planes(packed: bytes) -> tuple[dict[str, Any], Callable[[int], torch.Tensor]]:
     """Check what `pack_planes` packed; returns its header and a function that unpacks a plane as float32.
 
     Raises:
-        DamagedEntryError: if it is cut short, altered, or of another shape than `(H, W)`.
+        DamagedEntryError: if it is cut short or altered.
     """
     import blosc2
 
@@ -227,10 +250,8 @@ def open_planes(packed: bytes, shape: tuple[int, int]) -> tuple[dict[str, Any], 
     if magic != MAGIC or isal_zlib.crc32(content) != checksum:
         raise DamagedEntryError("the checksum is wrong")
     header = json.loads(bytes(content[:length]))
-    if tuple(header["shape"]) != shape:
-        raise DamagedEntryError(f"planes of {header['shape']}, not {shape}")
     starts = np.cumsum([length, *header["lengths"]]).tolist()
-    buffer = np.empty(shape, np.int16)
+    buffer = np.empty(header["shape"], np.int16)
 
     def read_plane(index: int) -> torch.Tensor:
         blosc2.decompress2(content[starts[index] : starts[index + 1]], dst=buffer)

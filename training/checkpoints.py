@@ -37,5 +37,9 @@ def claim_output(output_dir: Path, recipe: Any, config: TrainingArguments) -> No
     said = json.dumps({"recipe": asdict(recipe) | {"stage": None}, "trainer": config.to_json_string()}, indent=1)
     if path.exists() and path.read_text() != said:
         raise ValueError(f"{output_dir}: holds a run with other settings; choose another output_dir or remove it")
-    output_dir.mkdir(parents=True, exist_ok=True)
-    path.write_text(said)
+    if config.process_index == 0 and not path.exists():
+        output_dir.mkdir(parents=True, exist_ok=True)
+        # By rename: another process that looks meanwhile finds the whole text or none.
+        partial = path.with_suffix(".partial")
+        partial.write_text(said)
+        partial.rename(path)

@@ -4,14 +4,27 @@ import os
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, set_seed
+from safetensors.torch import load_file
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    set_seed,
+)
 
 from argus_processing import ArgusImageProcessor, ArgusProcessor
 from argus_processing.chat_templates import chat_template_for
-from modeling_argus import ArgusConfig, ArgusForConditionalGeneration, ArgusVisionModel, preset_vision_config
+from argus_processing.tower_preprocessing import TOWER_SETTINGS
+from modeling_argus import ArgusConfig, ArgusForConditionalGeneration, preset_vision_config
 from modeling_argus.connector_argus import ArgusConnector
+from modeling_argus.presets_argus import TOWER_COMPRESSORS, connector_settings
+from modeling_argus.vision_towers_argus import VisionTower, VolumeVisionConfig, tower_of
 
 _IMAGE_TOKENS = ("<|reserved_special_token_0|>", "<image>")
+# Weights of a compressor beside those of the tower that it was trained with.
+COMPRESSOR_FILE = "compressor.safetensors"
 _PAD_TOKENS = ("<|finetune_right_pad_id|>", "<|endoftext|>")
 
 
@@ -22,6 +35,10 @@ def create_model(
     vision: str | os.PathLike | None = None,
     seed: int = 0,
     dtype: str = "bfloat16",
+    tower: str = "argus",
+    compressor: str | None = None,
+    num_projector_layers: int = 2,
+    num_latents: int | None = None,
 ) -> Path:
     """Write a model folder that the Auto classes load: weights, configuration, processor and the code.
 
@@ -29,27 +46,39 @@ def create_model(
         preset: name of a size and resolution, such as "argus-8b-hr"; it sets the vision tower and the grid.
         out: folder to write; must not hold a model yet.
         llm: folder or id of an instruct decoder, weights kept as they are.
-        vision: folder of a pretrained `ArgusVisionModel`; random weights without it.
+        vision: folder of a pretrained tower; random weights without it. A compressor that was converted along with it
+            is taken too, unless another one is named.
         seed: of the random weights.
         dtype: of all weights, such as "bfloat16" or "float32".
+        tower: name of the system whose vision tower, preprocessing and compressor are taken.
+        compressor: name out of `COMPRESSORS`; the tower's own without it.
+        num_projector_layers: 1 or 2.
+        num_latents: visual tokens of the compressor "perceiver"; the preset's without it.
 
     Raises:
-        ValueError: if the preset is unknown, the folder is taken or the tokenizer has no known chat marks.
+        ValueError: if a name is unknown, the folder is taken or the tokenizer has no known chat marks.
     """
     out = Path(out)
     if (out / "config.json").exists():
         raise ValueError(f"{out}: holds a model already; choose another folder")
     if dtype not in ("bfloat16", "float32"):
         raise ValueError(f"dtype is bfloat16 or float32, got {dtype!r}")
-    vision_config = preset_vision_config(preset)
+    vision_config = preset_vision_config(preset, tower)
+    connector = connector_settings(preset, tower, compressor) | {"num_projector_layers": num_projector_layers}
+    if num_latents is not None:
+        if connector["compressor"] != "perceiver":
+            raise ValueError(f"num_latents is for the compressor perceiver, not for {connector['compressor']}")
+        connector["num_latents"] = num_latents
     language_model = AutoModelForCausalLM.from_pretrained(llm, dtype=dtype)
     tokenizer = AutoTokenizer.from_pretrained(llm)
-    processor = _processor(tokenizer, vision_config.image_size)
+    processor = _processor(tokenizer, ArgusImageProcessor(**TOWER_SETTINGS[tower](vision_config.image_size)))
     if processor.image_token_id >= language_model.config.vocab_size:
         language_model.resize_token_embeddings(len(tokenizer))
     set_seed(seed)
-    tower = _vision_tower(vision, vision_config)
-    model = assemble(tower.to(language_model.dtype), language_model, processor.image_token_id)
+    vision_tower = _vision_tower(vision, vision_config).to(language_model.dtype)
+    model = assemble(vision_tower, language_model, processor.image_token_id, **connector)
+    if compressor in (None, TOWER_COMPRESSORS[tower]):
+        _load_compressor(vision, model.model.connector)
     processor.num_image_tokens = model.model.connector.num_tokens
     _stop_on(model, language_model, tokenizer)
     out.mkdir(parents=True, exist_ok=True)
@@ -59,10 +88,18 @@ def create_model(
 
 
 def assemble(
-    tower: ArgusVisionModel, language_model: PreTrainedModel, image_token_id: int
+    tower: VisionTower, language_model: PreTrainedModel, image_token_id: int, **connector_settings
 ) -> ArgusForConditionalGeneration:
-    """Join a vision tower and a language model by a new connector; no weight of either is copied or changed."""
-    config = ArgusConfig(vision_config=tower.config, text_config=language_model.config, image_token_id=image_token_id)
+    """Join a vision tower and a language model by a new connector; no weight of either is copied or changed.
+
+    `connector_settings` are fields of `ArgusConfig`.
+    """
+    config = ArgusConfig(
+        vision_config=tower.config,
+        text_config=language_model.config,
+        image_token_id=image_token_id,
+        **connector_settings,
+    )
     # On the meta device nothing is allocated for the parts that are put in place below.
     with torch.device("meta"):
         model = ArgusForConditionalGeneration(config)
@@ -76,17 +113,31 @@ def assemble(
     return model
 
 
-def _vision_tower(vision: str | os.PathLike | None, vision_config) -> ArgusVisionModel:
+def _vision_tower(vision: str | os.PathLike | None, config: VolumeVisionConfig) -> VisionTower:
+    model_class = tower_of(config.model_type).model_class
     if vision is None:
-        return ArgusVisionModel(vision_config)
-    tower = ArgusVisionModel.from_pretrained(vision)
-    expected, found = vision_config.to_dict(), tower.config.to_dict()
-    differing = [
-        key for key in ("image_size", "patch_size", "hidden_size") if _list_of(expected[key]) != _list_of(found[key])
-    ]
+        return model_class(config)
+    found = AutoConfig.from_pretrained(vision)
+    names = ("model_type", "image_size", "patch_size", "hidden_size")
+    differing = [name for name in names if _list_of(getattr(config, name)) != _list_of(getattr(found, name, None))]
     if differing:
         raise ValueError(f"{vision}: its {', '.join(differing)} differ from the preset's")
-    return tower
+    return model_class.from_pretrained(vision)
+
+
+def _load_compressor(vision: str | os.PathLike | None, connector: ArgusConnector) -> None:
+    """Take the compressor's weights that lie beside a converted tower, if any do.
+
+    Raises:
+        ValueError: if they are not this compressor's.
+    """
+    path = Path(vision or "") / COMPRESSOR_FILE
+    if not path.is_file():
+        return
+    try:
+        connector.compressor.load_state_dict(load_file(path))
+    except RuntimeError as error:
+        raise ValueError(f"{path}: not the weights of this compressor; {' '.join(str(error).split())}") from None
 
 
 def _list_of(value):
@@ -97,7 +148,7 @@ def _first_known(tokens: tuple[str, ...], vocabulary: dict[str, int]) -> str | N
     return next((token for token in tokens if token in vocabulary), None)
 
 
-def _processor(tokenizer: PreTrainedTokenizerBase, image_size: tuple[int, int, int]) -> ArgusProcessor:
+def _processor(tokenizer: PreTrainedTokenizerBase, image_processor: ArgusImageProcessor) -> ArgusProcessor:
     vocabulary = tokenizer.get_vocab()
     image_token = _first_known(_IMAGE_TOKENS, vocabulary)
     if image_token is None:
@@ -107,9 +158,7 @@ def _processor(tokenizer: PreTrainedTokenizerBase, image_size: tuple[int, int, i
         tokenizer.pad_token = _first_known(_PAD_TOKENS, vocabulary) or tokenizer.eos_token
     template, end_token = chat_template_for(vocabulary, image_token)
     tokenizer.eos_token = end_token
-    return ArgusProcessor(
-        ArgusImageProcessor(image_size=image_size), tokenizer, image_token=image_token, chat_template=template
-    )
+    return ArgusProcessor(image_processor, tokenizer, image_token=image_token, chat_template=template)
 
 
 def _stop_on(model: ArgusForConditionalGeneration, language_model: PreTrainedModel, tokenizer) -> None:

@@ -7,6 +7,7 @@ the prompt, where an image's tokens stand later. No image and no held-out scan i
 
 import random
 from pathlib import Path
+from typing import Any
 
 import datasets
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -15,6 +16,7 @@ from trl import SFTConfig, SFTTrainer
 
 from argus_processing.chat_templates import chat_template_for
 from argus_processing.phantom_layouts import report_sections
+from argus_training.checkpoints import last_whole_checkpoint
 from argus_training.report_examples import report_messages
 from modeling_argus.presets_argus import TEXT_PRESETS
 
@@ -56,9 +58,9 @@ def train_tokenizer(texts: list[str], vocab_size: int) -> PreTrainedTokenizerFas
     return fast
 
 
-def tiny_llama(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM:
-    """Return a randomly initialised Llama of preset "tiny" for a tokenizer."""
-    settings = {key: value for key, value in TEXT_PRESETS["tiny"].items() if key != "image_token_id"}
+def tiny_llama(tokenizer: PreTrainedTokenizerFast, seed: int, sizes: dict[str, Any] | None = None) -> LlamaForCausalLM:
+    """Return a randomly initialised Llama of preset "tiny" for a tokenizer; `sizes` are laid over the preset's."""
+    settings = {key: value for key, value in TEXT_PRESETS["tiny"].items() if key != "image_token_id"} | (sizes or {})
     config = LlamaConfig(
         **settings
         | {
@@ -114,13 +116,16 @@ def _with_keywords(conversation: dict, row: dict) -> dict:
     return conversation
 
 
-def train_language_model(split: datasets.Dataset, out: Path, config: SFTConfig) -> Path:
+def train_language_model(
+    split: datasets.Dataset, out: Path, config: SFTConfig, sizes: dict[str, Any] | None = None
+) -> Path:
     """Train tokenizer and tiny Llama to write a split's reports and impressions from keywords, without any image.
 
     Args:
         split: rows with `scan_id`, `report` and `findings`.
         out: folder for the model and its tokenizer.
         config: the trainer's settings; its seed also sets the weights.
+        sizes: of the Llama, laid over preset "tiny".
     """
     rows = split.select_columns(["scan_id", "report", "findings"])
     # Not from the cache: its key sees this function but not a change in those it calls.
@@ -133,9 +138,10 @@ def train_language_model(split: datasets.Dataset, out: Path, config: SFTConfig) 
     texts = [message["content"] for row in examples for message in row["prompt"] + row["completion"]]
     tokenizer = train_tokenizer(texts, TEXT_PRESETS["tiny"]["vocab_size"])
     trainer = SFTTrainer(
-        model=tiny_llama(tokenizer, config.seed), args=config, train_dataset=examples, processing_class=tokenizer
+        model=tiny_llama(tokenizer, config.seed, sizes), args=config, train_dataset=examples, processing_class=tokenizer
     )
-    trainer.train()
-    trainer.model.save_pretrained(out)
-    tokenizer.save_pretrained(out)
+    trainer.train(resume_from_checkpoint=last_whole_checkpoint(Path(config.output_dir)))
+    if trainer.is_world_process_zero():
+        trainer.accelerator.unwrap_model(trainer.model).save_pretrained(out)
+        tokenizer.save_pretrained(out)
     return out

@@ -71,11 +71,19 @@ def make_trainer(
     )
 
 
+def draw_share(train: datasets.Dataset, share: float, seed: int) -> datasets.Dataset:
+    """Draw a share of a split, at least one scan; all of it is left in its order."""
+    if share == 1:
+        return train
+    return train.shuffle(seed=seed).select(range(max(1, round(share * len(train)))))
+
+
 def train(recipe: RecipeArguments, config: SFTConfig) -> Path:
     """Run the recipe's stages one after the other; return the folder of the last model."""
     output_dir = Path(config.output_dir)
     claim_output(output_dir, recipe, config)
     splits = load_dataset("ct3drrg", recipe.subset, **recipe.subset_options)
+    splits["train"] = draw_share(splits["train"], recipe.train_share, config.seed)
     examples = datasets.DatasetDict({name: report_examples(split) for name, split in splits.items()})
     model_path = Path(recipe.model_name_or_path)
     if recipe.stage == "2" and (output_dir / "stage1" / "model").exists():

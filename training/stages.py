@@ -28,6 +28,8 @@ class RecipeArguments:
         stage1: settings of the first stage that differ from the common ones, and its `trainable_parts`.
         stage2: the same for the second stage.
         max_text_tokens: longest prompt and report in tokens, beside the visual ones; longer ones are counted and cut.
+        train_share: share of the training scans that is used, drawn with the trainer's seed; smaller shares of the same
+            seed are parts of larger ones.
     """
 
     model_name_or_path: str
@@ -37,8 +39,11 @@ class RecipeArguments:
     stage1: dict = field(default_factory=lambda: {"trainable_parts": ["connector"]})
     stage2: dict = field(default_factory=lambda: {"trainable_parts": ["vision", "connector", "llm"]})
     max_text_tokens: int = 1024
+    train_share: float = 1.0
 
     def __post_init__(self):
+        if not 0 < self.train_share <= 1:
+            raise ValueError(f"train_share is above 0 and at most 1, got {self.train_share}")
         if self.stage not in (*STAGES, "both"):
             raise ValueError(f"stage is 1, 2 or both, got {self.stage!r}")
         for name in STAGES:

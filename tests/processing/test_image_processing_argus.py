@@ -96,7 +96,15 @@ def test_errors_of_reading_come_through(image_processor, tmp_path):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"image_size": (8, 8)}, {"hu_window": (5.0, 5.0)}, {"resampling": "cubic"}, {"target_spacing_mm": (0, 1, 1)}],
+    [
+        {"image_size": (8, 8)},
+        {"hu_window": (5.0, 5.0)},
+        {"resampling": "cubic"},
+        {"target_spacing_mm": (0, 1, 1)},
+        {"normalization": "z_score"},
+        {"crop": "body"},
+        {"value_range": (1.0, 0.0)},
+    ],
 )
 def test_wrong_settings_are_refused(wrong):
     with pytest.raises(ValueError):

@@ -9,8 +9,8 @@ from pathlib import Path
 import datasets
 import pytest
 
+from argus_processing import dataset_folder, volume_records
 from argus_processing import prepare as prepare_module
-from argus_processing import volume_records
 from argus_processing.ct3drrg import register
 from argus_processing.dataset_folder import MANIFEST, read_manifest
 from argus_processing.phantom_layouts import LAYOUTS, TRUTH_FILE, write_layout
@@ -123,6 +123,18 @@ def test_both_ways_of_loading_give_the_same_rows(prepared, tmp_path):
         assert len(own) == result.manifest["statistics"][name]["scans"]
 
 
+def test_a_folder_prepared_anew_is_never_read_from_the_cache_of_the_old_one(downloads, tmp_path):
+    found = []
+    for name in ("bimcv-r", "inspect"):
+        out = tmp_path / name / "ct3drrg"
+        prepare({name: downloads[name]}, out)
+        for load in (str(out), "ct3drrg"):
+            data_dir = {"data_dir": str(out)} if load == "ct3drrg" else {}
+            splits = datasets.load_dataset(load, "all", cache_dir=str(tmp_path / "cache"), **data_dir)
+            found.append({source for split in splits.values() for source in split["source"]})
+    assert found == [{"bimcv-r"}] * 2 + [{"inspect"}] * 2
+
+
 def test_a_row_opens_as_the_volume_and_streams(prepared):
     out, _ = prepared
     row = next(iter(datasets.load_dataset("ct3drrg", "inspect", data_dir=str(out), split="train", streaming=True)))
@@ -173,6 +185,30 @@ def test_a_killed_run_goes_on_without_reading_again(downloads, prepared, tmp_pat
     listed = sum(counts["listed"] for counts in read_manifest(again)["counts"].values())
     assert len(read) == listed - 5
     assert files_of(again) == files_of(out)
+
+
+def test_a_run_killed_while_it_puts_its_result_in_place_goes_on(downloads, prepared, tmp_path, monkeypatch):
+    real, left = os.replace, [2]
+
+    def replace(source, target):
+        if Path(source).parent.name == "staged":
+            left[0] -= 1
+            if left[0] < 0:
+                raise KeyboardInterrupt
+        return real(source, target)
+
+    monkeypatch.setattr(dataset_folder.os, "replace", replace)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(downloads, tmp_path / "again")
+    assert not (tmp_path / "again" / MANIFEST).exists()
+    monkeypatch.undo()
+    prepare(downloads, tmp_path / "again")
+    assert files_of(tmp_path / "again") == files_of(prepared[0])
+
+
+def test_the_counts_are_the_documented_ones(prepared):
+    documented = json.loads((Path(__file__).parent / "phantom_counts.json").read_text())
+    assert prepared[1].manifest["counts"] == documented
 
 
 def test_published_decisions_rebuild_the_same_rows(downloads, prepared, tmp_path):

@@ -2,7 +2,6 @@ import pytest
 import torch
 
 from argus_training.label_objective import LabelObjective, target_names, target_vector, targets_of
-from modeling_argus import ArgusVisionConfig, ArgusVisionModel
 
 RIGHT = {"label": "Lung nodule", "side": "right", "place": "upper lobe"}
 BOTH = {"label": "Pleural effusion", "side": "bilateral", "place": None}
@@ -27,17 +26,8 @@ def test_target_vector_follows_the_names_of_the_split():
 
 
 @pytest.fixture
-def objective() -> LabelObjective:
-    torch.manual_seed(0)
-    config = ArgusVisionConfig(
-        image_size=(8, 16, 16),
-        patch_size=(4, 4, 4),
-        hidden_size=24,
-        num_hidden_layers=1,
-        num_attention_heads=4,
-        intermediate_size=48,
-    )
-    return LabelObjective(ArgusVisionModel(config), num_targets=2)
+def objective(tower) -> LabelObjective:
+    return LabelObjective(tower, num_targets=2)
 
 
 def test_it_learns_on_which_side_a_bright_block_lies(objective):

@@ -1,0 +1,90 @@
+"""The tables of an ablation: for the terminal and as Markdown, with the measured order beside the paper's."""
+
+from typing import Any
+
+from rich.table import Table
+
+
+def headings(results: dict[str, Any], panel: dict[str, Any]) -> list[str]:
+    """Name a panel's columns: its axes, the metrics, the seeds."""
+    return [*panel["axes"], *(name.replace("_", " ") for name in results["metrics"]), "seeds"]
+
+
+def rows(results: dict[str, Any], panel: dict[str, Any]) -> list[list[str]]:
+    """Return a panel's cells as text: mean and sample standard deviation over the seeds."""
+    return [
+        [
+            *cell["values"].values(),
+            *(mean_and_std(name, cell["summary"][name]) for name in results["metrics"]),
+            str(len(cell["runs"])),
+        ]
+        for cell in panel["cells"]
+    ]
+
+
+def mean_and_std(name: str, summary: dict[str, Any]) -> str:
+    """Write `mean ± std`; the mean alone for one seed and for counts, a dash where the metric is not defined."""
+    mean, std = summary["mean"], summary["std"]
+    if mean is None:
+        return "-"
+    if name.startswith("num_"):
+        return f"{mean:.0f}"
+    digits = 3 if abs(mean) < 10 else 1
+    return f"{mean:.{digits}f}" + ("" if std is None else f" ± {std:.{digits}f}")
+
+
+def build_table(results: dict[str, Any], panel: dict[str, Any]) -> Table:
+    """Return a panel as a rich table."""
+    table = Table(title=f"{results['title']}: {panel['title']}", caption="\n".join(notes(results, panel)))
+    for heading in headings(results, panel):
+        table.add_column(heading, justify="left" if heading in panel["axes"] else "right")
+    for row in rows(results, panel):
+        table.add_row(*row)
+    return table
+
+
+def panel_markdown(results: dict[str, Any], panel: dict[str, Any]) -> str:
+    """Return a panel as a Markdown table with its notes under it."""
+    heads = headings(results, panel)
+    lines = [" | ".join(heads), " | ".join("---" for _ in heads), *(" | ".join(row) for row in rows(results, panel))]
+    return "\n".join(f"| {line} |" for line in lines) + "\n\n" + "\n\n".join(notes(results, panel))
+
+
+def markdown(results: dict[str, Any]) -> str:
+    """Return the whole ablation as Markdown."""
+    parts = [f"# {results['title']}"]
+    for panel in results["panels"]:
+        parts += [f"## {panel['title']}", panel_markdown(results, panel)]
+    versions = ", ".join(f"{name} {number}" for name, number in results["versions"].items())
+    parts.append(
+        f"{results['num_runs']} runs, {results['seconds']:.0f} s; {results['error_bars']}; "
+        f"seeds {', '.join(map(str, results['seeds']))}. {versions}."
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+def notes(results: dict[str, Any], panel: dict[str, Any]) -> list[str]:
+    """Say in which order each axis came out, and beside it the paper's."""
+    lines = []
+    for axis, measured in panel["measured"].items():
+        if len(measured["order"]) > 1:
+            lines.append(f"Measured order of {axis} by {results['score'].replace('_', ' ')}: {order_text(measured)}.")
+        if panel["paper"] and panel["paper"]["axis"] == axis:
+            source = panel["paper"].get("source")
+            lines.append(f"The paper's: {' > '.join(panel['paper']['order'])}" + (f" ({source})." if source else "."))
+    return lines
+
+
+def order_text(measured: dict[str, Any]) -> str:
+    """Write an order, and for each neighbouring pair how far apart they are and whether the seeds bear it out."""
+    pairs = {(pair["better"], pair["worse"]): pair for pair in measured["pairs"]}
+    order = measured["order"]
+    gaps = [f"{a} over {b}: {_gap(pairs[a, b])}" for a, b in zip(order, order[1:], strict=False)]
+    return f"{' > '.join(order)} ({'; '.join(gaps)})"
+
+
+def _gap(pair: dict[str, Any]) -> str:
+    if pair["low"] is None:
+        return f"{pair['difference']:+.3f}, one seed" if pair["n"] else "no seed in common"
+    verdict = "clear" if pair["clear"] else "not clear"
+    return f"{pair['difference']:+.3f}, 95% CI {pair['low']:+.3f} to {pair['high']:+.3f}, {verdict}"

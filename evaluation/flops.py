@@ -1,0 +1,157 @@
+"""Tokens and floating-point operations of a study in each system, counted from configurations by formula.
+
+A multiplication with an addition counts as two. Counted are matrix products, convolutions and attention, the language
+model's by half, since a token sees only what came before; norms, activations and pooling, which are well under a
+hundredth, are not. The tests compare the formulas with what `torch.utils.flop_counter` counts.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+
+from transformers import PreTrainedConfig
+
+from modeling_argus.configuration_argus import ArgusConfig
+from modeling_argus.connector_argus import ArgusConnector
+
+# Chat marks and instruction around the visual tokens.
+NUM_PROMPT_TOKENS = 60
+
+
+@dataclass(frozen=True)
+class StudyCost:
+    """What one study costs before the first word of its report.
+
+    Attributes:
+        tower_tokens: tokens of the vision tower.
+        visual_tokens: tokens that the language model sees of them.
+        encoder_flops: of the tower.
+        connector_flops: of compressor and projector.
+        prefill_flops: of the language model, over visual and prompt tokens.
+    """
+
+    tower_tokens: int
+    visual_tokens: int
+    encoder_flops: int
+    connector_flops: int
+    prefill_flops: int
+
+    @property
+    def total_flops(self) -> int:
+        """All three together."""
+        return self.encoder_flops + self.connector_flops + self.prefill_flops
+
+
+def linear_flops(num_tokens: int, width_in: int, width_out: int) -> int:
+    """Operations of a linear layer."""
+    return 2 * num_tokens * width_in * width_out
+
+
+def attention_flops(num_queries: int, num_keys: int, width: int) -> int:
+    """Operations of scores and mixing, all heads together `width` wide; projections are linear layers."""
+    return 2 * linear_flops(num_queries, num_keys, width)
+
+
+def vit_flops(config: PreTrainedConfig, num_extra_tokens: int = 0) -> int:
+    """Operations of a ViT; extra tokens, such as M3D's class token, have no patch."""
+    num_tokens = config.num_tokens + num_extra_tokens
+    width, inner = config.hidden_size, config.num_attention_heads * config.head_dim
+    layer = (
+        linear_flops(num_tokens, width, 3 * inner)
+        + attention_flops(num_tokens, num_tokens, inner)
+        + linear_flops(num_tokens, inner, width)
+        + 2 * linear_flops(num_tokens, width, config.intermediate_size)
+    )
+    patches = linear_flops(config.num_tokens, config.num_channels * prod(config.patch_size), width)
+    return patches + config.num_hidden_layers * layer
+
+
+def m3d_flops(config: PreTrainedConfig) -> int:
+    """Operations of M3D's ViT with its class token."""
+    return vit_flops(config, num_extra_tokens=1)
+
+
+def ct2rep_flops(config: PreTrainedConfig) -> int:
+    """Operations of CT2Rep's CT-ViT, its position bias and its codebook."""
+    num_tokens, width = config.num_tokens, config.hidden_size
+    depth, height, columns = config.token_grid
+    inner, heads = config.num_attention_heads * config.head_dim, config.num_attention_heads
+    num_offsets = (2 * height - 1) * (2 * columns - 1)
+    bias = num_offsets * (linear_flops(1, 2, width) + linear_flops(1, width, width) + linear_flops(1, width, heads))
+    layer = (
+        linear_flops(num_tokens, 27, width)  # depthwise: 27 voxels make a channel
+        + linear_flops(num_tokens, width, 3 * inner)
+        + linear_flops(num_tokens, inner, width)
+        + linear_flops(num_tokens, width, 2 * config.feed_forward_size)
+        + linear_flops(num_tokens, config.feed_forward_size, width)
+    )
+    in_slice = height * columns
+    attention = config.num_spatial_layers * depth * attention_flops(in_slice, in_slice, inner)
+    attention += config.num_temporal_layers * in_slice * attention_flops(depth, depth, inner)
+    layers = (config.num_spatial_layers + config.num_temporal_layers) * layer + attention
+    patches = linear_flops(num_tokens, prod(config.patch_size), width)
+    return patches + bias + layers + linear_flops(num_tokens, width, config.codebook_size)
+
+
+# model_type of a tower -> operations of its configuration
+ENCODER_FLOPS: dict[str, Callable[[PreTrainedConfig], int]] = {
+    "argus_vision": vit_flops,
+    "m3d_vision": m3d_flops,
+    "radfm_vision": vit_flops,
+    "ct2rep_vision": ct2rep_flops,
+}
+
+
+def perceiver_flops(config: ArgusConfig) -> int:
+    """Operations of the Perceiver."""
+    width, inner = config.vision_config.hidden_size, config.perceiver_num_heads * config.perceiver_head_dim
+    num_latents, num_keys = config.num_latents, config.vision_config.num_tokens + config.num_latents
+    layer = (
+        linear_flops(num_latents, width, inner)
+        + linear_flops(num_keys, width, 2 * inner)
+        + attention_flops(num_latents, num_keys, inner)
+        + linear_flops(num_latents, inner, width)
+        + 2 * linear_flops(num_latents, width, 4 * width)
+    )
+    return config.perceiver_depth * layer
+
+
+# A compressor that is not named here only moves or averages numbers.
+COMPRESSOR_FLOPS: dict[str, Callable[[ArgusConfig], int]] = {"perceiver": perceiver_flops}
+
+
+def connector_flops(config: ArgusConfig, num_visual_tokens: int, width: int) -> int:
+    """Operations of compressor and projector; `width` is the compressor's."""
+    hidden_size = config.text_config.hidden_size
+    projector = linear_flops(num_visual_tokens, width, hidden_size)
+    projector += (config.num_projector_layers - 1) * linear_flops(num_visual_tokens, hidden_size, hidden_size)
+    return projector + COMPRESSOR_FLOPS.get(config.compressor, lambda _: 0)(config)
+
+
+def prefill_flops(config: PreTrainedConfig, num_tokens: int) -> int:
+    """Operations of a Llama over a prompt, with the logits of its last token alone."""
+    width, heads = config.hidden_size, config.num_attention_heads
+    head_dim = getattr(config, "head_dim", None) or width // heads
+    layer = (
+        2 * linear_flops(num_tokens, width, heads * head_dim)
+        + 2 * linear_flops(num_tokens, width, config.num_key_value_heads * head_dim)
+        + attention_flops(num_tokens, num_tokens, heads * head_dim) // 2
+        + 3 * linear_flops(num_tokens, width, config.intermediate_size)
+    )
+    return config.num_hidden_layers * layer + linear_flops(1, width, config.vocab_size)
+
+
+def study_cost(config: ArgusConfig, num_prompt_tokens: int = NUM_PROMPT_TOKENS) -> StudyCost:
+    """Count what a study costs in a system."""
+    import torch
+
+    with torch.device("meta"):
+        connector = ArgusConnector(config)
+    visual_tokens = connector.num_tokens
+    return StudyCost(
+        tower_tokens=config.vision_config.num_tokens,
+        visual_tokens=visual_tokens,
+        encoder_flops=ENCODER_FLOPS[config.vision_config.model_type](config.vision_config),
+        connector_flops=connector_flops(config, visual_tokens, connector.compressor.width),
+        prefill_flops=prefill_flops(config.text_config, visual_tokens + num_prompt_tokens),
+    )

@@ -1,0 +1,281 @@
+"""The vision tower of CT2Rep (Hamamci et al. 2024), a CT-ViT with a quantised output, as a baseline."""
+
+import torch
+from torch import nn
+from torch.nn import functional
+from transformers import initialization
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.utils.generic import can_return_tuple
+
+from .configuration_vision_argus import VolumeVisionConfig
+from .vision_argus import VisionTower, patchify
+
+
+class CT2RepVisionConfig(VolumeVisionConfig):
+    """Configuration of CT2Rep's CT-ViT: attention within each slice of patches, then along depth, then a codebook.
+
+    The defaults are the published tower: 240 x 480 x 480 voxels, patches of 12 x 24 x 24, 20 x 20 x 20 = 8,000 tokens,
+    none of them compressed. It has no absolute positions, so any grid that its patches tile will do.
+    Two things are put otherwise than in the published code: the depthwise convolution always sees the tokens as the
+    volume they are (there, along depth, they come in another order), and what the codebook gives is a unit vector whose
+    gradient passes to the encoder by way of the normalised token.
+
+    Args:
+        num_spatial_layers: transformer layers within a slice.
+        num_temporal_layers: transformer layers along depth.
+        num_attention_heads: heads of a layer.
+        head_dim: width of a head.
+        attention_scale: factor of the cosine similarity of query and key.
+        codebook_size: vectors that a token can become.
+        codebook_decay: share of itself that a vector keeps at a training step.
+    """
+
+    model_type = "ct2rep_vision"
+
+    image_size: list[int] | tuple[int, ...] = (240, 480, 480)
+    patch_size: list[int] | tuple[int, ...] = (12, 24, 24)
+    hidden_size: int = 512
+    num_spatial_layers: int = 4
+    num_temporal_layers: int = 4
+    num_attention_heads: int = 8
+    head_dim: int = 32
+    attention_scale: float | int = 8.0
+    codebook_size: int = 8192
+    codebook_decay: float = 0.8
+
+    @property
+    def feed_forward_size(self) -> int:
+        """Width inside a gated MLP: two thirds of four times the token's, so that it weighs what a plain one does."""
+        return int(4 * 2 / 3 * self.hidden_size)
+
+
+class CT2RepPatchEmbedding(nn.Sequential):
+    """Patches through norm, linear layer and norm."""
+
+    def __init__(self, config: CT2RepVisionConfig):
+        depth, height, width = config.patch_size
+        num_voxels = depth * height * width
+        super().__init__(
+            nn.LayerNorm(num_voxels), nn.Linear(num_voxels, config.hidden_size), nn.LayerNorm(config.hidden_size)
+        )
+        self.patch_size = config.patch_size
+
+    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """Embed `(B, 1, D, H, W)` as `(B, d, h, w, hidden_size)`."""
+        return super().forward(patchify(pixel_values.to(self[1].weight.dtype), self.patch_size))
+
+
+class CT2RepPositionBias(nn.Module):
+    """What an MLP makes of the log-spaced offset between two patches of a slice, added to their attention (Swin v2)."""
+
+    def __init__(self, config: CT2RepVisionConfig):
+        super().__init__()
+        width = config.hidden_size
+        self.mlp = nn.Sequential(
+            nn.Linear(2, width),
+            nn.LeakyReLU(0.1),
+            nn.Linear(width, width),
+            nn.LeakyReLU(0.1),
+            nn.Linear(width, config.num_attention_heads),
+        )
+
+    def forward(self, height: int, width: int) -> torch.Tensor:
+        """Bias `(heads, height * width, height * width)` of a slice; row is the query."""
+        weight = self.mlp[0].weight
+        rows = torch.arange(1 - height, height, device=weight.device)
+        columns = torch.arange(1 - width, width, device=weight.device)
+        offsets = torch.stack(torch.meshgrid(rows, columns, indexing="ij"), dim=-1).to(weight.dtype)
+        # Few offsets differ: the MLP sees each once, not once for each pair of patches.
+        biases = self.mlp(offsets.sign() * offsets.abs().log1p())
+        row, column = (
+            axis.flatten() for axis in torch.meshgrid(rows[height - 1 :], columns[width - 1 :], indexing="ij")
+        )
+        row_offset = row[:, None] - row[None, :] + height - 1
+        column_offset = column[:, None] - column[None, :] + width - 1
+        return biases[row_offset, column_offset].permute(2, 0, 1)
+
+
+class CT2RepConvolution(nn.Module):
+    """A depthwise 3 x 3 x 3 convolution that tells a token its place (PEG); along depth it looks back only."""
+
+    def __init__(self, config: CT2RepVisionConfig):
+        super().__init__()
+        self.depthwise = nn.Conv3d(config.hidden_size, config.hidden_size, 3, groups=config.hidden_size)
+
+    def forward(self, grid: torch.Tensor) -> torch.Tensor:
+        """Map `(B, d, h, w, C)` to the same shape."""
+        padded = functional.pad(grid.movedim(-1, 1), (1, 1, 1, 1, 2, 0))
+        return self.depthwise(padded).movedim(1, -1)
+
+
+class CT2RepAttention(nn.Module):
+    """Attention by cosine similarity, with a learned scale for each channel of a head."""
+
+    def __init__(self, config: CT2RepVisionConfig):
+        super().__init__()
+        width = config.num_attention_heads * config.head_dim
+        self.num_heads = config.num_attention_heads
+        self.scale = config.attention_scale
+        self.norm = nn.LayerNorm(config.hidden_size, bias=False)
+        self.q_proj = nn.Linear(config.hidden_size, width, bias=False)
+        self.kv_proj = nn.Linear(config.hidden_size, 2 * width, bias=False)
+        self.q_scale = nn.Parameter(torch.ones(config.head_dim))
+        self.k_scale = nn.Parameter(torch.ones(config.head_dim))
+        self.out_proj = nn.Linear(width, config.hidden_size, bias=False)
+
+    def init_weights(self) -> None:
+        """Start from plain cosine similarity."""
+        initialization.ones_(self.q_scale)
+        initialization.ones_(self.k_scale)
+
+    def forward(self, sequences: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        """Attend within each of `(S, n, C)` sequences; `bias` is `(heads, n, n)`."""
+        sequences = self.norm(sequences)
+        parts = (self.q_proj(sequences), *self.kv_proj(sequences).chunk(2, dim=-1))
+        query, key, value = (part.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for part in parts)
+        # Under autocast the norms come in float32; attention stays in the type of what it mixes.
+        query = (functional.normalize(query, dim=-1) * self.q_scale).to(value.dtype)
+        key = (functional.normalize(key, dim=-1) * self.k_scale).to(value.dtype)
+        bias = None if bias is None else bias.to(value.dtype)
+        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=self.scale)
+        return self.out_proj(mixed.transpose(1, 2).flatten(2))
+
+
+class CT2RepMLP(nn.Module):
+    """Two linear layers with a gate (GEGLU)."""
+
+    def __init__(self, config: CT2RepVisionConfig):
+        super().__init__()
+        self.norm = nn.LayerNorm(config.hidden_size)
+        self.widen = nn.Linear(config.hidden_size, 2 * config.feed_forward_size, bias=False)
+        self.narrow = nn.Linear(config.feed_forward_size, config.hidden_size, bias=False)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Map `(..., C)` to the same shape."""
+        values, gate = self.widen(self.norm(tokens)).chunk(2, dim=-1)
+        return self.narrow(values * functional.gelu(gate))
+
+
+class CT2RepSpatialLayer(GradientCheckpointingLayer):
+    """Convolution, attention among the patches of a slice, MLP; each is added to its input."""
+
+    def __init__(self, config: CT2RepVisionConfig):
+        super().__init__()
+        self.convolution = CT2RepConvolution(config)
+        self.attention = CT2RepAttention(config)
+        self.mlp = CT2RepMLP(config)
+
+    def attend(self, grid: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        """Map `(B, d, h, w, C)` to the same shape; each slice is a sequence."""
+        return self.attention(grid.flatten(2, 3).flatten(0, 1), bias).view(grid.shape)
+
+    def forward(self, grid: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+        """Map `(B, d, h, w, C)` to the same shape."""
+        grid = grid + self.convolution(grid)
+        grid = grid + self.attend(grid, bias)
+        return grid + self.mlp(grid)
+
+
+class CT2RepTemporalLayer(CT2RepSpatialLayer):
+    """The same with attention along depth."""
+
+    def attend(self, grid: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        """Map `(B, d, h, w, C)` to the same shape; each column along depth is a sequence."""
+        columns = grid.movedim(1, 3)
+        return self.attention(columns.flatten(0, 2), bias).view(columns.shape).movedim(3, 1)
+
+
+class CT2RepCodebook(nn.Module):
+    """Puts in place of each token the codebook's vector nearest to it by cosine similarity.
+
+    Vectors are no parameters: while the encoder trains, those in use move toward the mean of their tokens.
+    """
+
+    def __init__(self, config: CT2RepVisionConfig):
+        super().__init__()
+        self.decay = config.codebook_decay
+        vectors = torch.randn(config.codebook_size, config.hidden_size)
+        self.register_buffer("vectors", functional.normalize(vectors, dim=-1))
+
+    def init_weights(self) -> None:
+        """Draw unit vectors in all directions."""
+        vectors = torch.randn(self.vectors.shape)
+        initialization.copy_(self.vectors, functional.normalize(vectors, dim=-1))
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Map `(..., C)` to unit vectors of the same shape; the gradient passes as if nothing had been replaced."""
+        directions = functional.normalize(tokens.float(), dim=-1)
+        codes = (directions.detach().to(self.vectors.dtype) @ self.vectors.T).argmax(dim=-1)
+        chosen = self.vectors[codes].float()
+        # A frozen encoder (training stage 1) leaves its codebook as it is.
+        if self.training and tokens.requires_grad:
+            self.follow(directions.detach().flatten(0, -2), codes.flatten())
+        return (directions + (chosen - directions).detach()).to(tokens.dtype)
+
+    @torch.no_grad()
+    def follow(self, directions: torch.Tensor, codes: torch.Tensor) -> None:
+        """Move the vectors in use toward the mean of the `(n, C)` tokens that chose them, over all processes."""
+        sums = torch.zeros_like(self.vectors, dtype=torch.float32).index_add_(0, codes, directions.float())
+        counts = torch.bincount(codes, minlength=len(self.vectors)).float()
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.all_reduce(sums)
+            torch.distributed.all_reduce(counts)
+        moved = functional.normalize(
+            torch.lerp(functional.normalize(sums, dim=-1), self.vectors.float(), self.decay), dim=-1
+        )
+        self.vectors.copy_(torch.where(counts[:, None] > 0, moved, self.vectors.float()))
+
+
+class CT2RepVisionModel(VisionTower):
+    """CT2Rep's CT-ViT: `pixel_values` `(B, 1, D, H, W)` in [-1, 1] to codebook vectors `(B, N, hidden_size)`."""
+
+    config: CT2RepVisionConfig
+    config_class = CT2RepVisionConfig
+    _no_split_modules = ["CT2RepSpatialLayer", "CT2RepTemporalLayer"]
+    # Its attention is always torch's own: cosine similarity with a bias.
+    _supports_flash_attn = False
+    _supports_attention_backend = False
+
+    def __init__(self, config: CT2RepVisionConfig):
+        super().__init__(config)
+        self.patch_embedding = CT2RepPatchEmbedding(config)
+        self.position_bias = CT2RepPositionBias(config)
+        self.spatial_layers = nn.ModuleList(CT2RepSpatialLayer(config) for _ in range(config.num_spatial_layers))
+        self.spatial_norm = nn.LayerNorm(config.hidden_size, bias=False)
+        self.temporal_layers = nn.ModuleList(CT2RepTemporalLayer(config) for _ in range(config.num_temporal_layers))
+        self.temporal_norm = nn.LayerNorm(config.hidden_size, bias=False)
+        self.codebook = CT2RepCodebook(config)
+        self.gradient_checkpointing = False
+        self.post_init()
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module):
+        super()._init_weights(module)
+        if isinstance(module, CT2RepAttention | CT2RepCodebook):
+            module.init_weights()
+
+    def encode(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """Encode volumes as `(B, d, h, w, hidden_size)`, before the codebook."""
+        grid = self.patch_embedding(pixel_values)
+        bias = self.position_bias(*grid.shape[2:4])
+        for layer in self.spatial_layers:
+            grid = layer(grid, bias)
+        grid = self.spatial_norm(grid)
+        for layer in self.temporal_layers:
+            grid = layer(grid)
+        return self.temporal_norm(grid)
+
+    @can_return_tuple
+    def forward(self, pixel_values: torch.Tensor, **kwargs) -> BaseModelOutputWithPooling:
+        """Encode volumes `(B, 1, D, H, W)` in [-1, 1]; `pooler_output` is the mean over tokens.
+
+        Raises:
+            ValueError: if the volume is not 5D or patches do not tile it.
+        """
+        hidden_states = self.codebook(self.encode(pixel_values).flatten(1, 3))
+        return BaseModelOutputWithPooling(last_hidden_state=hidden_states, pooler_output=hidden_states.mean(dim=1))
+
+
+CT2RepVisionModel.register_for_auto_class("AutoModel")
+CT2RepVisionConfig.register_for_auto_class("AutoConfig")

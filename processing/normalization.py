@@ -1,0 +1,58 @@
+"""How intensities and the field of view of a CT are brought to a model's input, each by its name."""
+
+import numpy as np
+import torch
+
+
+def fixed_window(hu: np.ndarray, hu_window: tuple[float, float]) -> tuple[float, float]:
+    """Give the HU window that was set: one HU is the same number in every scan."""
+    return hu_window
+
+
+def scan_range(hu: np.ndarray, hu_window: tuple[float, float]) -> tuple[float, float]:
+    """Give the scan's own lowest and highest HU, as M3D and RadFM do; a scan of one HU alone becomes all lowest."""
+    low, high = float(hu.min()), float(hu.max())
+    return low, max(high, low + 1.0)
+
+
+# A normalization gives the lowest and highest HU that are kept of a scan: (hu, hu_window) -> (low, high).
+NORMALIZATIONS = {"hu_window": fixed_window, "min_max": scan_range}
+
+
+def whole_scan(hu: np.ndarray) -> np.ndarray:
+    """Give all of it."""
+    return hu
+
+
+def foreground(hu: np.ndarray) -> np.ndarray:
+    """Crop `(D, H, W)` to the smallest box around all that is above the scan's lowest HU, as M3D does.
+
+    A scan without a foreground stays whole.
+    """
+    above = hu > hu.min()
+    box = []
+    for axis in range(3):
+        used = np.flatnonzero(above.any(axis=tuple(other for other in range(3) if other != axis)))
+        if not used.size:
+            return hu
+        box.append(slice(used[0], used[-1] + 1))
+    return hu[tuple(box)]
+
+
+# A crop gives the part of a scan that is resampled: (D, H, W) -> a view of it.
+CROPS = {"none": whole_scan, "foreground": foreground}
+
+
+def centred(grid: torch.Tensor, size: tuple[int, int, int], fill: float) -> torch.Tensor:
+    """Give a centred view of `size` of a grid `(D, H, W)`; what is around it is filled.
+
+    Raises:
+        ValueError: if the size is larger than the grid.
+    """
+    if size == tuple(grid.shape):
+        return grid
+    if any(inner > side for inner, side in zip(size, grid.shape, strict=True)):
+        raise ValueError(f"{size} does not fit in a grid of {tuple(grid.shape)}")
+    grid.fill_(fill)
+    starts = [(side - inner) // 2 for inner, side in zip(size, grid.shape, strict=True)]
+    return grid[tuple(slice(start, start + inner) for start, inner in zip(starts, size, strict=True))]

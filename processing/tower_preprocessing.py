@@ -1,0 +1,41 @@
+"""The preprocessing that belongs to each vision tower, as settings of `ArgusImageProcessor`."""
+
+from typing import Any
+
+# CT2Rep sees 360 mm along every axis (240 slices of 1.5 mm, 480 x 480 voxels of 0.75 mm), whatever its grid.
+CT2REP_FIELD_MM = 360.0
+
+
+def argus_settings(image_size: tuple[int, int, int]) -> dict[str, Any]:
+    """HU window, paper's resampling to the grid (Argus paper, section 3.2): the image processor's defaults."""
+    return {"image_size": image_size}
+
+
+def m3d_settings(image_size: tuple[int, int, int]) -> dict[str, Any]:
+    """Scale the scan's own range to [0, 1], crop to its foreground, resize (M3D-Cap's preparation).
+
+    It resizes by areas; the anti-aliased resampling is what comes closest here.
+    """
+    return {"image_size": image_size, "normalization": "min_max", "crop": "foreground", "resampling": "direct"}
+
+
+def radfm_settings(image_size: tuple[int, int, int]) -> dict[str, Any]:
+    """Scale the scan's own range to [0, 1] and resize; the tower itself repeats the grey volume in three channels."""
+    return {"image_size": image_size, "normalization": "min_max", "resampling": "direct"}
+
+
+def ct2rep_settings(image_size: tuple[int, int, int]) -> dict[str, Any]:
+    """Clip to [-1000, 200] HU, scale by (HU + 400) / 600, resample to a spacing, crop or pad with -1.
+
+    The published spacing is 1.5 x 0.75 x 0.75 mm; smaller grids keep its field of view and take a coarser one.
+    """
+    return {
+        "image_size": image_size,
+        "hu_window": (-1000.0, 200.0),
+        "value_range": (-1.0, 1.0),
+        "resampling": "crop_or_pad",
+        "target_spacing_mm": tuple(CT2REP_FIELD_MM / side for side in image_size),
+    }
+
+
+TOWER_SETTINGS = {"argus": argus_settings, "m3d": m3d_settings, "radfm": radfm_settings, "ct2rep": ct2rep_settings}

@@ -1,0 +1,58 @@
+"""Train the cells of an ablation's grid.
+
+accelerate launch training/ablate.py --config training/recipes/ablations/figure3.yaml --output_dir runs/figure3 \
+    --base training/recipes/ablations/ct3drrg.yaml
+
+The same command started again goes on where it was stopped. `argus ablate` scores the cells, and trains those that are
+not trained yet.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+
+from argus_training.ablation_grid import Cell, Grid, read_grid
+from argus_training.ablation_steps import Step, last_step, run_step
+
+STEPS = "steps"
+
+
+def planned(grid: Grid) -> Iterator[tuple[Cell, int]]:
+    """Give every cell with every seed, all cells of a seed first, so that a grid cut short still compares."""
+    for seed in grid.seeds:
+        for cell in grid.cells():
+            yield cell, seed
+
+
+def train_cell(cell: Cell, seed: int, steps: Path) -> tuple[Step, Path]:
+    """Train a cell with a seed, or find it trained; return its last step and its model folder."""
+    step = last_step(cell.settings, seed)
+    return step, run_step(step, steps)
+
+
+def main() -> None:
+    """Parse the command line and train all cells."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", type=Path, required=True, help="the grid, a YAML")
+    parser.add_argument("--output_dir", type=Path, required=True, help="folder of the runs")
+    parser.add_argument("--base", type=Path, help="another base recipe than the grid names")
+    arguments = parser.parse_args()
+    # Before anything asks which process this is: without this, on a CPU, each would take itself for the only one.
+    PartialState(cpu=not torch.accelerator.is_available())
+    try:
+        grid = read_grid(arguments.config, arguments.base)
+        if grid.kind != "reports":
+            raise ValueError(f"{arguments.config}: nothing to train; score it with argus ablate")
+        for cell, seed in planned(grid):
+            train_cell(cell, seed, arguments.output_dir / STEPS)
+    except (ValueError, OSError) as error:
+        print(f"ablate.py: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
