@@ -40,8 +40,9 @@ class RuleJudge:
     """The rules of `sentence_rules`: offline, the same everywhere."""
 
     def __init__(self):
-        patterns = "\n".join(f"{rule.name}\t{rule.pattern.pattern}" for rule in RULES)
-        self.name = f"rules-{_short_hash(patterns)}"
+        # Everything that decides: a harmless phrase more is another version of the rules.
+        decisive = "\n".join(f"{rule.name}\t{rule.phrases}\t{rule.harmless}" for rule in RULES)
+        self.name = f"rules-{_short_hash(decisive)}"
 
     def judge(self, sentences: Sequence[str]) -> list[str | None]:
         """Return for each sentence the first rule it falls under, or None."""

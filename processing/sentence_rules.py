@@ -2,251 +2,135 @@
 
 A rule looks at one sentence. What a surgeon left behind is visible ("wires of a previous operation") and stays; what
 was seen on another day is not, and goes. Advice to look further ("correlation with the laboratory") tells nothing of
-the patient and stays.
+the patient and stays. The words are in vocabulary/, one file a rule; vocabulary/words.yaml tells how they are written.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
+import yaml
 
-def _any_of(*words: str) -> str:
-    return "(?:" + "|".join(words) + ")"
-
-
-_NUMBER = r"(?:\d+(?:[.,]\d+)?)"
-_TENS = _any_of("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety", "hundred")
-_ONES = _any_of("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-_COUNT = rf"(?:{_ONES}|eleven|twelve|\w+teen|{_TENS}(?:[- ]{_ONES})?|half an?|a few|several)"
-_LENGTH = r"mill?i?m(?:et|at)(?:er|re)s?|centim(?:et|at)(?:er|re)s?"
-_UNIT = (
-    rf"(?:mm|cm|{_LENGTH}|hu|hounsfield(?: units?)?|suv\w*|mls?|dl|cc|cm[3³]|mm[3³]|cubic \w+"
-    r"|mill?ilit(?:er|re)s?|lit(?:er|re)s? of \w+)"
-)
-_MONTH = "jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?"
-_MONTH += "|nov(?:ember)?|dec(?:ember)?"
-_YEAR = r"(?:19|20)\d\d"
-_SPAN = r"(?:days?|weeks?|months?|years?)"
-# "Outside the examination area" is a place, not another study.
-_STUDY = (
-    r"(?:cts?|mri?|pet|pet[-/ ]cts?|ctpa|x-?rays?|radiographs?|scans?|stud(?:y|ies)|exams?|examinations?|images?"
-    r"|imaging|reviews?|tomograph\w+|reports?|angiograph\w+)\b(?! (?:area|field|range|volume|limits?|sections?))"
-)
-_EARLIER = r"(?:last|first|previous|prior|preceding|earlier|old|older|initial|baseline|outside|recent)"
-# What a previous illness or operation leaves behind is seen in the scan at hand.
-_LEFT_BEHIND = (
-    r"(?:[\w-]+ ){0,2}(?:surg\w+|operat\w+|\w*otomy|\w*ectomy|\w*plasty|intervention|bypass|fractures?|resections?"
-    r"|tuberculosis|tb|infect\w+|pneumonia|pleurisy|empyema|granulomatous|disease|inflammat\w+|trauma|injur\w+"
-    r"|radiotherapy|irradiation|radiation|infarct\w*|embolism|h[ae]emorrhage|procedures?|pleurodesis|drain\w*"
-    r"|sternotomy|operated|resected|removed|treated|stent\w*|biops\w+|vaccin\w+)"
-)
-# One part of the scan beside another.
-_SAME_SCAN = (
-    r"(?:to|with) (?:the |that of the |its |those of the )?(?:left|right|other|opposite|contralateral|healthy|normal"
-    r"|rest|upper|middle|lower|adjacent|neighbou?ring|surrounding|remaining|expected|muscles?|paraspinal|liver|spleen"
-    r"|aorta|blood|lungs?|lobes?|parenchyma|vertebra\w*|bones?|arterial|venous|portal|delayed|non-?contrast"
-    r"|unenhanced|expirat\w+|inspirat\w+|prone|supine|ascending|descending|kidneys?|cortex|fat|water|side)"
-)
-_AMOUNT = r"(?:the |its |their )?(?:sizes?|numbers?|amounts?|dimensions?|volumes?|extents?|prevalence|diameters?)"
-_CHANGE = r"(?:increas|decreas|reduc|regress|progress|diminish)"
-# "The kyphosis has increased" is how some reporters call a state, not a change; a nodule or effusion that grew is one.
-_ANATOMY = (
-    *("kyphosis", "lordosis", "scoliosis", "spine", "corpus", "vertebra", "vertebrae", "density", "spleen", "liver"),
-    *(
-        "densities",
-        "thyroid",
-        "gland",
-        "glands",
-        "heart",
-        "height",
-        "heights",
-        "calibration",
-        "diameter",
-        "diameters",
-        "chambers",
-    ),
-    *(
-        "dimensions",
-        "ventricle",
-        "atrium",
-        "thickness",
-        "transparency",
-        "aeration",
-        "curvature",
-        "ratio",
-        "ctr",
-        "kidneys",
-    ),
-)
-_NOT_OF_ANATOMY = "".join(f"(?<!{word} )(?<!{word} is )(?<!{word} are )" for word in _ANATOMY)
-_SIZE_OF_ANATOMY = (
-    rf"\b(?:size|dimensions?) of the (?:{'|'.join(_ANATOMY)})\b(?! \w*(?:metast|lesion|mass|nodul|cyst|node))"
-)
-_ALONG = (
-    r"(?:narrow|taper|enhanc|fill|thinn|dilat|widen|massive fibrosis|[^.]{0,60}\b(?:along|toward|distal|caudal|cranial"
-    r"|proximal|phase|periphery|course|level))"
-)
-_ADVICE = (
-    r"\b(?:recommend|advis|correlat|suggest(?!ive)|appropriate|advice)\w*|\b(?:should|must|needs? to) be\b"
-    r"|\bif (?:clinically |there |necessary|needed|indicated)"
-)
+VOCABULARY = Path(__file__).with_name("vocabulary")
+# In the order they are asked in.
+NAMES = ("not_in_image", "measurement", "comparison")
+_REASON, _HARMLESS, _WORDS = "reason", "harmless", "words"
+# Neither a word nor a blank: no phrase reaches over a place where a harmless one stood.
+_TAKEN_OUT = " ; "
+_NAME = re.compile(r"\{([a-z_]+)\}")
+# A group that opens a phrase, without one inside, an ending or a repeat.
+_GROUP = re.compile(r"\((?!\?)([^()]+)\)(?![?*+{])")
+_GAP = r" (?:[^\s;]+ ){0,4}?"
 
 
 @dataclass(frozen=True)
 class SentenceRule:
-    """Sentences with any of some patterns are dropped.
+    """Sentences with any of some phrases are dropped.
 
     Attributes:
         name: in logs and counts.
         reason: for people.
-        pattern: found anywhere in the sentence, whatever its case.
-        exempt: sentences in which this is found stay.
+        phrases: regular expression of what is looked for anywhere in the sentence, in lower case.
+        harmless: regular expression of what is taken out of the sentence first.
     """
 
     name: str
     reason: str
-    pattern: re.Pattern
-    exempt: re.Pattern
+    phrases: str
+    harmless: str
+
+    # Compiled on first use: it takes a second, which nobody should wait for who only imports the package.
+    @cached_property
+    def pattern(self) -> re.Pattern:
+        """`phrases`, compiled."""
+        return re.compile(self.phrases)
+
+    @cached_property
+    def exempt(self) -> re.Pattern:
+        """`harmless`, compiled."""
+        return re.compile(self.harmless)
 
 
-def _rule(name: str, reason: str, patterns: tuple[str, ...], exempt: str) -> SentenceRule:
-    pattern = re.compile("|".join(f"(?:{pattern})" for pattern in patterns), re.IGNORECASE)
-    return SentenceRule(name, reason, pattern, re.compile(exempt, re.IGNORECASE))
+def read_rules(folder: Path = VOCABULARY) -> tuple[SentenceRule, ...]:
+    """Read a vocabulary: `words.yaml`, which phrases refer to, and one file a rule."""
+    words = _read(folder, _WORDS)
+    return tuple(_rule(name, _read(folder, name), words) for name in NAMES)
 
 
-_NOT_IN_IMAGE = (
-    # Vital signs.
-    r"\b(?<!fat )(?:de)?sat[ur]{2,4}ation\b(?! (?:artefact|artifact|effect|pulse))|\bspo2\b|\bsao2\b|\boximet\w+\b",
-    r"\b(?:sub|a)?fever\w*\b|\b(?:sub|a)?febrile\b|\btemperature\b|°\s?c\b|\bp[ao]?[oc]o?2\b|\bchills\b|\bsweat\w+\b",
-    r"\bblood (?:pressure|gas\w*|count|cultures?|sugar|glucose|tests?|values?|results?|analysis|work)\b|\bmmhg\b",
-    r"\b(?:heart|pulse|respiratory|breathing) rate\b|\btachy\w+\b|\bbradycardia\b|\bh[ae]e?modynamic\w*\b"
-    r"|\bhypotensi\w+\b|\bhypoxi[ac]\b|\bhypox[ae]e?mi\w+\b|\bbreaths per minute\b|\bbeats per minute\b",
-    # Who the patient is, what the patient tells.
-    r"\b[\w-]+[- ]years?[- ]old\b|\byears? (?:old|of age)\b|\b(?:aged|age of|age is|age:) \d+|\b\d+ ?y/?\.?o\b"
-    r"|\bin (?:his|her|their) (?:early |mid |late )?\w+ies\b|\b(?:septua|octo|nona|sexa)genarian\b"
-    r"|\bage of the patient\b"
-    r"|\bpatient'?s age\b|\bpregnan\w+\b|\bweeks of gestation\b",
-    r"\bkg\b|\bkilogram\w*\b|\bbody mass\b|\bbmi\b|\bweight loss\b|\blost weight\b|\bweighs\b",
-    r"\bcomplain\w*\b|\bcough\w*\b|\bdyspn\w+\b|\bshort(?:ness)? of breath\b|\bh[ae]e?moptysis\b|\b(?:chest|back"
-    r"|abdominal"
-    r"|flank|pleuritic|epigastric|shoulder) pain\b|\bfatigue\b|\bsymptom\w*\b|\bsmok(?:er|es|ed|ing)\b"
-    r"|\bpack[- ]years?\b"
-    r"|\bsore throat\b|\bnausea\b|\bvomiting\b|\bdiarrh\w+\b|\bappetite\b|\bsyncope\b|\bpalpitation\w*\b|\bhoarse\w*\b",
-    r"\bglasgow\b|\bwells\b|\bgcs\b|\bapgar\b|\bgeneva score\b|\bcurb\b|\bpsychiatr\w+\b|\bdiabet\w+\b",
-    # Laboratory.
-    r"\bcrp\b|\bc[- ]?reactive\b|\bsedim\w+(?: rate)?\b(?! in)|\besr\b|\bd-?dimers?\b|\btroponins?\b|\bcreatinine\b"
-    r"|\bprocalcitonin\b|\bferritin\b|\binterleukin\w*\b|\bil-6\b|\bfibrinogen\b|\b(?:pro-?)?bnp\b|\bgfr\b|\burea\b"
-    r"|\bbun\b",
-    r"\bl(?:eu|e?u)[ck]oc[iy]t\w*\b|\bleu[ck]openia\b|\bwbc\b|\bwhite (?:blood )?cells?\b"
-    r"|\bred (?:blood )?cells? count\b"
-    r"|\blymphocyt\w*\b(?! infiltrat)|\blymphopeni\w+\b|\bplatelets?\b|\bthromboc[iy]t\w+\b|\bh[ae]e?mo?globin\b"
-    r"|\bh[ae]e?matocrit\b|\bh[bg]b?\b(?= (?:of|is|was|value|\d))|\bneutro(?:phil|pen)\w*\b|\beosinophil(?:ia|s)\b"
-    r"|\banemic\b",
-    r"\bliver (?:enzymes|function)|\b(?:kidney|renal|thyroid|pulmonary|lung|respiratory) function tests?\b"
-    r"|\btransaminas\w+\b|\bbilirubin\b|\b(?:alt|ast|ggt|alp|ldh|tsh|inr|hba1c|psa|cea|afp)\b|\bphosphatase\b"
-    r"|\bamylase\b|\blipase\b|\balbumin\b|\blactate\b|\bglucose\b|\binternational normali[sz]ed ratio\b"
-    r"|\bprothrombin\b",
-    r"\b(?:serum|plasma) \w+|\b(?:sodium|potassium|calcium|uric acid|cholesterol|hormone|parathormone|thyroglobulin)"
-    r" (?:value|level|concentration)s?\b|\bca[ -]?(?:125|19-9|15-3)\b|\btumou?r markers?\b|\b(?:hyper"
-    r"|hypo)calc[ae]?emia\b",
-    r"\bpcr\b|\bswabs?\b|\bsputum\b|\bcultures?\b|\bantigens?\b|\bantibod\w+\b|\bserolog\w+\b|\big[gmae]\b|\btiter\b"
-    r"|\btitre\b"
-    r"|\bquantiferon\b|\btuberculin\b|\bppd\b|\bgalactomannan\b|\bacid[- ]fast\b|\bbacill\w+\b|\bsmear\b(?!-)"
-    r"|\blavage\b"
-    r"|\brheumatoid factor\b|\banca\b|\bana\b|\bgram[- ](?:positive|negative|stain)\b|\bmycobacteri\w+ (?:was|were"
-    r"|grew)\b"
-    r"|\btest(?:ed)? (?:is |was |came |result(?:s|ed)? )?(?:\w+ )?(?:positive|negative)\b|\brapid test\b|\burin(?:e"
-    r"|alysis)\b",
-    r"\b(?:fev1|dlco|spirometr\w+|ecg|ekg|electrocardio\w+|echocardiogra\w+|ejection fraction|endoscop\w+"
-    r"|bronchoscop\w+)\b",
-    r"\bpathology (?:result|report|show|reveal|confirm|diagnos|came|demonstrat|return|exam|specimen)\w*\b"
-    r"|\bbiops(?:y|ies|ied)\b(?! (?:clip|marker|tract|needle|site|change))|\bhistopatholog\w+\b|\bcytolog\w+\b",
-    r"\bhiv\b|\bcd4\b|\bsero(?:posi|nega)tiv\w+\b|\b(?:\w+phil|cell|blood|colony) counts?\b|\bperipheral blood\b"
-    r"|\bphysical exam\w*\b|\bauscultat\w+\b|\bcrackles\b|\brales\b|\bheart sounds\b|\bmurmur\w*\b|\bwheez\w+\b",
-    r"\blaboratory (?:values?|results?|findings?|tests?|data|parameters?|records?|examination)\b",
-    r"\d\s?(?:mg/d?l|g/d?l|ng/m?l|pg/m?l|u/l|iu/l|mmol/l|bpm|mm/h\w*|mm per hour|µmol/l|/µl|/mm3)\b",
-)
-_MEASUREMENT = (
-    rf"{_NUMBER}[\s-]?{_UNIT}(?![\w³])",
-    rf"\b{_COUNT}[- ]{_UNIT}\b",
-    rf"{_NUMBER}\s?(?:x|×|\*)\s?{_NUMBER}",
-    rf"\b(?:suv|hu|hounsfield)\w*\b[^.]{{0,20}}{_NUMBER}",
-    rf"\b(?:ratio|angle|index|score|volume|density|attenuation|diameter)\b(?: \w+){{0,5}} (?:of |as |is "
-    rf"|was )?{_NUMBER}\b",
-    rf"\b(?:agatston|calcium score)\b[^.]{{0,40}}\d|{_NUMBER}\s?(?:degrees?\b|°)(?!\s?c\b)",
-)
-_COMPARISON = (
-    rf"\bcompar(?:ed|e|es|ing|isons?|ative\w*)\b(?! {_SAME_SCAN})",
-    rf"\b(?:previous(?:ly)?|prior|earlier|former(?:ly)?)\b(?! {_LEFT_BEHIND})",
-    rf"\b(?:old|older|last|recent|initial|baseline|outside|control|follow-?up|serial|subsequent"
-    rf"|preceding)(?: \w+)? {_STUDY}"
-    r"|\b(?:smaller|larger|more|less|fewer|bigger|denser|wider)(?: \w+)? than (?:on|in|at|it|they) (?:the )?(?!left"
-    r"|right|other)",
-    rf"\b(?:current|actual|the present|this present)(?: \w+)? {_STUDY}|\bcurrently\b|\bat (?:that|this) time\b",
-    r"\b\d{1,2}[./-]\d{1,2}[./-]\d{2,4}\b|\b\d{4}-\d{2}-\d{2}\b",
-    rf"\b(?:{_MONTH})\.? (?:\d{{1,2}},? )?{_YEAR}\b|\b(?:in|from|of|since|dated) {_YEAR}\b|\b{_YEAR} (?:\w+ )?{_STUDY}",
-    rf"\b(?:[\w-]+ )?{_SPAN} (?:ago|before|earlier|later|previously)\b|\b{_ONES}[- ](?:day|week|month"
-    rf"|year)s?[- ]follow|\byesterday\b",
-    rf"\b\d+[- ](?:day|week|month|year)s?[- ](?:follow|interval|control)|\b(?:last|past) {_SPAN}\b",
-    r"\b(?<!fracture is )(?<!in )stable\b(?! (?:fracture|fixation|osteosynthesis))|\bstability\b|\bunchanged\b"
-    r"|\bunaltered\b"
-    r"|\bno (?:interval |significant |relevant |obvious |appreciable |substantial |meaningful )?(?:change"
-    r"|difference)s?\b"
-    r"(?! (?:between|in density|in attenuation))|\bnot (?:\w+ )?(?:changed|change|differ)\b"
-    r"|\bthe same (?:as (?:before|in|on|at)|as (?:the )?(?:last|previous)|appearance as|size as)\b",
-    r"\bin (?:the |this )?interval\b|\binterval (?:\w+ )?(?:change|growth|increas|decreas|develop|progress|resolution"
-    r"|improve|enlarge|appear|regress|reduc|worsen|stab|remov|placement|clear)\w*\b|\bin the (?:interim|meantime)\b"
-    r"|\bmeanwhile\b",
-    rf"\bsince (?:the |that |his |her )?(?:\w+ )?(?:{_EARLIER}|{_STUDY}|operation|surgery|treatment|therapy)\b"
-    r"(?! (?:is|was|were|are|did|could|has|had)\b)|\bsince then\b|\bsince (?:last )?(?:\w+day|spring|summer|autumn"
-    r"|winter)\b",
-    rf"\b(?:in|since|until|from) (?:early |late |mid-)?(?!may\b)(?:{_MONTH})\b",
-    r"\b(?:is|are|was|were|appears?) new\b|\bnew(?:ly)? (?!born|bone|vessel)|\bnew-onset\b|\bde novo\b|\b(?:has"
-    r"|have) newly\b",
-    rf"\bprogress(?:ed|ion|es|ing)\b(?! {_ALONG})|\bprogressive(?:ly)?\b(?! {_ALONG})|\bregress(?:ed|ion|ive|ing|es)\b",
-    r"\bresolved\b|\b(?<!high )(?<!high-)(?<!spatial )resolution of\b|\bresolving\b|\bcleared\b|\bwaxing\b|\bwaning\b",
-    r"\bpersist(?:s|ed|ing|ence)?\b|\bpersistent\b(?! (?:left |right )?(?:superior|svc|ductus|truncus|trunk|fetal"
-    r"|azygos))"
-    r"|\bno longer\b|\bre-?demonstrated\b|\bstill (?:seen|present|visible|observed|evident|noted|there|persist\w*)\b",
-    r"\bagain (?:seen|noted|observed|visible|demonstrated|present)\b|\b(?:seen|noted|observed|present) again\b",
-    rf"{_NOT_OF_ANATOMY}\b(?:has|have|had) (?:\w+ )?(?:increased|decreased)\b(?! (?:dimension|size|dens|thick|calib"
-    rf"|in favou?r))",
-    r"(?<!collaterals )(?<!veins )(?<!vessels )(?<!circulation )\b(?:has|have|had) (?:\w+ )?(?:grown|enlarged|shrunk"
-    r"|improved|worsened|diminished|developed|appeared|disappeared|become|gone|evolved|changed|healed)\b",
-    rf"{_NOT_OF_ANATOMY}\b{_CHANGE}\w+ (?:was |is |were |are )?(?:\w+ )?in {_AMOUNT}\b",
-    rf"{_NOT_OF_ANATOMY}\b{_CHANGE}ed (?:since|from|slightly|markedly|significantly|over)\b"
-    r"|\bgrowth\b(?! (?:plate|pattern|along|into))|\b(?:smaller|larger|fewer|bigger|denser) now\b|\bnow (?:smaller"
-    r"|larger)\b",
-    r"\b(?:than|as|seen|known|described|reported|noted) before\b|\bbefore (?:and|treatment)\b|\balready (?:known"
-    r"|described"
-    r"|reported|present|seen|visible|noted)\b|\blong-?standing\b|\b(?:appeared|disappeared|emerged) (?:since|after"
-    r"|under)\b",
-    r"\b(?:worsen|improv|deteriorat)\w*\b|\bshr(?:ink|ank|unk)\w*\b|\b(?:partial|complete|good|treatment|metabolic)"
-    r" response\b|\bresponse to (?:treatment|therapy|chemo\w+)\b|\bover time\b|\bunder (?:treatment|follow-?up"
-    r"|therapy)\b"
-    r"|\bduring (?:the )?(?:follow-?up|treatment)\b|\bin the follow-?up\b|\bwas (?:not )?(?:seen|present|there) then\b",
-)
-RULES = (
-    _rule(
-        "not_in_image",
-        "a fact about the patient that no CT shows: saturation, fever, age, vital signs, symptoms, laboratory",
-        _NOT_IN_IMAGE,
-        # Advice that gives a number is more than advice.
-        rf"^(?!.*\d).*(?:{_ADVICE})",
-    ),
-    _rule("measurement", "a measurement that needs a tool: mm, cm, HU, SUV, ml", _MEASUREMENT, r"(?!)"),
-    _rule(
-        "comparison",
-        "a comparison with an earlier study",
-        _COMPARISON,
-        rf"{_SIZE_OF_ANATOMY}|\brelative to the (?:left|right)\b|^(?!.*\b(?:previous|prior|compared|since"
-        rf"|stable)).*\b(?:control|follow-?up|repeat)\b.*(?:{_ADVICE})",
-    ),
-)
+def _read(folder: Path, name: str) -> dict[str, str]:
+    return yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
+
+
+def _rule(name: str, topics: dict[str, str], words: dict[str, str]) -> SentenceRule:
+    reason, harmless = topics.pop(_REASON), topics.pop(_HARMLESS)
+    return SentenceRule(name, reason, _whole(";".join(topics.values()), words), _whole(harmless, words))
+
+
+def _whole(phrases: str, words: dict[str, str]) -> str:
+    """Return the expression of phrases that stand as whole words.
+
+    Gathered by their first letter they are found five times as fast as in one long list.
+    """
+    by_letter: dict[str, list[str]] = {}
+    for phrase in _split(phrases):
+        begins, rest = _open(phrase, words)
+        for letter, tails in _by_letter(map(_translate, begins)).items():
+            by_letter.setdefault(letter, []).append(f"(?:{'|'.join(tails)}){_translate(rest)}")
+    letters = "|".join(f"{letter}(?:{'|'.join(patterns)})" for letter, patterns in by_letter.items())
+    return rf"(?<!\w)(?:{_fill_in(letters, words)})(?!\w)"
+
+
+def _by_letter(patterns: Iterable[str]) -> dict[str, list[str]]:
+    """Return what follows each first letter; under "" the patterns that do not begin with a certain one."""
+    tails: dict[str, list[str]] = {}
+    for pattern in patterns:
+        plain = pattern[0].isalpha() and pattern[1:2] not in ("?", "*", "+", "{")
+        tails.setdefault(pattern[0] if plain else "", []).append(pattern[plain:])
+    return tails
+
+
+def _split(phrases: str) -> list[str]:
+    return [" ".join(phrase.split()).replace("| ", "|") for phrase in phrases.split(";") if phrase.strip()]
+
+
+def _open(phrase: str, words: dict[str, str]) -> tuple[list[str], str]:
+    """Return the words that a phrase may begin with and its rest: "(a|b) c" gives "a", "b" and " c"."""
+    if (name := _NAME.match(phrase)) and phrase[name.end() : name.end() + 1] not in ("?", "{"):
+        begins, rest = _split(words[name[1]]), phrase[name.end() :]
+    elif group := _GROUP.match(phrase):
+        begins, rest = group[1].split("|"), phrase[group.end() :]
+    else:
+        return [phrase], ""
+    opened = [_open(begin, words) for begin in begins]
+    return [first + last for firsts, last in opened for first in firsts], rest
+
+
+def _fill_in(pattern: str, words: dict[str, str]) -> str:
+    """Put the words for every {name}."""
+
+    def any_of(name: re.Match) -> str:
+        return "(?:" + "|".join(_fill_in(_translate(phrase), words) for phrase in _split(words[name[1]])) + ")"
+
+    return _NAME.sub(any_of, pattern)
+
+
+def _translate(phrase: str) -> str:
+    """Return the regular expression of a phrase in the notation that the head of the vocabulary tells."""
+    phrase = re.sub(r"(?<!\\\w)(?<=[\w)])\*", r"\\w*", phrase)
+    phrase = re.sub(r"(?<!\\)\((?!\?)", "(?:", phrase)
+    phrase = re.sub(r" (?![^\[]*\])", "[ -]", phrase)
+    return phrase.replace("[ -]...[ -]", _GAP)
+
+
+RULES = read_rules()
 
 
 def judge_sentence(sentence: str) -> tuple[str, str] | None:
     """Return the first rule that a sentence falls under, with the words that it found, or None for one that stays."""
+    sentence = sentence.lower()
     for rule in RULES:
-        if (found := rule.pattern.search(sentence)) and not rule.exempt.search(sentence):
+        if rule.pattern.search(sentence) and (found := rule.pattern.search(rule.exempt.sub(_TAKEN_OUT, sentence))):
             return rule.name, found[0]
     return None

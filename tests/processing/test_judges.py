@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -6,6 +7,7 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from argus_processing import judges
 from argus_processing.judges import PROMPT, CachedJudge, ChatJudge, OpenAIBackend, RuleJudge, TransformersBackend
 
 SENTENCES = ["The heart is large.", "A nodule of 4 mm.", "Unchanged since 2019."]
@@ -24,6 +26,15 @@ def test_the_rules_judge_and_sign_with_their_version():
     judge = RuleJudge()
     assert judge.judge(SENTENCES) == [None, "measurement", "comparison"]
     assert judge.name == RuleJudge().name and judge.name.startswith("rules-")
+
+
+@pytest.mark.parametrize("part", ["name", "phrases", "harmless"])
+def test_the_version_of_the_rules_covers_all_that_decides(monkeypatch, part):
+    before = RuleJudge().name
+    first, *others = judges.RULES
+    changed = dataclasses.replace(first, **{part: getattr(first, part) + "x"})
+    monkeypatch.setattr(judges, "RULES", (changed, *others))
+    assert RuleJudge().name != before
 
 
 @pytest.mark.parametrize(
