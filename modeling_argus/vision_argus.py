@@ -68,6 +68,11 @@ def interpolate_positions(
     return volume.flatten(2)[0].T.to(table.dtype)
 
 
+def take_tokens(tokens: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+    """Take each sample's own tokens: `(B, N, C)` by `(B, K)` indices to `(B, K, C)`, in the indices' order."""
+    return tokens.gather(1, indices[..., None].expand(-1, -1, tokens.shape[-1]))
+
+
 class ArgusVisionEmbeddings(nn.Module):
     """Patches of a volume as tokens with learned positions, interpolated to grids other than the trained one."""
 
@@ -95,11 +100,14 @@ class ArgusVisionEmbeddings(nn.Module):
         """Positions `(N, C)` of a token grid: the learned ones, or those interpolated trilinearly."""
         return interpolate_positions(self.position_embedding, self.token_grid, token_grid)
 
-    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        """Embed `(B, C, D, H, W)` in [0, 1] as `(B, N, hidden_size)`."""
+    def forward(self, pixel_values: torch.Tensor, kept: torch.Tensor | None = None) -> torch.Tensor:
+        """Embed `(B, C, D, H, W)` in [0, 1] as `(B, N, hidden_size)`, or only the patches `kept` `(B, K)` names."""
         patches, token_grid = self.patchify(pixel_values.to(self.patch_embedding.weight.dtype))
+        positions = self.positions_for(token_grid)
+        if kept is not None:
+            patches, positions = take_tokens(patches, kept), positions[kept]
         centred = (patches - self.voxel_mean) / self.voxel_std
-        return self.patch_embedding(centred) + self.positions_for(token_grid)
+        return self.patch_embedding(centred) + positions
 
 
 class ArgusVisionAttention(nn.Module):
@@ -199,19 +207,23 @@ class ArgusVisionModel(VisionTower):
             initialization.copy_(module.position_embedding, 0.1 * table)
 
     @can_return_tuple
-    def forward(self, pixel_values: torch.Tensor, **kwargs) -> BaseModelOutputWithPooling:
+    def forward(
+        self, pixel_values: torch.Tensor, kept: torch.Tensor | None = None, **kwargs
+    ) -> BaseModelOutputWithPooling:
         """Encode volumes.
 
         Args:
             pixel_values: `(B, C, D, H, W)` in [0, 1]; a grid other than the trained one gets interpolated positions.
+            kept: `(B, K)` indices of the patches to encode, in (depth, height, width) order of the token grid; the
+                others are never embedded (3D-MAE, FLIP). All are encoded without it.
 
         Returns:
-            `last_hidden_state` `(B, N, hidden_size)` after the final norm and its mean over tokens as `pooler_output`.
+            `last_hidden_state` `(B, N or K, hidden_size)` after the final norm; `pooler_output`, its mean over tokens.
 
         Raises:
             ValueError: if the volume is not 5D or patches do not tile it.
         """
-        hidden_states = self.embeddings(pixel_values)
+        hidden_states = self.embeddings(pixel_values, kept)
         for layer in self.layers:
             hidden_states = layer(hidden_states)
         hidden_states = self.layer_norm(hidden_states)

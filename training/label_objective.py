@@ -1,12 +1,15 @@
 """Supervised pretraining of the vision tower: which findings does a CT show, and on which side."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
+import datasets
 import torch
 from torch import nn
 from torch.nn import functional
 from transformers.modeling_outputs import ModelOutput
 
+from argus_training.objective import Objective, settings_from
 from modeling_argus import ArgusVisionModel, pixel_shuffle_3d
 
 _SIDES = {"left": ("left",), "right": ("right",), "bilateral": ("left", "right")}
@@ -36,6 +39,19 @@ def target_vector(findings: Iterable[dict], names: list[str]) -> torch.Tensor:
     return torch.tensor([float(name in present) for name in names])
 
 
+@dataclass
+class LabelSettings:
+    """Settings of label pretraining.
+
+    Attributes:
+        place_width: channels that each token is reduced to before the places are weighed.
+        read_width: width that merged tokens are mapped to.
+    """
+
+    place_width: int = 16
+    read_width: int = 128
+
+
 class LabelObjective(nn.Module):
     """Multi-label classification, read from the tokens in two ways whose losses are averaged.
 
@@ -46,18 +62,18 @@ class LabelObjective(nn.Module):
     Args:
         vision_tower: the tower to train; its token grid divides by 2.
         num_targets: number of labels, sided labels and placed labels.
-        place_width: channels that each token is reduced to before the places are weighed.
-        read_width: width that merged tokens are mapped to.
+        settings: widths.
     """
 
-    def __init__(self, vision_tower: ArgusVisionModel, num_targets: int, place_width: int = 16, read_width: int = 128):
+    def __init__(self, vision_tower: ArgusVisionModel, num_targets: int, settings: LabelSettings | None = None):
         super().__init__()
+        settings = settings or LabelSettings()
         self.vision_tower = vision_tower
         config = vision_tower.config
-        self.reduce = nn.Linear(config.hidden_size, place_width)
-        self.weigh = nn.Linear(place_width * config.num_tokens, num_targets)
-        self.map = nn.Linear(config.hidden_size * 8, read_width)
-        self.read = nn.Linear(read_width, num_targets)
+        self.reduce = nn.Linear(config.hidden_size, settings.place_width)
+        self.weigh = nn.Linear(settings.place_width * config.num_tokens, num_targets)
+        self.map = nn.Linear(config.hidden_size * 8, settings.read_width)
+        self.read = nn.Linear(settings.read_width, num_targets)
 
     def forward(self, pixel_values: torch.Tensor, labels: torch.Tensor | None = None) -> ModelOutput:
         """Score `(B, 1, D, H, W)` volumes; labels are `(B, num_targets)` of 0 and 1.
@@ -75,3 +91,10 @@ class LabelObjective(nn.Module):
             return ModelOutput(logits=logits)
         losses = [functional.binary_cross_entropy_with_logits(reading, labels) for reading in (by_place, as_connector)]
         return ModelOutput(loss=sum(losses) / len(losses), logits=logits)
+
+
+def build(tower: ArgusVisionModel, split: datasets.Dataset, options: dict, seed: int) -> Objective:
+    """Make the objective for a split's findings; `options` are the fields of `LabelSettings`, nothing is drawn."""
+    names = target_names(split["findings"])
+    module = LabelObjective(tower, len(names), settings_from(LabelSettings, options))
+    return Objective(module, lambda row: {"labels": target_vector(row["findings"], names)})

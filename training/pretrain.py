@@ -1,27 +1,38 @@
-"""Pretraining of the 3D vision tower.
+"""Pretraining of the 3D vision tower: 3D-MAE, Vox2Vec, FLIP, labels, or one after the other.
 
-accelerate launch training/pretrain.py --config training/recipes/demo_vision.yaml
+accelerate launch training/pretrain.py --config training/recipes/pretrain/mae.yaml
+accelerate launch training/pretrain.py --config training/recipes/pretrain/mae_flip.yaml
 
-The result is an `ArgusVisionModel` folder that `argus create --vision` takes. The same command started again goes on
-where it was stopped.
+The result is an `ArgusVisionModel` folder, `model` in the run's folder, that `argus create --vision` takes. The same
+command started again goes on where it was stopped.
 """
 
+import json
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import datasets
-import torch
 from datasets import load_dataset
-from torch import nn
-from transformers import Trainer, TrainingArguments, set_seed
+from transformers import TrainingArguments, set_seed
 from trl import TrlParser
 
 from argus_processing import ArgusImageProcessor
+from argus_training import flip_objective, label_objective, mae_objective, vox2vec_objective
 from argus_training.checkpoints import claim_output, last_whole_checkpoint
-from argus_training.label_objective import LabelObjective, target_names, target_vector
-from modeling_argus import ArgusVisionModel, preset_vision_config
+from argus_training.curves import save_curves, save_json
+from argus_training.objective import Objective, held_out_batches
+from argus_training.pretrain_trainer import PretrainTrainer
+from argus_training.pretraining_scans import PreprocessedScans
+from modeling_argus import ArgusVisionConfig, ArgusVisionModel, preset_vision_config
+
+# name in a recipe -> (tower, training split, objective_options, seed) -> Objective
+OBJECTIVES = {
+    "labels": label_objective.build,
+    "mae": mae_objective.build,
+    "vox2vec": vox2vec_objective.build,
+    "flip": flip_objective.build,
+}
 
 
 @dataclass
@@ -31,73 +42,123 @@ class PretrainArguments:
     Attributes:
         preset: preset whose vision tower is trained, such as argus-8b-hr.
         objective: what the tower learns from, one of `OBJECTIVES`.
+        objective_options: the objective's own settings, such as `mask_ratio`; see its file.
+        vision: settings of the tower that differ from the preset's, such as `patch_size`.
+        start_from: folder of an earlier run, or of a tower, whose weights this one starts from.
         subset: subset of the ct3drrg data set.
         subset_options: further arguments of `load_dataset`.
+        volume_cache: folder of preprocessed volumes (`argus cache`); without it a split that fits in 2 GB is kept in
+            memory and a larger one preprocessed at every reading.
+        num_held_out: most scans of the validation split that are measured, the first ones.
     """
 
     preset: str
     objective: str = "labels"
+    objective_options: dict = field(default_factory=dict)
+    vision: dict = field(default_factory=dict)
+    start_from: str | None = None
     subset: str = "phantom"
     subset_options: dict = field(default_factory=dict)
+    volume_cache: str | None = None
+    num_held_out: int = 512
 
     def __post_init__(self):
         if self.objective not in OBJECTIVES:
             raise ValueError(f"unknown objective {self.objective!r}; known: {', '.join(OBJECTIVES)}")
 
 
-def label_objective(tower: ArgusVisionModel, split: datasets.Dataset) -> tuple[nn.Module, Callable[[dict], dict]]:
-    """Return the label objective for a split, and what turns a row into its labels."""
-    names = target_names(split["findings"])
-    return LabelObjective(tower, len(names)), lambda row: {"labels": target_vector(row["findings"], names)}
+def starting_tower(recipe: PretrainArguments) -> ArgusVisionModel:
+    """Return the tower to train: new, or that of an earlier step.
 
-
-# An objective is a module (pixel_values, ...) -> loss with `vision_tower`, and a function row -> its other inputs.
-OBJECTIVES = {"labels": label_objective}
-
-
-class PreprocessedScans(torch.utils.data.Dataset):
-    """Rows of a split as `pixel_values` and an objective's other inputs; each volume is preprocessed once and kept.
-
-    Kept as float16: a thousandth of the window, far below the noise of a CT.
+    Raises:
+        ValueError: if a setting of `vision` is unknown, `start_from` holds no tower, or another than the recipe's.
     """
+    config = preset_vision_config(recipe.preset)
+    unknown = sorted(name for name in recipe.vision if not hasattr(config, name))
+    if unknown:
+        raise ValueError(f"vision: no such setting: {', '.join(unknown)}")
+    config = ArgusVisionConfig(**config.to_dict() | recipe.vision)
+    if recipe.start_from is None:
+        return ArgusVisionModel(config)
+    folder = Path(recipe.start_from)
+    folder = folder / "model" if (folder / "model" / "config.json").exists() else folder
+    if not (folder / "config.json").exists():
+        raise ValueError(f"{recipe.start_from}: holds no vision tower; run the first step's recipe before this one")
+    tower = ArgusVisionModel.from_pretrained(folder, dtype="float32")
+    differing = [name for name in TOWER_SETTINGS if getattr(tower.config, name) != getattr(config, name)]
+    if differing:
+        raise ValueError(f"{recipe.start_from}: its {', '.join(differing)} differ from the recipe's")
+    return tower
 
-    def __init__(
-        self, split: datasets.Dataset, image_processor: ArgusImageProcessor, inputs_of: Callable[[dict], dict]
-    ):
-        self.rows = split.cast_column("image", datasets.Nifti(decode=False))
-        self.image_processor = image_processor
-        self.inputs_of = inputs_of
-        self.kept: dict[int, torch.Tensor] = {}
 
-    def __len__(self) -> int:
-        return len(self.rows)
+TOWER_SETTINGS = (
+    "image_size",
+    "patch_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+)
 
-    def __getitem__(self, index: int) -> dict:
-        row = self.rows[index]
-        if index not in self.kept:
-            self.kept[index] = self.image_processor(row["image"]["path"])["pixel_values"][0].half()
-        return {"pixel_values": self.kept[index].float(), **self.inputs_of(row)}
+
+def held_out_split(splits: datasets.DatasetDict, num_held_out: int) -> datasets.Dataset | None:
+    """Return the first scans of the validation split, None where there is no such split."""
+    if "validation" not in splits:
+        return None
+    return splits["validation"].select(range(min(num_held_out, len(splits["validation"]))))
 
 
 def pretrain(recipe: PretrainArguments, config: TrainingArguments) -> Path:
-    """Train a preset's vision tower; return the folder that holds it."""
+    """Train a preset's vision tower; return the folder that holds it.
+
+    Beside it the run's folder gets `curves.json` and `curves.png`, and where there is a validation split what the
+    objective measures on it, `results.json`, and its pictures.
+    """
     output_dir = Path(config.output_dir)
-    claim_output(output_dir, recipe, config)
-    done = output_dir / "model"
-    if (done / "config.json").exists():
-        return done
-    split = load_dataset("ct3drrg", recipe.subset, **recipe.subset_options)["train"]
+    # One process at a time looks at the folder and makes the data that the others then find.
+    with config.main_process_first(local=False, desc="data"):
+        claim_output(output_dir, recipe, config)
+        done = output_dir / "model"
+        if (done / "config.json").exists():
+            return done
+        splits = load_dataset("ct3drrg", recipe.subset, **recipe.subset_options)
     set_seed(config.seed)
-    tower = ArgusVisionModel(preset_vision_config(recipe.preset))
-    objective, inputs_of = OBJECTIVES[recipe.objective](tower, split)
-    scans = PreprocessedScans(split, ArgusImageProcessor(image_size=tower.config.image_size), inputs_of)
-    trainer = Trainer(model=objective, args=config, train_dataset=scans)
+    tower = starting_tower(recipe)
+    objective = OBJECTIVES[recipe.objective](tower, splits["train"], recipe.objective_options, config.seed)
+    image_processor = ArgusImageProcessor(image_size=tower.config.image_size)
+    held_out = held_out_split(splits, recipe.num_held_out)
+    scans, held_out_scans = (
+        split and PreprocessedScans(split, image_processor, objective.inputs_of, recipe.volume_cache)
+        for split in (splits["train"], held_out)
+    )
+    trainer = PretrainTrainer(
+        model=objective.module,
+        args=config,
+        train_dataset=scans,
+        eval_dataset=held_out_scans if config.eval_strategy != "no" else None,
+    )
     trainer.train(resume_from_checkpoint=last_whole_checkpoint(output_dir))
     if trainer.is_world_process_zero():
-        partial = output_dir / "model.partial"
-        trainer.accelerator.unwrap_model(trainer.model).vision_tower.save_pretrained(partial)
-        partial.rename(done)
+        title = f"{recipe.objective}, {recipe.preset}"
+        finish(trainer, objective, held_out_scans, title)
+    trainer.accelerator.wait_for_everyone()
     return done
+
+
+def finish(trainer: PretrainTrainer, objective: Objective, held_out: PreprocessedScans | None, title: str) -> None:
+    """Write curves, what is measured on held-out scans, and at last the tower."""
+    output_dir = Path(trainer.args.output_dir)
+    save_curves(trainer.state.log_history, output_dir, title)
+    module = trainer.accelerator.unwrap_model(trainer.model).eval()
+    if held_out is not None:
+        batches = held_out_batches(held_out, trainer.args.per_device_eval_batch_size, trainer.args.device)
+        results = objective.show(module, batches, output_dir)
+        if results:
+            save_json(output_dir / "results.json", results)
+            print(json.dumps(results))
+    partial = output_dir / "model.partial"
+    module.vision_tower.save_pretrained(partial)
+    partial.rename(output_dir / "model")
 
 
 def main() -> None:
@@ -105,7 +166,7 @@ def main() -> None:
     parser = TrlParser((PretrainArguments, TrainingArguments), description=__doc__)
     try:
         pretrain(*parser.parse_args_and_config())
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print(f"pretrain.py: {error}", file=sys.stderr)
         sys.exit(2)
 

@@ -5,7 +5,7 @@ from torch.nn import functional
 from transformers import AutoModel
 
 from modeling_argus import ArgusVisionConfig, ArgusVisionModel
-from modeling_argus.vision_argus import sincos_positions_3d
+from modeling_argus.vision_argus import sincos_positions_3d, take_tokens
 
 SMALL = {
     "image_size": (8, 24, 16),
@@ -96,3 +96,19 @@ def test_tower_refuses_volumes_its_patches_do_not_tile(tower, shape):
 def test_configuration_refuses_what_does_not_divide(wrong):
     with pytest.raises(ValueError):
         ArgusVisionConfig(**SMALL | wrong)
+
+
+def test_kept_patches_are_encoded_in_their_order_with_their_positions(tower):
+    volume = torch.rand(2, 1, 8, 24, 16)
+    order = torch.stack([torch.randperm(64), torch.randperm(64)])
+    whole = tower(volume).last_hidden_state
+    torch.testing.assert_close(tower(volume, kept=order).last_hidden_state, take_tokens(whole, order))
+
+
+def test_dropped_patches_are_never_seen(tower):
+    volume = torch.rand(1, 1, 8, 24, 16)
+    kept = torch.arange(1, 64)[None]
+    before = tower(volume, kept=kept).last_hidden_state
+    volume[..., :2, :6, :4] = 0.0  # the first patch
+    assert torch.equal(tower(volume, kept=kept).last_hidden_state, before)
+    assert before.shape == (1, 63, 24)

@@ -1,0 +1,91 @@
+"""What a pretraining objective is, and what all of them share: settings, reproducible draws, held-out batches."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import default_data_collator
+
+Settings = TypeVar("Settings")
+
+
+def no_inputs(row: dict) -> dict:
+    """Inputs of an objective that needs the volume alone."""
+    return {}
+
+
+def nothing_to_show(module: nn.Module, batches: Callable[[], Iterator[dict]], folder: Path) -> dict[str, Any]:
+    """Show nothing of a trained objective."""
+    return {}
+
+
+@dataclass
+class Objective:
+    """A task that a vision tower learns from.
+
+    Attributes:
+        module: `(pixel_values, ...)` to an output with `loss`; holds the tower as `vision_tower`. Where its `forward`
+            takes them it also gets `index` `(B,)`, the rows' places in the split; `step`, counted from 1 while it
+            trains and 0 on held-out scans; and `progress`, the share of the training that is over.
+        inputs_of: from a row of the split to the module's other inputs.
+        show: called after training as `show(module, batches, folder)` with held-out batches: writes pictures into the
+            folder and returns what it measured.
+    """
+
+    module: nn.Module
+    inputs_of: Callable[[dict], dict] = no_inputs
+    show: Callable[[nn.Module, Callable[[], Iterator[dict]], Path], dict[str, Any]] = nothing_to_show
+
+
+def settings_from(settings: type[Settings], options: dict[str, Any]) -> Settings:
+    """Make an objective's settings of a recipe's `objective_options`.
+
+    Raises:
+        ValueError: if an option is unknown, naming the known ones.
+    """
+    known = [entry.name for entry in fields(settings)]
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise ValueError(f"objective_options: no such setting: {', '.join(unknown)}; known: {', '.join(known)}")
+    return settings(**options)
+
+
+def check_mask_ratio(mask_ratio: float) -> None:
+    """Refuse a share of dropped patches that leaves all or none.
+
+    Raises:
+        ValueError: if the ratio is not between 0 and 1.
+    """
+    if not 0 < mask_ratio < 1:
+        raise ValueError(f"mask_ratio is the share of patches dropped, between 0 and 1, got {mask_ratio}")
+
+
+def generators_of(seed: int, step: int, index: torch.Tensor) -> list[torch.Generator]:
+    """Return a random generator for each sample of a batch that depends on seed, step and sample alone.
+
+    So a resumed run draws what an uninterrupted one draws, and several processes what one would.
+    """
+    states = (np.random.SeedSequence([seed, step, place]).generate_state(1, np.uint64) for place in index.tolist())
+    return [torch.Generator().manual_seed(int(state[0])) for state in states]
+
+
+def draw_orders(num_tokens: int, generators: list[torch.Generator], device: torch.device) -> torch.Tensor:
+    """Draw a permutation of the tokens for each sample, `(B, num_tokens)`."""
+    return torch.stack([torch.randperm(num_tokens, generator=generator) for generator in generators]).to(device)
+
+
+def held_out_batches(
+    scans: torch.utils.data.Dataset, batch_size: int, device: torch.device
+) -> Callable[[], Iterator[dict]]:
+    """Return a function that goes through scans in order, batch by batch, on a device."""
+
+    def batches() -> Iterator[dict]:
+        loader = torch.utils.data.DataLoader(scans, batch_size, collate_fn=default_data_collator)
+        for batch in loader:
+            yield {name: value.to(device) for name, value in batch.items()}
+
+    return batches

@@ -1,0 +1,33 @@
+"""The trainer of pretraining: transformers' own, which also tells an objective the step it draws its masks by."""
+
+import inspect
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import Trainer
+
+
+class PretrainTrainer(Trainer):
+    """Trains an objective's module; its loss is the mean over a batch, also on held-out scans."""
+
+    def compute_loss(self, model: nn.Module, inputs: dict, *args, **kwargs) -> Any:
+        """Add `step` and `progress` where the objective takes them."""
+        step = self.state.global_step + 1 if self.model.training else 0
+        clock = {"step": step, "progress": self.state.global_step / max(self.state.max_steps, 1)}
+        taken = inspect.signature(self.model.forward).parameters
+        inputs = inputs | {name: value for name, value in clock.items() if name in taken}
+        return super().compute_loss(model, inputs, *args, **kwargs)
+
+    def prediction_step(
+        self, model: nn.Module, inputs: dict, prediction_loss_only: bool, ignore_keys: list[str] | None = None
+    ) -> tuple[torch.Tensor, None, None]:
+        """Return the loss alone: an objective needs no labels, by which transformers tells whether there is a loss."""
+        with torch.no_grad(), self.compute_loss_context_manager():
+            loss = self.compute_loss(model, self._prepare_inputs(inputs))
+        return loss.detach().mean(), None, None
+
+    def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
+        """Leave single vectors and numbers, such as a mask token or the scale of logits, without weight decay."""
+        matrices = {name for name, parameter in model.named_parameters() if parameter.ndim > 1}
+        return [name for name in super().get_decay_parameter_names(model) if name in matrices]
