@@ -125,7 +125,14 @@ def best_run(plan: Plan) -> PlannedRun | None:
     """
     adapters_first = "70b" in plan.preset
     fitting = [run for run in plan.runs if run.fits]
-    fitting.sort(key=lambda run: (run.strategy.with_adapters != adapters_first, run.strategy.in_four_bits, run.total))
+    # What goes through the host's memory or 4 bits is slower: only where nothing else fits.
+    fitting.sort(
+        key=lambda run: (
+            run.strategy.with_adapters != adapters_first,
+            run.held.host > 0 or run.strategy.in_four_bits,
+            run.total,
+        )
+    )
     return fitting[0] if fitting else None
 
 

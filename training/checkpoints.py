@@ -1,6 +1,7 @@
 """Runs that can be stopped and started again: whose folder it is, and where to go on."""
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -38,4 +39,7 @@ def claim_output(output_dir: Path, recipe: Any, config: TrainingArguments) -> No
     if path.exists() and path.read_text() != said:
         raise ValueError(f"{output_dir}: holds a run with other settings; choose another output_dir or remove it")
     output_dir.mkdir(parents=True, exist_ok=True)
-    path.write_text(said)
+    # Whole at once: the processes of a run write and read it at the same time.
+    partial = path.with_name(f"{RECIPE_FILE}.{os.getpid()}")
+    partial.write_text(said)
+    partial.replace(path)
