@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText
 
 sys.path.append(str(Path(__file__).parent))
-import two_processes  # noqa: E402
+import two_processes
 
 ADAPTERS = {"use_peft": True, "lora_r": 4, "lora_alpha": 8, "lora_dropout": 0.0}
 NO_DEEPSPEED = "DeepSpeed is not installed: pip install -e '.[deepspeed]'"
