@@ -401,6 +401,30 @@ def convert(
 
 
 @app.command()
+def plan(
+    preset: Annotated[str, typer.Option(help="Such as argus-8b-hr.")],
+    gpus: Annotated[int, typer.Option(min=1, help="Number of GPUs.")] = 8,
+    memory: Annotated[float, typer.Option(min=1, help="Gigabytes of each GPU.")] = 80,
+    micro_batch: Annotated[int, typer.Option(min=1, help="Scans a GPU takes at a time.")] = 1,
+    batch: Annotated[int, typer.Option(min=1, help="Scans a step, over all GPUs.")] = 16,
+    stage: Annotated[str, typer.Option(help="1 or 2.")] = "2",
+) -> None:
+    """Count what training a preset takes under each strategy; exit code 2 if nothing fits."""
+    from rich.console import Console
+
+    from .plan import best_run, describe, make_plan, plan_table
+
+    _quiet()
+    planned = make_plan(preset, gpus, memory, micro_batch, batch, stage)
+    print(describe(planned))
+    Console().print(plan_table(planned))
+    best = best_run(planned)
+    if best is None:
+        raise ValueError(f"{preset}: no strategy fits {gpus} GPUs of {memory:g} GB; add GPUs")
+    print(best.command)
+
+
+@app.command()
 def demo(out: Annotated[Path, typer.Argument(help="Folder to write.")]) -> None:
     """Train a tiny model on phantoms, write reports and score them."""
     _quiet()

@@ -155,3 +155,19 @@ def study_cost(config: ArgusConfig, num_prompt_tokens: int = NUM_PROMPT_TOKENS) 
         connector_flops=connector_flops(config, visual_tokens, connector.compressor.width),
         prefill_flops=prefill_flops(config.text_config, visual_tokens + num_prompt_tokens),
     )
+
+
+def train_step_flops(
+    config: ArgusConfig, num_text_tokens: int, num_labels: int, trained: frozenset[str], with_adapters: bool
+) -> int:
+    """Operations of one scan's forward and backward pass, activations not computed again.
+
+    A weight that trains costs three times its forward pass; a frozen one that gradients pass through, two; one that
+    nothing before it trains, one. Adapters leave the language model frozen, and themselves are not counted.
+    """
+    cost = study_cost(config, num_text_tokens)
+    text = config.text_config
+    language = cost.prefill_flops + linear_flops(num_labels - 1, text.hidden_size, text.vocab_size)
+    llm_factor = 3 if "llm" in trained and not with_adapters else 2
+    vision_factor = 3 if "vision" in trained else 1
+    return llm_factor * language + 3 * cost.connector_flops + vision_factor * cost.encoder_flops

@@ -8,25 +8,38 @@ The same command started again goes on where it was stopped.
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import datasets
-import torch
 from datasets import load_dataset
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoProcessor
 from trl import SFTConfig, SFTTrainer, TrlParser
 
 import argus_processing  # noqa: F401 - registers the processor and the data set
 from argus_processing import ArgusProcessor
 from argus_training.checkpoints import claim_output, last_whole_checkpoint
+from argus_training.lora import ADAPTER_FOLDER, adapter_config, load_for_training, merge_adapter
 from argus_training.report_examples import count_cut_reports, report_examples
-from argus_training.stages import RecipeArguments, set_trainable, stage_config
+from argus_training.sharded_weights import check_saved_weights, count_trained, upcast_trained
+from argus_training.stages import RecipeArguments, accumulation_steps, set_trainable, stage_config
 from modeling_argus import ArgusForConditionalGeneration
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
 
 
 def save_model(trainer: SFTTrainer, folder: Path) -> None:
-    """Save model and processor as a folder for the Auto classes, with nothing pickled in it."""
+    """Save model and processor, or adapters and processor, gathered from all processes and with nothing pickled.
+
+    Raises:
+        ValueError: if a tensor came out empty.
+    """
+    if trainer.is_fsdp_enabled:
+        trainer.accelerator.state.fsdp_plugin.set_state_dict_type("FULL_STATE_DICT")
     trainer.save_model(str(folder))
-    (folder / "training_args.bin").unlink(missing_ok=True)
+    if trainer.is_world_process_zero():
+        (folder / "training_args.bin").unlink(missing_ok=True)
+        check_saved_weights(folder)
 
 
 def train_stage(
@@ -35,40 +48,61 @@ def train_stage(
     """Train one stage from a model folder; return the folder of the trained model.
 
     A stage that was finished is not trained again, one that was cut off goes on from its last whole checkpoint.
+    Adapters are merged into the model of that folder, and kept beside it in the folder `adapter`.
     """
     output_dir = Path(config.output_dir) / f"stage{stage}"
     done = output_dir / "model"
     if (done / "config.json").exists():
         return done
     settings = recipe.settings_of(stage)
-    processor = AutoProcessor.from_pretrained(model_path)
-    model = AutoModelForImageTextToText.from_pretrained(model_path, dtype=torch.float32)
-    num_trained = set_trainable(model, settings["trainable_parts"])
-    cut = count_cut_reports(examples["train"], processor, recipe.max_text_tokens)
-    print(f"stage {stage}: {num_trained:,} parameters train on {len(examples['train'])} scans, {cut} reports cut")
+    if recipe.global_batch_size:
+        settings = settings | {"gradient_accumulation_steps": accumulation_steps(recipe.global_batch_size, config)}
     own = stage_config(config, settings, str(output_dir))
+    processor = AutoProcessor.from_pretrained(model_path)
     own.max_length = recipe.max_text_tokens + processor.num_image_tokens
-    trainer = make_trainer(model, processor, own, examples)
+    model = load_for_training(model_path, recipe, stage, own)
+    set_trainable(model, settings["trainable_parts"])
+    adapters = adapter_config(model, recipe, stage)
+    trainer = make_trainer(model, processor, own, examples, adapters)
+    announce(stage, trainer, processor, recipe.max_text_tokens)
     trainer.train(resume_from_checkpoint=last_whole_checkpoint(output_dir))
     partial = output_dir / "model.partial"
-    save_model(trainer, partial)
+    save_model(trainer, output_dir / ADAPTER_FOLDER if adapters else partial)
     if trainer.is_world_process_zero():
+        if adapters:
+            merge_adapter(model_path, output_dir / ADAPTER_FOLDER, partial)
         partial.rename(done)
     trainer.accelerator.wait_for_everyone()
     return done
 
 
+def announce(stage: str, trainer: SFTTrainer, processor: ArgusProcessor, max_text_tokens: int) -> None:
+    """Print on the first process what the stage trains, and how many reports are cut."""
+    if trainer.is_world_process_zero():
+        examples = trainer.train_dataset
+        cut = count_cut_reports(examples, processor, max_text_tokens)
+        trained = count_trained(trainer.model)
+        print(f"stage {stage}: {trained:,} parameters train on {len(examples)} scans, {cut} reports cut")
+
+
 def make_trainer(
-    model: ArgusForConditionalGeneration, processor: ArgusProcessor, config: SFTConfig, examples: datasets.DatasetDict
+    model: ArgusForConditionalGeneration,
+    processor: ArgusProcessor,
+    config: SFTConfig,
+    examples: datasets.DatasetDict,
+    adapters: "LoraConfig | None" = None,
 ) -> SFTTrainer:
     """Return TRL's own trainer, with its own collator, on report tokens only."""
-    return SFTTrainer(
+    trainer = SFTTrainer(
         model=model,
         args=config,
         train_dataset=examples["train"],
         eval_dataset=examples["validation"] if config.eval_strategy != "no" else None,
         processing_class=processor,
+        peft_config=adapters,
     )
+    upcast_trained(trainer.model)
+    return trainer
 
 
 def draw_share(train: datasets.Dataset, share: float, seed: int) -> datasets.Dataset:

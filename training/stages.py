@@ -30,6 +30,12 @@ class RecipeArguments:
         max_text_tokens: longest prompt and report in tokens, beside the visual ones; longer ones are counted and cut.
         train_share: share of the training scans that is used, drawn with the trainer's seed; smaller shares of the same
             seed are parts of larger ones.
+        global_batch_size: scans a step over all processes; gradients are accumulated to it, however many there are.
+        use_peft: train low-rank adapters in place of the language model, wherever a stage trains it.
+        lora_r: rank of the adapters (paper, section 5.1, for 70B; so are the two below).
+        lora_alpha: their scale times their rank.
+        lora_dropout: dropout before them.
+        load_in_4bit: keep the language model under the adapters in 4 bits (QLoRA, arXiv 2305.14314).
     """
 
     model_name_or_path: str
@@ -40,10 +46,18 @@ class RecipeArguments:
     stage2: dict = field(default_factory=lambda: {"trainable_parts": ["vision", "connector", "llm"]})
     max_text_tokens: int = 1024
     train_share: float = 1.0
+    global_batch_size: int | None = None
+    use_peft: bool = False
+    lora_r: int = 128
+    lora_alpha: int = 64
+    lora_dropout: float = 0.1
+    load_in_4bit: bool = False
 
     def __post_init__(self):
         if not 0 < self.train_share <= 1:
             raise ValueError(f"train_share is above 0 and at most 1, got {self.train_share}")
+        if self.load_in_4bit and not self.use_peft:
+            raise ValueError("load_in_4bit needs use_peft: weights of 4 bits cannot be trained, adapters on them can")
         if self.stage not in (*STAGES, "both"):
             raise ValueError(f"stage is 1, 2 or both, got {self.stage!r}")
         for name in STAGES:
@@ -52,6 +66,10 @@ class RecipeArguments:
     def settings_of(self, stage: str) -> dict[str, Any]:
         """Return the settings of stage "1" or "2"."""
         return self.stage1 if stage == "1" else self.stage2
+
+    def has_adapters(self, stage: str) -> bool:
+        """Tell whether stage "1" or "2" trains adapters on the language model."""
+        return self.use_peft and "llm" in self.settings_of(stage)["trainable_parts"]
 
     def stages_to_run(self) -> tuple[str, ...]:
         """Return the stages of this run in order."""
@@ -80,6 +98,21 @@ def stage_config(common: SFTConfig, settings: dict[str, Any], output_dir: str) -
     """Return the trainer's settings for one stage: the common ones, the stage's own over them."""
     own = {key: value for key, value in settings.items() if key != "trainable_parts"}
     return replace(common, output_dir=output_dir, **own)
+
+
+def accumulation_steps(global_batch_size: int, config: SFTConfig) -> int:
+    """Return how many batches of all processes make one step of `global_batch_size` scans.
+
+    Raises:
+        ValueError: if no whole number does.
+    """
+    at_once = config.per_device_train_batch_size * config.world_size
+    if global_batch_size % at_once:
+        raise ValueError(
+            f"global_batch_size {global_batch_size} is no multiple of {config.per_device_train_batch_size} scans a "
+            f"device on {config.world_size} devices; change per_device_train_batch_size or the number of devices"
+        )
+    return global_batch_size // at_once
 
 
 def set_trainable(model: ArgusForConditionalGeneration, parts: list[str]) -> int:
