@@ -5,13 +5,17 @@ BIN := $(VENV)/bin
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test quality bench readme clean
+.PHONY: demo test test-browser quality bench readme clean
 
 demo: $(VENV)/installed
 	$(BIN)/argus demo runs/demo
 
 test: $(VENV)/installed
 	$(BIN)/pytest
+
+# The reader study in Chromium, which must be there (Debian: apt-get install chromium); `make test` passes over it.
+test-browser: $(VENV)/installed-browser
+	ARGUS_REQUIRE_BROWSER=1 $(BIN)/pytest tests/evaluation/test_reader_browser.py
 
 quality: $(VENV)/installed
 	$(BIN)/ruff check .
@@ -21,6 +25,7 @@ bench: $(VENV)/installed-bench
 	$(BIN)/python -m argus_evaluation.bench_preprocessing runs/bench
 	$(BIN)/python -m argus_evaluation.bench_cache runs/bench
 	$(BIN)/python -m argus_evaluation.bench_vision runs/bench
+	$(BIN)/python -m argus_evaluation.bench_metrics runs/bench
 
 # The README's tables, out of what `make demo` and `make bench` measured.
 readme: $(VENV)/installed
@@ -34,6 +39,10 @@ $(VENV)/installed: pyproject.toml setup.cfg constraints.txt
 
 $(VENV)/installed-bench: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test,bench]'
+	touch $@
+
+$(VENV)/installed-browser: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test,browser]'
 	touch $@
 
 clean:

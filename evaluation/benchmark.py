@@ -1,6 +1,6 @@
-"""An evaluation from a split to a table: generate, score, run the controls, save."""
+"""An evaluation from a split to a table: generate, run the controls, store every report, score, save."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,13 @@ from argus_processing.phantom_findings import Finding
 from .controls import blank_image, first_of_each, most_frequent_report, shuffle_images
 from .files import write_json
 from .generation import MAX_NEW_TOKENS, Prediction, generate_reports
+from .metric import Metric
 from .model_folder import hash_model, load_model
-from .nlp_metrics import score_nlp
-from .phantom_truth import extract_findings, score_findings
+from .nlp_metrics import METRICS
+from .phantom_truth import extract_findings
+from .score_reports import score_stored
+from .significance import LEVEL, RESAMPLES, SEED
+from .stored_reports import FILE_NAME, MODEL, StoredReport, hash_file, write_reports
 
 CONTROL_SEED = 0
 
@@ -29,25 +33,28 @@ def evaluate_model(
     split: str = "test",
     batch_size: int = 4,
     max_new_tokens: int = MAX_NEW_TOKENS,
+    metrics: Mapping[str, Metric] = METRICS,
 ) -> dict[str, Any]:
     """Evaluate a saved model on a split and write predictions and results into the folder `out`.
 
     Writes `predictions.jsonl`, `predictions_blank.jsonl` (one line for each distinct instruction: all a blank image can
-    change) and `results.json`. An interrupted evaluation goes on where it stopped.
+    change), `reports.jsonl` (all that the numbers need, see `recompute`) and `results.json`. An interrupted evaluation
+    goes on where it stopped.
 
     Args:
         model_dir: folder of the saved model.
-        dataset: examples with `scan_id`, `image`, `report` and `findings` (the truth).
+        dataset: examples with `scan_id`, `image`, `report` and, where it is known, `findings` (the truth).
         train_reports: reports of the training split, for the most-frequent-report control.
         out: folder, made if it is not there.
         subset, split: their names, kept in the results.
         batch_size: scans generated at a time.
         max_new_tokens: where a report is cut, and counted as truncated.
+        metrics: what is computed, by name.
 
     Returns what `results.json` holds.
 
     Raises:
-        ValueError: if there are fewer than two scans, no known findings, or `out` holds another model's predictions.
+        ValueError: if there are fewer than two scans, a column is missing, or `out` holds another model's predictions.
     """
     _check_dataset(dataset, batch_size, max_new_tokens)
     out = Path(out)
@@ -61,23 +68,49 @@ def evaluate_model(
         model, processor, dataset, out / "predictions.jsonl", settings=settings | {"image": "scan"}, **options
     )
     blank = _blank_predictions(model, processor, dataset, out, settings, options)
-    truths = [[Finding(**finding) for finding in findings] for findings in dataset["findings"]]
-    controls = {
-        "blank": [line.prediction for line in blank],
-        "shuffled": [line.prediction for line in shuffle_images(predictions, CONTROL_SEED)],
-        "most_frequent": [most_frequent_report(train_reports, _findings_of)] * len(predictions),
-    }
-    references = [line.reference for line in predictions]
+    reports = store_reports(out, predictions, blank, most_frequent_report(train_reports, _findings_of), dataset)
     results = {
         **settings,
-        "n_test": len(predictions),
-        **score_reports([line.prediction for line in predictions], references, truths),
-        "counts": count_reports(predictions),
-        "controls": {name: score_reports(reports, references, truths) for name, reports in controls.items()},
-        "settings": {**options, "control_seed": CONTROL_SEED, "transformers": transformers.__version__},
+        **score_stored(reports, metrics),
+        "reports_sha256": hash_file(out / FILE_NAME),
+        "settings": {
+            **options,
+            "control_seed": CONTROL_SEED,
+            "transformers": transformers.__version__,
+            "bootstrap": {"resamples": RESAMPLES, "level": LEVEL, "seed": SEED},
+        },
     }
     write_json(out / "results.json", results)
     return results
+
+
+def store_reports(
+    out: Path,
+    predictions: Sequence[Prediction],
+    blank: Sequence[Prediction],
+    most_frequent: str,
+    dataset: datasets.Dataset,
+) -> list[StoredReport]:
+    """Write `reports.jsonl`: beside each reference the model's report, its controls' and the findings, if known."""
+    shuffled = shuffle_images(predictions, CONTROL_SEED)
+    truths = dataset["findings"] if "findings" in dataset.column_names else [None] * len(predictions)
+    reports = [
+        StoredReport(
+            own.scan_id,
+            own.reference,
+            {
+                MODEL: own.prediction,
+                "blank": without.prediction,
+                "shuffled": other.prediction,
+                "most_frequent": most_frequent,
+            },
+            own.truncated,
+            None if truth is None else [Finding(**finding) for finding in truth],
+        )
+        for own, without, other, truth in zip(predictions, blank, shuffled, truths, strict=True)
+    ]
+    write_reports(out, reports)
+    return reports
 
 
 def _check_dataset(dataset: datasets.Dataset, batch_size: int, max_new_tokens: int) -> None:
@@ -86,7 +119,7 @@ def _check_dataset(dataset: datasets.Dataset, batch_size: int, max_new_tokens: i
         raise ValueError(f"batch size and new tokens must be at least 1, got {batch_size} and {max_new_tokens}")
     if len(dataset) < 2:
         raise ValueError(f"an evaluation needs at least 2 scans (its controls shuffle them), got {len(dataset)}")
-    missing = {"scan_id", "image", "report", "findings"} - set(dataset.column_names)
+    missing = {"scan_id", "image", "report"} - set(dataset.column_names)
     if missing:
         raise ValueError(f"the data set has no column {', '.join(sorted(missing))}; it has {dataset.column_names}")
 
@@ -124,20 +157,3 @@ def _blank_predictions(
 def _findings_of(report: str) -> tuple[Finding, ...]:
     """Read a report's findings in a fixed order."""
     return tuple(sorted(extract_findings(report), key=repr))
-
-
-def score_reports(
-    reports: Sequence[str], references: Sequence[str], truths: Sequence[Sequence[Finding]]
-) -> dict[str, Any]:
-    """Score reports by their words (`metrics`, 0 to 100) and by their findings (0 to 1)."""
-    return {**score_findings(reports, truths), "metrics": score_nlp(reports, references)}
-
-
-def count_reports(predictions: Sequence[Prediction]) -> dict[str, int]:
-    """Count reports that are empty, that repeat an earlier one word for word, and that were cut by the limit."""
-    texts = [line.prediction for line in predictions]
-    return {
-        "empty": sum(not text for text in texts),
-        "duplicate": len(texts) - len(set(texts)),
-        "truncated": sum(line.truncated for line in predictions),
-    }

@@ -2,8 +2,13 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
 
 from argus_processing.phantom_findings import FINDING_KINDS, Finding
+
+from .metric import MetricScores, ratio_of_sums, score_of_sums
 
 # Labels whose side is worth asking for: those that can have more than one.
 TWO_SIDED = {
@@ -49,6 +54,15 @@ _LABELS = {label: re.compile(rf"\b(?:{pattern})\b") for label, pattern in LABEL_
 _PLACES = {place: re.compile(rf"\b(?:{pattern})\b") for place, pattern in PLACE_PATTERNS.items()}
 
 
+@dataclass(frozen=True)
+class Mention:
+    """A finding stated as present, and the characters of the report that name it."""
+
+    finding: Finding
+    start: int
+    end: int
+
+
 def extract_findings(report: str) -> set[Finding]:
     """Read the findings a report states as present, with side and place where it gives them.
 
@@ -56,14 +70,22 @@ def extract_findings(report: str) -> set[Finding]:
     Text that names no finding gives an empty set. A mention without side or place is dropped where
     another mention of the same label has them.
     """
-    found = set()
-    for clause in _CLAUSE_END.split(report.lower()):
-        if clause:
-            found.update(_clause_findings(clause))
+    found = {mention.finding for mention in locate_findings(report)}
     return {finding for finding in found if not any(_says_more(other, finding) for other in found)}
 
 
-def _clause_findings(clause: str) -> Iterator[Finding]:
+def locate_findings(report: str) -> list[Mention]:
+    """Read every mention of a finding as present, in the order of the text; `extract_findings` sums them up."""
+    # Letters that grow in lower case stay as they are, so that places in the text stay true.
+    text = "".join(low if len(low := letter.lower()) == 1 else letter for letter in report)
+    mentions, start = [], 0
+    for stop, after in [*(match.span() for match in _CLAUSE_END.finditer(text)), (len(text), len(text))]:
+        mentions += _clause_mentions(text[start:stop], start)
+        start = after
+    return sorted(mentions, key=lambda mention: (mention.start, mention.end))
+
+
+def _clause_mentions(clause: str, offset: int) -> Iterator[Mention]:
     denial = _DENIAL.search(clause)
     denied_from = denial.start() if denial else len(clause)
     if _DENIED_AFTER.search(clause):
@@ -73,7 +95,9 @@ def _clause_findings(clause: str) -> Iterator[Finding]:
         for match in pattern.finditer(clause):
             if match.end() > denied_from or _is_part_of_other(label, clause):
                 continue
-            yield Finding(label, *_known_location(label, side, clause))
+            yield Mention(
+                Finding(label, *_known_location(label, side, clause)), offset + match.start(), offset + match.end()
+            )
 
 
 def _is_part_of_other(label: str, clause: str) -> bool:
@@ -139,6 +163,19 @@ def score_findings(predictions: Sequence[str], truths: Sequence[Sequence[Finding
         "n_scans": len(pairs),
         "per_label": per_label,
     }
+
+
+def resample_findings(predictions: Sequence[str], truths: Sequence[Sequence[Finding]]) -> dict[str, MetricScores]:
+    """Return `finding_f1` and `laterality_accuracy` as scores that can be drawn again, one row a scan.
+
+    The second is left out where no finding was reported with a side.
+    """
+    scans = [(extract_findings(report), set(truth)) for report, truth in zip(predictions, truths, strict=True)]
+    hits = np.array([_counts([scan], lambda f: f.label) for scan in scans], dtype=np.float64)
+    sides = np.array([_laterality([scan])[::-1] for scan in scans], dtype=np.float64)
+    doubled = np.stack([2 * hits[:, 0], hits[:, 1] + hits[:, 2]], axis=-1)
+    scores = {"finding_f1": score_of_sums(doubled, ratio_of_sums)}
+    return scores | ({"laterality_accuracy": score_of_sums(sides, ratio_of_sums)} if sides[:, 1].any() else {})
 
 
 def _counts(pairs: Pairs, key: Callable[[Finding], object], only: str | None = None) -> tuple[int, int, int]:

@@ -36,6 +36,8 @@ class Window:
 
 LUNG = Window("lung", -600.0, 1500.0)
 SOFT = Window("soft tissue", 40.0, 400.0)
+MEDIASTINUM = Window("mediastinum", 50.0, 350.0)
+BONE = Window("bone", 400.0, 1800.0)
 LUNG_HU = (-950.0, -500.0)
 LUNG_SHARE = 0.05
 
@@ -62,19 +64,32 @@ class Plane:
     bottom: str
 
 
-def middle_planes(hu: np.ndarray, spacing_mm: tuple[float, float, float]) -> list[Plane]:
-    """Cut the middle axial, coronal and sagittal slices out of a canonical volume, feet down.
+PLANES = ("axial", "coronal", "sagittal")  # cut across D, H and W
+
+
+def cut_plane(hu: np.ndarray, spacing_mm: tuple[float, float, float], name: str, index: int) -> Plane:
+    """Cut one slice out of a canonical volume, feet down.
 
     `hu` is `(D, H, W)` with D toward the head, H toward the back, W toward the patient's left. So W runs as the picture
-    does, with the patient's right on its left, and only D has to be turned over.
+    does, with the patient's right on its left, and only D has to be turned over. Edges are lettered as in DICOM: Right,
+    Left, Anterior, Posterior, Head, Feet.
+
+    Raises:
+        ValueError: if there is no such plane or slice.
     """
+    if name not in PLANES or not 0 <= index < hu.shape[PLANES.index(name)]:
+        raise ValueError(f"no slice {index} of plane {name!r} in a volume of shape {hu.shape}")
     depth, height, width = spacing_mm
-    d, h, w = (side // 2 for side in hu.shape)
-    return [
-        Plane("Axial", hu[d], height / width, "R", "L", "A", "P"),
-        Plane("Coronal", hu[::-1, h, :], depth / width, "R", "L", "S", "I"),
-        Plane("Sagittal", hu[::-1, :, w], depth / height, "A", "P", "S", "I"),
-    ]
+    if name == "axial":
+        return Plane(name, hu[index], height / width, "R", "L", "A", "P")
+    if name == "coronal":
+        return Plane(name, hu[::-1, index, :], depth / width, "R", "L", "H", "F")
+    return Plane(name, hu[::-1, :, index], depth / height, "A", "P", "H", "F")
+
+
+def middle_planes(hu: np.ndarray, spacing_mm: tuple[float, float, float]) -> list[Plane]:
+    """Cut the middle axial, coronal and sagittal slices out of a canonical volume, see `cut_plane`."""
+    return [cut_plane(hu, spacing_mm, name, side // 2) for name, side in zip(PLANES, hu.shape, strict=True)]
 
 
 def save_preview(volume: Any, report: str, out: Path) -> None:
@@ -107,7 +122,7 @@ def _draw_plane(ax: Axes, plane: Plane, window: Window) -> None:
     """Draw one slice with its name above it and the letters of the patient's sides at its edges."""
     low, high = window.level - window.width / 2, window.level + window.width / 2
     ax.imshow(plane.pixels, cmap="gray", vmin=low, vmax=high, aspect=plane.aspect, interpolation="bilinear")
-    ax.set_title(plane.name, color=QUIET, fontsize=10)
+    ax.set_title(plane.name.title(), color=QUIET, fontsize=10)
     ax.set_anchor("N")
     ax.set_axis_off()
     edges = {

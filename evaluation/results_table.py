@@ -1,5 +1,6 @@
-"""The table that ends an evaluation: the model's row, and its controls' rows under it."""
+"""The table that ends an evaluation: the model's row, its controls' rows under it, and every metric's signature."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from rich.table import Table
@@ -11,39 +12,63 @@ COLUMNS = {
     "BLEU-1": "BLEU-1",
     "BLEU-4": "BLEU-4",
     "ROUGE-L": "ROUGE-L",
+    "METEOR": "METEOR",
+    "CIDEr": "CIDEr",
+    "Avg. NLP": "Avg. NLP",
+    "RadGraph": "RadGraph-XL partial",
+    "GREEN": "GREEN",
+    "RaTEScore": "RaTEScore",
 }
 ROWS = {"blank": "blank image", "shuffled": "shuffled images", "most_frequent": "most frequent report"}
+MISSING = "missing"
 
 
 def build_table(results: dict[str, Any]) -> Table:
     """Build the rich table of what `evaluate_model` returned.
 
-    Finding scores are on 0 to 1, BLEU and ROUGE on 0 to 100; a dash is a score that is not defined for the row.
+    Finding scores are on 0 to 1, and left out where the true findings are not known; the others as in `METRICS`. A dash
+    is a score that is not defined for the row, "missing" a metric that could not be computed here.
     """
     counts = results["counts"]
-    caption = (
-        f"{results['n_test']} reports, {results.get('n_sided', 0)} sided findings; "
-        f"{counts['empty']} empty, {counts['duplicate']} duplicate, {counts['truncated']} truncated"
-    )
+    sided = f", {results['n_sided']} sided findings" if "n_sided" in results else ""
+    caption = f"{results['n_test']} reports{sided}; " + ", ".join(f"{count} {name}" for name, count in counts.items())
     title = f"{results['subset']} {results['split']}, model {results['model_hash'][:12]}"
     table = Table(title=title, caption=caption)
+    columns = {heading: key for heading, key in COLUMNS.items() if key in results or key in results["metrics"]}
     table.add_column("")
-    for heading in COLUMNS:
+    for heading in columns:
         table.add_column(heading, justify="right")
-    table.add_row("model", *_cells(results), style="bold")
+    table.add_row("model", *(_cell(results, key) for key in columns.values()), style="bold")
+    table.add_row("  95% interval", *(_interval(results, key) for key in columns.values()), style="dim")
     for name, label in ROWS.items():
-        table.add_row(label, *_cells(results["controls"][name]))
+        table.add_row(label, *(_cell(results["controls"][name], key) for key in columns.values()))
     return table
 
 
-def _cells(scores: dict[str, Any]) -> list[str]:
-    """Format one row's scores in the order of `COLUMNS`."""
-    overlap = {name: metric["value"] for name, metric in scores["metrics"].items()}
-    values = [scores.get(key, overlap.get(key)) for key in COLUMNS.values()]
-    return [_cell(heading, value) for heading, value in zip(COLUMNS, values, strict=True)]
+def signature_lines(results: dict[str, Any]) -> Iterator[str]:
+    """Give one line for each metric: its name, value with interval, and signature; or what it lacks."""
+    for name, metric in results["metrics"].items():
+        if metric["value"] is None:
+            yield f"{name}: {MISSING}: {metric['missing']}"
+        else:
+            counts = "".join(f", {count} {flag}" for flag, count in metric.get("counts", {}).items() if count)
+            value = f"{metric['value']:.2f} ({metric['low']:.2f} to {metric['high']:.2f}){counts}"
+            yield f"{name}: {value}  {metric['signature']}"
 
 
-def _cell(heading: str, value: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.1f}" if heading.startswith(("BLEU", "ROUGE")) else f"{value:.3f}"
+def _cell(scores: dict[str, Any], key: str) -> str:
+    """Format one score of a row."""
+    if key in scores["metrics"]:
+        value = scores["metrics"][key]["value"]
+        return MISSING if value is None else f"{value:.1f}"
+    value = scores.get(key)
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _interval(results: dict[str, Any], key: str) -> str:
+    """Format one score's confidence interval; empty where it has none."""
+    metric = results["metrics"].get(key)
+    if metric:
+        return "" if metric["value"] is None else f"{metric['low']:.1f}-{metric['high']:.1f}"
+    low_high = results.get("intervals", {}).get(key)
+    return "" if low_high is None else f"{low_high[0]:.3f}-{low_high[1]:.3f}"

@@ -2,11 +2,11 @@
 
 import hashlib
 import os
-import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from .answer_store import answer_once
 from .sentence_rules import RULES, judge_sentence
 
 KEEP = "keep"
@@ -142,27 +142,7 @@ class CachedJudge:
 
     def judge(self, sentences: Sequence[str]) -> list[str | None]:
         """Return the kept answers, and ask about the sentences without one."""
-        connection = sqlite3.connect(self._path)
-        try:
-            with connection:
-                connection.execute(
-                    "CREATE TABLE IF NOT EXISTS answers (judge TEXT, sentence TEXT, rule TEXT, "
-                    "PRIMARY KEY (judge, sentence))"
-                )
-            kept = dict(connection.execute("SELECT sentence, rule FROM answers WHERE judge = ?", (self.name,)))
-            missing = list(dict.fromkeys(sentence for sentence in sentences if sentence not in kept))
-            for start in range(0, len(missing), self._chunk):
-                part = missing[start : start + self._chunk]
-                answers = self._judge.judge(part)
-                with connection:
-                    connection.executemany(
-                        "INSERT OR REPLACE INTO answers VALUES (?, ?, ?)",
-                        [(self.name, sentence, rule) for sentence, rule in zip(part, answers, strict=True)],
-                    )
-                kept.update(zip(part, answers, strict=True))
-        finally:
-            connection.close()
-        return [kept[sentence] for sentence in sentences]
+        return answer_once(self._path, self.name, sentences, self._judge.judge, self._chunk)
 
 
 def _short_hash(text: str) -> str:

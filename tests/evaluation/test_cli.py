@@ -7,23 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from argus_evaluation import cli
 from argus_evaluation.generation import generate_batch
 from argus_evaluation.model_folder import hash_model
 from argus_processing.instructions import INSTRUCTIONS
-
-
-@pytest.fixture
-def argus(monkeypatch, capsys):
-    """Run the console command in this process; give exit code, stdout and stderr."""
-
-    def run(*arguments) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["argus", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        return stop.value.code or 0, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +116,7 @@ def evaluate(model_dir: Path, folder: Path, *options: str) -> subprocess.Complet
     command = [str(Path(sys.executable).with_name("argus")), "evaluate", "--model", str(model_dir), str(folder / "out")]
     phantoms = ["--num-phantoms", "2", "1", "3", "--seed", "5", "--limit", "2"]
     environment = os.environ | {"HF_DATASETS_CACHE": str(folder / "cache"), "COLUMNS": "140", "OMP_NUM_THREADS": "1"}
+    environment["PATH"] = str(Path(sys.executable).parent)  # no Java, whose METEOR needs half a minute to start
     return subprocess.run([*command, *phantoms, *options], capture_output=True, text=True, env=environment, check=False)
 
 
@@ -143,6 +130,13 @@ def test_evaluate_ends_in_a_table_and_refuses_to_mix_settings(model_dir, tmp_pat
     assert (mixed.returncode, mixed.stdout) == (2, "")
     assert "another max_new_tokens" in mixed.stderr and "Traceback" not in mixed.stderr
     assert json.loads((tmp_path / "out" / "results.json").read_text()) == results
+
+
+def test_evaluate_wants_either_a_model_or_recompute(argus, model_dir, tmp_path):
+    for options in ((), ("--model", model_dir, "--recompute")):
+        code, stdout, stderr = argus("evaluate", tmp_path / "out", *options)
+        assert (code, stdout, len(stderr.splitlines())) == (2, "", 1)
+        assert "either --model" in stderr
 
 
 def test_evaluate_refuses_an_unknown_subset_and_split_in_one_line(argus, model_dir, tmp_path):
@@ -216,3 +210,31 @@ def test_prepare_says_by_its_exit_code_and_in_one_line_what_could_not_be_used(ar
     assert code == 2
     assert "Final_Impressions.csv: no column 'Befund'; it has impression_id, impressions" in stderr
     assert not (tmp_path / "new").exists()
+
+
+def test_tables_and_the_comparison_page_are_written_and_printed(argus, make_runs, tmp_path):
+    runs = make_runs({("Argus", "hr", "phantom"): {"s1": ("No nodule.", "Cardiomegaly.")}})
+    metrics = {"BLEU-1": {"value": 12.5, "signature": "sacrebleu"}}
+    results = {"subset": "phantom", "split": "test", "n_test": 1, "model_hash": "ab" * 32, "metrics": metrics}
+    (tmp_path / "run0" / "results.json").write_text(json.dumps(results))
+    code, stdout, _ = argus("table2", runs, tmp_path / "out")
+    assert code == 0 and "| 12.50 |" in stdout and stdout == (tmp_path / "out" / "table2.md").read_text()
+    code, _, _ = argus("compare-reports", tmp_path / "run0", tmp_path / "page.html", "--title", "Ours")
+    assert code == 0 and "<title>Ours: reports" in (tmp_path / "page.html").read_text()
+
+
+def test_what_is_wrong_with_a_study_is_one_line_and_nothing_is_begun(argus, make_runs, tmp_path, monkeypatch):
+    runs = make_runs({("Argus", "hr", "phantom"): {"s1": ("No nodule.", "Cardiomegaly.")}})
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    cases = [
+        (("table2", tmp_path / "none.yaml", tmp_path / "out"), "No such file"),
+        (("table2", runs, tmp_path / "out"), "finish argus evaluate"),
+        (("table4", tmp_path, tmp_path / "out"), "argus reader-study"),
+        (("compare-reports", tmp_path, tmp_path / "page.html"), "written by argus evaluate"),
+        (("reader-study", tmp_path / "out", "--runs", runs, "--num-phantoms", 0, 0, 1), "is not in phantom test"),
+    ]
+    for arguments, reason in cases:
+        code, _, stderr = argus(*arguments)
+        assert code == 2 and reason in stderr.splitlines()[-1], stderr
+        assert "Traceback" not in stderr
+    assert not (tmp_path / "out").exists() and not (tmp_path / "page.html").exists()

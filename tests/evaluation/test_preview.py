@@ -21,8 +21,8 @@ def test_planes_show_right_on_the_left_front_on_top_and_feet_down():
     hu[0, 0, 6] = 3  # feet, front, in the middle sagittal slice
     axial, coronal, sagittal = middle_planes(hu, (4.0, 2.0, 1.0))
     assert axial.pixels[0, 0] == 1 and (axial.left, axial.top) == ("R", "A")
-    assert coronal.pixels[-1, 0] == 2 and (coronal.left, coronal.bottom) == ("R", "I")
-    assert sagittal.pixels[-1, 0] == 3 and (sagittal.left, sagittal.bottom) == ("A", "I")
+    assert coronal.pixels[-1, 0] == 2 and (coronal.left, coronal.bottom) == ("R", "F")
+    assert sagittal.pixels[-1, 0] == 3 and (sagittal.left, sagittal.bottom) == ("A", "F")
     assert (axial.aspect, coronal.aspect, sagittal.aspect) == (2.0, 4.0, 2.0)
 
 

@@ -1,0 +1,128 @@
+"""The readers' answers: an append-only file in which every click is on the disk before it is confirmed."""
+
+import fcntl
+import json
+import os
+import threading
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+ANSWERS_FILE = "answers.jsonl"
+SCORES = (1, 2, 3, 4, 5)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One click or comment: `score` (1 to 5) or `comment` is set, the other is None; the last one counts."""
+
+    reader: str
+    subset: str
+    scan_id: str
+    system: str
+    score: int | None = None
+    comment: str | None = None
+    time: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.score is None) == (self.comment is None):
+            raise ValueError("an answer is either a score or a comment")
+        if self.score is not None and (type(self.score) is not int or self.score not in SCORES):
+            raise ValueError(f"a score is a whole number from 1 to 5, got {self.score!r}")
+        if self.comment is not None and not isinstance(self.comment, str):
+            raise ValueError("a comment is text")
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """What the answer is about: reader, subset, scan and system."""
+        return self.reader, self.subset, self.scan_id, self.system
+
+
+Key = tuple[str, str, str, str]
+
+
+def read_answers(path: Path) -> list[Answer]:
+    """Read all whole lines of an answers file; a last line cut off by a crash was never confirmed and is left out.
+
+    Raises:
+        ValueError: if a whole line is not an answer.
+    """
+    content = path.read_bytes() if path.exists() else b""
+    answers = []
+    for number, line in enumerate(content[: content.rfind(b"\n") + 1].split(b"\n"), start=1):
+        if line:
+            try:
+                answers.append(Answer(**json.loads(line)))
+            except (ValueError, TypeError) as error:
+                raise ValueError(f"{path}: line {number} is not an answer ({error}); repair the file") from None
+    return answers
+
+
+def last_scores(answers: list[Answer]) -> dict[Key, int]:
+    """The score that counts for each reader, scan and system."""
+    return {answer.key: answer.score for answer in answers if answer.score is not None}
+
+
+def last_comments(answers: list[Answer]) -> dict[Key, str]:
+    """The comment that counts for each reader, scan and system."""
+    return {answer.key: answer.comment for answer in answers if answer.comment is not None}
+
+
+class AnswerFile:
+    """The answers of a study, open for one server; several readers' requests may come at once."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file, cut a half-written last line off it, and read what is there.
+
+        Raises:
+            ValueError: if another server has it open, or it holds something else.
+        """
+        self._lock = threading.Lock()
+        self._file = open(path, "ab", buffering=0)
+        try:
+            # The system drops the lock with the process, also when that is killed.
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._file.close()
+            raise ValueError(f"{path}: another reader study is running in this folder") from None
+        answers = read_answers(path)
+        content = path.read_bytes()
+        self._file.truncate(content.rfind(b"\n") + 1)
+        self.scores, self.comments = last_scores(answers), last_comments(answers)
+        _sync_folder(path.parent)
+
+    def add(self, answer: Answer) -> None:
+        """Put an answer on the disk; when this returns, no crash takes it back.
+
+        Raises:
+            OSError: if it cannot be written; nothing half-written stays.
+        """
+        stamped = asdict(answer) | {"time": datetime.now(UTC).isoformat(timespec="milliseconds")}
+        line = json.dumps(stamped, ensure_ascii=False).encode() + b"\n"
+        with self._lock:
+            size = os.fstat(self._file.fileno()).st_size
+            try:
+                written = self._file.write(line)
+                if written != len(line):
+                    raise OSError("the disk took only part of an answer")
+                os.fsync(self._file.fileno())
+            except OSError:
+                self._file.truncate(size)
+                raise
+            if answer.score is not None:
+                self.scores[answer.key] = answer.score
+            else:
+                self.comments[answer.key] = answer.comment
+
+    def close(self) -> None:
+        """Close the file and let another server have it."""
+        self._file.close()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Put the file's name itself on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,199 @@
+"use strict";
+
+const SCORE_WORDS = ["unusable", "poor", "fair", "good", "excellent"];
+const COMMENT_PAUSE_MS = 400;
+const byId = (id) => document.getElementById(id);
+
+// One reader's visit: the case that is open, its reports, and what the keys do.
+class Visit {
+  constructor(reader, progress) {
+    this.reader = reader;
+    this.windows = progress.windows;
+    this.done = progress.done;
+    this.saver = new Saver(reader, (state, text) => {
+      byId("saved").className = state;
+      byId("saved").textContent = text;
+    });
+    this.viewer = new Viewer(byId("viewer"), (number, plane, index) => this.address(`case/${number}/${plane}/${index}`));
+    this.commentTimer = null;
+    this.buildControls();
+    this.openCase(progress.case, progress.report);
+  }
+
+  address(path) {
+    return `/api/${path}?reader=${encodeURIComponent(this.reader)}`;
+  }
+
+  buildControls() {
+    byId("reader").textContent = this.reader;
+    this.windows.forEach((window) => {
+      const button = element("button", "", window.name);
+      button.type = "button";
+      button.addEventListener("click", () => this.viewer.setWindow(window));
+      byId("windows").append(button);
+    });
+    byId("viewer").addEventListener("window", (event) => {
+      [...byId("windows").children].forEach((button) =>
+        button.setAttribute("aria-pressed", button.textContent === event.detail.name));
+    });
+    SCORE_WORDS.forEach((word, index) => {
+      const button = element("button");
+      button.type = "button";
+      button.setAttribute("role", "radio");
+      button.append(element("b", "", index + 1), element("small", "", word));
+      button.addEventListener("click", () => this.score(index + 1));
+      byId("scores").append(button);
+    });
+    byId("comment").addEventListener("input", () => this.writeComment());
+    byId("comment").addEventListener("blur", () => this.flushComment());
+    byId("previous").addEventListener("click", () => this.openCase(this.number - 1, 0));
+    byId("next").addEventListener("click", () => this.openCase(this.number + 1, 0));
+    document.addEventListener("keydown", (event) => this.key(event));
+    this.viewer.setWindow(this.windows[0]);
+  }
+
+  async openCase(number, report) {
+    if (number < 0 || number >= this.done.length || this.opening) return;
+    this.flushComment();
+    this.opening = true;
+    byId("case-title").textContent = `Case ${number + 1} of ${this.done.length} …`;
+    try {
+      await this.saver.idle();
+      const response = await fetch(this.address(`case/${number}`));
+      const content = await response.json();
+      if (!response.ok) throw new Error(content.error);
+      this.number = number;
+      this.reports = content.reports;
+      this.current = report;
+      this.viewer.open(number, content.planes);
+      this.viewer.setWindow(this.windows[0]);
+      byId("case-title").textContent = `Case ${number + 1} of ${this.done.length}`;
+      this.show();
+    } catch (error) {
+      byId("case-title").textContent = `Case ${number + 1} cannot be opened: ${error.message}`;
+    } finally {
+      this.opening = false;
+    }
+  }
+
+  show() {
+    const report = this.reports[this.current];
+    byId("letters").replaceChildren(...this.reports.map((other, index) => {
+      const button = element("button", "", other.letter);
+      button.setAttribute("aria-label", "Report " + other.letter);
+      button.type = "button";
+      button.setAttribute("role", "tab");
+      button.setAttribute("aria-selected", index === this.current);
+      if (other.score) button.append(element("span", "given", other.score + " ✓"));
+      button.addEventListener("click", () => this.openReport(index));
+      return button;
+    }));
+    byId("report").textContent = report.text || "(this report is empty)";
+    byId("report").scrollTop = 0;
+    byId("comment-letter").textContent = report.letter;
+    byId("comment").value = report.comment;
+    [...byId("scores").children].forEach((button, index) =>
+      button.setAttribute("aria-checked", report.score === index + 1));
+    this.showProgress();
+  }
+
+  showProgress() {
+    this.done[this.number] = this.reports.every((report) => report.score);
+    const complete = this.done.filter(Boolean).length;
+    byId("progress-bar").style.width = (100 * complete) / this.done.length + "%";
+    byId("progress-text").textContent = `${complete} of ${this.done.length} complete`;
+    const last = this.number === this.done.length - 1;
+    byId("previous").disabled = this.number === 0;
+    byId("next").disabled = last;
+    byId("next").classList.toggle("ready", this.done[this.number] && !last);
+    byId("complete").textContent = complete === this.done.length ? "study complete, thank you" : this.done[this.number] ? "case complete" : "";
+  }
+
+  openReport(index) {
+    if (index < 0 || index >= this.reports.length) return;
+    this.flushComment();
+    this.current = index;
+    this.show();
+  }
+
+  score(value) {
+    if (this.opening) return;
+    const report = this.reports[this.current];
+    report.score = value;
+    this.saver.save({ case: this.number, letter: report.letter, score: value });
+    const top = byId("report").scrollTop;
+    this.show();
+    byId("report").scrollTop = top;
+  }
+
+  writeComment() {
+    const report = this.reports[this.current];
+    report.comment = byId("comment").value;
+    this.unsent = { case: this.number, letter: report.letter, comment: report.comment };
+    byId("saved").className = "waiting";
+    byId("saved").textContent = "writing …";
+    clearTimeout(this.commentTimer);
+    this.commentTimer = setTimeout(() => this.flushComment(), COMMENT_PAUSE_MS);
+  }
+
+  flushComment() {
+    clearTimeout(this.commentTimer);
+    if (this.unsent) this.saver.save(this.unsent);
+    this.unsent = null;
+  }
+
+  key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const typing = document.activeElement === byId("comment");
+    if (typing && event.key !== "Escape") return;
+    // With the report in focus, the same keys scroll its text.
+    const scrolls = ["ArrowUp", "ArrowDown", "PageUp", "PageDown"].includes(event.key);
+    if (scrolls && document.activeElement === byId("report")) return;
+    const action = this.actions(event.key.length === 1 ? event.key.toLowerCase() : event.key);
+    if (action) {
+      event.preventDefault();
+      action();
+    }
+  }
+
+  actions(key) {
+    if (key >= "1" && key <= "5" && key.length === 1) return () => this.score(Number(key));
+    const window = this.windows.find((other) => other.name[0] === key);
+    if (window) return () => this.viewer.setWindow(window);
+    return {
+      ArrowLeft: () => this.openReport(this.current - 1),
+      ArrowRight: () => this.openReport(this.current + 1),
+      ArrowUp: () => this.viewer.scroll(-1),
+      ArrowDown: () => this.viewer.scroll(1),
+      PageUp: () => this.viewer.scroll(-10),
+      PageDown: () => this.viewer.scroll(10),
+      a: () => this.viewer.activate(0),
+      c: () => this.viewer.activate(1),
+      s: () => this.viewer.activate(2),
+      t: () => byId("comment").focus(),
+      n: () => this.openCase(this.number + 1, 0),
+      p: () => this.openCase(this.number - 1, 0),
+      Escape: () => document.activeElement.blur(),
+    }[key];
+  }
+}
+
+async function begin() {
+  const reader = new URLSearchParams(location.search).get("reader");
+  if (!reader) {
+    byId("welcome").hidden = false;
+    byId("reader-name").focus();
+    return;
+  }
+  const response = await fetch("/api/progress?reader=" + encodeURIComponent(reader));
+  const progress = await response.json();
+  if (!response.ok) {
+    byId("welcome").hidden = false;
+    byId("welcome-error").textContent = progress.error;
+    return;
+  }
+  byId("study").hidden = false;
+  new Visit(progress.reader, progress);
+}
+
+begin();

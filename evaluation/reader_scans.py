@@ -1,0 +1,101 @@
+"""The scans of a reader study: found once, read when a reader opens them, handed out slice by slice in HU."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+
+from argus_processing.ct_volume import CTVolume
+from argus_processing.read_ct import read_ct
+
+from .preview import PLANES, cut_plane
+from .reader_study import Case
+from .splits import load_split
+
+KEPT = 3  # volumes in memory; one of 512 x 512 x 300 is 160 MB
+
+
+def find_scans(
+    cases: Iterable[Case], split: str, data_dir: Path | None, options: dict[str, Any]
+) -> dict[tuple[str, str], Path]:
+    """Find the volume of every case, by subset and scan id.
+
+    Args:
+        data_dir: folder of the prepared data; phantom needs none.
+        options: settings of the phantoms the evaluations ran on.
+
+    Raises:
+        ValueError: if a case is not in the data.
+        FileNotFoundError: if a volume is not where the data says.
+    """
+    wanted: dict[str, list[str]] = {}
+    for case in cases:
+        wanted.setdefault(case.subset, []).append(case.scan_id)
+    paths = {}
+    for subset, scan_ids in wanted.items():
+        where = {"options": options} if subset == "phantom" else {"data_dir": data_dir}
+        rows = load_split(subset, split, **where).select_columns(["scan_id", "image"])
+        rows = rows.cast_column("image", datasets.Nifti(decode=False))
+        index_of = {scan_id: index for index, scan_id in enumerate(rows["scan_id"])}
+        for scan_id in scan_ids:
+            if scan_id not in index_of:
+                raise ValueError(
+                    f"scan {scan_id} is not in {subset} {split}; give the data that the evaluations ran on "
+                    "(--data-dir, or --num-phantoms and --seed)"
+                )
+            path = Path(rows[index_of[scan_id]]["image"]["path"])
+            if not path.exists():
+                raise FileNotFoundError(f"{path}: the volume of scan {scan_id} is not there")
+            paths[subset, scan_id] = path
+    return paths
+
+
+class ScanShelf:
+    """Reads volumes and keeps the last few."""
+
+    def __init__(self, paths: dict[tuple[str, str], Path]) -> None:
+        self._paths = paths
+        self._volumes: OrderedDict[Path, CTVolume] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def volume(self, case: Case) -> CTVolume:
+        """Read a case's volume, once though its three planes are asked for at a time.
+
+        Raises:
+            CTReadError: if it cannot be read.
+        """
+        path = self._paths[case.subset, case.scan_id]
+        with self._lock:
+            if path not in self._volumes:
+                self._volumes[path] = read_ct(path)
+            self._volumes.move_to_end(path)
+            while len(self._volumes) > KEPT:
+                self._volumes.popitem(last=False)
+            return self._volumes[path]
+
+
+def describe_planes(volume: CTVolume) -> list[dict[str, Any]]:
+    """What a page needs to draw a volume's planes: slices, pixels, size in mm, edge letters; nothing of a header."""
+    planes = []
+    for axis, (name, count) in enumerate(zip(PLANES, volume.hu.shape, strict=True)):
+        plane = cut_plane(volume.hu, volume.spacing_mm, name, count // 2)
+        rows, columns = plane.pixels.shape
+        height_mm, width_mm = (step for other, step in enumerate(volume.spacing_mm) if other != axis)
+        planes.append(
+            {
+                **{"name": name, "count": count, "rows": rows, "columns": columns},
+                **{"height_mm": rows * height_mm, "width_mm": columns * width_mm},
+                **{"left": plane.left, "right": plane.right, "top": plane.top, "bottom": plane.bottom},
+            }
+        )
+    return planes
+
+
+def slice_bytes(volume: CTVolume, plane: str, index: int) -> bytes:
+    """One slice as rows of little-endian int16 HU, as it is shown (see `cut_plane`)."""
+    pixels = cut_plane(volume.hu, volume.spacing_mm, plane, index).pixels
+    return np.clip(np.rint(pixels), -32768, 32767).astype("<i2").tobytes()

@@ -1,0 +1,34 @@
+from pathlib import Path
+
+import evaluate
+import pytest
+
+import argus_evaluation
+from argus_evaluation.nlp_metrics import METRICS
+
+FOLDER = Path(argus_evaluation.__file__).parent / "argus_nlp"
+PREDICTIONS, REFERENCES = ["No effusion.", "", "a\x00\nb 结节"], ["No pleural effusion.", "A nodule.", "a b"]
+
+
+@pytest.fixture(scope="module")
+def metric(tmp_path_factory):
+    cache = tmp_path_factory.mktemp("modules")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluate.config, "HF_MODULES_CACHE", cache)
+        patch.syspath_prepend(str(cache))
+        yield evaluate.load(str(FOLDER), cache_dir=str(cache))
+
+
+def test_evaluate_gives_the_same_values_as_the_functions(metric):
+    scores = metric.compute(predictions=PREDICTIONS, references=REFERENCES)
+    for name in ("BLEU-1", "BLEU-2 (mean)", "ROUGE-L", "CIDEr"):
+        expected = METRICS[name].score(PREDICTIONS, REFERENCES).value
+        assert scores[name] == {"value": expected, "signature": METRICS[name].signature}
+    assert scores["METEOR"]["value"] is None and "Java" in scores["METEOR"]["missing"]
+
+
+def test_evaluate_gives_per_report_scores_on_demand_and_takes_batches(metric):
+    metric.add_batch(predictions=PREDICTIONS[:2], references=REFERENCES[:2])
+    metric.add(prediction=PREDICTIONS[2], reference=REFERENCES[2])
+    scores = metric.compute(per_report=True)
+    assert scores["ROUGE-1"]["per_report"] == METRICS["ROUGE-1"].score(PREDICTIONS, REFERENCES).per_report.tolist()
