@@ -7,6 +7,7 @@ The same command started again goes on where it was stopped.
 """
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import datasets
@@ -18,6 +19,7 @@ from trl import SFTConfig, SFTTrainer, TrlParser
 import argus_processing  # noqa: F401 - registers the processor and the data set
 from argus_processing import ArgusProcessor
 from argus_training.checkpoints import claim_output, last_whole_checkpoint
+from argus_training.frozen_vision import NoFrozenCheckpointing, reading_through, training_images
 from argus_training.report_examples import count_cut_reports, report_examples
 from argus_training.stages import RecipeArguments, set_trainable, stage_config
 from modeling_argus import ArgusForConditionalGeneration
@@ -42,13 +44,16 @@ def train_stage(
         return done
     settings = recipe.settings_of(stage)
     processor = AutoProcessor.from_pretrained(model_path)
-    model = AutoModelForImageTextToText.from_pretrained(model_path, dtype=torch.float32)
+    model = AutoModelForImageTextToText.from_pretrained(
+        model_path, dtype=torch.float32, attn_implementation=recipe.attn_implementation
+    )
     num_trained = set_trainable(model, settings["trainable_parts"])
     cut = count_cut_reports(examples["train"], processor, recipe.max_text_tokens)
     print(f"stage {stage}: {num_trained:,} parameters train on {len(examples['train'])} scans, {cut} reports cut")
     own = stage_config(config, settings, str(output_dir))
     own.max_length = recipe.max_text_tokens + processor.num_image_tokens
-    trainer = make_trainer(model, processor, own, examples)
+    images = training_images(model_path, processor.image_processor, recipe, stage, own, examples)
+    trainer = make_trainer(model, processor, own, examples, images)
     trainer.train(resume_from_checkpoint=last_whole_checkpoint(output_dir))
     partial = output_dir / "model.partial"
     save_model(trainer, partial)
@@ -59,16 +64,30 @@ def train_stage(
 
 
 def make_trainer(
-    model: ArgusForConditionalGeneration, processor: ArgusProcessor, config: SFTConfig, examples: datasets.DatasetDict
+    model: ArgusForConditionalGeneration,
+    processor: ArgusProcessor,
+    config: SFTConfig,
+    examples: datasets.DatasetDict,
+    images: Callable | None = None,
 ) -> SFTTrainer:
-    """Return TRL's own trainer, with its own collator, on report tokens only."""
-    return SFTTrainer(
+    """Return TRL's own trainer, with its own collator, on report tokens only.
+
+    `images` reads scans in the image processor's place, such as a cache.
+    """
+    # Else the trainer drops the column of lengths before it groups by it.
+    if config.train_sampling_strategy in ("group_by_length", "batch_rebalance"):
+        config.remove_unused_columns = False
+    trainer = SFTTrainer(
         model=model,
         args=config,
         train_dataset=examples["train"],
         eval_dataset=examples["validation"] if config.eval_strategy != "no" else None,
         processing_class=processor,
     )
+    if images is not None:
+        trainer.data_collator.processor = reading_through(processor, images)
+    trainer.add_callback(NoFrozenCheckpointing(model.model.vision_tower))
+    return trainer
 
 
 def train(recipe: RecipeArguments, config: SFTConfig) -> Path:

@@ -28,6 +28,10 @@ class RecipeArguments:
         stage1: settings of the first stage that differ from the common ones, and its `trainable_parts`.
         stage2: the same for the second stage.
         max_text_tokens: longest prompt and report in tokens, beside the visual ones; longer ones are counted and cut.
+        attn_implementation: "sdpa", "flash_attention_2", or what else transformers knows; its own choice without it.
+        volume_cache: folder of preprocessed volumes, filled as training goes or by `argus cache`; none without it.
+        feature_cache: folder of the vision tower's tokens; a stage that freezes the tower sends each scan through it
+            once, before its first step. All nodes must see the same folder.
     """
 
     model_name_or_path: str
@@ -37,6 +41,9 @@ class RecipeArguments:
     stage1: dict = field(default_factory=lambda: {"trainable_parts": ["connector"]})
     stage2: dict = field(default_factory=lambda: {"trainable_parts": ["vision", "connector", "llm"]})
     max_text_tokens: int = 1024
+    attn_implementation: str | None = None
+    volume_cache: str | None = None
+    feature_cache: str | None = None
 
     def __post_init__(self):
         if self.stage not in (*STAGES, "both"):
