@@ -26,6 +26,7 @@ bench: $(VENV)/installed-bench
 	$(BIN)/python -m argus_evaluation.bench_cache runs/bench
 	$(BIN)/python -m argus_evaluation.bench_vision runs/bench
 	$(BIN)/python -m argus_evaluation.bench_metrics runs/bench
+	$(BIN)/python -m argus_evaluation.bench_stage1 runs/bench
 
 # The README's tables, out of what `make demo` and `make bench` measured.
 readme: $(VENV)/installed

@@ -47,6 +47,7 @@ class ArgusPreTrainedModel(PreTrainedModel):
     _supports_flash_attn = True
     _supports_sdpa = True
     _supports_attention_backend = True
+    _can_compile_fullgraph = True  # a decoding step: with a static cache on a GPU transformers compiles it
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
