@@ -28,6 +28,10 @@ bench: $(VENV)/installed-bench
 	$(BIN)/python -m argus_evaluation.bench_metrics runs/bench
 	$(BIN)/python -m argus_evaluation.bench_stage1 runs/bench
 
+# One CUDA GPU; no download.
+bench-gpu: $(VENV)/installed
+	$(BIN)/python -m argus_evaluation.bench_gpu runs/bench-gpu
+
 # The README's tables, out of what `make demo` and `make bench` measured.
 readme: $(VENV)/installed
 	$(BIN)/python -m argus_evaluation.readme_results README.md runs/demo/results.json runs/bench/preprocessing.json

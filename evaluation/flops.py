@@ -155,3 +155,17 @@ def study_cost(config: ArgusConfig, num_prompt_tokens: int = NUM_PROMPT_TOKENS) 
         connector_flops=connector_flops(config, visual_tokens, connector.compressor.width),
         prefill_flops=prefill_flops(config.text_config, visual_tokens + num_prompt_tokens),
     )
+
+
+def training_flops(config: ArgusConfig, num_report_tokens: int, trains_llm: bool = True) -> int:
+    """Operations of a training step on one study, without what activation checkpointing computes twice.
+
+    A backward pass takes twice its forward's; through a frozen language model (LoRA) once, since no weight of it gets
+    a gradient. The adapters themselves are not counted. Logits are those of the report's tokens.
+    """
+    cost = study_cost(config)
+    num_tokens = cost.visual_tokens + NUM_PROMPT_TOKENS + num_report_tokens
+    text = config.text_config
+    language = prefill_flops(text, num_tokens)
+    language += linear_flops(num_report_tokens - 1, text.hidden_size, text.vocab_size)
+    return 3 * (cost.encoder_flops + cost.connector_flops) + (3 if trains_llm else 2) * language
