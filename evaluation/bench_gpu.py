@@ -60,7 +60,7 @@ def check_device(device: str) -> None:
 
 
 def random_model(config: ArgusConfig, device: str, lora: bool | None) -> torch.nn.Module:
-    """Make a model with random weights: to train in float32 (LoRA: language model in bfloat16), or to generate (None)."""
+    """Make a model with random weights: to train in full or by LoRA (over a bfloat16 model), or to generate (None)."""
     dtype = torch.float32 if lora is False else torch.bfloat16
     with torch.device(device):
         model = ArgusForConditionalGeneration._from_config(config, dtype=dtype)
@@ -86,10 +86,8 @@ def make_batch(config: ArgusConfig, batch_size: int, num_report_tokens: int, dev
     length = num_visual + NUM_PROMPT_TOKENS + num_report_tokens
     generator = torch.Generator(device).manual_seed(0)
     options = {"generator": generator, "device": device}
-    # Above the placeholder's id and below the end tokens'.
-    ids = torch.randint(config.image_token_id + 1, config.text_config.vocab_size - 1, (batch_size, length), **options)
-    if config.text_config.vocab_size > config.image_token_id > 1000:
-        ids = torch.randint(10, 1000, (batch_size, length), **options)
+    # Neither the placeholder nor an end token of any preset is among these.
+    ids = torch.randint(10, 1000, (batch_size, length), **options)
     ids[:, :num_visual] = config.image_token_id
     batch = {
         "input_ids": ids,
