@@ -207,7 +207,9 @@ def bench_inference(preset: str, tower: str, batch_size: int, device: str, effor
 
 def bench_preprocessing(grids: dict[str, tuple[int, int, int]], rounds: int) -> list[dict[str, Any]]:
     """Time preprocessing of a 512 x 512 x 300 .nii.gz on the CPU, for each grid."""
-    rows = []
+    rows: list[dict[str, Any]] = []
+    if not grids:
+        return rows
     with tempfile.TemporaryDirectory() as folder:
         scan = Path(folder) / "scan.nii.gz"
         write_scan(scan)
