@@ -28,8 +28,13 @@ quality: $(VENV)/installed
 bench: $(VENV)/installed-bench
 	$(BIN)/python -m argus_evaluation.bench_preprocessing runs/bench
 	$(BIN)/python -m argus_evaluation.bench_cache runs/bench
-	$(BIN)/python -m argus_evaluation.bench_metrics runs/bench
 	$(BIN)/python -m argus_evaluation.bench_vision runs/bench
+	$(BIN)/python -m argus_evaluation.bench_metrics runs/bench
+	$(BIN)/python -m argus_evaluation.bench_stage1 runs/bench
+
+# One CUDA GPU; no download.
+bench-gpu: $(VENV)/installed
+	$(BIN)/python -m argus_evaluation.bench_gpu runs/bench-gpu
 
 # 3D-MAE and FLIP on phantoms, on two cores: curves, pictures and results.json in runs/pretrain/.
 pretrain-demo: $(VENV)/installed

@@ -1,6 +1,7 @@
 """An evaluation from a split to a table: generate, run the controls, store every report, score, save."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from .controls import blank_image, first_of_each, most_frequent_report, shuffle_
 from .files import write_json
 from .generation import MAX_NEW_TOKENS, Prediction, generate_reports
 from .metric import Metric
-from .model_folder import hash_model, load_model
+from .model_folder import Loading, hash_model, load_model
 from .nlp_metrics import METRICS
 from .phantom_truth import extract_findings
 from .score_reports import score_stored
@@ -34,6 +35,7 @@ def evaluate_model(
     batch_size: int = 4,
     max_new_tokens: int = MAX_NEW_TOKENS,
     metrics: Mapping[str, Metric] = METRICS,
+    loading: Loading | None = None,
 ) -> dict[str, Any]:
     """Evaluate a saved model on a split and write predictions and results into the folder `out`.
 
@@ -50,6 +52,7 @@ def evaluate_model(
         batch_size: scans generated at a time.
         max_new_tokens: where a report is cut, and counted as truncated.
         metrics: what is computed, by name.
+        loading: how the model is loaded; other than the default it is kept in the results.
 
     Returns what `results.json` holds.
 
@@ -60,10 +63,13 @@ def evaluate_model(
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     model_hash = hash_model(model_dir)
-    model, processor = load_model(model_dir)
+    loading = loading or Loading()
+    model, processor = load_model(model_dir, loading)
     dataset = dataset.cast_column("image", datasets.Nifti(decode=False))
     options = {"batch_size": batch_size, "max_new_tokens": max_new_tokens}
     settings = {"model_hash": model_hash, "subset": subset, "split": split}
+    if loading != Loading():
+        settings["loading"] = asdict(loading)
     predictions = generate_reports(
         model, processor, dataset, out / "predictions.jsonl", settings=settings | {"image": "scan"}, **options
     )

@@ -33,6 +33,9 @@ ClinicalAnswersOption = Annotated[
 ]
 GreenCompatOption = Annotated[bool, typer.Option("--green-compat", help="Cut reports at 300 words, as published.")]
 RunsOption = Annotated[Path, typer.Option("--runs", help="YAML that says which evaluation is which system.")]
+DtypeOption = Annotated[str | None, typer.Option(help="float32, bfloat16 or float16; by the device without it.")]
+BitsOption = Annotated[int | None, typer.Option(help="8 or 4: the language model's weights in so many bits.")]
+StaticOption = Annotated[bool, typer.Option("--static-cache", help="Fixed key-value cache; compiled on a GPU.")]
 BatchOption = Annotated[int, typer.Option(min=1, help="Scans generated at a time.")]
 
 
@@ -66,15 +69,20 @@ def report(
     preview: Annotated[Path | None, typer.Option(help="Save a PNG of the scan with its report.")] = None,
     max_new_tokens: TokensOption = 1024,
     batch_size: BatchOption = 1,
+    dtype: DtypeOption = None,
+    bits: BitsOption = None,
+    static_cache: StaticOption = False,
 ) -> None:
     """Write the report of one scan or several; exit code 2 if any could not be read."""
     from . import report_command
+    from .model_folder import Loading
 
+    loading = Loading(dtype, bits, static_cache)
     _say(NOTICE)
     _quiet()
     report_command.check_options(scans, out, as_json, stream, preview)
     style = report_command.choose_style(as_json, stream)
-    all_read = report_command.run(scans, model, style, out, preview, max_new_tokens, batch_size, _say)
+    all_read = report_command.run(scans, model, style, out, preview, max_new_tokens, batch_size, _say, loading)
     raise typer.Exit(0 if all_read else 2)
 
 
@@ -95,6 +103,9 @@ def evaluate(
     limit: Annotated[int | None, typer.Option(min=2, help="Evaluate on the first scans only.")] = None,
     max_new_tokens: TokensOption = 1024,
     batch_size: BatchOption = 4,
+    dtype: DtypeOption = None,
+    bits: BitsOption = None,
+    static_cache: StaticOption = False,
     clinical: ClinicalOption = "",
     clinical_models: ClinicalModelsOption = None,
     clinical_download: ClinicalDownloadOption = False,
@@ -107,8 +118,9 @@ def evaluate(
     if model is None:
         metrics = _metrics(clinical, clinical_models, clinical_download, clinical_answers, green_compat, out)
         raise typer.Exit(_recompute(out, metrics))
-    from .model_folder import check_model_folder
+    from .model_folder import Loading, check_model_folder
 
+    loading = Loading(dtype, bits, static_cache)
     check_model_folder(model)
     _quiet()
     metrics = _metrics(clinical, clinical_models, clinical_download, clinical_answers, green_compat, out)
@@ -131,6 +143,7 @@ def evaluate(
         batch_size=batch_size,
         max_new_tokens=max_new_tokens,
         metrics=metrics,
+        loading=loading,
     )
     Console().print(build_table(results))
     print(*signature_lines(results), sep="\n")
@@ -264,6 +277,28 @@ def table4(
     from .table4 import table4_markdown, write_table4
 
     print(table4_markdown(write_table4(study, out)), end="")
+
+
+@app.command()
+def serve(
+    model: ModelOption,
+    scans: Annotated[Path | None, typer.Option(help="Folder whose scans may be asked for by file:// address.")] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on; the default is this machine alone.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    dtype: DtypeOption = None,
+    bits: BitsOption = None,
+    static_cache: StaticOption = False,
+) -> None:
+    """Answer OpenAI's chat completions with the report of a CT, streamed."""
+    try:
+        from .serve import serve_model
+    except ImportError:
+        raise ValueError("argus serve needs starlette and uvicorn: pip install 'argus-ct[serve]'") from None
+    from .model_folder import Loading
+
+    _say(NOTICE)
+    _quiet()
+    serve_model(model, scans, host, port, Loading(dtype, bits, static_cache), _say)
 
 
 @app.command()

@@ -4,7 +4,6 @@ Nothing that leaves here holds a system's name, a scan's id or anything of its f
 reader's order, a report is a letter. Needs the extra `reader` (starlette, uvicorn).
 """
 
-import socket
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -12,7 +11,6 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
@@ -24,6 +22,7 @@ from starlette.staticfiles import StaticFiles
 
 from argus_processing.ct_volume import CTReadError
 
+from .local_server import allowed_hosts, open_listener, run_app
 from .preview import BONE, LUNG, MEDIASTINUM
 from .reader_answers import Answer, AnswerFile
 from .reader_scans import ScanShelf, describe_planes, slice_bytes
@@ -210,15 +209,7 @@ def serve(
     Raises:
         OSError: if the address is taken.
     """
-    listener = socket.socket(socket.AF_INET)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen()  # from here on nobody is refused, though the server comes up a moment later
-    except OSError as error:
-        listener.close()
-        raise OSError(f"{host}:{port} cannot be used ({error.strerror}); give another --port") from None
-    local = host in ("127.0.0.1", "localhost")
-    app = build_app(study, answers, shelf, ("127.0.0.1", "localhost") if local else ("*",))
+    listener = open_listener(host, port)
+    app = build_app(study, answers, shelf, allowed_hosts(host))
     say(f"reader study at http://{host}:{listener.getsockname()[1]}/ (ctrl-c ends it; every answer is already saved)")
-    uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)).run([listener])
+    run_app(app, listener)

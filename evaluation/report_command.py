@@ -43,14 +43,16 @@ def run(
     max_new_tokens: int,
     batch_size: int,
     say: Callable[[str], None],
+    loading: Any = None,
 ) -> bool:
     """Write the reports to stdout, and to `out`; return whether every scan could be read.
 
-    `say` prints one line to stderr. `out` is written when all is done, and not at all if no scan could be read.
+    `say` prints one line to stderr; `loading` says how the model is loaded (`model_folder.Loading`). `out` is written
+    when all is done, and not at all if no scan could be read.
     """
     from .model_folder import hash_model, load_model
 
-    model, processor = load_model(model_dir)
+    model, processor = load_model(model_dir, loading)
     model_hash = hash_model(model_dir) if style == "json" else ""
     results: list[ScanReport | ScanFailure] = []
     streamer = _streamer(processor) if style == "stream" else None

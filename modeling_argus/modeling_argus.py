@@ -47,6 +47,7 @@ class ArgusPreTrainedModel(PreTrainedModel):
     _supports_flash_attn = True
     _supports_sdpa = True
     _supports_attention_backend = True
+    _can_compile_fullgraph = True  # a decoding step: with a static cache on a GPU transformers compiles it
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
@@ -112,6 +113,7 @@ class ArgusModel(ArgusPreTrainedModel):
         past_key_values: Cache | None = None,
         inputs_embeds: torch.Tensor | None = None,
         mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
+        vision_tokens: torch.Tensor | None = None,
         **kwargs,
     ) -> ArgusModelOutputWithPast:
         """Run the backbone.
@@ -124,6 +126,7 @@ class ArgusModel(ArgusPreTrainedModel):
             past_key_values: key-value cache.
             inputs_embeds: `(B, L, hidden_size)` in place of `input_ids`.
             mm_encoder_outputs: outputs of `get_image_features` under "image", in place of `pixel_values`.
+            vision_tokens: `(B, N, C)` of the vision tower, in place of `pixel_values`; the connector follows.
             **kwargs: handed to the language model.
 
         Raises:
@@ -134,7 +137,9 @@ class ArgusModel(ArgusPreTrainedModel):
         if inputs_embeds is None:
             inputs_embeds = self.get_input_embeddings()(input_ids)
         encoded = (mm_encoder_outputs or {}).get("image")
-        if encoded is None and pixel_values is not None:
+        if encoded is None and vision_tokens is not None:
+            encoded = BaseModelOutputWithPooling(vision_tokens, pooler_output=self.connector(vision_tokens))
+        elif encoded is None and pixel_values is not None:
             encoded = self.get_image_features(pixel_values, return_dict=True)
         if encoded is not None:
             inputs_embeds = self.insert_image_features(input_ids, inputs_embeds, encoded.pooler_output)
@@ -185,6 +190,7 @@ class ArgusForConditionalGeneration(ArgusPreTrainedModel, GenerationMixin):
         labels: torch.LongTensor | None = None,
         logits_to_keep: int | torch.Tensor = 0,
         mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
+        vision_tokens: torch.Tensor | None = None,
         **kwargs,
     ) -> ArgusCausalLMOutputWithPast:
         """Run the model; arguments as `ArgusModel.forward`, and the two below.
@@ -199,6 +205,7 @@ class ArgusForConditionalGeneration(ArgusPreTrainedModel, GenerationMixin):
             labels: `(B, L)` token ids to learn, -100 where nothing is learned.
             logits_to_keep: how many last positions get logits, or their indices; 0 means all.
             mm_encoder_outputs: encoded volumes in place of `pixel_values`.
+            vision_tokens: the vision tower's tokens in place of `pixel_values`.
             **kwargs: handed to the language model and the loss.
         """
         outputs = self.model(
@@ -209,6 +216,7 @@ class ArgusForConditionalGeneration(ArgusPreTrainedModel, GenerationMixin):
             past_key_values=past_key_values,
             inputs_embeds=inputs_embeds,
             mm_encoder_outputs=mm_encoder_outputs,
+            vision_tokens=vision_tokens,
             **kwargs,
         )
         logits = self.lm_head(slice_logits_to_keep(outputs.last_hidden_state, logits_to_keep))

@@ -137,9 +137,7 @@ class VolumeCache:
         Raises:
             FileNotFoundError: if there is no such scan.
         """
-        status = path.stat()
-        identity = json.dumps([str(path), status.st_size, status.st_mtime_ns])
-        key = hashlib.sha256(identity.encode()).hexdigest()[:40]
+        key = scan_key(path)
         return self.folder / key[:2] / f"{key[2:]}.planes"
 
     def _fill(self, path: Path, entry: Path) -> bytes:
@@ -200,6 +198,17 @@ def settings_hash(image_processor: ArgusImageProcessor) -> str:
     """Name what preprocessing does, down to the layout of the entries, in 16 hexadecimal digits."""
     settings = {name: getattr(image_processor, name) for name in SETTINGS}
     return hashlib.sha256(MAGIC + json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def scan_key(path: Path) -> str:
+    """Name a scan's file by path, size and time, in 40 hexadecimal digits.
+
+    Raises:
+        FileNotFoundError: if there is no such scan.
+    """
+    status = path.stat()
+    identity = json.dumps([str(path), status.st_size, status.st_mtime_ns])
+    return hashlib.sha256(identity.encode()).hexdigest()[:40]
 
 
 def path_of(image: Any) -> Path | None:

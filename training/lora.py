@@ -34,7 +34,12 @@ def load_for_training(
     in_full = set(recipe.settings_of(stage)["trainable_parts"]) == set(TRAINABLE_PARTS) and not adapts
     dtype = torch.bfloat16 if config.bf16 and not in_full else torch.float32
     quantization = four_bit_config() if adapts and recipe.load_in_4bit else None
-    return AutoModelForImageTextToText.from_pretrained(model_path, dtype=dtype, quantization_config=quantization)
+    return AutoModelForImageTextToText.from_pretrained(
+        model_path,
+        dtype=dtype,
+        quantization_config=quantization,
+        attn_implementation=recipe.attn_implementation,
+    )
 
 
 def adapter_config(model: ArgusForConditionalGeneration, recipe: RecipeArguments, stage: str) -> "LoraConfig | None":

@@ -15,17 +15,19 @@ def report_messages(scan_id: str, report: str) -> dict:
 
 
 def report_examples(split: datasets.Dataset) -> datasets.Dataset:
-    """Turn a ct3drrg split into `image` (a path), `prompt` and `completion`.
+    """Turn a ct3drrg split into `image` (a path), `prompt`, `completion` and `length`, the letters of both.
 
     Volumes are read and preprocessed when a batch is made, so that nothing large is stored twice.
     """
     paths = split.cast_column("image", datasets.Nifti(decode=False))
 
     def example(row: dict) -> dict:
-        return {"image": row["image"]["path"], **report_messages(row["scan_id"], row["report"])}
+        messages = report_messages(row["scan_id"], row["report"])
+        length = sum(len(message["content"]) for turn in messages.values() for message in turn)
+        return {"image": row["image"]["path"], "length": length, **messages}
 
     features = datasets.Features(
-        {"image": datasets.Value("string")}
+        {"image": datasets.Value("string"), "length": datasets.Value("int32")}
         | {
             column: [{"role": datasets.Value("string"), "content": datasets.Value("string")}]
             for column in ("prompt", "completion")

@@ -7,6 +7,7 @@ The same command started again goes on where it was stopped.
 """
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from trl import SFTConfig, SFTTrainer, TrlParser
 import argus_processing  # noqa: F401 - registers the processor and the data set
 from argus_processing import ArgusProcessor
 from argus_training.checkpoints import claim_output, last_whole_checkpoint
+from argus_training.frozen_vision import NoFrozenCheckpointing, reading_through, training_images
 from argus_training.lora import ADAPTER_FOLDER, adapter_config, load_for_training, merge_adapter
 from argus_training.report_examples import count_cut_reports, report_examples
 from argus_training.sharded_weights import check_saved_weights, count_trained, upcast_trained
@@ -63,7 +65,8 @@ def train_stage(
     model = load_for_training(model_path, recipe, stage, own)
     set_trainable(model, settings["trainable_parts"])
     adapters = adapter_config(model, recipe, stage)
-    trainer = make_trainer(model, processor, own, examples, adapters)
+    images = training_images(model_path, processor.image_processor, recipe, stage, own, examples)
+    trainer = make_trainer(model, processor, own, examples, images, adapters)
     announce(stage, trainer, processor, recipe.max_text_tokens)
     trainer.train(resume_from_checkpoint=last_whole_checkpoint(output_dir))
     partial = output_dir / "model.partial"
@@ -90,9 +93,16 @@ def make_trainer(
     processor: ArgusProcessor,
     config: SFTConfig,
     examples: datasets.DatasetDict,
+    images: Callable | None = None,
     adapters: "LoraConfig | None" = None,
 ) -> SFTTrainer:
-    """Return TRL's own trainer, with its own collator, on report tokens only."""
+    """Return TRL's own trainer, with its own collator, on report tokens only.
+
+    `images` reads scans in the image processor's place, such as a cache.
+    """
+    # Else the trainer drops the column of lengths before it groups by it.
+    if config.train_sampling_strategy in ("group_by_length", "batch_rebalance"):
+        config.remove_unused_columns = False
     trainer = SFTTrainer(
         model=model,
         args=config,
@@ -102,6 +112,9 @@ def make_trainer(
         peft_config=adapters,
     )
     upcast_trained(trainer.model)
+    if images is not None:
+        trainer.data_collator.processor = reading_through(processor, images)
+    trainer.add_callback(NoFrozenCheckpointing(model.model.vision_tower))
     return trainer
 
 

@@ -36,6 +36,10 @@ class RecipeArguments:
         lora_alpha: their scale times their rank.
         lora_dropout: dropout before them.
         load_in_4bit: keep the language model under the adapters in 4 bits (QLoRA, arXiv 2305.14314).
+        attn_implementation: "sdpa", "flash_attention_2", or what else transformers knows; its own choice without it.
+        volume_cache: folder of preprocessed volumes, filled as training goes or by `argus cache`; none without it.
+        feature_cache: folder of the vision tower's tokens; a stage that freezes the tower sends each scan through it
+            once, before its first step. All nodes must see the same folder.
     """
 
     model_name_or_path: str
@@ -52,6 +56,9 @@ class RecipeArguments:
     lora_alpha: int = 64
     lora_dropout: float = 0.1
     load_in_4bit: bool = False
+    attn_implementation: str | None = None
+    volume_cache: str | None = None
+    feature_cache: str | None = None
 
     def __post_init__(self):
         if not 0 < self.train_share <= 1:
