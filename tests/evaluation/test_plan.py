@@ -25,7 +25,7 @@ def measured_peak(micro_batch: int, num_text_tokens: int, checkpointing: bool) -
     model = ArgusForConditionalGeneration(preset_config("argus-tiny")).train()
     add_fused_lm_head(model, outputs=("log_probs", "entropy", "is_top1"))
     if checkpointing:
-        model.gradient_checkpointing_enable()
+        model.activation_checkpointing_enable()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, foreach=False)
     ids = torch.randint(10, 300, (micro_batch, 8 + num_text_tokens))
     ids[:, :8] = model.config.image_token_id
@@ -38,6 +38,7 @@ def measured_peak(micro_batch: int, num_text_tokens: int, checkpointing: bool) -
             model(pixel_values=volumes, **batch, fused_lm_head=True).loss.backward()
             optimizer.step()
             optimizer.zero_grad()
+            tracker.reset_mod_stats()
     (snapshot,) = tracker.get_tracker_snapshot("peak").values()
     return {getattr(kind, "name", kind): size for kind, size in snapshot.items()}
 
