@@ -1,6 +1,7 @@
 """Two processes give what one gives; what they save is whole; a killed run goes on as if it had not been."""
 
 import importlib.util
+import itertools
 import json
 import random
 import sys
@@ -22,6 +23,8 @@ NO_DEEPSPEED = "DeepSpeed is not installed: pip install -e '.[deepspeed]'"
 def run(model_dir, tmp_path, tmp_path_factory):
     cache = tmp_path_factory.getbasetemp() / "two-processes-data"
 
+    meetings = itertools.count()
+
     def start(strategy, world, max_steps, kill_at=None, save="no", **changes):
         recipe = {
             "model_name_or_path": str(model_dir),
@@ -34,7 +37,8 @@ def run(model_dir, tmp_path, tmp_path_factory):
         config = {"output_dir": str(out), "per_device_train_batch_size": 2 // world, "max_steps": max_steps}
         config |= {"save_strategy": save, "save_steps": 1, "logging_steps": 1, "use_cpu": strategy == "ddp"}
         config |= {"bf16": False, "activation_checkpointing": False, "report_to": "none", "disable_tqdm": True}
-        meeting = out.with_suffix(f".meeting{kill_at}")
+        # A file of its own for every run: processes that find an old one wait for partners that are gone.
+        meeting = tmp_path / f"meeting{next(meetings)}"
         codes = two_processes.run(strategy, world, meeting, recipe, config | {"seed": 0}, kill_at)
         return out / "stage2", codes
 

@@ -23,6 +23,8 @@ from argus_training.stages import RecipeArguments
 
 CONFIGS = Path(__file__).parent.parent.parent / "training" / "accelerate_configs"
 SUBSET = {"num_train": 4, "num_validation": 1, "num_test": 1, "spacing_mm": [20.0, 12.0, 12.0]}
+# Seconds after which a run counts as hung; one takes ten on two free cores.
+TIMEOUT = 180
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload([__name__, "peft", "datasets"])
 
@@ -117,12 +119,12 @@ def run(strategy: str, world: int, meeting: Path, recipe: dict, config: dict, ki
     ]
     for process in processes:
         process.start()
-    processes[-1].join()
-    if kill_at:
-        # Those left wait for a partner that is gone; a launcher would end them too.
-        for process in processes[:-1]:
-            process.kill()
+    processes[-1].join(TIMEOUT)
     for process in processes:
+        if not kill_at:
+            process.join(TIMEOUT)
+        # Those left wait for a partner that is gone; a launcher would end them too.
+        process.kill()
         process.join()
     codes = [process.exitcode for process in processes]
     if not kill_at and any(codes):
