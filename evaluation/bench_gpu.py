@@ -24,6 +24,7 @@ from rich.table import Table
 from trl.trainer.utils import add_fused_lm_head
 
 from argus_processing import ArgusImageProcessor
+from argus_training.stages import TRAINABLE_PARTS
 from modeling_argus import TOWERS, ArgusConfig, ArgusForConditionalGeneration, preset_config
 
 from .bench_preprocessing import GRIDS, write_scan
@@ -139,8 +140,8 @@ def bench_training(preset: str, lora: bool, device: str, effort: Effort, profile
             step()
             _wait(device)
         trace.export_chrome_trace(str(profile))
-    trained = frozenset(("vision", "connector", "llm"))
-    flops = train_step_flops(config, NUM_PROMPT_TOKENS + NUM_REPORT_TOKENS, NUM_REPORT_TOKENS, trained, lora)
+    parts = frozenset(TRAINABLE_PARTS)
+    flops = train_step_flops(config, NUM_PROMPT_TOKENS + NUM_REPORT_TOKENS, NUM_REPORT_TOKENS, parts, lora)
     peak = peak_flops(device)
     return {
         "preset": preset,
