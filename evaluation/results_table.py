@@ -1,11 +1,11 @@
-"""The table that ends an evaluation: the model's row, its controls' rows under it, and every metric's signature."""
+"""The table that ends an evaluation: a row a metric, the model beside its controls, and every metric's signature."""
 
 from collections.abc import Iterator
 from typing import Any
 
 from rich.table import Table
 
-COLUMNS = {
+METRIC_ROWS = {
     "finding F1": "finding_f1",
     "macro F1": "macro_f1",
     "laterality": "laterality_accuracy",
@@ -19,7 +19,7 @@ COLUMNS = {
     "GREEN": "GREEN",
     "RaTEScore": "RaTEScore",
 }
-ROWS = {"blank": "blank image", "shuffled": "shuffled images", "most_frequent": "most frequent report"}
+CONTROLS = {"blank": "blank image", "shuffled": "shuffled images", "most_frequent": "most frequent report"}
 MISSING = "missing"
 
 
@@ -27,21 +27,19 @@ def build_table(results: dict[str, Any]) -> Table:
     """Build the rich table of what `evaluate_model` returned.
 
     Finding scores are on 0 to 1, and left out where the true findings are not known; the others as in `METRICS`. A dash
-    is a score that is not defined for the row, "missing" a metric that could not be computed here.
+    is a score that is not defined there, "missing" a metric that could not be computed here.
     """
     counts = results["counts"]
     sided = f", {results['n_sided']} sided findings" if "n_sided" in results else ""
     caption = f"{results['n_test']} reports{sided}; " + ", ".join(f"{count} {name}" for name, count in counts.items())
     title = f"{results['subset']} {results['split']}, model {results['model_hash'][:12]}"
     table = Table(title=title, caption=caption)
-    columns = {heading: key for heading, key in COLUMNS.items() if key in results or key in results["metrics"]}
-    table.add_column("")
-    for heading in columns:
-        table.add_column(heading, justify="right")
-    table.add_row("model", *(_cell(results, key) for key in columns.values()), style="bold")
-    table.add_row("  95% interval", *(_interval(results, key) for key in columns.values()), style="dim")
-    for name, label in ROWS.items():
-        table.add_row(label, *(_cell(results["controls"][name], key) for key in columns.values()))
+    for heading in ("", "model", "95% interval", *CONTROLS.values()):
+        table.add_column(heading, justify="right" if heading else "left")
+    for label, key in METRIC_ROWS.items():
+        if key in results or key in results["metrics"]:
+            controls = (_cell(results["controls"][name], key) for name in CONTROLS)
+            table.add_row(label, f"[bold]{_cell(results, key)}", _interval(results, key), *controls)
     return table
 
 
@@ -57,7 +55,7 @@ def signature_lines(results: dict[str, Any]) -> Iterator[str]:
 
 
 def _cell(scores: dict[str, Any], key: str) -> str:
-    """Format one score of a row."""
+    """Format one score."""
     if key in scores["metrics"]:
         value = scores["metrics"][key]["value"]
         return MISSING if value is None else f"{value:.1f}"

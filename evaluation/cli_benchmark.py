@@ -1,0 +1,238 @@
+"""Commands of the benchmark: `argus evaluate`, `compare`, the tables, the reader study, `ablate`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .cli_options import NOTICE, BatchOption, BitsOption, DtypeOption, StaticOption, TokensOption, quiet, say
+
+if TYPE_CHECKING:
+    from .metric import Metric
+
+app = typer.Typer()
+ClinicalOption = Annotated[str, typer.Option(help="Metrics with a model: radgraph, green, rate; comma-separated.")]
+ClinicalModelsOption = Annotated[Path | None, typer.Option(help="Folder with a folder for each of their models.")]
+ClinicalDownloadOption = Annotated[bool, typer.Option("--clinical-download", help="Fetch them from the Hub.")]
+ClinicalAnswersOption = Annotated[
+    Path | None, typer.Option(help="File that keeps their answers, for several runs; OUT has one otherwise.")
+]
+GreenCompatOption = Annotated[bool, typer.Option("--green-compat", help="Cut reports at 300 words, as published.")]
+RunsOption = Annotated[Path, typer.Option("--runs", help="YAML that says which evaluation is which system.")]
+
+
+@app.command()
+def evaluate(
+    out: Annotated[Path, typer.Argument(help="Folder for predictions and results; a second start continues in it.")],
+    model: Annotated[Path | None, typer.Option("--model", help="Folder of a saved model.")] = None,
+    recompute: Annotated[
+        bool, typer.Option("--recompute", help="Check the numbers in OUT from its stored reports; needs no model.")
+    ] = False,
+    subset: Annotated[str, typer.Option(help="Subset of CT-3DRRG.")] = "phantom",
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the prepared data; phantom needs none.")] = None,
+    num_phantoms: Annotated[
+        tuple[int, int, int] | None, typer.Option(help="Phantoms in train, validation and test (phantom only).")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the phantoms (phantom only).")] = None,
+    limit: Annotated[int | None, typer.Option(min=2, help="Evaluate on the first scans only.")] = None,
+    max_new_tokens: TokensOption = 1024,
+    batch_size: BatchOption = 4,
+    dtype: DtypeOption = None,
+    bits: BitsOption = None,
+    static_cache: StaticOption = False,
+    clinical: ClinicalOption = "",
+    clinical_models: ClinicalModelsOption = None,
+    clinical_download: ClinicalDownloadOption = False,
+    clinical_answers: ClinicalAnswersOption = None,
+    green_compat: GreenCompatOption = False,
+) -> None:
+    """Generate a split's reports, score them beside their controls, and print the table."""
+    if (model is None) != recompute:
+        raise ValueError("give either --model, to evaluate it, or --recompute, to check what OUT holds")
+    if model is None:
+        metrics = _metrics(clinical, clinical_models, clinical_download, clinical_answers, green_compat, out)
+        raise typer.Exit(_recompute(out, metrics))
+    from .model_folder import Loading, check_model_folder
+
+    loading = Loading(dtype, bits, static_cache)
+    check_model_folder(model)
+    quiet()
+    metrics = _metrics(clinical, clinical_models, clinical_download, clinical_answers, green_compat, out)
+    from rich.console import Console
+
+    from .benchmark import evaluate_model
+    from .results_table import build_table, signature_lines
+    from .splits import load_split, load_train_reports
+
+    options = _phantom_options(subset, num_phantoms, seed)
+    dataset = load_split(subset, split, data_dir, options, limit)
+    train_reports = load_train_reports(subset, data_dir, options)
+    results = evaluate_model(
+        model,
+        dataset,
+        train_reports,
+        out,
+        subset=subset,
+        split=split,
+        batch_size=batch_size,
+        max_new_tokens=max_new_tokens,
+        metrics=metrics,
+        loading=loading,
+    )
+    Console().print(build_table(results))
+    print(*signature_lines(results), sep="\n")
+
+
+def _metrics(
+    clinical: str, models: Path | None, download: bool, answers: Path | None, green_compat: bool, folder: Path
+) -> "dict[str, Metric]":
+    """Return the metrics to compute, and say at once which of those asked for cannot be."""
+    from .clinical_metrics import clinical_metrics
+    from .clinical_weights import ANSWERS, ClinicalOptions
+    from .nlp_metrics import METRICS
+
+    keys = [key for key in clinical.replace(" ", "").split(",") if key]
+    options = ClinicalOptions(
+        folder=models, answers=answers or folder / ANSWERS, download=download, green_compat=green_compat
+    )
+    asked = clinical_metrics(keys, options)
+    for name, metric in asked.items():
+        if reason := metric.missing():
+            say(f"{name} is missing: {reason}")
+    return METRICS | asked
+
+
+def _recompute(out: Path, metrics: "dict[str, Metric]") -> int:
+    """Compute a stored evaluation again and say what differs; returns the exit code."""
+    from rich.console import Console
+
+    from .recompute import recompute
+    from .results_table import build_table, signature_lines
+
+    done = recompute(out, metrics)
+    Console().print(build_table(done.results))
+    print(*signature_lines(done.results), sep="\n")
+    for line in done.not_checked:
+        say(f"not checked: {line}")
+    for line in done.differences:
+        say(f"differs: {line}")
+    print(f"{len(done.differences)} differences from {out / 'results.json'}")
+    return 2 if done.differences else 0
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="Folder that argus evaluate wrote.")],
+    second: Annotated[Path, typer.Argument(help="Another, of the same scans.")],
+    out: Annotated[Path | None, typer.Option(help="Also write the comparison to this JSON file.")] = None,
+    clinical: ClinicalOption = "",
+    clinical_models: ClinicalModelsOption = None,
+    clinical_download: ClinicalDownloadOption = False,
+    clinical_answers: ClinicalAnswersOption = None,
+    green_compat: GreenCompatOption = False,
+) -> None:
+    """Test two systems against each other, report by report (paired approximate randomisation)."""
+    from rich.console import Console
+
+    from .compare import build_comparison, compare_runs
+    from .files import check_can_write, write_json
+
+    if out is not None:
+        check_can_write(out)
+    metrics = _metrics(clinical, clinical_models, clinical_download, clinical_answers, green_compat, first)
+    compared = compare_runs(first, second, metrics)
+    if out is not None:
+        write_json(out, compared)
+    Console().print(build_comparison(compared))
+    for name, reason in compared["missing"].items():
+        say(f"{name} is missing: {reason}")
+
+
+@app.command()
+def reader_study(
+    out: Annotated[Path, typer.Argument(help="Folder of the study; a second start goes on with it.")],
+    runs: RunsOption,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the prepared data; phantom needs none.")] = None,
+    num_phantoms: Annotated[
+        tuple[int, int, int] | None, typer.Option(help="As argus evaluate was given them (phantom only).")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the phantoms (phantom only).")] = None,
+    cases: Annotated[int | None, typer.Option(min=1, help="Cases drawn of each subset; all when not given.")] = None,
+    order_seed: Annotated[int, typer.Option(min=0, help="Of the drawn cases and of every order.")] = 0,
+    with_references: Annotated[bool, typer.Option(help="Read the scans' own reports too, blinded.")] = False,
+    host: Annotated[str, typer.Option(help="Another address lets others in, without a password.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8600,
+) -> None:
+    """Serve a local page on which readers score blinded reports beside the CT."""
+    quiet()
+    from . import reader_command
+
+    options = {"seed": order_seed, "cases_per_subset": cases, "with_references": with_references}
+    phantoms = _phantom_options("phantom", num_phantoms, seed)
+    say(NOTICE)
+    reader_command.run(runs, out, options, data_dir, phantoms, (host, port), say)
+
+
+@app.command()
+def table2(
+    runs: Annotated[Path, typer.Argument(help="YAML that says which evaluation is which system.")],
+    out: Annotated[Path, typer.Argument(help="Folder for table2.md, .tex and .json.")],
+) -> None:
+    """Write Table 2 of the paper out of result files: what is missing is shown as missing, with the reason."""
+    from .run_list import read_runs
+    from .table2 import build_table2
+    from .table2_text import table2_markdown, write_table2
+
+    table = build_table2(read_runs(runs))
+    write_table2(table, out)
+    print(table2_markdown(table), end="")
+
+
+@app.command()
+def compare_reports(
+    folder: Annotated[Path, typer.Argument(help="Folder written by argus evaluate.")],
+    out: Annotated[Path, typer.Argument(help="HTML file to write.")],
+    scan: Annotated[list[str] | None, typer.Option(help="Scan to show; the first ones when none is named.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many when none is named.")] = 8,
+    title: Annotated[str, typer.Option(help="What the page calls the system; the folder's name if not given.")] = "",
+) -> None:
+    """Write references and reports side by side, with matched, missed and invented findings marked."""
+    from .report_comparison import write_comparison
+
+    write_comparison(folder, out, tuple(scan or ()), limit, title)
+
+
+@app.command()
+def table4(
+    study: Annotated[Path, typer.Argument(help="Folder of a reader study.")],
+    out: Annotated[Path, typer.Argument(help="Folder for table4.md, .csv and .json.")],
+) -> None:
+    """Write Table 4 of the paper: the readers' scores per system and subset, and how far they agree."""
+    from .table4 import table4_markdown, write_table4
+
+    print(table4_markdown(write_table4(study, out)), end="")
+
+
+@app.command()
+def ablate(
+    grid: Annotated[Path, typer.Argument(help="The grid: a YAML such as training/recipes/ablations/demo.yaml.")],
+    out: Annotated[Path, typer.Argument(help="Folder for results, table and figure; a second start continues in it.")],
+    base: Annotated[Path | None, typer.Option(help="Another base recipe than the grid names.")] = None,
+    steps: Annotated[Path | None, typer.Option(help="Folder of the trainings, to share them between grids.")] = None,
+) -> None:
+    """Train and score every cell of an ablation, and print its tables."""
+    quiet()
+    from .ablation import run_ablation
+
+    run_ablation(grid, out, base, steps)
+
+
+def _phantom_options(subset: str, num_phantoms: tuple[int, int, int] | None, seed: int | None) -> dict[str, Any]:
+    """Name the given phantom settings as the data set's configuration does."""
+    options: dict[str, Any] = {} if seed is None else {"seed": seed}
+    if num_phantoms is not None:
+        options |= dict(zip(("num_train", "num_validation", "num_test"), num_phantoms, strict=True))
+    if options and subset != "phantom":
+        raise ValueError(f"--num-phantoms and --seed belong to the subset phantom, not to {subset}")
+    return options
