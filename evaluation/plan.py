@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from rich.box import SIMPLE
 from rich.table import Table
 
 from argus_training.stages import TRAINABLE_PARTS, RecipeArguments
@@ -138,10 +139,12 @@ def best_run(plan: Plan) -> PlannedRun | None:
 
 def plan_table(plan: Plan) -> Table:
     """Lay a plan out as a table, in gigabytes of 10^9 bytes on one GPU."""
-    table = Table(title=f"{plan.preset}, a step of {plan.global_batch_size} scans, {plan.micro_batch} a GPU at a time")
-    table.add_column("strategy")
-    for name in ("weights", "gradients", "optimizer", "working", "activations", "total", "host", "PFLOP/step"):
-        table.add_column(name, justify="right")
+    title = f"{plan.preset}, a step of {plan.global_batch_size} scans, {plan.micro_batch} a GPU at a time; GB a GPU"
+    # Narrow: the names of strategies must be whole on a terminal of 80 columns.
+    table = Table(title=title, box=SIMPLE, padding=(0, 1, 0, 0))
+    table.add_column("strategy", no_wrap=True)
+    for name in ("weights", "grads", "optim", "work", "activ.", "total", "host", "PFLOP"):
+        table.add_column(name, justify="right", no_wrap=True)
     table.add_column("fits")
     for run in plan.runs:
         held = run.held
