@@ -9,7 +9,7 @@ from rich.table import Table
 from .metric import Metric
 from .nlp_metrics import METRICS
 from .phantom_truth import resample_findings
-from .recompute import read_results
+from .run_list import read_results
 from .score_reports import compute_scores, signature_of
 from .significance import ROUNDS, compare_scores, draw_reports
 from .stored_reports import MODEL, StoredReport, read_reports

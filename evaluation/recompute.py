@@ -9,6 +9,7 @@ from typing import Any
 
 from .metric import Metric
 from .nlp_metrics import METRICS
+from .run_list import read_results
 from .score_reports import score_stored
 from .stored_reports import FILE_NAME, MODEL, StoredReport, hash_file, read_reports
 
@@ -24,22 +25,6 @@ class Recomputed:
     results: dict[str, Any]
     differences: list[str]
     not_checked: list[str]
-
-
-def read_results(out: Path) -> dict[str, Any]:
-    """Read `results.json` of the folder `out`.
-
-    Raises:
-        FileNotFoundError: if it is not there.
-        ValueError: if it is damaged.
-    """
-    path = Path(out) / "results.json"
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: not there; give a folder that `argus evaluate` wrote")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: is damaged ({error}); take it from its source again") from error
 
 
 def recompute(out: Path, metrics: Mapping[str, Metric] = METRICS) -> Recomputed:

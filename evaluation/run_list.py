@@ -77,7 +77,7 @@ def read_results(folder: Path) -> dict[str, Any]:
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
-        raise ValueError(f"{path}: is not JSON; run argus evaluate again") from None
+        raise ValueError(f"{path}: is damaged, no JSON; run argus evaluate again") from None
     missing = {"subset", "split", "n_test", "model_hash", "metrics"} - set(results)
     if missing:
         raise ValueError(f"{path}: has no {', '.join(sorted(missing))}; was it written by argus evaluate?")
