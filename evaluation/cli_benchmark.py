@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from .metric import Metric
 
 app = typer.Typer()
+DataDirOption = Annotated[Path | None, typer.Option(help="Folder of the prepared data; phantom needs none.")]
+PhantomSeedOption = Annotated[int | None, typer.Option(min=0, help="Seed of the phantoms (phantom only).")]
 ClinicalOption = Annotated[str, typer.Option(help="Metrics with a model: radgraph, green, rate; comma-separated.")]
 ClinicalModelsOption = Annotated[Path | None, typer.Option(help="Folder with a folder for each of their models.")]
 ClinicalDownloadOption = Annotated[bool, typer.Option("--clinical-download", help="Fetch them from the Hub.")]
@@ -30,11 +32,11 @@ def evaluate(
     ] = False,
     subset: Annotated[str, typer.Option(help="Subset of CT-3DRRG.")] = "phantom",
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
-    data_dir: Annotated[Path | None, typer.Option(help="Folder of the prepared data; phantom needs none.")] = None,
+    data_dir: DataDirOption = None,
     num_phantoms: Annotated[
         tuple[int, int, int] | None, typer.Option(help="Phantoms in train, validation and test (phantom only).")
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the phantoms (phantom only).")] = None,
+    seed: PhantomSeedOption = None,
     limit: Annotated[int | None, typer.Option(min=2, help="Evaluate on the first scans only.")] = None,
     max_new_tokens: TokensOption = 1024,
     batch_size: BatchOption = 4,
@@ -153,11 +155,11 @@ def compare(
 def reader_study(
     out: Annotated[Path, typer.Argument(help="Folder of the study; a second start goes on with it.")],
     runs: RunsOption,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder of the prepared data; phantom needs none.")] = None,
+    data_dir: DataDirOption = None,
     num_phantoms: Annotated[
         tuple[int, int, int] | None, typer.Option(help="As argus evaluate was given them (phantom only).")
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the phantoms (phantom only).")] = None,
+    seed: PhantomSeedOption = None,
     cases: Annotated[int | None, typer.Option(min=1, help="Cases drawn of each subset; all when not given.")] = None,
     order_seed: Annotated[int, typer.Option(min=0, help="Of the drawn cases and of every order.")] = 0,
     with_references: Annotated[bool, typer.Option(help="Read the scans' own reports too, blinded.")] = False,

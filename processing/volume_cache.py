@@ -22,6 +22,7 @@ from isal import isal_zlib
 from .image_processing_argus import SETTINGS, ArgusImageProcessor, flatten_images
 from .normalization import centred
 from .resampling import resample_planes
+from .whole_files import write_whole
 
 MAGIC = b"ARGUSVC2"  # a new layout of the file is a new number, and so a new folder
 _LENGTHS = struct.Struct("<8sII")  # magic, bytes of the header, CRC-32 of header and planes
@@ -290,18 +291,3 @@ def blend_slices(
         torch.mul(recent[lowest], terms[0][1], out=target)
         for index, weight in terms[1:]:
             target.add_(recent[index], alpha=weight)
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file under another name and then rename it: it is there whole or not at all.
-
-    Raises:
-        OSError: if the disk fails; nothing is left of the attempt.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
-    try:
-        partial.write_bytes(content)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ import numpy as np
 from .ct_checks import CTReadError
 from .ct_volume import CTVolume
 from .read_ct import read_ct
+from .whole_files import write_whole
 
 SLAB_SLICES = 16  # hashed at a time, so that a strided volume is never copied whole
 
@@ -117,14 +118,7 @@ def _disk_reason(error: OSError) -> str:
 
 
 def _save_record(path: Path, record: VolumeRecord) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(json.dumps(asdict(record)) + "\n", encoding="utf-8")
-        os.replace(partial, path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
+    write_whole(path, (json.dumps(asdict(record)) + "\n").encode())
 
 
 def hash_volume(volume: CTVolume) -> str:

@@ -20,6 +20,7 @@ from datasets import load_dataset
 from transformers import TrainingArguments
 from trl import SFTConfig
 
+from argus_processing.whole_files import write_whole
 from argus_training import pretrain, sft
 from argus_training.ablation_grid import key_of, overlay
 from argus_training.ablation_recipes import TEXT_MODEL, ReportRecipe, divide_settings
@@ -140,9 +141,8 @@ def claim_step(step: Step, own: Path) -> None:
 
 def _write_step(step: Step, own: Path, seconds: float | None = None) -> None:
     said = {"kind": step.kind, "settings": step.settings, "needs": [need.name for need in step.needs]}
-    partial = own / f"{STEP_FILE}.partial"
-    partial.write_text(json.dumps(said | ({} if seconds is None else {"seconds": seconds}), indent=1))
-    partial.rename(own / STEP_FILE)
+    said |= {} if seconds is None else {"seconds": seconds}
+    write_whole(own / STEP_FILE, json.dumps(said, indent=1).encode())
 
 
 def subset_options(settings: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from typing import Any
 from transformers import TrainingArguments
 from transformers.trainer_utils import sort_checkpoints
 
+from argus_processing.whole_files import write_whole
+
 RECIPE_FILE = "recipe.json"
 
 
@@ -38,8 +40,5 @@ def claim_output(output_dir: Path, recipe: Any, config: TrainingArguments) -> No
     if path.exists() and path.read_text() != said:
         raise ValueError(f"{output_dir}: holds a run with other settings; choose another output_dir or remove it")
     if config.process_index == 0 and not path.exists():
-        output_dir.mkdir(parents=True, exist_ok=True)
-        # By rename: another process that looks meanwhile finds the whole text or none.
-        partial = path.with_suffix(".partial")
-        partial.write_text(said)
-        partial.rename(path)
+        # Whole at once: another process that looks meanwhile finds all of the text or none.
+        write_whole(path, said.encode())

@@ -6,7 +6,7 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from argus_processing.volume_cache import write_whole
+from argus_processing.whole_files import write_whole
 
 # name of a curve -> what the trainer logs it as
 CURVES = {"train": "loss", "validation": "eval_loss", "learning_rate": "learning_rate"}

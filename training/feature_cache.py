@@ -20,7 +20,8 @@ from torch.utils.data import DataLoader
 
 from argus_processing import ArgusImageProcessor
 from argus_processing.image_processing_argus import flatten_images
-from argus_processing.volume_cache import VolumeCache, path_of, scan_key, settings_hash, write_whole
+from argus_processing.volume_cache import VolumeCache, path_of, scan_key, settings_hash
+from argus_processing.whole_files import write_whole
 from modeling_argus import ArgusConfig
 from modeling_argus.vision_towers_argus import VisionTower, tower_of
 
