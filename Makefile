@@ -10,7 +10,7 @@ export TOKENIZERS_PARALLELISM := false
 demo: $(VENV)/installed
 	$(BIN)/argus demo runs/demo
 
-# Compressors, and one stage against two, on phantoms with three seeds each: under 40 minutes on two cores.
+# Compressors, and one stage against two, on phantoms with four seeds each: under 40 minutes on two cores.
 ablation-demo: $(VENV)/installed
 	$(BIN)/argus ablate training/recipes/ablations/demo.yaml runs/ablation-demo
 

@@ -14,7 +14,7 @@ from argus_training.ablation_grid import Cell, Grid, Panel, key_of, read_grid
 from .ablation_figure import save_figure
 from .ablation_scores import LOWER_IS_BETTER, score_reports
 from .ablation_statistics import order_of, summarize
-from .ablation_table import build_table, markdown
+from .ablation_table import build_table, markdown, notes
 from .files import read_json, write_json, write_text
 from .nodule_contrast import score_nodules
 
@@ -62,7 +62,7 @@ def run_ablation(path: Path, out: Path, base: Path | None = None, steps: Path | 
     write_text(out / "table.md", markdown(results))
     save_figure(results, out / "figure.png")
     for panel in results["panels"]:
-        Console().print(build_table(results, panel))
+        Console().print(build_table(results, panel), *notes(results, panel), sep="\n")
     return results
 
 

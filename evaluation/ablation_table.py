@@ -2,7 +2,16 @@
 
 from typing import Any
 
+from rich.box import SIMPLE
 from rich.table import Table
+
+NUM_SHOWN_METRICS = 4  # as many columns as a terminal and the README are wide
+NUMBER_WIDTH = len("0.123 ± 0.123")
+
+
+def first_metrics(results: dict[str, Any]) -> dict[str, Any]:
+    """Return results with as many metrics as fit where a page is narrow; `table.md` has all."""
+    return results | {"metrics": results["metrics"][:NUM_SHOWN_METRICS]}
 
 
 def headings(results: dict[str, Any], panel: dict[str, Any]) -> list[str]:
@@ -34,11 +43,15 @@ def mean_and_std(name: str, summary: dict[str, Any]) -> str:
 
 
 def build_table(results: dict[str, Any], panel: dict[str, Any]) -> Table:
-    """Return a panel as a rich table."""
-    table = Table(title=f"{results['title']}: {panel['title']}", caption="\n".join(notes(results, panel)))
-    for heading in headings(results, panel):
-        table.add_column(heading, justify="left" if heading in panel["axes"] else "right")
-    for row in rows(results, panel):
+    """Return a panel's first metrics as a rich table in which no number is broken over two lines."""
+    shown = first_metrics(results)
+    title = f"{results['title']}: {panel['title']}, {len(results['seeds'])} seed(s)"
+    table = Table(title=title, box=SIMPLE, pad_edge=False)
+    *heads, _seeds = headings(shown, panel)
+    for heading in heads:
+        is_axis = heading in panel["axes"]
+        table.add_column(heading, justify="left" if is_axis else "right", min_width=None if is_axis else NUMBER_WIDTH)
+    for *row, _seeds in rows(shown, panel):
         table.add_row(*row)
     return table
 

@@ -8,11 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .ablation_table import panel_markdown
+from .ablation_table import first_metrics, panel_markdown
 from .files import read_json, write_text
 
 START, END = "<!-- results: written by argus_evaluation.readme_results -->", "<!-- end of results -->"
-NUM_ABLATION_METRICS = 4  # as many columns as a page is wide
 CONTROL_NAMES = {"blank": "blank image", "shuffled": "shuffled images", "most_frequent": "most frequent report"}
 
 
@@ -49,8 +48,7 @@ def bench_table(results: dict[str, Any]) -> str:
 
 def ablation_tables(results: dict[str, Any]) -> str:
     """Return an ablation's panels as Markdown tables, each with the measured order beside the paper's."""
-    shown = results | {"metrics": results["metrics"][:NUM_ABLATION_METRICS]}
-    parts = [panel_markdown(shown, panel) for panel in results["panels"]]
+    parts = [panel_markdown(first_metrics(results), panel) for panel in results["panels"]]
     seeds = len(results["seeds"])
     parts.append(
         f"{results['num_runs']} runs in {results['seconds'] / 60:.0f} minutes on two CPU cores; "
