@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
+from argus_processing.whole_files import read_json, write_json, write_text
 from argus_training.ablate import STEPS, planned
 from argus_training.ablation_grid import Cell, Grid, Panel, key_of, read_grid
 
@@ -15,7 +16,6 @@ from .ablation_figure import save_figure
 from .ablation_scores import LOWER_IS_BETTER, score_reports
 from .ablation_statistics import order_of, summarize
 from .ablation_table import build_table, markdown, notes
-from .files import read_json, write_json, write_text
 from .nodule_contrast import score_nodules
 
 # kind of a grid -> function (settings, seed, folder of the scores, folder of the trainings) -> one run's results

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from .files import whole_file
+from argus_processing.whole_files import whole_file
 
 PANEL_IN, HEIGHT_IN, DPI = 4.4, 3.8, 150
 COLORS = ("#3b6ea5", "#d98032", "#5a9e6f", "#a0527f", "#8a8a8a", "#c9b037")

@@ -7,6 +7,7 @@ from typing import Any
 
 import datasets
 
+from argus_processing.whole_files import read_json, write_json
 from argus_training.ablation_grid import key_of, overlay
 from argus_training.ablation_recipes import ReportRecipe, divide_settings
 from argus_training.ablation_steps import last_step, run_step, seconds_of, subset_options
@@ -14,7 +15,6 @@ from argus_training.report_examples import report_examples
 from argus_training.stages import RecipeArguments
 
 from .benchmark import evaluate_model
-from .files import read_json, write_json
 from .model_folder import load_model
 from .splits import load_split, load_train_reports
 

@@ -20,9 +20,9 @@ from rich.table import Table
 
 from argus_processing import ArgusImageProcessor
 from argus_processing.volume_cache import ENCODINGS, VolumeCache
+from argus_processing.whole_files import write_json
 
 from .bench_preprocessing import GRIDS, write_scan
-from .files import write_json
 
 ROUNDS = 7
 

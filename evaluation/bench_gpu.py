@@ -24,11 +24,11 @@ from rich.table import Table
 from trl.trainer.utils import add_fused_lm_head
 
 from argus_processing import ArgusImageProcessor
+from argus_processing.whole_files import write_json
 from argus_training.stages import TRAINABLE_PARTS
 from modeling_argus import TOWERS, ArgusConfig, ArgusForConditionalGeneration, preset_config
 
 from .bench_preprocessing import GRIDS, write_scan
-from .files import write_json
 from .flops import NUM_PROMPT_TOKENS, study_cost, train_step_flops
 from .report import one_line
 

@@ -18,8 +18,8 @@ from rich.progress import track
 from rich.table import Table
 
 from argus_processing.phantom import report_of
+from argus_processing.whole_files import write_json
 
-from .files import write_json
 from .nlp_metrics import METRICS
 from .report_words import TOKENIZER, split_words
 from .significance import confidence_interval, draw_reports

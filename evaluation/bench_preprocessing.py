@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from .files import write_json
+from argus_processing.whole_files import write_json
 
 SHAPE = (300, 512, 512)  # D, H, W
 SPACING_MM = (1.0, 0.7, 0.7)

@@ -27,14 +27,13 @@ from trl import SFTConfig
 import argus_processing  # noqa: F401  registers processor and data set
 import modeling_argus  # noqa: F401  registers the model
 from argus_processing.instructions import INSTRUCTIONS
+from argus_processing.whole_files import write_json
 from argus_training.create import create_model
 from argus_training.frozen_vision import training_images
 from argus_training.language import tiny_llama, train_tokenizer
 from argus_training.report_examples import report_examples
 from argus_training.sft import make_trainer
 from argus_training.stages import RecipeArguments, set_trainable
-
-from .files import write_json
 
 ROUNDS = 3
 NUM_SCANS = 16

@@ -20,10 +20,10 @@ from rich.progress import track
 from rich.table import Table
 from torch import nn
 
+from argus_processing.whole_files import write_json
 from modeling_argus import TOWERS, preset_config, preset_vision_config
 from modeling_argus.vision_argus import patchify
 
-from .files import write_json
 from .flops import NUM_PROMPT_TOKENS, study_cost
 
 # A bfloat16 convolution of this stride takes tens of seconds on a CPU.

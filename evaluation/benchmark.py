@@ -9,9 +9,9 @@ import datasets
 import transformers
 
 from argus_processing.phantom_findings import Finding
+from argus_processing.whole_files import write_json
 
 from .controls import blank_image, first_of_each, most_frequent_report, shuffle_images
-from .files import write_json
 from .generation import MAX_NEW_TOKENS, Prediction, generate_reports
 from .metric import Metric
 from .model_folder import Loading, hash_model, load_model

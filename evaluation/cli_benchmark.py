@@ -137,8 +137,9 @@ def compare(
     """Test two systems against each other, report by report (paired approximate randomisation)."""
     from rich.console import Console
 
+    from argus_processing.whole_files import check_can_write, write_json
+
     from .compare import build_comparison, compare_runs
-    from .files import check_can_write, write_json
 
     if out is not None:
         check_can_write(out)

@@ -16,13 +16,13 @@ from trl import SFTConfig, TrlParser
 
 from argus_processing import CTVolume, read_ct
 from argus_processing.instructions import instruction_for
+from argus_processing.whole_files import write_json, write_text
 from argus_training import pretrain, sft
 from argus_training.create import create_model
 from argus_training.language import train_language_model
 from argus_training.stages import RecipeArguments
 
 from .benchmark import evaluate_model
-from .files import write_json, write_text
 from .generation import generate_batch
 from .model_folder import load_model
 from .preview import save_preview

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from .files import check_can_write, write_json
+from argus_processing.whole_files import check_can_write, write_json
+
 from .progress import progress_bar
 
 MAX_NEW_TOKENS = 1024  # the text length that training keeps: no report is cut shorter than it was taught

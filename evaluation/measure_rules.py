@@ -11,8 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from argus_processing.sentence_rules import RULES, judge_sentence
-
-from .files import write_json
+from argus_processing.whole_files import write_json
 
 HALVES = ("tune", "held_out")
 KEEP = "keep"

@@ -16,10 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from argus_processing import ArgusImageProcessor, CTVolume
+from argus_processing.whole_files import read_json, write_json
 from argus_training.ablation_grid import key_of
 from argus_training.ablation_recipes import NodulesRecipe
-
-from .files import read_json, write_json
 
 SUPERSAMPLING = 7  # points a voxel and axis, for the share of a voxel that lies in a sphere
 JITTER_MM = 6.0  # more than any voxel: a sphere's place between the voxels is uniform

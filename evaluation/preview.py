@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from .files import whole_file
+from argus_processing.whole_files import whole_file
 
 WIDTH_IN, HEIGHT_IN, DPI = 16.0, 5.2, 120
 INK, QUIET, GROUND = "#f2f2f2", "#9aa5b1", "#101418"

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .files import write_json
+from argus_processing.whole_files import write_json
+
 from .generation import Prediction
 from .run_list import Run, read_predictions, read_settings
 

@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from argus_processing.whole_files import read_json, write_text
+
 from .ablation_table import first_metrics, panel_markdown
-from .files import read_json, write_text
 
 START, END = "<!-- results: written by argus_evaluation.readme_results -->", "<!-- end of results -->"
 CONTROL_NAMES = {"blank": "blank image", "shuffled": "shuffled images", "most_frequent": "most frequent report"}

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .files import check_can_write, write_text
+from argus_processing.whole_files import check_can_write, write_text
+
 from .progress import progress_bar
 from .report import ScanFailure, ScanReport, to_json_lines, to_text, write_reports
 

@@ -13,8 +13,8 @@ from typing import Any
 import jinja2
 
 from argus_processing.phantom_findings import Finding
+from argus_processing.whole_files import write_text
 
-from .files import write_text
 from .generation import Prediction
 from .phantom_truth import Mention, extract_findings, locate_findings
 from .run_list import read_predictions, read_settings

@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from argus_processing.phantom_findings import Finding
-
-from .files import write_text
+from argus_processing.whole_files import write_text
 
 FILE_NAME = "reports.jsonl"
 MODEL = "model"  # the name of the model's own reports; the others are its controls

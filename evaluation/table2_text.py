@@ -5,7 +5,8 @@ from pathlib import Path
 from string import ascii_lowercase
 from typing import Any
 
-from .files import write_json, write_text
+from argus_processing.whole_files import write_json, write_text
+
 from .table2 import FINDING_F1, Block, Cell, Table2
 
 _LATEX = {

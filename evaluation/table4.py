@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from argus_processing.whole_files import write_json, write_text
+
 from .agreement import ordinal_alpha
-from .files import write_json, write_text
 from .reader_answers import ANSWERS_FILE, last_scores, read_answers
 from .reader_study import STUDY_FILE
 

@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .phantom import Phantom, make_phantom, stream
+from .whole_files import write_whole
 
 PHANTOM_VERSION = 1  # goes into every id: raise it when the same seed gives another volume
 
@@ -88,9 +88,7 @@ def write_nifti(phantom: Phantom, path: Path, style: FileStyle | None = None) ->
     content = bytearray(image.to_bytes())
     scaling = np.array([style.slope, style.intercept], dtype="<f4")
     content[112:120] = scaling.tobytes()  # scl_slope and scl_inter: nibabel would choose its own
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_bytes(gzip.compress(bytes(content), compresslevel=1, mtime=0))
-    partial.replace(path)
+    write_whole(path, gzip.compress(bytes(content), compresslevel=1, mtime=0))
 
 
 def write_phantom(

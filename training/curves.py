@@ -1,12 +1,11 @@
 """The curves of a training run, as numbers and as a picture."""
 
-import json
 from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from argus_processing.whole_files import write_whole
+from argus_processing.whole_files import whole_file, write_json
 
 # name of a curve -> what the trainer logs it as
 CURVES = {"train": "loss", "validation": "eval_loss", "learning_rate": "learning_rate"}
@@ -19,23 +18,17 @@ def curves_of(log_history: list[dict]) -> dict[str, list[list[float]]]:
     }
 
 
-def save_json(path: Path, content: dict) -> None:
-    """Write a JSON file, whole or not at all."""
-    write_whole(path, (json.dumps(content, indent=1) + "\n").encode())
-
-
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure as a PNG, whole or not at all."""
     FigureCanvasAgg(figure)
-    partial = path.with_name(f".{path.name}.partial.png")
-    figure.savefig(partial, dpi=110)
-    partial.replace(path)
+    with whole_file(path) as part:
+        figure.savefig(part, dpi=110)
 
 
 def save_curves(log_history: list[dict], folder: Path, title: str) -> None:
     """Write `curves.json` and `curves.png` of a trainer's log into a folder."""
     curves = curves_of(log_history)
-    save_json(folder / "curves.json", curves)
+    write_json(folder / "curves.json", curves)
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot()
     for name in ("train", "validation"):

@@ -18,9 +18,10 @@ from transformers import TrainingArguments, set_seed
 from trl import TrlParser
 
 from argus_processing import ArgusImageProcessor
+from argus_processing.whole_files import write_json
 from argus_training import flip_objective, label_objective, mae_objective, vox2vec_objective
 from argus_training.checkpoints import claim_output, last_whole_checkpoint
-from argus_training.curves import save_curves, save_json
+from argus_training.curves import save_curves
 from argus_training.objective import Objective, held_out_batches
 from argus_training.pretrain_trainer import PretrainTrainer
 from argus_training.pretraining_scans import PreprocessedScans
@@ -154,7 +155,7 @@ def finish(trainer: PretrainTrainer, objective: Objective, held_out: Preprocesse
         batches = held_out_batches(held_out, trainer.args.per_device_eval_batch_size, trainer.args.device)
         results = objective.show(module, batches, output_dir)
         if results:
-            save_json(output_dir / "results.json", results)
+            write_json(output_dir / "results.json", results)
             print(json.dumps(results))
     partial = output_dir / "model.partial"
     module.vision_tower.save_pretrained(partial)

@@ -17,8 +17,8 @@ from argus_evaluation import ablation
 from argus_evaluation.ablation_figure import divide, draw_panel, save_figure
 from argus_evaluation.ablation_statistics import order_of, summarize
 from argus_evaluation.ablation_table import markdown, rows
-from argus_evaluation.files import read_json
 from argus_evaluation.readme_results import ablation_tables
+from argus_processing.whole_files import read_json
 from argus_training import sft
 
 DATA = {"num_train": 4, "num_validation": 1, "num_test": 2, "spacing_mm": [20.0, 12.0, 12.0]}

@@ -6,10 +6,10 @@ from argus_evaluation import cli
 from argus_evaluation.clinical_answers import printable
 from argus_evaluation.clinical_metrics import CLINICAL_METRICS, clinical_metrics
 from argus_evaluation.clinical_weights import ClinicalOptions, Weights, identify
-from argus_evaluation.files import write_json
 from argus_evaluation.nlp_metrics import METRICS
 from argus_evaluation.score_reports import score_stored
 from argus_evaluation.stored_reports import StoredReport, write_reports
+from argus_processing.whole_files import write_json
 
 pytestmark = pytest.mark.usefixtures("empty_hub_cache")
 NAMES = ["RadGraph-XL simple", "RadGraph-XL partial", "RadGraph-XL complete", "GREEN", "RaTEScore"]

@@ -3,13 +3,13 @@ import json
 import pytest
 
 from argus_evaluation.compare import compare_runs
-from argus_evaluation.files import write_json
 from argus_evaluation.metric import Metric, mean_of_reports
 from argus_evaluation.nlp_metrics import METRICS
 from argus_evaluation.recompute import recompute
 from argus_evaluation.score_reports import score_stored
 from argus_evaluation.stored_reports import StoredReport, hash_file, read_reports, write_reports
 from argus_processing.phantom_findings import Finding
+from argus_processing.whole_files import write_json
 
 REFERENCES = [f"There is a {size} mm nodule in the left upper lobe. No effusion\u2028{size}." for size in range(12)]
 TRUTH = [Finding("Lung nodule", "left", "upper lobe")]

@@ -1,6 +1,6 @@
 import pytest
 
-from argus_evaluation.files import whole_file, write_text
+from argus_processing.whole_files import whole_file, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
