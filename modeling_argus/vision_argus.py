@@ -105,7 +105,8 @@ class ArgusVisionEmbeddings(nn.Module):
         patches, token_grid = self.patchify(pixel_values.to(self.patch_embedding.weight.dtype))
         positions = self.positions_for(token_grid)
         if kept is not None:
-            patches, positions = take_tokens(patches, kept), positions[kept]
+            # Not positions[kept]: its backward adds in the order in which threads happen to come.
+            patches, positions = take_tokens(patches, kept), functional.embedding(kept, positions)
         centred = (patches - self.voxel_mean) / self.voxel_std
         return self.patch_embedding(centred) + positions
 

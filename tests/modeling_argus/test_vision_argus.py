@@ -112,3 +112,29 @@ def test_dropped_patches_are_never_seen(tower):
     volume[..., :2, :6, :4] = 0.0  # the first patch
     assert torch.equal(tower(volume, kept=kept).last_hidden_state, before)
     assert before.shape == (1, 63, 24)
+
+
+@pytest.fixture
+def four_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("four_threads")
+def test_gradients_of_masked_towers_do_not_depend_on_the_order_of_threads():
+    # Large enough that torch divides the work, with every position taken by every sample of the batch.
+    torch.manual_seed(0)
+    embeddings = ArgusVisionModel(ArgusVisionConfig(**SMALL | {"hidden_size": 192})).embeddings
+    volume = torch.rand(32, 1, 8, 24, 16)
+    kept = torch.stack([torch.randperm(64)[:32] for _ in range(32)])
+    weights = torch.randn(32, 32, 192)
+
+    def gradient() -> torch.Tensor:
+        (embeddings(volume, kept) * weights).sum().backward()
+        found, embeddings.position_embedding.grad = embeddings.position_embedding.grad, None
+        return found
+
+    first = gradient()
+    assert all(torch.equal(gradient(), first) for _ in range(20))
