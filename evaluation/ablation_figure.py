@@ -1,5 +1,6 @@
 """The figure of an ablation, in the paper's layout: panels side by side, one bar or point a cell, with error bars."""
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from argus_processing.whole_files import whole_file
 
 PANEL_IN, HEIGHT_IN, DPI = 4.4, 3.8, 150
 COLORS = ("#3b6ea5", "#d98032", "#5a9e6f", "#a0527f", "#8a8a8a", "#c9b037")
+TITLE_SIZE, LETTERS_PER_IN = 9, 14
 GROUP_WIDTH = 0.8  # of the distance between two places on the x axis
 
 
@@ -28,9 +30,16 @@ def save_figure(results: dict[str, Any], out: Path) -> None:
     axes = figure.subplots(1, len(plots), squeeze=False, sharey=True)[0]
     for ax, (title, names, cells) in zip(axes, plots, strict=True):
         draw_panel(ax, title, names, cells, results["score"])
-    figure.suptitle(f"{results['title']}\n{results['error_bars']}; dots: seeds", fontsize=9)
+    figure.suptitle(heading(results, figure.get_figwidth()), fontsize=TITLE_SIZE)
     with whole_file(out) as part:
         figure.savefig(part)
+
+
+def heading(results: dict[str, Any], width_in: float) -> str:
+    """Say what the figure shows and what bars and dots are, in lines that its width holds."""
+    shown = f"{results['error_bars']}; dots: seeds" if len(results["seeds"]) > 1 else "one run a cell, no error bars"
+    lines = (line for text in (results["title"], shown) for line in textwrap.wrap(text, int(LETTERS_PER_IN * width_in)))
+    return "\n".join(lines)
 
 
 def divide(panel: dict[str, Any]) -> list[tuple[str, dict[str, list[str]], list[dict]]]:
@@ -102,10 +111,10 @@ def _draw_line(
 
 
 def _means_and_stds(cells: list[dict], score: str) -> tuple[np.ndarray, np.ndarray]:
-    """Means and deviations; NaN where a cell has no score, 0 for the deviation of one seed."""
+    """Means and deviations; NaN, which is not drawn, where a cell has no score or one seed."""
     summaries = [cell["summary"][score] for cell in cells]
-    means = [np.nan if summary["mean"] is None else summary["mean"] for summary in summaries]
-    return np.array(means), np.array([summary["std"] or 0.0 for summary in summaries])
+    means, stds = ([summary[name] for summary in summaries] for name in ("mean", "std"))
+    return np.array(means, dtype=float), np.array(stds, dtype=float)  # None becomes NaN
 
 
 def _draw_seeds(ax: Axes, places: list[float], cells: list[dict], score: str) -> None:

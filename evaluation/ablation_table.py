@@ -5,13 +5,13 @@ from typing import Any
 from rich.box import SIMPLE
 from rich.table import Table
 
-NUM_SHOWN_METRICS = 4  # as many columns as a terminal and the README are wide
+NUM_COLUMNS = 5  # of axes and metrics, as many as a terminal and the README are wide
 NUMBER_WIDTH = len("0.123 ± 0.123")
 
 
-def first_metrics(results: dict[str, Any]) -> dict[str, Any]:
-    """Return results with as many metrics as fit where a page is narrow; `table.md` has all."""
-    return results | {"metrics": results["metrics"][:NUM_SHOWN_METRICS]}
+def first_metrics(results: dict[str, Any], panel: dict[str, Any]) -> dict[str, Any]:
+    """Return results with as many metrics as fit beside a panel's axes; `table.md` has all."""
+    return results | {"metrics": results["metrics"][: NUM_COLUMNS - len(panel["axes"])]}
 
 
 def headings(results: dict[str, Any], panel: dict[str, Any]) -> list[str]:
@@ -44,7 +44,7 @@ def mean_and_std(name: str, summary: dict[str, Any]) -> str:
 
 def build_table(results: dict[str, Any], panel: dict[str, Any]) -> Table:
     """Return a panel's first metrics as a rich table in which no number is broken over two lines."""
-    shown = first_metrics(results)
+    shown = first_metrics(results, panel)
     title = f"{results['title']}: {panel['title']}, {len(results['seeds'])} seed(s)"
     table = Table(title=title, box=SIMPLE, pad_edge=False)
     *heads, _seeds = headings(shown, panel)

@@ -49,7 +49,7 @@ def bench_table(results: dict[str, Any]) -> str:
 
 def ablation_tables(results: dict[str, Any]) -> str:
     """Return an ablation's panels as Markdown tables, each with the measured order beside the paper's."""
-    parts = [panel_markdown(first_metrics(results), panel) for panel in results["panels"]]
+    parts = [panel_markdown(first_metrics(results, panel), panel) for panel in results["panels"]]
     seeds = len(results["seeds"])
     parts.append(
         f"{results['num_runs']} runs in {results['seconds'] / 60:.0f} minutes on two CPU cores; "

@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from argus_evaluation import ablation
-from argus_evaluation.ablation_figure import divide, draw_panel, save_figure
+from argus_evaluation.ablation_figure import divide, draw_panel, heading, save_figure
 from argus_evaluation.ablation_statistics import order_of, summarize
 from argus_evaluation.ablation_table import markdown, rows
 from argus_evaluation.readme_results import ablation_tables
@@ -233,6 +233,13 @@ def test_an_axis_of_numbers_is_drawn_as_a_line(known, tmp_path):
     assert lines[0].lines[0].get_xdata().tolist() == [25.0, 100.0]
     save_figure(known, tmp_path / "figure.png")
     assert Image.open(tmp_path / "figure.png").format == "PNG"
+
+
+def test_the_heading_of_a_narrow_figure_is_broken_and_one_seed_has_no_error_bars(known):
+    lines = heading(known, 4.4).split("\n")
+    assert lines[0] == known["title"] and " ".join(lines[1:]) == f"{known['error_bars']}; dots: seeds"
+    assert max(map(len, lines)) <= 4.4 * 14
+    assert heading(known | {"seeds": [0]}, 4.4).endswith("one run a cell, no error bars")
 
 
 def test_a_third_axis_gives_each_of_its_values_a_plot(known):
