@@ -41,10 +41,9 @@ pretrain-demo: $(VENV)/installed
 	$(BIN)/python training/pretrain.py --config training/recipes/pretrain/phantom_mae.yaml
 	$(BIN)/python training/pretrain.py --config training/recipes/pretrain/phantom_flip.yaml
 
-# The README's tables, out of what `make demo`, `make bench` and, where it ran, `make ablation-demo` measured.
+# The tables of README and docs, out of what was measured in runs/; a table whose result file is not there stays.
 readme: $(VENV)/installed
-	$(BIN)/python -m argus_evaluation.readme_results README.md runs/demo/results.json runs/bench/preprocessing.json \
-		$(wildcard runs/ablation-demo/results.json)
+	$(BIN)/python -m argus_evaluation.measured_tables README.md docs/ablations.md
 
 $(VENV)/installed: pyproject.toml setup.cfg constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -17,7 +17,7 @@ from argus_evaluation import ablation
 from argus_evaluation.ablation_figure import divide, draw_panel, heading, save_figure
 from argus_evaluation.ablation_statistics import order_of, summarize
 from argus_evaluation.ablation_table import markdown, rows
-from argus_evaluation.readme_results import ablation_tables
+from argus_evaluation.measured_tables import ablation_tables
 from argus_processing.whole_files import read_json
 from argus_training import sft
 
