@@ -69,11 +69,17 @@ def markdown(results: dict[str, Any]) -> str:
     for panel in results["panels"]:
         parts += [f"## {panel['title']}", panel_markdown(results, panel)]
     versions = ", ".join(f"{name} {number}" for name, number in results["versions"].items())
-    parts.append(
-        f"{results['num_runs']} runs, {results['seconds']:.0f} s; {results['error_bars']}; "
-        f"seeds {', '.join(map(str, results['seeds']))}. {versions}."
-    )
+    parts.append(f"{runs_text(results)} {versions}.")
     return "\n\n".join(parts) + "\n"
+
+
+def runs_text(results: dict[str, Any]) -> str:
+    """Say how many runs there were, how long they took, over which seeds, and what the numbers after ± are."""
+    seeds = results["seeds"]
+    text = f"{results['num_runs']} runs, {results['seconds'] / 60:.0f} min, seeds {', '.join(map(str, seeds))}"
+    if len(seeds) > 1:
+        text += f"; {results['error_bars']}; 95% intervals of paired differences by Student's t"
+    return f"{text}."
 
 
 def notes(results: dict[str, Any], panel: dict[str, Any]) -> list[str]:

@@ -19,7 +19,7 @@ from rich.table import Table
 
 from argus_processing.whole_files import read_json, write_text
 
-from .ablation_table import first_metrics, panel_markdown
+from .ablation_table import first_metrics, panel_markdown, runs_text
 from .bench_vision import patch_table, system_table
 
 BLOCK = re.compile(
@@ -63,14 +63,7 @@ def preprocessing_table(results: dict[str, Any]) -> str:
 def ablation_tables(results: dict[str, Any]) -> str:
     """Return an ablation's panels as Markdown tables, each with the measured order beside the paper's."""
     parts = [panel_markdown(first_metrics(results, panel), panel) for panel in results["panels"]]
-    runs = f"{results['num_runs']} runs, {results['seconds'] / 60:.0f} min of training and scoring"
-    if len(results["seeds"]) > 1:
-        runs += (
-            f"; {results['error_bars']} ({len(results['seeds'])} seeds); "
-            "95% intervals of paired differences by Student's t"
-        )
-    parts.append(f"{runs}.")
-    return "\n\n".join(parts)
+    return "\n\n".join([*parts, runs_text(results)])
 
 
 def mae_table(results: dict[str, Any]) -> str:
