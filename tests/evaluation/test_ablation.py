@@ -209,7 +209,7 @@ def test_the_table_holds_mean_and_deviation_and_both_orders(known):
         assert "Measured order of compressor by f1: shuffle > pool" in text
         assert "The paper's: pool > shuffle (somewhere)." in text
         assert "12 runs, 2 min, seeds 0, 1, 2; mean and sample standard deviation over seeds; 95% intervals" in text
-    assert markdown(known | {"seeds": [0]}).endswith("12 runs, 2 min, seeds 0. torch 1.\n")
+    assert markdown(known | {"seeds": [0]}).endswith("12 runs, 2 min, seed 0. torch 1.\n")
 
 
 def test_the_figure_draws_the_means_with_their_deviations(known):
