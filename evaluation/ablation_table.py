@@ -76,7 +76,8 @@ def markdown(results: dict[str, Any]) -> str:
 def runs_text(results: dict[str, Any]) -> str:
     """Say how many runs there were, how long they took, over which seeds, and what the numbers after ± are."""
     seeds = results["seeds"]
-    text = f"{results['num_runs']} runs, {results['seconds'] / 60:.0f} min, seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+    said = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+    text = f"{results['num_runs']} runs, {results['seconds'] / 60:.0f} min, {said}"
     if len(seeds) > 1:
         text += f"; {results['error_bars']}; 95% intervals of paired differences by Student's t"
     return f"{text}."
