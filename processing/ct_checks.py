@@ -4,13 +4,27 @@ Every refusal is a `CTReadError`: one line with the file, the cause and what to 
 Nothing of a patient's header is quoted.
 """
 
+import math
+import os
+from pathlib import Path
+
 import numpy as np
+
+try:
+    from resource import RLIM_INFINITY, RLIMIT_AS, getrlimit
+except ImportError:  # not on Windows
+    getrlimit = None
 
 INT16 = np.iinfo(np.int16)
 
 MIN_SIDE = 8  # voxels, in at least two directions
 MIN_SLICES = 3  # voxels, in every direction
 MAX_SIDE = 8192  # voxels
+# The largest real volumes at hand: 1024 x 1024 x 260 of CT-RATE, whole bodies of 512 x 512 x 2000. This leaves room for
+# 1024 x 1024 x 640 as int16 or 1024 x 1024 x 320 as float32, which is finer than what any model's grid can use.
+MAX_VOLUME_BYTES = 1280 * 2**20
+MEMORY_SHARE = 0.5  # of what is free for one volume: preprocessing, and whatever is read beside it, need the rest
+CGROUP = Path("/sys/fs/cgroup")
 SPACING_LIMITS_MM = (0.05, 20.0)
 EXTENT_LIMITS_MM = (8.0, 3000.0)  # of the longest side
 MAX_AXIS_ANGLE_DEG = 40.0  # beyond this the nearest patient axis is a matter of taste
@@ -53,6 +67,62 @@ def spatial_shape(shape: tuple[int, ...], name: object) -> tuple[int, int, int]:
     if max(sides) > MAX_SIDE:
         raise read_error(name, f"the image is too large ({text})", f"give a volume of at most {MAX_SIDE} voxels a side")
     return sides[0], sides[1], sides[2]
+
+
+def check_memory(shape: tuple[int, ...], bytes_per_voxel: int, name: object) -> None:
+    """Refuse a volume that a model's grid or this machine's memory could not use, before anything of it is allocated.
+
+    Args:
+        shape: the sides that the header states; as they come, so that no product of theirs overflows.
+        bytes_per_voxel: of the most that is held at once, 2 for int16 Hounsfield units, 4 for float32.
+        name: what errors call the scan.
+
+    Raises:
+        CTReadError: above `MAX_VOLUME_BYTES`, or above `MEMORY_SHARE` of the memory that is free.
+    """
+    needed = math.prod(int(side) for side in shape) * bytes_per_voxel
+    volume = f"the volume ({' x '.join(str(side) for side in shape)}) would take {needed >> 20:,} MiB"
+    if needed > MAX_VOLUME_BYTES:
+        cause = f"{volume}, more than the {MAX_VOLUME_BYTES >> 20:,} allowed"
+        raise read_error(name, cause, "resample it to coarser voxels, or cut it to the body part of interest")
+    free = free_memory()
+    if needed > MEMORY_SHARE * free:
+        cause = f"{volume}, and {free / 2**20:,.0f} MiB of memory are free"
+        raise read_error(name, cause, "read fewer scans at once, or use a machine with more memory")
+
+
+def free_memory() -> float:
+    """Give the bytes that this process may still take: of the machine, its control group and its own limit."""
+    free = [_meminfo_available(), _cgroup_free(), _address_space_free()]
+    return max(0.0, min(free))
+
+
+def _meminfo_available() -> float:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(float(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, ValueError, IndexError, StopIteration):
+        return math.inf
+
+
+def _cgroup_free() -> float:
+    """Read the control group's limit less what it uses, without the file cache that it can drop; version 2."""
+    try:
+        limit, used = (float((CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))
+        stat = dict(line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())
+        return limit - used + float(stat.get("inactive_file", 0))
+    except (OSError, ValueError):  # "max" is no number: no limit
+        return math.inf
+
+
+def _address_space_free() -> float:
+    if getrlimit is None or (limit := getrlimit(RLIMIT_AS)[0]) == RLIM_INFINITY:
+        return math.inf
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        return float(limit - pages * os.sysconf("SC_PAGE_SIZE"))
+    except (OSError, ValueError, IndexError):
+        return float(limit)
 
 
 def check_dtype(dtype: np.dtype, name: object) -> None:
