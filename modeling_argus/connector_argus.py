@@ -157,8 +157,8 @@ class NoCompression(nn.Identity):
         self.width = config.vision_config.hidden_size
 
 
-# A compressor is a module with `num_tokens`, `width` and forward (B, N, C) -> (B, num_tokens, width); one that has
-# weights of its own, beside those of layers, sets them in `init_weights`.
+# A compressor is a module with `num_tokens`, `width` and forward (B, N, C) -> (B, num_tokens, width); one that owns
+# weights, beside those of layers, sets them in `init_weights`.
 COMPRESSORS = {
     "pixel_shuffle": PixelShuffle3D,
     "average_pooling": AveragePooling3D,
@@ -189,11 +189,6 @@ class ArgusConnector(nn.Module):
             raise ValueError(f"unknown compressor {config.compressor!r}; known: {', '.join(COMPRESSORS)}")
         self.compressor = COMPRESSORS[config.compressor](config)
         self.projector = ArgusProjector(config, self.compressor.width)
-
-    def init_weights(self) -> None:
-        """Set the compressor's own weights, where it has some."""
-        if hasattr(self.compressor, "init_weights"):
-            self.compressor.init_weights()
 
     @property
     def num_tokens(self) -> int:

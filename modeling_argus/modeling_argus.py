@@ -52,7 +52,9 @@ class ArgusPreTrainedModel(PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
         super()._init_weights(module)
-        if isinstance(module, ArgusConnector):
+        # Each module sets the weights that it owns: transformers passes over a module that owns none, so that a parent
+        # never gets to set its children's.
+        if not isinstance(module, PreTrainedModel) and hasattr(module, "init_weights"):
             module.init_weights()
 
 

@@ -102,7 +102,8 @@ class ArgusVisionEmbeddings(nn.Module):
 
     def forward(self, pixel_values: torch.Tensor, kept: torch.Tensor | None = None) -> torch.Tensor:
         """Embed `(B, C, D, H, W)` in [0, 1] as `(B, N, hidden_size)`, or only the patches `kept` `(B, K)` names."""
-        patches, token_grid = self.patchify(pixel_values.to(self.patch_embedding.weight.dtype))
+        # Not the linear layer's dtype: in 8 or 4 bits its weight is integers, and voxels in [0, 1] would be cut to 0.
+        patches, token_grid = self.patchify(pixel_values.to(self.position_embedding.dtype))
         positions = self.positions_for(token_grid)
         if kept is not None:
             # Not positions[kept]: its backward adds in the order in which threads happen to come.

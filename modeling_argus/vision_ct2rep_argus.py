@@ -63,7 +63,10 @@ class CT2RepPatchEmbedding(nn.Sequential):
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """Embed `(B, 1, D, H, W)` as `(B, d, h, w, hidden_size)`."""
-        return super().forward(patchify(pixel_values.to(self[1].weight.dtype), self.patch_size))
+        # The norm's dtype: loaded in 8 or 4 bits the linear layer's weight is integers, and voxels would be cut to 0.
+        patches = patchify(pixel_values.to(self[0].weight.dtype), self.patch_size)
+        # Flat on the way: layers of 8 bits (bitsandbytes) take three axes at most.
+        return super().forward(patches.flatten(1, 3)).unflatten(1, patches.shape[1:4])
 
 
 class CT2RepPositionBias(nn.Module):
@@ -80,12 +83,13 @@ class CT2RepPositionBias(nn.Module):
             nn.Linear(width, config.num_attention_heads),
         )
 
-    def forward(self, height: int, width: int) -> torch.Tensor:
-        """Bias `(heads, height * width, height * width)` of a slice; row is the query."""
-        weight = self.mlp[0].weight
-        rows = torch.arange(1 - height, height, device=weight.device)
-        columns = torch.arange(1 - width, width, device=weight.device)
-        offsets = torch.stack(torch.meshgrid(rows, columns, indexing="ij"), dim=-1).to(weight.dtype)
+    def forward(self, grid: torch.Tensor) -> torch.Tensor:
+        """Bias `(heads, h * w, h * w)` for the slices of `(B, d, h, w, C)`, in its dtype; row is the query."""
+        height, width = grid.shape[2:4]
+        rows = torch.arange(1 - height, height, device=grid.device)
+        columns = torch.arange(1 - width, width, device=grid.device)
+        # Not the MLP's dtype: loaded in 8 or 4 bits its weights are integers without a sign.
+        offsets = torch.stack(torch.meshgrid(rows, columns, indexing="ij"), dim=-1).to(grid.dtype)
         # Few offsets differ: the MLP sees each once, not once for each pair of patches.
         biases = self.mlp(offsets.sign() * offsets.abs().log1p())
         row, column = (
@@ -153,8 +157,9 @@ class CT2RepMLP(nn.Module):
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """Map `(..., C)` to the same shape."""
-        values, gate = self.widen(self.norm(tokens)).chunk(2, dim=-1)
-        return self.narrow(values * functional.gelu(gate))
+        # Flat on the way: layers of 8 bits (bitsandbytes) take three axes at most.
+        values, gate = self.widen(self.norm(tokens).flatten(0, -2)).chunk(2, dim=-1)
+        return self.narrow(values * functional.gelu(gate)).view(tokens.shape)
 
 
 class CT2RepSpatialLayer(GradientCheckpointingLayer):
@@ -258,7 +263,7 @@ class CT2RepVisionModel(VisionTower):
     def encode(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """Encode volumes as `(B, d, h, w, hidden_size)`, before the codebook."""
         grid = self.patch_embedding(pixel_values)
-        bias = self.position_bias(*grid.shape[2:4])
+        bias = self.position_bias(grid)
         for layer in self.spatial_layers:
             grid = layer(grid, bias)
         grid = self.spatial_norm(grid)

@@ -64,9 +64,24 @@ class RadFMPatchEmbedding(nn.Module):
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """Embed `(B, 1, D, H, W)` in [0, 1] as `(B, d, h, w, hidden_size)`."""
-        patches = patchify(pixel_values.to(self.projection.weight.dtype), self.patch_size)
+        # Not the projection's dtype: in 8 or 4 bits its weight is integers, and voxels in [0, 1] would be cut to 0.
+        patches = patchify(pixel_values.to(self.voxel_norm.weight.dtype), self.patch_size)
         patches = patches.repeat(1, 1, 1, 1, self.num_channels // pixel_values.shape[1])
-        return self.token_norm(self.projection(self.voxel_norm(patches)))
+        # Flat on the way: layers of 8 bits (bitsandbytes) take three axes at most.
+        tokens = self.token_norm(self.projection(self.voxel_norm(patches.flatten(1, 3))))
+        return tokens.unflatten(1, patches.shape[1:4])
+
+
+class RadFMPositionTable(nn.Module):
+    """The learned positions of one axis, `weight` `(num_positions, width)`; its owner spreads them over a grid."""
+
+    def __init__(self, num_positions: int, width: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.rand(num_positions, width))
+
+    def init_weights(self) -> None:
+        """Draw the positions evenly from 0 to 1, as RadFM's code does."""
+        initialization.uniform_(self.weight)
 
 
 class RadFMPositions(nn.Module):
@@ -75,9 +90,9 @@ class RadFMPositions(nn.Module):
     def __init__(self, config: RadFMVisionConfig):
         super().__init__()
         width = config.hidden_size // 3
-        self.rows = nn.Embedding(config.num_row_positions, width)
-        self.columns = nn.Embedding(config.num_column_positions, width)
-        self.slices = nn.Embedding(config.num_slice_positions, width)
+        self.rows = RadFMPositionTable(config.num_row_positions, width)
+        self.columns = RadFMPositionTable(config.num_column_positions, width)
+        self.slices = RadFMPositionTable(config.num_slice_positions, width)
 
     @staticmethod
     def spread(table: torch.Tensor, count: int) -> torch.Tensor:
@@ -117,9 +132,8 @@ class RadFMVisionModel(VisionTower):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
         super()._init_weights(module)
-        if isinstance(module, RadFMPositions):
-            for table in (module.rows, module.columns, module.slices):
-                initialization.uniform_(table.weight)
+        if isinstance(module, RadFMPositionTable):
+            module.init_weights()
 
     @can_return_tuple
     def forward(self, pixel_values: torch.Tensor, **kwargs) -> BaseModelOutputWithPooling:
