@@ -6,25 +6,11 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from pydicom import Dataset
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian, generate_uid
+from dicom_series import ORIGIN, SPACING, body_hu, write_series
+from dicom_series import write_enhanced as write_one_file
 
 from argus_processing.ct_volume import CTReadError
 from argus_processing.read_ct import read_ct
-
-SHAPE = (12, 16, 20)  # D, H, W: all different, so that swapped axes show
-SPACING = (2.5, 0.75, 0.5)
-ORIGIN = np.array([-4.0, -7.0, -30.0])  # RAS mm of voxel (0, 0, 0)
-
-
-def body_hu() -> np.ndarray:
-    """A body of water in air with noise; no symmetry, so every flip shows."""
-    hu = np.full(SHAPE, -1000, np.int16)
-    hu[1:-1, 2:-2, 3:-3] = 40
-    hu[3:6, 4:8, 5:9] = -850
-    hu[-3:, 4:7, -6:-3] = 700
-    return hu + np.random.default_rng(0).integers(-9, 10, SHAPE, dtype=np.int16)
 
 
 def canonical_affine() -> np.ndarray:
@@ -95,85 +81,21 @@ def write_nifti(tmp_path):
     return write
 
 
-def _image_fields(header: Dataset, frame: np.ndarray) -> None:
-    header.SamplesPerPixel, header.PhotometricInterpretation = 1, "MONOCHROME2"
-    header.Rows, header.Columns = frame.shape[-2:]
-    header.BitsAllocated, header.BitsStored, header.HighBit, header.PixelRepresentation = 16, 16, 15, 0
-
-
-def _new_file(path: Path, sop_class: str) -> FileDataset:
-    meta = FileMetaDataset()
-    meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID = ExplicitVRLittleEndian, sop_class
-    meta.MediaStorageSOPInstanceUID = generate_uid()
-    header = FileDataset(path, {}, file_meta=meta, preamble=bytes(128))
-    header.SOPClassUID, header.SOPInstanceUID = sop_class, meta.MediaStorageSOPInstanceUID
-    header.Modality, header.PatientName, header.PatientID = "CT", "SECRET^NAME", "SECRET-ID"
-    header.PatientBirthDate, header.StudyDescription = "19610203", "SECRET STUDY"
-    header.SeriesInstanceUID, header.FrameOfReferenceUID = "1.2.3.4.5.6789", "1.2.3.4.5.9876"
-    return header
-
-
-def dicom_slice(path: Path, hu: np.ndarray, position, slope=1.0, intercept=-1024.0) -> FileDataset:
-    """One transverse slice as DICOM; rows run to the patient's left, columns to the back."""
-    header = _new_file(path, CTImageStorage)
-    header.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
-    header.ImagePositionPatient = [float(number) for number in position]
-    header.ImageOrientationPatient, header.PixelSpacing = [1, 0, 0, 0, 1, 0], list(SPACING[1:])
-    header.RescaleSlope, header.RescaleIntercept = slope, intercept
-    _image_fields(header, hu)
-    header.PixelData = np.round((hu - intercept) / slope).astype("<u2").tobytes()
-    return header
-
-
 @pytest.fixture
 def write_dicom(tmp_path):
     """Write `hu` as a series; `edit(index, header)` may change a slice, and drops it by returning False."""
 
-    def write(hu, folder="series", edit=lambda index, header: None, prefix="IM") -> Path:
-        folder = tmp_path / folder
-        folder.mkdir(exist_ok=True)
-        for index, picture in enumerate(hu):
-            # Names run against the positions, so that an order by name is found out.
-            path = folder / f"{prefix}{len(hu) - index:04d}"
-            position = ORIGIN * (-1, -1, 1) + (0, 0, index * SPACING[0])
-            header = dicom_slice(path, picture, position)
-            if edit(index, header) is not False:
-                header.save_as(path)
-        return folder
+    def write(hu, folder="series", **options) -> Path:
+        return write_series(tmp_path / folder, hu, **options)
 
     return write
 
 
 @pytest.fixture
 def write_enhanced(tmp_path):
-    """Write `hu` as one enhanced CT file, its frames in a shuffled order."""
+    """Write `hu` as one enhanced CT file, its frames in a shuffled order; `edit(header)` may change it."""
 
-    def write(hu) -> Path:
-        folder = tmp_path / "enhanced"
-        folder.mkdir()
-        header = _new_file(folder / "scan", EnhancedCTImageStorage)
-        order = np.random.default_rng(1).permutation(len(hu))
-        shared, measures, plane = Dataset(), Dataset(), Dataset()
-        measures.PixelSpacing, plane.ImageOrientationPatient = list(SPACING[1:]), [1, 0, 0, 0, 1, 0]
-        shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [plane]
-        header.SharedFunctionalGroupsSequence, header.NumberOfFrames = [shared], len(hu)
-        header.PerFrameFunctionalGroupsSequence = [_frame_group(int(index)) for index in order]
-        _image_fields(header, hu)
-        stored = [hu[index] - _intercept(index) for index in order]
-        header.PixelData = np.array(stored).astype("<u2").tobytes()
-        header.save_as(folder / "scan")
-        return folder
+    def write(hu, **options) -> Path:
+        return write_one_file(tmp_path / "enhanced", hu, **options)
 
     return write
-
-
-def _intercept(index: int) -> int:
-    return -1024 - int(index)
-
-
-def _frame_group(index: int) -> Dataset:
-    group, place, values = Dataset(), Dataset(), Dataset()
-    place.ImagePositionPatient = [*(ORIGIN * (-1, -1, 1))[:2], float(ORIGIN[2] + index * SPACING[0])]
-    values.RescaleSlope, values.RescaleIntercept, values.RescaleType = 1, _intercept(index), "HU"
-    group.PlanePositionSequence, group.PixelValueTransformationSequence = [place], [values]
-    return group
