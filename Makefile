@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo ablation-demo pretrain-demo test test-browser quality bench readme clean
+.PHONY: demo ablation-demo pretrain-demo test test-browser fuzz quality bench readme clean
 
 demo: $(VENV)/installed
 	$(BIN)/argus demo runs/demo
@@ -20,6 +20,10 @@ test: $(VENV)/installed
 # The reader study in Chromium, which must be there (Debian: apt-get install chromium); `make test` passes over it.
 test-browser: $(VENV)/installed-browser
 	ARGUS_REQUIRE_BROWSER=1 $(BIN)/pytest tests/evaluation/test_reader_browser.py
+
+# Damaged NIfTI and DICOM files by the ten thousand, the same for the same seed: counts by outcome in runs/fuzz/.
+fuzz: $(VENV)/installed
+	PYTHONPATH=tests/processing $(BIN)/python tests/fuzz/fuzz_ct_input.py runs/fuzz --examples 24000 --seed 0 --minutes 30
 
 quality: $(VENV)/installed
 	$(BIN)/ruff check .
