@@ -13,6 +13,7 @@ import typer
 from . import cli_benchmark, cli_data, cli_models
 from .cli_options import (
     NOTICE,
+    AllowedHostOption,
     BatchOption,
     BitsOption,
     DtypeOption,
@@ -88,6 +89,7 @@ def serve(
     scans: Annotated[Path | None, typer.Option(help="Folder whose scans may be asked for by file:// address.")] = None,
     host: Annotated[str, typer.Option(help="Address to listen on; the default is this machine alone.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    allowed_host: AllowedHostOption = None,
     dtype: DtypeOption = None,
     bits: BitsOption = None,
     static_cache: StaticOption = False,
@@ -96,12 +98,12 @@ def serve(
     try:
         from .serve import serve_model
     except ImportError:
-        raise ValueError("argus serve needs starlette and uvicorn: pip install 'argus-ct[serve]'") from None
+        raise ValueError("argus serve needs starlette, uvicorn and pydantic: pip install 'argus-ct[serve]'") from None
     from .model_folder import Loading
 
     say(NOTICE)
     quiet()
-    serve_model(model, scans, host, port, Loading(dtype, bits, static_cache), say)
+    serve_model(model, scans, host, port, Loading(dtype, bits, static_cache), say, allowed_host or ())
 
 
 @app.command()

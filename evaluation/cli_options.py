@@ -14,6 +14,10 @@ TokensOption = Annotated[int, typer.Option(min=1, help="Where a report is cut; a
 DtypeOption = Annotated[str | None, typer.Option(help="float32, bfloat16 or float16; by the device without it.")]
 BitsOption = Annotated[int | None, typer.Option(help="8 or 4: the language model's weights in so many bits.")]
 StaticOption = Annotated[bool, typer.Option("--static-cache", help="Fixed key-value cache; compiled on a GPU.")]
+AllowedHostOption = Annotated[
+    list[str] | None,
+    typer.Option("--allowed-host", help="Another name that the server answers to; give it once for each."),
+]
 BatchOption = Annotated[int, typer.Option(min=1, help="Scans generated at a time.")]
 
 

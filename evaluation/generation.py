@@ -41,21 +41,16 @@ def generate_batch(
     instructions: Sequence[str],
     max_new_tokens: int = MAX_NEW_TOKENS,
     streamer: Any | None = None,
+    stopping: Any | None = None,
 ) -> list[Generated]:
     """Write one report for each image (whatever the processor's `images=` takes) and its instruction, greedily.
 
-    `streamer` (one image only) is a transformers streamer that receives the tokens as they come.
+    `streamer` (one image only) is a transformers streamer that receives the tokens as they come, `stopping` a
+    `StoppingCriteriaList` that may end the reports earlier.
     """
     import torch
 
-    prompts = [
-        processor.apply_chat_template(
-            [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": instruction}]}],
-            tokenize=False,
-            add_generation_prompt=True,
-        )
-        for instruction in instructions
-    ]
+    prompts = [prompt_of(processor, instruction) for instruction in instructions]
     # The template writes the start token, so the tokenizer must not add a second one.
     inputs = processor(
         images=list(images), text=prompts, padding=True, return_tensors="pt", add_special_tokens=False
@@ -63,10 +58,24 @@ def generate_batch(
     inputs["pixel_values"] = inputs["pixel_values"].to(model.dtype)
     with torch.inference_mode():
         tokens = model.generate(
-            **inputs, max_new_tokens=max_new_tokens, do_sample=False, num_beams=1, streamer=streamer
+            **inputs,
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            num_beams=1,
+            streamer=streamer,
+            stopping_criteria=stopping,
         )
     ends = _end_tokens(model)
     return [_decode(processor, row, ends) for row in tokens[:, inputs["input_ids"].shape[1] :].tolist()]
+
+
+def prompt_of(processor: Any, instruction: str) -> str:
+    """Put an instruction for one image into the chat template."""
+    return processor.apply_chat_template(
+        [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": instruction}]}],
+        tokenize=False,
+        add_generation_prompt=True,
+    )
 
 
 def _end_tokens(model: Any) -> set[int]:

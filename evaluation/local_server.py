@@ -1,9 +1,34 @@
-"""A web application on an address of this machine, without a log of what is asked. Needs starlette and uvicorn."""
+"""A web application on an address of this machine, without a log of what is asked. Needs starlette and uvicorn.
 
+Connections, their heads and their bodies have limits in number, size and time, so that nobody's half-sent request keeps
+others out, or the server alive.
+"""
+
+import asyncio
+import ipaddress
+import resource
 import socket
+import time
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+MAX_CONNECTIONS = 256
+HEAD_SECONDS = 10.0  # from the connection, or the last answer on it, to the next request's last header
+BODY_SECONDS = 30.0  # for any body, and so much more as it takes at the least speed
+BODY_BYTES_A_SECOND = 256 << 10
+GRACE_SECONDS = 3  # from SIGTERM to the end of whatever still runs
+WRITE_SECONDS = 60.0  # for a client that does not read its answer
+LINGER_SECONDS, LINGER_BYTES = 2.0, 8 << 20  # read on after a refusal, so that its sender comes to read it
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def open_listener(host: str, port: int) -> socket.socket:
@@ -12,22 +37,282 @@ def open_listener(host: str, port: int) -> socket.socket:
     Raises:
         OSError: if the address is taken.
     """
-    listener = socket.socket(socket.AF_INET)
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-        listener.listen()  # from here on nobody is refused, though the server comes up a moment later
+        listener.listen(MAX_CONNECTIONS)  # from here on nobody is refused, though the server comes up a moment later
     except OSError as error:
         listener.close()
-        raise OSError(f"{host}:{port} cannot be used ({error.strerror}); give another --port") from None
+        raise OSError(f"{host}:{port} cannot be used ({error.strerror}); give another --host or --port") from None
     return listener
 
 
-def allowed_hosts(host: str) -> tuple[str, ...]:
-    """Name the hosts to answer to, so that no other site can speak through a name of its own."""
-    return ("127.0.0.1", "localhost") if host in ("127.0.0.1", "localhost") else ("*",)
+def web_address(host: str, listener: socket.socket) -> str:
+    """Write the address that a browser or client takes."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+
+
+def allowed_hosts(host: str, others: Collection[str] = ()) -> tuple[str, ...]:
+    """Name the hosts to answer to: the loopback's, the one listened on, and those that are given.
+
+    A site elsewhere can give a name of its own this machine's address; a request with such a name is refused. Also
+    answered to, without being named here, is the bare address that a connection came in on: see `HostGuard`.
+    """
+    return tuple(dict.fromkeys(name.strip("[]").lower() for name in (*LOOPBACK, host, *others)))
+
+
+def build_server(app: Starlette) -> uvicorn.Server:
+    """Make a server that keeps the limits of this file."""
+    config = uvicorn.Config(
+        app,
+        http=GuardedProtocol,
+        ws="none",
+        # What goes wrong is said by the applications: a library's traceback could quote a scan.
+        log_level="critical",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        backlog=MAX_CONNECTIONS,
+    )
+    return uvicorn.Server(config)
 
 
 def run_app(app: Starlette, listener: socket.socket) -> None:
-    """Serve until interrupted."""
-    uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)).run([listener])
+    """Serve until interrupted; what has not ended some seconds later is broken off."""
+    build_server(app).run([listener])
+
+
+class GuardedProtocol(H11Protocol):
+    """HTTP over one connection, with limits that uvicorn lacks: how many there are, and the time to ask and to read.
+
+    When one connection too many comes, the one that has been without a whole request for longest makes room.
+    """
+
+    _waiting_since = 0.0
+    _head_timer: asyncio.TimerHandle | None = None
+    _write_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """Count the connection and start its head's time."""
+        super().connection_made(transport)
+        self._await_head()
+        if len(self.connections) > _most_connections():
+            waiting = [other for other in self.connections if other.is_waiting()]
+            min(waiting, key=lambda other: other._waiting_since).break_off()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop all times."""
+        self._stop_head_timer()
+        self.resume_writing()
+        super().connection_lost(exc)
+
+    def is_waiting(self) -> bool:
+        """Say whether there is no whole request to answer."""
+        return self.cycle is None or self.cycle.response_complete or self.cycle.more_body
+
+    def handle_events(self) -> None:
+        """Take what came; a whole head ends the wait for it."""
+        before = self.cycle
+        super().handle_events()
+        if self.cycle is not before and not self.cycle.response_complete:
+            self._stop_head_timer()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request of the connection."""
+        self._await_head()
+        super().on_response_complete()
+
+    def shutdown(self) -> None:
+        """End with the server: a request that is not whole yet is not waited for."""
+        if self.cycle is not None and not self.cycle.response_complete and self.cycle.more_body:
+            self.break_off()
+        else:
+            super().shutdown()
+
+    def pause_writing(self) -> None:
+        """Give a client that does not read its answer some time."""
+        self._write_timer = self.loop.call_later(WRITE_SECONDS, self.break_off)
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """Take note that the client reads."""
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
+        super().resume_writing()
+
+    def break_off(self) -> None:
+        """Close the connection at once."""
+        self.connections.discard(self)  # the loop tells of the loss a moment later
+        self.transport.abort()
+
+    def _await_head(self) -> None:
+        self._stop_head_timer()
+        self._waiting_since = time.monotonic()
+        self._head_timer = self.loop.call_later(HEAD_SECONDS, self.break_off)
+
+    def _stop_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+
+def _most_connections() -> int:
+    """Leave most of the files that the process may open to what is served."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MAX_CONNECTIONS if soft == resource.RLIM_INFINITY else max(1, min(MAX_CONNECTIONS, soft // 4))
+
+
+class HostGuard:
+    """Refuses requests that speak through another host's name, and writes that another site's page sends."""
+
+    def __init__(self, app: Callable, hosts: Collection[str], refuse: Callable[[str, int], Any]) -> None:
+        self._app, self._hosts, self._refuse = app, {host.lower() for host in hosts}, refuse
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
+        if scope["type"] == "http":
+            headers = _headers(scope)
+            host = headers.get("host", "")
+            if not self._is_ours(host, scope):
+                refusal = self._refuse("this server does not answer to that host's name (see --allowed-host)", 400)
+                return await refusal(scope, receive, send)
+            if scope["method"] not in ("GET", "HEAD") and not _same_origin(headers, host):
+                return await self._refuse("another site's page may not ask this server", 403)(scope, receive, send)
+        await self._app(scope, receive, send)
+
+    def _is_ours(self, host: str, scope: dict[str, Any]) -> bool:
+        name = _host_name(host)
+        if name in self._hosts:
+            return True
+        # A bare address cannot be another site's name; it is where this connection came in, or a stranger's.
+        try:
+            return ipaddress.ip_address(name) == ipaddress.ip_address((scope.get("server") or ("",))[0])
+        except ValueError:
+            return False
+
+
+def _headers(scope: dict[str, Any]) -> dict[str, str]:
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+def _host_name(host: str) -> str:
+    """Cut the port off a Host header: name:port, address:port or [address]:port."""
+    name, colon, port = host.rpartition(":")
+    if not colon or not port.isdecimal():
+        name = host
+    return name.strip("[]").lower()
+
+
+def _same_origin(headers: dict[str, str], host: str) -> bool:
+    """Browsers say which page sends a write; other clients say nothing."""
+    origin = headers.get("origin")
+    if origin is not None and origin.partition("://")[2].lower() != host.lower():
+        return False
+    return headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none")
+
+
+class BodyGuard:
+    """Bounds the bytes and the time of a request's body, and the bytes of all bodies that are held at once."""
+
+    def __init__(self, app: Callable, max_bytes: int, max_bytes_together: int) -> None:
+        self._app, self._max_bytes, self._left = app, max_bytes, max_bytes_together
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        """Pass a request on, with a `receive` that refuses."""
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        body = _Body(self, scope, receive)
+        try:
+            await self._app(scope, body.receive, body.lingering(send))
+        finally:
+            self._left += body.held
+
+    def hold(self, num_bytes: int) -> None:
+        """Count bytes that a request holds.
+
+        Raises:
+            HTTPException: if all requests together hold too many.
+        """
+        if num_bytes > self._left:
+            raise HTTPException(503, "too many large requests at once; try again later", {"Retry-After": "10"})
+        self._left -= num_bytes
+
+    @property
+    def max_bytes(self) -> int:
+        """Most bytes of one body."""
+        return self._max_bytes
+
+
+class _Body:
+    """One request's body as it comes."""
+
+    def __init__(self, guard: BodyGuard, scope: dict[str, Any], receive: Receive) -> None:
+        self._guard, self._receive = guard, receive
+        headers = _headers(scope)
+        self._declared = int(headers.get("content-length", "0"))
+        self._expected = self._declared > 0 or "transfer-encoding" in headers
+        self._started = time.monotonic()
+        self._whole = False
+        self.held = 0
+
+    async def receive(self) -> Message:
+        """Receive a part.
+
+        Raises:
+            HTTPException: if the body is too large or too slow.
+        """
+        if self._whole:
+            return await self._receive()
+        if self._declared > self._guard.max_bytes:
+            raise self._too_large()
+        allowed = self._started + BODY_SECONDS + self.held / BODY_BYTES_A_SECOND - time.monotonic()
+        try:
+            message = await asyncio.wait_for(self._receive(), allowed)
+        except TimeoutError:
+            raise HTTPException(408, "the request took too long to come") from None
+        size = len(message.get("body", b""))
+        if self.held + size > self._guard.max_bytes:
+            raise self._too_large()
+        self._guard.hold(size)
+        self.held += size
+        self._whole = message["type"] != "http.request" or not message.get("more_body", False)
+        return message
+
+    def _too_large(self) -> HTTPException:
+        most = self._guard.max_bytes
+        size = f"{most >> 20} MB" if most >= 1 << 20 else f"{most >> 10} kB"
+        return HTTPException(413, f"a request has at most {size}")
+
+    def lingering(self, send: Send) -> Send:
+        """Give a `send` that closes the connection after an answer to half a body, but lets its sender read it.
+
+        A connection that is closed on data which nobody read is reset, and the answer lost.
+        """
+
+        async def send_and_linger(message: Message) -> None:
+            if self._whole or not self._expected:
+                return await send(message)
+            if message["type"] == "http.response.start":
+                headers = [*message.get("headers", []), (b"connection", b"close")]
+                return await send({**message, "headers": headers})
+            if message.get("more_body", False):
+                return await send(message)
+            await send({**message, "more_body": True})
+            await self._read_on()
+            await send({"type": "http.response.body", "body": b""})
+
+        return send_and_linger
+
+    async def _read_on(self) -> None:
+        read = 0
+        try:
+            async with asyncio.timeout(LINGER_SECONDS):
+                while read < LINGER_BYTES:
+                    message = await self._receive()
+                    read += len(message.get("body", b""))
+                    if message["type"] != "http.request" or not message.get("more_body", False):
+                        return
+        except TimeoutError:
+            pass

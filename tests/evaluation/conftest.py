@@ -3,13 +3,16 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import yaml
 
 from argus_evaluation import cli, meteor
+from argus_evaluation.local_server import build_server, open_listener
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -66,6 +69,25 @@ def make_runs(tmp_path) -> Callable[..., Path]:
         return path
 
     return make
+
+
+@pytest.fixture(scope="session")
+def serving():
+    """Serve a web application in this process, as the commands do; give its address."""
+
+    @contextmanager
+    def serve(app) -> Iterator[str]:
+        listener = open_listener("127.0.0.1", 0)
+        server = build_server(app)
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
+
+    return serve
 
 
 SYSTEMS = (("Argus", "hr"), ("M3D", "nr"), ("RadFM", "nr"))

@@ -1,19 +1,19 @@
 """`argus serve` asked by OpenAI's own client, over a real socket."""
 
 import base64
-import threading
+import json
+import os
 
 import httpx
 import nibabel as nib
 import numpy as np
 import openai
 import pytest
-import uvicorn
 
 from argus_evaluation.generation import generate_batch
-from argus_evaluation.local_server import open_listener
-from argus_evaluation.serve import ReportWriter, build_app
+from argus_evaluation.serve import build_app
 from argus_evaluation.serve_requests import ScanDoor
+from argus_evaluation.serve_writing import ReportWriter
 from argus_processing.instructions import INSTRUCTIONS
 from argus_processing.read_ct import read_ct
 
@@ -30,19 +30,19 @@ def folder(scans, tmp_path_factory):
     (root / "secret.nii.gz").write_bytes(scans[1].read_bytes())
     (inside / "notes.nii.gz").write_text("no scan")
     (inside / "link.nii.gz").symlink_to(root / "secret.nii.gz")
+    (inside / "loop").symlink_to("loop")
+    os.mkfifo(inside / "pipe.nii")
+    (inside / "series").mkdir()
+    (inside / "series" / "one.dcm").symlink_to(root / "secret.nii.gz")
+    (inside / "piped").mkdir()
+    os.mkfifo(inside / "piped" / "one.dcm")
     return inside
 
 
 @pytest.fixture(scope="module")
-def address(loaded, folder):
-    app = build_app(ReportWriter(*loaded, name="argus-tiny"), ScanDoor(folder), ("127.0.0.1",))
-    listener = open_listener("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
-    thread = threading.Thread(target=server.run, args=([listener],))
-    thread.start()
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
-    server.should_exit = True
-    thread.join()
+def address(loaded, folder, serving):
+    with serving(build_app(ReportWriter(*loaded, name="argus-tiny"), ScanDoor(folder), ("127.0.0.1",))) as served:
+        yield f"{served}/v1"
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +64,9 @@ def ask(client, url, text=None, **changes):
 
 def test_the_model_is_listed(client):
     assert [model.id for model in client.models.list()] == ["argus-tiny"]
+    assert client.models.retrieve("argus-tiny").id == "argus-tiny"
+    with pytest.raises(openai.NotFoundError, match="argus-tiny"):
+        client.models.retrieve("org/other")
 
 
 @pytest.mark.parametrize("text", [None, INSTRUCTIONS[5]])
@@ -100,6 +103,18 @@ def mr_url() -> str:
         ("file://elsewhere{folder}/a%20b.nii.gz", "no such scan in the folder"),
         ("http://127.0.0.1/scan.nii.gz", "nothing is fetched"),
         ("file://{folder}/notes.nii.gz", "notes.nii.gz"),
+        ("file://{folder}/" + "n" * 300, "no such scan in the folder"),
+        ("file://{folder}/loop", "no such scan in the folder"),
+        ("file://{folder}/pipe.nii", "no such scan in the folder"),
+        ("file://{folder}/series", "no such scan in the folder"),
+        ("file://{folder}/piped", "no such scan in the folder"),
+        ("file://{folder}/%00", "no such scan in the folder"),
+        ("file://{folder}/%ff%1b[31m", "no such scan in the folder"),
+        ("file://[", "no such scan in the folder"),
+        ("https://example.org/scan.nii.gz", "nothing is fetched"),
+        ("data:application/gzip,bm8=", "in base64"),
+        ("data:;base64,bm8=bm8=", "no base64"),
+        ("data:;base64,b\u00e9==", "no base64"),
         ("data:;base64,????", "no base64"),
         ("data:;base64,bm8gc2Nhbg==", "the scan"),
         (mr_url(), "the scan"),
@@ -128,19 +143,108 @@ def test_other_hosts_and_forms_are_refused(address):
     assert elsewhere.status_code == form.status_code == 400
 
 
-def test_a_reader_who_leaves_ends_the_generation(loaded, folder):
-    from argus_evaluation.serve_requests import ReportRequest
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_report_ends_before_a_stop_and_its_tokens_are_counted(client, loaded, folder, stream):
+    model, processor = loaded
+    whole = generate_batch(model, processor, [read_ct(folder / "a b.nii.gz")], [INSTRUCTIONS[0]], TOKENS)[0]
+    stop = whole.text[len(whole.text) // 2 :][:3]
+    answer = ask(client, file_url(folder), stop=[stop, "never there"], stream=stream, **usage_in(stream))
+    if stream:
+        chunks = list(answer)
+        text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks[:-1])
+        reason, usage = chunks[-2].choices[0].finish_reason, chunks[-1].usage
+        assert chunks[-1].choices == [] and all(chunk.usage is None for chunk in chunks[:-1])
+    else:
+        text, reason, usage = answer.choices[0].message.content, answer.choices[0].finish_reason, answer.usage
+    assert text.strip() == whole.text[: whole.text.index(stop)].strip()
+    assert reason == "stop" and 0 < usage.completion_tokens <= whole.num_tokens
+    prompt = processor.apply_chat_template(
+        [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": INSTRUCTIONS[0]}]}],
+        tokenize=False,
+        add_generation_prompt=True,
+    )
+    inputs = processor(images=[folder / "a b.nii.gz"], text=[prompt], add_special_tokens=False, return_tensors="pt")
+    assert usage.prompt_tokens == inputs["input_ids"].shape[1]
+    assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens
 
-    writer = ReportWriter(*loaded, name="argus-tiny")
-    volume = read_ct(folder / "a b.nii.gz")
-    steps = []
-    hook = writer.model.lm_head.register_forward_hook(lambda *_: steps.append(1))
-    parts = writer.stream(volume, ReportRequest("", INSTRUCTIONS[0], 900, True))
-    next(parts)
-    parts.close()
-    writer.write(volume, ReportRequest("", INSTRUCTIONS[0], 2, False))  # waits until the model is free
-    hook.remove()
-    assert 2 <= len(steps) < 900
+
+def usage_in(stream: bool) -> dict:
+    return {"stream_options": {"include_usage": True}} if stream else {}
+
+
+GREEDY = "reports are written greedily"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"stream": "false"}, "stream: "),
+        ({"stream": 1}, "stream: "),
+        ({"n": 2}, "n is 1"),
+        ({"n": True}, "n is 1"),
+        ({"temperature": 0.7}, GREEDY),
+        ({"temperature": float("nan")}, GREEDY),
+        ({"top_p": 0}, "top_p"),
+        ({"seed": "1"}, "seed"),
+        ({"max_tokens": 0}, "max_tokens is a whole number"),
+        ({"max_tokens": 5.0}, "max_tokens is a whole number"),
+        ({"max_tokens": 10**300}, "max_tokens is a whole number"),
+        ({"max_tokens": 5, "max_completion_tokens": 6}, "differ"),
+        ({"stop": ["", "a"]}, "stop.0"),
+        ({"stop": list("abcde")}, "stop"),
+        ({"logprobs": True}, "logprobs"),
+        ({"tools": []}, "tools is unknown"),
+        ({"stream_options": {"include_usage": True}}, "stream: true"),
+        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"model": 3}, "model"),
+        ({"messages": "text"}, "messages"),
+        ({"messages": [{"role": "system", "content": "be brief"}]}, "role user only"),
+        ({"messages": [{"role": "user", "content": "no scan"}]}, "one scan"),
+        ({"messages": [{"role": "user", "content": [{"type": "audio"}]}]}, "type"),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": None}]}]}, "holds text"),
+        ({"\x1b[31m" * 99: 1}, "unknown"),
+    ],
+)
+def test_what_is_asked_wrongly_is_refused_and_named(address, changes, said):
+    request = {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "file:///x"}}]}]}
+    body = json.dumps(request | changes)
+    answer = httpx.post(f"{address}/chat/completions", content=body, headers={"content-type": "application/json"})
+    error = answer.json()["error"]
+    assert answer.status_code == 400 and said in error["message"] and error["type"] == "invalid_request_error"
+    assert error["message"].isprintable() and len(error["message"]) < 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"[1]", b"{", b"[" * 100_000, b'{"a":' * 50_000, b'{"messages": "\\ud800"}', b"\xff", b'{"seed": 1e999}']
+    + [b'{"seed": ' + b"9" * 20_000 + b"}"],
+)
+def test_what_is_no_request_is_refused(address, body):
+    answer = httpx.post(f"{address}/chat/completions", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 400 and answer.json()["error"]["message"]
+
+
+def test_greedy_answers_fit_every_seed_and_nucleus(client, folder):
+    one = ask(client, file_url(folder), temperature=0, top_p=0.5, seed=1, n=1).choices[0].message.content
+    assert one == ask(client, file_url(folder)).choices[0].message.content
+
+
+def test_unknown_addresses_and_methods_answer_in_the_same_form(address):
+    for answer in (httpx.get(f"{address}/nothing"), httpx.get(f"{address}/chat/completions")):
+        assert answer.status_code in (404, 405) and answer.json()["error"]["type"] == "invalid_request_error"
+
+
+@pytest.mark.parametrize("error", [MemoryError, RuntimeError, KeyboardInterrupt])
+def test_a_failure_costs_its_request_alone_and_tells_nothing(client, loaded, folder, monkeypatch, capfd, error):
+    def fail(**inputs):
+        raise error("a patient's value")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loaded[0], "generate", fail)
+        with pytest.raises(openai.InternalServerError) as failed:
+            ask(client, file_url(folder))
+    assert "patient" not in str(failed.value) and "patient" not in capfd.readouterr().err
+    assert ask(client, file_url(folder), max_completion_tokens=1).choices
 
 
 def test_without_a_folder_no_file_is_opened(scans):
