@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo ablation-demo pretrain-demo test test-browser fuzz quality bench readme clean
+.PHONY: demo ablation-demo pretrain-demo test test-browser fuzz quality bench bounds readme clean
 
 demo: $(VENV)/installed
 	$(BIN)/argus demo runs/demo
@@ -35,6 +35,10 @@ bench: $(VENV)/installed-bench
 	$(BIN)/python -m argus_evaluation.bench_vision runs/bench
 	$(BIN)/python -m argus_evaluation.bench_metrics runs/bench
 	$(BIN)/python -m argus_evaluation.bench_stage1 runs/bench
+
+# What argus serve bears: clients that leave, flood, stall. On 127.0.0.1, a few minutes.
+bounds: $(VENV)/installed
+	$(BIN)/python -m argus_evaluation.bench_serve runs/bench
 
 # One CUDA GPU; no download.
 bench-gpu: $(VENV)/installed

@@ -263,8 +263,8 @@ def build_scan(path: Path) -> None:
         shutil.copyfile(rows[0]["image"]["path"], path)
 
 
-def run_bench(out: Path) -> list[Bound]:
-    """Measure every bound, write `serve_bounds.json` into `out`, print a table."""
+def run_bench(out: Path, part: str = "") -> list[Bound]:
+    """Measure the bounds whose names hold `part`, write `serve_bounds.json` into `out`, print a table."""
     out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     console = Console(stderr=True)
@@ -274,7 +274,7 @@ def run_bench(out: Path) -> list[Bound]:
         scans.mkdir()
         build_scan(scans / "scan.nii.gz")
         model = build_model(Path(folder))
-        for name in BOUNDS:
+        for name in filter(lambda name: part in name, BOUNDS):
             rows.append(measure(name, model, scans))
             console.print(f"{name}: {rows[-1].seconds:.2f} s, {rows[-1].outcome}")
     write_json(out / "serve_bounds.json", {"rows": [asdict(row) for row in rows]})
@@ -291,4 +291,4 @@ def build_table(rows: list[Bound]) -> Table:
 
 
 if __name__ == "__main__":
-    run_bench(Path(sys.argv[1]))
+    run_bench(Path(sys.argv[1]), *sys.argv[2:3])
