@@ -50,7 +50,7 @@ class Steps:
     def _step(self, *_) -> None:
         self.count += 1
         self.begun.set()
-        assert self.free.wait(60)
+        assert self.free.wait(120)
 
     def remove(self) -> None:
         self.free.set()
@@ -70,12 +70,12 @@ def request(folder, name="scan.nii.gz", text="", **options) -> dict:
 
 
 def ask(address, body, **options) -> httpx.Response:
-    return httpx.post(f"{address}/v1/chat/completions", json=body, timeout=60, **options)
+    return httpx.post(f"{address}/v1/chat/completions", json=body, timeout=120, **options)
 
 
 def connect(address) -> socket.socket:
     host, _, port = address.removeprefix("http://").rpartition(":")
-    return socket.create_connection((host, int(port)), timeout=60)
+    return socket.create_connection((host, int(port)), timeout=120)
 
 
 def send(address, body: dict) -> socket.socket:
@@ -91,7 +91,7 @@ def send(address, body: dict) -> socket.socket:
 def test_a_client_that_leaves_ends_its_generation(address, folder, steps, stream):
     steps.free.clear()
     connection = send(address, request(folder, stream=stream, max_tokens=TOKENS))
-    assert steps.begun.wait(60)
+    assert steps.begun.wait(120)
     if stream:
         received = b""
         while b"assistant" not in received:
@@ -106,7 +106,7 @@ def test_a_client_that_leaves_ends_its_generation(address, folder, steps, stream
 def test_a_client_that_leaves_while_it_waits_is_never_written_for(address, folder, steps):
     steps.free.clear()
     first = send(address, request(folder, max_tokens=3))
-    assert steps.begun.wait(60)
+    assert steps.begun.wait(120)
     for _ in range(3):
         send(address, request(folder, max_tokens=TOKENS)).close()
     steps.free.set()
@@ -120,7 +120,7 @@ def test_one_request_too_many_is_told_to_come_back(address, folder, steps, monke
     monkeypatch.setattr(serve, "MAX_WAITING", 1)
     steps.free.clear()
     first = send(address, request(folder, max_tokens=2))
-    assert steps.begun.wait(60)
+    assert steps.begun.wait(120)
     refused = ask(address, request(folder, max_tokens=1))
     assert refused.status_code == 503 and int(refused.headers["retry-after"]) > 0
     steps.free.set()
@@ -142,7 +142,7 @@ def test_more_text_than_the_model_reads_is_refused_before_it_is_read(address, fo
     started = time.perf_counter()
     answer = ask(address, request(folder, text=text, **options))
     assert answer.status_code == 400 and answer.json()["error"]["code"] == "context_length_exceeded"
-    assert steps.count == 0 and time.perf_counter() - started < 5
+    assert steps.count == 0 and time.perf_counter() - started < 20
 
 
 def test_marks_of_the_models_prompt_are_refused(address, folder, loaded):
