@@ -4,33 +4,57 @@ Nothing that tells a patient (names, numbers, dates, UIDs, descriptions) leaves 
 """
 
 import logging
-import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
 from pydicom.tag import Tag
 
-from .ct_checks import read_error
+from .ct_checks import CTReadError, read_error
+from .dicom_files import HEAD_BYTES, encoding_of, opened, read_header, series_files
+from .dicom_kind import (
+    DERIVED,
+    DESCRIPTIONS,
+    IMAGE_MODALITIES,
+    LOCALIZER,
+    LOST,
+    NOT_HU,
+    SLICE,
+    derived_kind,
+    image_type_of,
+    kind_of,
+)
+from .dicom_pixels import OVERLAY_GROUPS, PIXEL_KEYWORDS, PixelFormat, pixel_format
+from .dicom_strangers import check_strangers
+from .dicom_values import as_numbers, as_seconds, as_text, as_whole
 
 # These report odd header values, and with them perhaps a name, to whoever listens: by default to nobody.
 for library in ("pydicom", "openjpeg"):
     logging.getLogger(library).addHandler(logging.NullHandler())
 
-CT_CLASSES = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
-IMAGE_MODALITIES = {"MR": "MR", "PT": "PET", "NM": "nuclear medicine", "US": "ultrasound", "XA": "angiography"}
-IMAGE_MODALITIES |= {"CR": "radiography", "DX": "radiography", "MG": "mammography", "RF": "fluoroscopy"}
-# Pictures computed from the scan, whose values are not the tissue's.
-NOT_A_SLICE = {"MIP", "MINIP", "PROJECTION IMAGE", "MAX_IP", "MIN_IP", "SCREEN SAVE", "DOSE_INFO"}
-NOT_HU = {"ED", "EDW", "HU_MOD", "Z_EFF", "MGML", "PCT", "OD"}
-KEYWORDS = (
-    "SOPClassUID ImageType Modality SeriesInstanceUID FrameOfReferenceUID NumberOfFrames SamplesPerPixel Rows Columns "
-    "ImagePositionPatient ImageOrientationPatient PixelSpacing RescaleSlope RescaleIntercept RescaleType "
-    "SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence"
+SAME = {"FrameOfReferenceUID": "frames of reference", "StudyInstanceUID": "studies", "PatientID": "patients"}
+# What two acquisitions, phases or reconstructions of one series differ in.
+PHASE_KEYWORDS = (
+    "AcquisitionNumber FrameAcquisitionNumber TemporalPositionIdentifier TemporalPositionIndex StackID ImageType "
+    "FrameType NominalPercentageOfCardiacPhase NominalCardiacTriggerDelayTime ConvolutionKernel KVP FilterType "
+    "ReconstructionDiameter ContrastBolusAgent ContrastBolusAgentPhase SeriesDescription ImageComments SliceThickness "
+    "ScanOptions"
 ).split()
-TAGS = [Tag(keyword) for keyword in KEYWORDS]
+CLOCK_KEYWORDS = (
+    "AcquisitionTime AcquisitionDateTime FrameAcquisitionDateTime FrameReferenceDateTime ContentTime TriggerTime "
+    "InstanceNumber"
+).split()
+COUNTED = ("TriggerTime", "InstanceNumber")  # numbers, the others are times of day
+KEYWORDS = (
+    "SOPClassUID Modality SeriesInstanceUID NumberOfFrames "
+    "ImagePositionPatient ImageOrientationPatient PixelSpacing RescaleSlope RescaleIntercept RescaleType "
+    "ModalityLUTSequence SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence"
+).split()
+KEYWORDS += [*SAME, *PHASE_KEYWORDS, *CLOCK_KEYWORDS, *DESCRIPTIONS, *PIXEL_KEYWORDS]
+WANTED = frozenset(KEYWORDS)
+TAGS = sorted({int(Tag(keyword)) for keyword in KEYWORDS} | {group << 16 | 0x0102 for group in OVERLAY_GROUPS})
 
 
 @dataclass(frozen=True)
@@ -39,138 +63,159 @@ class DicomSlice:
 
     path: Path
     frame: int  # 0 in a file of one slice
+    pixels: PixelFormat
     series: tuple  # equal for slices of one series
-    shape: tuple[int, int]  # rows, columns
     orientation: tuple[float, ...]  # of a row, then of a column
     position: tuple[float, ...]  # of the first voxel's centre
     spacing: tuple[float, ...]  # between rows, between columns
-    slope: float
-    intercept: float
+    slope: float | None  # None where the file does not say
+    intercept: float | None
+    same: tuple[str, ...] = ()  # in the order of SAME; empty where the file does not say
+    phases: tuple[str, ...] = ()  # in the order of PHASE_KEYWORDS
+    clocks: tuple[float | None, ...] = ()  # in the order of CLOCK_KEYWORDS
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.pixels.rows, self.pixels.columns
 
 
 def find_slices(folder: Path) -> tuple[list[DicomSlice], tuple[str, ...]]:
     """Give the slices of a folder's one CT series, in no order, and warnings of what was left out.
 
-    Other files, dose reports, annotations, secondary captures and localizers are left out. Subfolders are not searched.
+    Dose reports, annotations, captures, localizers, derived pictures and files of other kinds (text, DICOMDIR,
+    .DS_Store) are left out. A file that may be a lost slice is refused. Subfolders are not searched; links are
+    followed.
 
     Raises:
-        CTReadError: if there is no CT series, more than one, another modality, or a slice without its geometry.
+        CTReadError: if there is no CT series, more than one, another modality, or a slice that is damaged.
     """
     slices: list[DicomSlice] = []
     left_out: Counter[str] = Counter()
-    modalities: Counter[str] = Counter()
-    for path, header in _headers(folder):
-        kind = _kind(header)
-        if kind == "slice":
-            frames = list(_slices_of(path, header))
-            slices += frames
-            left_out["localizers"] += int(not frames)
-        elif kind == "modality":
-            modalities[IMAGE_MODALITIES[str(header.Modality)]] += 1
+    strangers: list[tuple[Path, bytes]] = []
+    for path in series_files(folder):
+        kind, found = _read(path)
+        if kind == "no DICOM":
+            strangers.append((path, found))
+        elif kind == SLICE:
+            slices += found
+            left_out[LOCALIZER] += int(not found)
         else:
             left_out[kind] += 1
+    modalities = Counter({kind: left_out.pop(kind) for kind in {*IMAGE_MODALITIES.values()} & {*left_out}})
     _check_series(folder, slices, modalities, left_out)
+    check_strangers(strangers, [item.path for item in slices])
     return slices, tuple(f"{count} {kind} left out" for kind, count in left_out.items() if count)
 
 
-def _headers(folder: Path) -> Iterator[tuple[Path, Dataset]]:
-    """Yield each DICOM file's header without its pixels; files of other kinds are passed over."""
-    try:
-        paths = sorted(Path(entry.path) for entry in os.scandir(folder) if entry.is_file())
-        for path in paths:
-            with open(path, "rb") as file:
-                if file.read(132)[128:] != b"DICM" or path.name.upper() == "DICOMDIR":
-                    continue
-                file.seek(0)
-                yield path, _parse(file, path)
-    except OSError as error:
-        raise read_error(folder, f"cannot be read ({error.strerror})", "check the folder's permissions") from None
+def _read(path: Path) -> tuple[str, object]:
+    """Say what one file is, and give its slices, or a stranger's first bytes."""
+    if path.name.upper() == "DICOMDIR" or not path.exists():
+        return "no DICOM", None if path.exists() else b""
+    with opened(path) as file:
+        head = file.read(HEAD_BYTES)
+        encoding = encoding_of(head)
+        if encoding is None:
+            return "no DICOM", head[:4096]
+        advice = "copy or export the file again"
+        try:
+            header, place = read_header(file, encoding, TAGS)
+            for keyword in KEYWORDS:
+                header.get(keyword)  # values are parsed on access: damage shows here
+            kind = kind_of(header, encoding.sop_class)
+            if kind == SLICE:
+                return kind, list(_slices_of(path, header, encoding, place))
+        except (CTReadError, OSError):
+            raise
+        except Exception:  # pydicom raises whatever the damaged bytes lead to, and quotes them
+            raise read_error(path, "the DICOM header is damaged", advice) from None
+        if kind == LOST:
+            cause = "the DICOM header is damaged or cut short: it no longer says what kind of image this is"
+            raise read_error(path, cause, advice)
+        return kind, None
 
 
-def _parse(file: object, path: Path) -> Dataset:
-    try:
-        header = dcmread(file, stop_before_pixels=True, specific_tags=TAGS)
-        for keyword in KEYWORDS:
-            header.get(keyword)  # values are parsed on access: damage shows here
-        return header
-    except Exception:  # pydicom raises whatever the damaged bytes lead to, and quotes them
-        raise read_error(path, "the DICOM header is damaged", "copy or export the file again") from None
-
-
-def _kind(header: Dataset) -> str:
-    """Say what a file is: "slice", "modality" (a scan, but no CT), or the name of what is left out."""
-    modality = str(header.get("Modality") or "")
-    if modality in IMAGE_MODALITIES:
-        return "modality"
-    sop_class = str(header.get("SOPClassUID") or "")  # anonymised files may have it blank
-    image_type = _image_type(header.get("ImageType"))
-    if modality != "CT" or (sop_class and sop_class not in CT_CLASSES) or header.get("Rows") is None:
-        return "DICOM objects that are not CT slices (captures, reports, annotations)"
-    if "LOCALIZER" in image_type:
-        return "localizers"
-    if header.get("SamplesPerPixel", 1) != 1 or image_type & NOT_A_SLICE:
-        return "projections and colour pictures"
-    return "slice"
-
-
-def _image_type(value: object) -> set[str]:
-    values = [value] if isinstance(value, str) else list(value or [])
-    return {str(part).strip().upper() for part in values}
-
-
-def _slices_of(path: Path, header: Dataset) -> Iterator[DicomSlice]:
+def _slices_of(path: Path, header: Dataset, encoding: object, place: int | None) -> Iterator[DicomSlice]:
     """Yield the slices of one file: one of a classic CT, one a frame of an enhanced one."""
-    if "PerFrameFunctionalGroupsSequence" not in header:
-        if int(header.get("NumberOfFrames") or 1) > 1:
+    frames = as_whole(1 if header.get("NumberOfFrames") in (None, "") else header.NumberOfFrames)
+    groups = header.get("PerFrameFunctionalGroupsSequence")
+    if frames is None or frames < 1 or (groups is not None and len(groups) != frames):
+        cause = f"NumberOfFrames and the {len(groups or [])} frames that are described contradict each other"
+        raise read_error(path, cause, "copy or export the file again")
+    form = pixel_format(path, header, encoding, place, frames)
+    if groups is None:
+        if frames > 1:
             cause = "several frames in one file without a position for each"
             raise read_error(path, cause, "export the series as one file a slice")
-        yield _slice(path, header, 0, [header])
+        yield _slice(path, 0, form, _facts([header]))
         return
-    shared = list(header.get("SharedFunctionalGroupsSequence") or [])
-    for index, frame in enumerate(header.PerFrameFunctionalGroupsSequence):
-        macros = [item[0] for group in (frame, *shared) for item in _macros(group)]
-        if not any("LOCALIZER" in _image_type(macro.get("FrameType")) for macro in macros):
-            yield _slice(path, header, index, macros)
+    shared = _facts([*_macros(header.get("SharedFunctionalGroupsSequence") or [])])
+    own = {name: header.get(name) for name in (*SAME, *PHASE_KEYWORDS, *CLOCK_KEYWORDS, "SeriesInstanceUID")}
+    for index, group in enumerate(groups):
+        facts = own | shared | _facts([*_macros([group])])
+        picture = derived_kind(image_type_of(facts.get("FrameType")), [])
+        if picture == DERIVED:
+            raise read_error(
+                path, "some frames are derived pictures (projections, reformats)", "give the original CT series"
+            )
+        if not picture:
+            yield _slice(path, index, form, facts)
 
 
-def _macros(group: Dataset) -> Iterator[object]:
-    return (element.value for element in group if element.VR == "SQ" and element.value)
+def _macros(groups: Iterable[Dataset]) -> Iterator[Dataset]:
+    return (item for group in groups for element in group if element.VR == "SQ" for item in element.value[:1])
 
 
-def _slice(path: Path, header: Dataset, frame: int, sources: list[Dataset]) -> DicomSlice:
-    """Gather one slice's facts; what a source lacks, the next may have."""
-    position = _numbers(path, sources, "ImagePositionPatient", 3)
-    orientation = _numbers(path, sources, "ImageOrientationPatient", 6)
-    spacing = _numbers(path, sources, "PixelSpacing", 2)
-    slope = _numbers(path, sources, "RescaleSlope", 1, default=(1.0,))[0]
-    intercept = _numbers(path, sources, "RescaleIntercept", 1, default=(0.0,))[0]
-    if str(_first(sources, "RescaleType") or "").strip().upper() in NOT_HU:
+def _facts(sources: Iterable[Dataset]) -> dict[str, object]:
+    facts: dict[str, object] = {}
+    for source in sources:
+        for element in source:
+            if element.keyword in WANTED and element.value is not None:
+                facts.setdefault(element.keyword, element.value)
+    return facts
+
+
+def _slice(path: Path, frame: int, form: PixelFormat, facts: dict[str, object]) -> DicomSlice:
+    """Gather one slice's facts."""
+    position = _geometry(path, facts, "ImagePositionPatient", 3)
+    orientation = _geometry(path, facts, "ImageOrientationPatient", 6)
+    spacing = _geometry(path, facts, "PixelSpacing", 2)
+    if as_text(facts.get("RescaleType")).upper() in NOT_HU:
         raise read_error(path, "the values are not Hounsfield units (rescale type)", "give the original CT series")
-    shape = (int(header.Rows), int(header.Columns))
-    series = (str(header.get("SeriesInstanceUID") or "").strip(),)
+    slope, intercept = _rescale(path, facts, "RescaleSlope"), _rescale(path, facts, "RescaleIntercept")
+    if slope is not None and slope <= 0:
+        raise read_error(path, "RescaleSlope is not above 0", "export the series again")
+    if facts.get("ModalityLUTSequence") and slope is None:
+        raise read_error(path, "the values are given by a table (Modality LUT)", "give the original CT series")
+    same = tuple(as_text(facts.get(name)) for name in SAME)
+    series = (as_text(facts.get("SeriesInstanceUID")),)
     if series == ("",):  # anonymised: tell series apart by what else they cannot share
-        frame_of_reference = str(header.get("FrameOfReferenceUID") or "")
-        series = ("", frame_of_reference, shape, tuple(round(cosine, 3) + 0.0 for cosine in orientation))
-    return DicomSlice(path, frame, series, shape, orientation, position, spacing, slope, intercept)
+        series = ("", same[0], (form.rows, form.columns), tuple(round(cosine, 3) + 0.0 for cosine in orientation))
+    phases = tuple(as_text(facts.get(name)) for name in PHASE_KEYWORDS)
+    clocks = tuple(
+        (numbers[0] if (numbers := as_numbers(facts.get(name), 1)) else None)
+        if name in COUNTED
+        else as_seconds(facts.get(name))
+        for name in CLOCK_KEYWORDS
+    )
+    return DicomSlice(path, frame, form, series, orientation, position, spacing, slope, intercept, same, phases, clocks)
 
 
-def _first(sources: list[Dataset], keyword: str) -> object:
-    return next((source.get(keyword) for source in sources if source.get(keyword) is not None), None)
-
-
-def _numbers(
-    path: Path, sources: list[Dataset], keyword: str, count: int, default: tuple[float, ...] | None = None
-) -> tuple[float, ...]:
-    value = _first(sources, keyword)
-    if (value is None or value == "") and default is not None:
-        return default
-    try:
-        numbers = tuple(float(number) for number in (value if count > 1 else [value]))
-    except (TypeError, ValueError):
-        numbers = ()
-    if len(numbers) != count:
+def _geometry(path: Path, facts: dict[str, object], keyword: str, count: int) -> tuple[float, ...]:
+    numbers = as_numbers(facts.get(keyword), count)
+    if numbers is None:
         raise read_error(path, f"{keyword} is missing or unreadable", "export the series again with its geometry")
     return numbers
+
+
+def _rescale(path: Path, facts: dict[str, object], keyword: str) -> float | None:
+    value = facts.get(keyword)
+    if value is None or value == "":
+        return None
+    numbers = as_numbers(value, 1)
+    if numbers is None:
+        raise read_error(path, f"{keyword} is unreadable", "export the series again")
+    return numbers[0]
 
 
 def _check_series(folder: Path, slices: list[DicomSlice], modalities: Counter[str], left_out: Counter[str]) -> None:
@@ -183,10 +228,13 @@ def _check_series(folder: Path, slices: list[DicomSlice], modalities: Counter[st
         sizes = " and ".join(str(count) for count in counts) + (f" of CT, {others}" if others else "")
         number = len(counts) + len(modalities)
         raise read_error(folder, f"{number} series in one folder ({sizes} slices)", "put one series per folder")
-    if not slices and left_out["localizers"]:
+    if slices:
+        return
+    if left_out[LOCALIZER]:
         raise read_error(folder, "only localizers, no CT slices", "give the folder of the scan itself")
-    if not slices and left_out:
+    if left_out[DERIVED]:
+        raise read_error(folder, f"only {DERIVED}, no CT slices", "give the folder of the scan itself")
+    if left_out:
         raise read_error(folder, "no CT slices, only other DICOM objects", "give the folder of the CT series")
-    if not slices:
-        advice = "give the folder that holds the slices themselves, or a .nii.gz file by its own path"
-        raise read_error(folder, "no DICOM files in this folder", advice)
+    advice = "give the folder that holds the slices themselves, or a .nii.gz file by its own path"
+    raise read_error(folder, "no DICOM files in this folder", advice)

@@ -1,0 +1,182 @@
+"""Open the files of a DICOM folder: bounded, never blocking, with or without preamble, deflated or not.
+
+Links to files are followed; subfolders, pipes, sockets and devices are passed over.
+"""
+
+import os
+import stat
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
+
+from pydicom import Dataset
+from pydicom.filereader import read_dataset
+from pydicom.values import converters
+
+from .ct_checks import MAX_SIDE, read_error
+
+MAX_FILES = MAX_SIDE + 2000  # a series of the most slices, and what may lie beside it
+MAX_HEADER_BYTES = 16 * 2**20  # of what is kept; an enhanced file of 2,000 frames has 4 MB
+HEAD_BYTES = 64 * 2**10
+PIXEL_DATA = 0x7FE00010
+IMPLICIT, EXPLICIT, BIG_ENDIAN, DEFLATED = (f"1.2.840.10008.1.2{end}" for end in ("", ".1", ".2", ".1.99"))
+LONG_LENGTHS = (b"OB", b"OW", b"OD", b"OF", b"OL", b"OV", b"SQ", b"UC", b"UN", b"UR", b"UT", b"SV", b"UV")
+CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How a file's data set is written, and where it starts."""
+
+    syntax: str  # UID; what the standard implies where the file does not say
+    stated: bool
+    sop_class: str  # UID; empty where the file does not say
+    implicit: bool
+    little: bool
+    start: int
+
+
+def series_files(folder: Path) -> list[Path]:
+    """Give the files of a folder that would be read, by name; a link that leads nowhere is among them.
+
+    Raises:
+        CTReadError: if the folder cannot be listed, or holds more files than any series has.
+    """
+    paths = []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if _is_file(entry):
+                    paths.append(Path(entry.path))
+                if len(paths) > MAX_FILES:
+                    cause = f"more than {MAX_FILES:,} files in one folder"
+                    raise read_error(folder, cause, "give a folder that holds one series")
+    except OSError as error:
+        raise read_error(folder, f"cannot be read ({error.strerror})", "check the folder's permissions") from None
+    return sorted(paths)
+
+
+def _is_file(entry: os.DirEntry) -> bool:
+    try:
+        return stat.S_ISREG(entry.stat().st_mode)
+    except OSError:
+        return True  # a link that leads nowhere: perhaps a slice that was not copied
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a regular file; what else bears its name by now is refused and never waited for."""
+    try:
+        number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with open(number, "rb") as file:
+            if not stat.S_ISREG(os.fstat(number).st_mode):
+                raise read_error(path, "not a regular file", "give a folder of DICOM files")
+            yield file
+    except OSError as error:
+        advice = "copy the file again, or check its permissions"
+        raise read_error(path, f"cannot be read ({error.strerror})", advice) from None
+
+
+def encoding_of(head: bytes) -> Encoding | None:
+    """Tell from a file's first bytes how its data set is written; None where it is not DICOM."""
+    start = 132 if head[128:132] == b"DICM" else 0
+    if not start and head[:2] not in (b"\x02\0", b"\x08\0", b"\0\x08"):
+        return None
+    meta, start = _meta(head, start)
+    syntax, sop_class = meta.get(b"\x10\0", ""), meta.get(b"\x02\0", "")
+    if syntax:
+        return Encoding(syntax, True, sop_class, syntax == IMPLICIT, syntax != BIG_ENDIAN, start)
+    first = head[start : start + 8]
+    explicit = first[4:6].isalpha() and first[4:6].decode("latin-1") in converters
+    if not explicit and (first[1:2] != b"\0" or int.from_bytes(first[4:], "little") > HEAD_BYTES):
+        return None
+    guess = IMPLICIT if not explicit else EXPLICIT if first[0] else BIG_ENDIAN
+    return Encoding(guess, False, sop_class, guess == IMPLICIT, guess != BIG_ENDIAN, start)
+
+
+def _meta(head: bytes, place: int) -> tuple[dict[bytes, str], int]:
+    """Walk the file meta group; give its UIDs by element, and where the group ends."""
+    meta = {}
+    while head[place : place + 2] == b"\x02\0" and place + 8 <= len(head):
+        name, kind = head[place + 2 : place + 4], head[place + 4 : place + 6]
+        if kind in LONG_LENGTHS:
+            size, value = int.from_bytes(head[place + 8 : place + 12], "little"), place + 12
+        elif kind.isalpha():
+            size, value = int.from_bytes(head[place + 6 : place + 8], "little"), place + 8
+        else:  # written implicitly, against the standard
+            size, value = int.from_bytes(head[place + 4 : place + 8], "little"), place + 8
+        meta[name] = head[value : value + min(size, 64)].decode("latin-1").strip(" \0")
+        place = value + size
+    return meta, place
+
+
+class BoundedReader:
+    """A file of which no more is read than was agreed on, however long a value claims to be."""
+
+    def __init__(self, file: BinaryIO, budget: int) -> None:
+        self.file, self.budget = file, budget
+        place = file.tell()
+        self.end = file.seek(0, os.SEEK_END)
+        file.seek(place)
+
+    def read(self, size: int = -1) -> bytes:
+        """Read at most what is there; ask for more than was agreed on, and it is refused."""
+        left = max(0, self.end - self.file.tell())
+        size = left if size is None or size < 0 else min(size, left)
+        self.budget -= size
+        if self.budget < 0:
+            raise ValueError("more was asked for than agreed on")
+        return self.file.read(size)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move as in a file."""
+        return self.file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """Tell the place as in a file."""
+        return self.file.tell()
+
+
+def data_set_stream(file: BinaryIO, encoding: Encoding, limit: int) -> BinaryIO:
+    """Give the data set at its start; a deflated one is inflated up to `limit` bytes and no further.
+
+    Raises:
+        zlib.error: if the deflated bytes are damaged.
+    """
+    file.seek(encoding.start)
+    if encoding.syntax != DEFLATED:
+        return file
+    inflater, parts, size = zlib.decompressobj(-zlib.MAX_WBITS), [], 0
+    while size < limit and not inflater.eof:
+        packed = inflater.unconsumed_tail or file.read(CHUNK_BYTES)
+        if not packed:
+            break
+        parts.append(inflater.decompress(packed, min(limit - size, 16 * CHUNK_BYTES)))
+        size += len(parts[-1])
+    return BytesIO(b"".join(parts))
+
+
+def read_header(file: BinaryIO, encoding: Encoding, tags: list[int]) -> tuple[Dataset, int | None]:
+    """Parse the wanted elements before the pixels.
+
+    Returns:
+        The header, and where the pixel data's element starts in the data set's stream; None if there is none.
+
+    Raises:
+        Exception: of any kind, as the damaged bytes lead to.
+    """
+    stream = BoundedReader(data_set_stream(file, encoding, MAX_HEADER_BYTES), MAX_HEADER_BYTES)
+    header = read_dataset(
+        stream,
+        encoding.implicit,
+        encoding.little,
+        stop_when=lambda tag, kind, length: tag >= PIXEL_DATA,
+        specific_tags=tags,
+    )
+    place = stream.tell()
+    mark = b"\xe0\x7f\x10\0" if encoding.little else b"\x7f\xe0\0\x10"
+    return header, place if stream.read(4) == mark else None

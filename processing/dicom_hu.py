@@ -1,0 +1,104 @@
+"""Turn the stored numbers of a DICOM series to Hounsfield units: rescale once, padding to air, nothing wrapped."""
+
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+
+from .ct_checks import check_memory, read_error, rescale_to_hu, spatial_shape
+from .dicom_pixels import DEFLATED, read_frames, stored_values
+from .dicom_slices import DicomSlice
+
+PADDING_HU = -1000  # air
+ORDINARY_HU = 3071.0  # the highest of 12 bits: a padding value up to it may be a tissue's or a metal's too
+MIN_PADDED = 16  # voxels together at the border
+SHIFT = 16  # 12 bits stored in the upper part of 16
+SHIFTED_HU = 8000.0  # water stored so comes to 16,000
+JUMP_HU = 200.0
+
+
+def series_hu(slices: list[DicomSlice], folder: Path) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Decode slices, given in order, to a `(slice, row, column)` array of HU, and say what is odd about them.
+
+    int16 where every rescale is whole and every value fits, else float32.
+
+    Raises:
+        CTReadError: if a slice cannot be decoded, or the values contradict the header.
+    """
+    rows, columns = slices[0].shape
+    spatial_shape((columns, rows, len(slices)), folder)
+    whole = all(float(number or 0).is_integer() for item in slices for number in (item.slope, item.intercept))
+    dtype = np.dtype(np.int16 if whole else np.float32)
+    inflated = 2 * any(item.pixels.encoding.syntax == DEFLATED and item.pixels.frames > 1 for item in slices)
+    check_memory((columns, rows, len(slices)), dtype.itemsize + inflated, folder)
+    try:
+        return _decode(slices, folder, np.empty((len(slices), rows, columns), dtype))
+    except MemoryError:
+        raise read_error(folder, "the memory does not suffice for it", "use a machine with more memory") from None
+
+
+def _decode(slices: list[DicomSlice], folder: Path, hu: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    low_bits, notes = 0, set()
+    by_file = sorted(range(len(slices)), key=lambda index: (slices[index].path, slices[index].frame))
+    for path, group in groupby(by_file, key=lambda index: slices[index].path):
+        places = list(group)
+        form = slices[places[0]].pixels
+        frames = read_frames(path, form, [slices[place].frame for place in places])
+        for place, bits in zip(places, frames, strict=True):
+            low_bits |= int(np.bitwise_or.reduce(bits, axis=None)) % SHIFT
+            values, padding = stored_values(bits, form, path)
+            picture = _slice_hu(values, padding, slices[place])
+            if picture.dtype == np.float32 and hu.dtype == np.int16:  # metal on an extended scale
+                check_memory(hu.shape[::-1], 4, folder)
+                hu = hu.astype(np.float32)
+            hu[place] = picture
+        if form.high_bit >= form.stored:
+            notes.add("the numbers are stored left-justified, as HighBit says")
+    steps = [SHIFT * (item.slope or 1.0) for item in slices]
+    if not low_bits and min(steps) >= SHIFT and float(hu.max()) > SHIFTED_HU and "left" not in "".join(notes):
+        cause = "every stored number is a multiple of 16: 12 bits are stored left-justified, which the header denies"
+        raise read_error(folder, cause, "export the series again")
+    _check_rescales(hu, slices, folder)
+    return hu, tuple(sorted(notes))
+
+
+def _slice_hu(values: np.ndarray, padding: np.ndarray | None, item: DicomSlice) -> np.ndarray:
+    slope = 1.0 if item.slope is None else item.slope
+    intercept = item.intercept or 0.0
+    if padding is None or not padding.any():
+        return rescale_to_hu(values, slope, intercept)
+    ends = [slope * end + intercept for end in item.pixels.padding]
+    if max(ends) <= PADDING_HU:  # below air, as usual, and as NIfTI files keep it
+        return rescale_to_hu(values, slope, intercept)
+    if min(ends) <= ORDINARY_HU:
+        padding = _at_border(padding)
+    # The padding is set to a number that the picture has, so that it does not widen the values' range.
+    values = np.where(padding, values[~padding].min() if not padding.all() else 0, values)
+    hu = rescale_to_hu(values, slope, intercept)
+    hu = hu if hu.flags.writeable else hu.copy()
+    hu[padding] = PADDING_HU
+    return hu
+
+
+def _at_border(padding: np.ndarray) -> np.ndarray:
+    """Keep the padding that reaches the picture's border, as what lies outside the field of view does."""
+    parts, count = ndimage.label(padding)
+    border = np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]])
+    sizes = np.bincount(parts.ravel(), minlength=count + 1)
+    kept = [part for part in np.unique(border) if part and sizes[part] >= MIN_PADDED]
+    return np.isin(parts, kept)
+
+
+def _check_rescales(hu: np.ndarray, slices: list[DicomSlice], folder: Path) -> None:
+    """Refuse neighbours whose rescales differ where their pictures say that they should not."""
+    for place, (one, other) in enumerate(zip(slices, slices[1:], strict=False)):
+        if (one.slope, one.intercept) == (other.slope, other.intercept) or not one.slope or not other.slope:
+            continue
+        here, there = hu[place].astype(np.float32), hu[place + 1].astype(np.float32)
+        alike = (there - other.intercept) / other.slope * one.slope + one.intercept
+        jump, without = np.median(np.abs(here - there)), np.median(np.abs(here - alike))
+        if jump > without + JUMP_HU:
+            between = f"{one.path.name} and {other.path.name}"
+            cause = f"the values jump by {jump:.0f} HU between {between}, where the rescale changes"
+            raise read_error(folder, cause, "export the series again with one rescale")

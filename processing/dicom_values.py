@@ -1,0 +1,54 @@
+"""The one place that turns DICOM header values into numbers and words, whatever a damaged file holds.
+
+Values may be lists, empty, words, "nan", bytes of an unknown kind. What is no number becomes None; nothing is quoted.
+"""
+
+import math
+from collections.abc import Iterable
+
+MAX_PARTS = 64  # of a value; a damaged length makes millions
+MAX_LETTERS = 1024
+
+
+def as_parts(value: object) -> list[object]:
+    """Give a header value as a list: of its parts, of itself alone, or empty."""
+    if value is None or value == "" or value == b"":
+        return []
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        return [value]
+    return [part for _, part in zip(range(MAX_PARTS), value, strict=False)]
+
+
+def as_numbers(value: object, count: int) -> tuple[float, ...] | None:
+    """Give exactly `count` finite numbers, or None."""
+    parts = as_parts(value)
+    if len(parts) != count or any(isinstance(part, bytes | bool) for part in parts):
+        return None
+    try:
+        numbers = tuple(float(part) for part in parts)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return numbers if all(math.isfinite(number) for number in numbers) else None
+
+
+def as_whole(value: object) -> int | None:
+    """Give one whole number, or None."""
+    numbers = as_numbers(value, 1)
+    return int(numbers[0]) if numbers and numbers[0].is_integer() else None
+
+
+def as_text(value: object) -> str:
+    """Give a value's words on one line, for comparing only: never for a message."""
+    return "\\".join(str(part).strip(" \0")[:MAX_LETTERS] for part in as_parts(value))
+
+
+def as_seconds(value: object) -> float | None:
+    """Give DICOM's TM (HHMMSS.f) or DT (YYYYMMDDHHMMSS.f) as seconds that grow with time, or None."""
+    text = as_text(value).split("+")[0].replace(":", "")
+    whole, _, fraction = text.partition(".")
+    if not whole.isdigit() or (fraction and not fraction.isdigit()) or len(whole) not in (4, 6, 12, 14):
+        return None
+    clock = (whole[8:] if len(whole) > 6 else whole).ljust(6, "0")
+    days = int(whole[:8]) if len(whole) > 6 else 0
+    hours, minutes, seconds = int(clock[:2]), int(clock[2:4]), int(clock[4:6])
+    return days * 86400.0 + hours * 3600 + minutes * 60 + seconds + float(f"0.{fraction or 0}")

@@ -1,0 +1,103 @@
+"""Ask a process of its own to decode a compressed picture, so that a decoder that dies takes nothing else with it."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+
+from .codestreams import Codestream, CodestreamError
+from .pixel_worker import WORKER_FILE
+
+
+class PixelProcess:
+    """One worker, started when it is first needed, used for picture after picture, and replaced when it dies.
+
+    Threads take turns. After a fork the child leaves the parent's worker alone and starts its own.
+    """
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Start from nothing; what a forked child holds of its parent's worker is closed, not ended."""
+        self.lock = threading.Lock()
+        worker, self.worker = getattr(self, "worker", None), None
+        if worker is not None:
+            worker.stdin.close()
+            worker.stdout.close()
+            worker.returncode = 0  # not this process's child: nothing to wait for
+
+    def decode(self, syntax: str, code: bytes, facts: Codestream) -> np.ndarray:
+        """Give a picture's `(row, column)` stored bits as uint16.
+
+        Raises:
+            CodestreamError: if the decoder refuses it, complains of it, takes too long, or dies of it.
+        """
+        request = {"syntax": syntax, "rows": facts.rows, "columns": facts.columns, "precision": facts.precision}
+        request |= {"signed": facts.signed, "size": len(code)}
+        with self.lock:
+            answer = self._ask(json.dumps(request).encode() + b"\n" + code, 2 * facts.rows * facts.columns)
+        return np.frombuffer(answer, "<u2").reshape(facts.rows, facts.columns)
+
+    def _ask(self, message: bytes, size: int) -> bytes:
+        worker = self.worker or self._start()
+        self.worker = None  # if anything breaks this off, no later answer is taken for the next picture's
+        try:
+            verdict, answer = _exchange(worker, message, size)
+        except BaseException:
+            _end(worker)
+            raise
+        if verdict == b"-" or len(answer) == size:
+            self.worker = worker
+        else:
+            _end(worker)
+        if len(answer) < size:
+            raise CodestreamError("cannot be decoded" if verdict == b"-" else "ends the decoder, or takes it too long")
+        return answer
+
+    def _start(self) -> subprocess.Popen:
+        """Start a worker that finds the libraries that this process finds, and that no Ctrl-C reaches."""
+        paths = os.pathsep.join(os.path.abspath(path) for path in sys.path)
+        settings = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        try:
+            return subprocess.Popen(
+                [sys.executable or "python3", "-P", WORKER_FILE],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                bufsize=0,  # nothing is left in a buffer for a forked child to write once more
+                env=settings,
+                start_new_session=True,
+            )
+        except OSError:
+            raise CodestreamError("needs a process of its own, which cannot be started here") from None
+
+
+def _exchange(worker: subprocess.Popen, message: bytes, size: int) -> tuple[bytes, bytes]:
+    """Send a request; give the verdict and the pixels, both empty or short where the worker died."""
+    rest = memoryview(message)
+    try:
+        while rest:
+            rest = rest[worker.stdin.write(rest) :]
+    except BrokenPipeError:
+        return b"", b""
+    verdict = worker.stdout.read(1)
+    answer = bytearray()
+    while verdict == b"+" and len(answer) < size and (part := worker.stdout.read(size - len(answer))):
+        answer += part
+    return verdict, bytes(answer)
+
+
+def _end(worker: subprocess.Popen) -> None:
+    worker.kill()
+    worker.wait()
+    worker.stdin.close()
+    worker.stdout.close()
+
+
+PIXEL_PROCESS = PixelProcess()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=PIXEL_PROCESS.forget)

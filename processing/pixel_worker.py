@@ -1,0 +1,103 @@
+"""Decode compressed pictures in a process of their own, whose death is survived: run as a program by its path.
+
+A request on standard input is a line of JSON, `{"syntax", "rows", "columns", "precision", "signed", "size"}`, and
+`size` bytes. The answer is one byte, b"+" with rows x columns little-endian uint16 numbers after it, or b"-".
+"""
+
+import json
+import logging
+import os
+import signal
+import sys
+import tempfile
+from importlib import import_module
+from typing import Any, BinaryIO
+
+import numpy as np
+
+WORKER_FILE = __file__
+MAX_SECONDS = 8  # a picture; real ones take under one
+MAX_BYTES = 3 * 2**30  # of address space
+RLE, JPEG = "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4."
+# Those that raise come before those that end the process: the decoder's name in pydicom, and the module that it needs.
+DECODERS = {RLE: ("pylibjpeg", "rle")} | {JPEG + end: ("pyjpegls", "jpeg_ls") for end in ("80", "81")}
+DECODERS |= {JPEG + end: ("pylibjpeg", "openjpeg") for end in ("90", "91", "201", "202", "203")}
+DECODERS |= {JPEG + end: ("gdcm", "gdcm") for end in ("57", "70")}
+DECODERS |= {JPEG + end: ("", "simplejpeg") for end in ("50", "51")}  # it can tell of damage, unlike pydicom's
+
+
+class Complaints(logging.Handler):
+    """Count what decoders say, to the log and to standard error: a picture that they complain of is not taken."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.count = 0
+        self.file = tempfile.TemporaryFile()  # closed with the process
+        os.dup2(self.file.fileno(), 2)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Count one message."""
+        self.count += 1
+
+    def total(self) -> int:
+        """Give a number that grows with every complaint."""
+        return self.count + os.lseek(2, 0, os.SEEK_END)
+
+
+def decode(request: dict[str, Any], code: bytes) -> bytes:
+    """Decode one picture of one grey channel to little-endian uint16 numbers, the bits as they are stored."""
+    rows, columns, precision = request["rows"], request["columns"], request["precision"]
+    plugin, module = DECODERS[request["syntax"]]
+    if not plugin:
+        pixels = import_module(module).decode_jpeg(code, colorspace="GRAY", strict=True)[..., 0]
+    else:
+        from pydicom.encaps import encapsulate
+        from pydicom.pixels import get_decoder
+
+        facts = {"rows": rows, "columns": columns, "bits_allocated": 8 if precision <= 8 else 16}
+        facts |= {"bits_stored": precision, "pixel_representation": int(request["signed"]), "number_of_frames": 1}
+        facts |= {"samples_per_pixel": 1, "photometric_interpretation": "MONOCHROME2", "pixel_keyword": "PixelData"}
+        decoder = get_decoder(request["syntax"])
+        pixels, _ = decoder.as_array(encapsulate([code]), index=0, raw=True, decoding_plugin=plugin, **facts)
+    if pixels.shape != (rows, columns):
+        raise ValueError("another size than was asked for")
+    return pixels.astype(np.int32).astype("<u2").tobytes()
+
+
+def serve(requests: BinaryIO, answers: BinaryIO) -> None:
+    """Answer requests until there are no more; a picture that takes too long ends the process."""
+    complaints = Complaints()
+    logging.getLogger().addHandler(complaints)
+    alarm = getattr(signal, "alarm", lambda seconds: None)
+    while line := requests.readline():
+        request = json.loads(line)
+        code = requests.read(request["size"])
+        before = complaints.total()
+        alarm(MAX_SECONDS)
+        try:
+            pixels = decode(request, code)
+        except BaseException:  # a panic in Rust is no Exception
+            pixels = b""
+        alarm(0)
+        taken = pixels and complaints.total() == before
+        answers.write(b"+" + pixels if taken else b"-")
+        answers.flush()
+
+
+def main() -> None:
+    """Keep the answers' channel to ourselves, bound the memory, and serve."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what decoders print must not mix with the answers
+    try:
+        import resource
+
+        limit = min(end for end in (MAX_BYTES, *resource.getrlimit(resource.RLIMIT_AS)) if end > 0)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    except (ImportError, OSError, ValueError):  # not on every system
+        pass
+    serve(sys.stdin.buffer, answers)
+
+
+if __name__ == "__main__":
+    main()
