@@ -1,6 +1,6 @@
 """Argus models. Importing this package registers them with the Auto classes of transformers."""
 
-from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText
+from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, AutoModelForMultimodalLM
 
 from .configuration_argus import ArgusConfig
 from .configuration_vision_argus import ArgusVisionConfig
@@ -17,6 +17,7 @@ AutoConfig.register("argus", ArgusConfig, exist_ok=True)
 # AutoModel gives the class that can generate: people who load a report writer by AutoModel want reports.
 AutoModel.register(ArgusConfig, ArgusForConditionalGeneration, exist_ok=True)
 AutoModelForImageTextToText.register(ArgusConfig, ArgusForConditionalGeneration, exist_ok=True)
+AutoModelForMultimodalLM.register(ArgusConfig, ArgusForConditionalGeneration, exist_ok=True)
 
 __all__ = [
     "COMPRESSORS",

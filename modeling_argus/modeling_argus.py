@@ -1,14 +1,16 @@
 """Argus: a 3D vision tower, a connector and a language model that writes the report (Argus paper, section 4)."""
 
+import copy
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 from transformers.cache_utils import Cache
-from transformers.generation import GenerationMixin
+from transformers.generation import GenerationConfig, GenerationMixin
 from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutputWithPooling, ModelOutput
 from transformers.modeling_utils import PreTrainedModel, slice_logits_to_keep
 from transformers.models.auto.modeling_auto import AutoModel
+from transformers.utils import torch_compilable_check
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_argus import ArgusConfig
@@ -78,8 +80,11 @@ class ArgusModel(ArgusPreTrainedModel):
 
     @can_return_tuple
     def get_image_features(self, pixel_values: torch.Tensor, **kwargs) -> BaseModelOutputWithPooling:
-        """Encode volumes `(B, 1, D, H, W)`; `pooler_output` is `(B, num_tokens, text hidden_size)`."""
-        vision = self.vision_tower(pixel_values, return_dict=True)
+        """Encode volumes `(B, 1, D, H, W)`; `pooler_output` is `(B, num_tokens, text hidden_size)`.
+
+        `output_hidden_states` and `output_attentions` give the vision tower's.
+        """
+        vision = self.vision_tower(pixel_values, **kwargs | {"return_dict": True})
         vision.pooler_output = self.connector(vision.last_hidden_state)
         return vision
 
@@ -96,12 +101,15 @@ class ArgusModel(ArgusPreTrainedModel):
             mask = (inputs_embeds == self.get_input_embeddings()(placeholder)).all(-1)
         else:
             mask = input_ids == self.config.image_token_id
-        num_placeholders, num_features = int(mask.sum()), features.shape[0] * features.shape[1]
-        if num_placeholders != num_features:
-            raise ValueError(
+        num_placeholders, num_features = mask.sum(), features.shape[0] * features.shape[1]
+        # Not an `if`: torch.compile and torch.export would stop at a number that only the data tells.
+        torch_compilable_check(
+            num_placeholders == num_features,
+            lambda: (
                 f"Image features and image tokens do not match: {num_features} visual tokens from "
                 f"{features.shape[0]} volume(s), {num_placeholders} placeholder tokens in the text"
-            )
+            ),
+        )
         features = features.to(inputs_embeds.device, inputs_embeds.dtype)
         return inputs_embeds.masked_scatter(mask.unsqueeze(-1), features)
 
@@ -161,6 +169,15 @@ class ArgusModel(ArgusPreTrainedModel):
         )
 
 
+def without_token(config: GenerationConfig | None, token: int) -> GenerationConfig | None:
+    """Return a generation configuration that suppresses a token; the one given stays as it is."""
+    if config is None or token in (config.suppress_tokens or []):
+        return config
+    config = copy.deepcopy(config)
+    config.suppress_tokens = [*(config.suppress_tokens or []), token]
+    return config
+
+
 class ArgusForConditionalGeneration(ArgusPreTrainedModel, GenerationMixin):
     """Argus with its output layer: a CT volume and an instruction in, a report out."""
 
@@ -171,6 +188,21 @@ class ArgusForConditionalGeneration(ArgusPreTrainedModel, GenerationMixin):
         self.model = ArgusModel(config)
         self.lm_head = nn.Linear(config.text_config.hidden_size, config.text_config.vocab_size, bias=False)
         self.post_init()
+
+    @property
+    def generation_config(self) -> GenerationConfig:
+        """How reports are generated; never with the placeholder token, whichever configuration was given or loaded."""
+        return self._generation_config
+
+    @generation_config.setter
+    def generation_config(self, config: GenerationConfig | None):
+        self._generation_config = without_token(config, self.config.image_token_id)
+
+    def _prepare_generation_config(self, generation_config: GenerationConfig | None, **kwargs):
+        config, model_kwargs = super()._prepare_generation_config(generation_config, **kwargs)
+        # A call's own configuration or `suppress_tokens` replace the model's: a placeholder that is generated,
+        # or proposed by an assistant or from the prompt, stands for no scan.
+        return without_token(config, self.config.image_token_id), model_kwargs
 
     def get_output_embeddings(self) -> nn.Module:
         """Return the output layer."""
@@ -204,7 +236,7 @@ class ArgusForConditionalGeneration(ArgusPreTrainedModel, GenerationMixin):
             position_ids: `(B, L)` positions.
             past_key_values: key-value cache.
             inputs_embeds: `(B, L, hidden_size)` in place of `input_ids`.
-            labels: `(B, L)` token ids to learn, -100 where nothing is learned.
+            labels: `(B, L)` token ids to learn, -100 where nothing is learned; nothing is at placeholders either.
             logits_to_keep: how many last positions get logits, or their indices; 0 means all.
             mm_encoder_outputs: encoded volumes in place of `pixel_values`.
             vision_tokens: the vision tower's tokens in place of `pixel_values`.
@@ -224,6 +256,8 @@ class ArgusForConditionalGeneration(ArgusPreTrainedModel, GenerationMixin):
         logits = self.lm_head(slice_logits_to_keep(outputs.last_hidden_state, logits_to_keep))
         loss = None
         if labels is not None:
+            # Nobody writes placeholders: where they are labelled, nothing is learned.
+            labels = labels.masked_fill(labels == self.config.image_token_id, -100)
             loss = self.loss_function(
                 logits=logits, labels=labels, vocab_size=self.config.text_config.vocab_size, **kwargs
             )
@@ -239,10 +273,10 @@ class ArgusForConditionalGeneration(ArgusPreTrainedModel, GenerationMixin):
     def save_pretrained(self, save_directory, **kwargs):
         """Save weights as safetensors, the configuration and the code that loads them where Argus is not installed."""
         # A class has one `_auto_class`; AutoModel must load this class too, so that its model can generate.
-        self.config.auto_map = {
-            **(getattr(self.config, "auto_map", None) or {}),
-            "AutoModel": "modeling_argus.ArgusForConditionalGeneration",
-        }
+        loaded_too = dict.fromkeys(
+            ("AutoModel", "AutoModelForMultimodalLM"), "modeling_argus.ArgusForConditionalGeneration"
+        )
+        self.config.auto_map = (getattr(self.config, "auto_map", None) or {}) | loaded_too
         return super().save_pretrained(save_directory, **kwargs)
 
 

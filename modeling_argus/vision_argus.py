@@ -7,11 +7,10 @@ from torch import nn
 from torch.nn import functional
 from transformers import initialization
 from transformers.activations import ACT2FN
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, PreTrainedModel
-from transformers.utils.generic import can_return_tuple
+from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_vision_argus import ArgusVisionConfig
 
@@ -112,6 +111,37 @@ class ArgusVisionEmbeddings(nn.Module):
         return self.patch_embedding(centred) + positions
 
 
+def attend_eagerly(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float,
+    dropout: float = 0.0,
+    **kwargs,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Attend with the weights written out.
+
+    Args:
+        module: the attention; dropout is for its training alone.
+        query, key, value: `(B, heads, N, head_dim)`.
+        attention_mask: added to the scores, broadcast to `(B, heads, N, N)`.
+        scaling: factor of the scores.
+        dropout: on the weights.
+        **kwargs: what other implementations take.
+
+    Returns:
+        `(B, N, heads, head_dim)` and the weights `(B, heads, N, N)`.
+    """
+    scores = query @ key.transpose(2, 3) * scaling
+    if attention_mask is not None:
+        scores = scores + attention_mask
+    weights = scores.softmax(dim=-1, dtype=torch.float32).to(query.dtype)
+    mixed = functional.dropout(weights, p=dropout, training=module.training) @ value
+    return mixed.transpose(1, 2), weights
+
+
 class ArgusVisionAttention(nn.Module):
     """Multi-head self-attention over all tokens."""
 
@@ -128,19 +158,21 @@ class ArgusVisionAttention(nn.Module):
         self.v_proj = nn.Linear(config.hidden_size, width, bias=config.qkv_bias)
         self.out_proj = nn.Linear(width, config.hidden_size)
 
-    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        """Attend over `(B, N, hidden_size)`."""
+    def forward(
+        self, hidden_states: torch.Tensor, output_attentions: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Attend over `(B, N, hidden_size)`; the weights `(B, heads, N, N)` come along where they are asked for."""
         batch, count, _ = hidden_states.shape
         query, key, value = (
             projection(hidden_states).view(batch, count, -1, self.head_dim).transpose(1, 2)
             for projection in (self.q_proj, self.k_proj, self.v_proj)
         )
-        attend: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
-            self.config._attn_implementation, sdpa_attention_forward
-        )
+        # No fused implementation gives its weights.
+        implementation = "eager" if output_attentions else self.config._attn_implementation
+        attend: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, attend_eagerly)
         dropout = self.attention_dropout if self.training else 0.0
-        mixed, _ = attend(self, query, key, value, None, dropout=dropout, scaling=self.scaling, is_causal=False)
-        return self.out_proj(mixed.reshape(batch, count, -1))
+        mixed, weights = attend(self, query, key, value, None, dropout=dropout, scaling=self.scaling, is_causal=False)
+        return self.out_proj(mixed.reshape(batch, count, -1)), weights
 
 
 class ArgusVisionMLP(nn.Module):
@@ -167,14 +199,19 @@ class ArgusVisionLayer(GradientCheckpointingLayer):
         self.layer_norm2 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.mlp = ArgusVisionMLP(config)
 
-    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+    def forward(self, hidden_states: torch.Tensor, output_attentions: bool = False) -> torch.Tensor:
         """Map `(B, N, hidden_size)` to the same shape."""
-        hidden_states = hidden_states + self.self_attn(self.layer_norm1(hidden_states))
+        attended, _ = self.self_attn(self.layer_norm1(hidden_states), output_attentions)
+        hidden_states = hidden_states + attended
         return hidden_states + self.mlp(self.layer_norm2(hidden_states))
 
 
 class VisionTower(PreTrainedModel):
-    """What transformers has to know of a tower: Argus's own or a baseline's."""
+    """What transformers has to know of a tower: Argus's own or a baseline's.
+
+    On demand every tower gives `hidden_states`, what enters its first layer and what leaves each, before the final
+    norm, and `attentions`, the weights of each layer; those are computed without a fused kernel.
+    """
 
     base_model_prefix = "vision_tower"
     main_input_name = "pixel_values"
@@ -184,6 +221,11 @@ class VisionTower(PreTrainedModel):
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_attention_backend = True
+    _can_record_outputs = {"hidden_states": ArgusVisionLayer, "attentions": ArgusVisionAttention}
+
+    def wants_attentions(self, options: dict) -> bool:
+        """Whether a call's options, or else the configuration, ask for attention weights."""
+        return bool(options.get("output_attentions", self.config.output_attentions))
 
 
 class ArgusVisionModel(VisionTower):
@@ -208,7 +250,7 @@ class ArgusVisionModel(VisionTower):
             # Sines reach 1 while embedded patches start near 0.02 a voxel: scaled so that neither drowns the other.
             initialization.copy_(module.position_embedding, 0.1 * table)
 
-    @can_return_tuple
+    @capture_outputs(tie_last_hidden_states=False)
     def forward(
         self, pixel_values: torch.Tensor, kept: torch.Tensor | None = None, **kwargs
     ) -> BaseModelOutputWithPooling:
@@ -218,6 +260,7 @@ class ArgusVisionModel(VisionTower):
             pixel_values: `(B, C, D, H, W)` in [0, 1]; a grid other than the trained one gets interpolated positions.
             kept: `(B, K)` indices of the patches to encode, in (depth, height, width) order of the token grid; the
                 others are never embedded (3D-MAE, FLIP). All are encoded without it.
+            **kwargs: `output_hidden_states`, `output_attentions`, `return_dict`.
 
         Returns:
             `last_hidden_state` `(B, N or K, hidden_size)` after the final norm; `pooler_output`, its mean over tokens.
@@ -227,7 +270,7 @@ class ArgusVisionModel(VisionTower):
         """
         hidden_states = self.embeddings(pixel_values, kept)
         for layer in self.layers:
-            hidden_states = layer(hidden_states)
+            hidden_states = layer(hidden_states, self.wants_attentions(kwargs))
         hidden_states = self.layer_norm(hidden_states)
         return BaseModelOutputWithPooling(last_hidden_state=hidden_states, pooler_output=hidden_states.mean(dim=1))
 

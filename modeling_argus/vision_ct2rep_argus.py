@@ -6,10 +6,10 @@ from torch.nn import functional
 from transformers import initialization
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutputWithPooling
-from transformers.utils.generic import can_return_tuple
+from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_vision_argus import VolumeVisionConfig
-from .vision_argus import VisionTower, patchify
+from .vision_argus import VisionTower, attend_eagerly, patchify
 
 
 class CT2RepVisionConfig(VolumeVisionConfig):
@@ -43,6 +43,11 @@ class CT2RepVisionConfig(VolumeVisionConfig):
     attention_scale: float | int = 8.0
     codebook_size: int = 8192
     codebook_decay: float = 0.8
+
+    @property
+    def num_hidden_layers(self) -> int:
+        """Layers of both kinds."""
+        return self.num_spatial_layers + self.num_temporal_layers
 
     @property
     def feed_forward_size(self) -> int:
@@ -133,8 +138,13 @@ class CT2RepAttention(nn.Module):
         initialization.ones_(self.q_scale)
         initialization.ones_(self.k_scale)
 
-    def forward(self, sequences: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-        """Attend within each of `(S, n, C)` sequences; `bias` is `(heads, n, n)`."""
+    def forward(
+        self, sequences: torch.Tensor, bias: torch.Tensor | None, output_attentions: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Attend within each of `(S, n, C)` sequences; `bias` is `(heads, n, n)`.
+
+        The weights `(S, heads, n, n)` come along where they are asked for.
+        """
         sequences = self.norm(sequences)
         parts = (self.q_proj(sequences), *self.kv_proj(sequences).chunk(2, dim=-1))
         query, key, value = (part.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for part in parts)
@@ -142,8 +152,12 @@ class CT2RepAttention(nn.Module):
         query = (functional.normalize(query, dim=-1) * self.q_scale).to(value.dtype)
         key = (functional.normalize(key, dim=-1) * self.k_scale).to(value.dtype)
         bias = None if bias is None else bias.to(value.dtype)
-        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=self.scale)
-        return self.out_proj(mixed.transpose(1, 2).flatten(2))
+        if output_attentions:
+            mixed, weights = attend_eagerly(self, query, key, value, bias, scaling=self.scale)
+        else:
+            mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=self.scale)
+            mixed, weights = mixed.transpose(1, 2), None
+        return self.out_proj(mixed.flatten(2)), weights
 
 
 class CT2RepMLP(nn.Module):
@@ -171,24 +185,33 @@ class CT2RepSpatialLayer(GradientCheckpointingLayer):
         self.attention = CT2RepAttention(config)
         self.mlp = CT2RepMLP(config)
 
-    def attend(self, grid: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    def attend(self, grid: torch.Tensor, bias: torch.Tensor | None, output_attentions: bool) -> torch.Tensor:
         """Map `(B, d, h, w, C)` to the same shape; each slice is a sequence."""
-        return self.attention(grid.flatten(2, 3).flatten(0, 1), bias).view(grid.shape)
+        attended, _ = self.attention(grid.flatten(2, 3).flatten(0, 1), bias, output_attentions)
+        return attended.view(grid.shape)
 
-    def forward(self, grid: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-        """Map `(B, d, h, w, C)` to the same shape."""
+    def forward(
+        self,
+        tokens: torch.Tensor,
+        token_grid: tuple[int, int, int],
+        bias: torch.Tensor | None = None,
+        output_attentions: bool = False,
+    ) -> torch.Tensor:
+        """Map the tokens `(B, N, C)` of a grid to the same shape."""
+        grid = tokens.unflatten(1, token_grid)
         grid = grid + self.convolution(grid)
-        grid = grid + self.attend(grid, bias)
-        return grid + self.mlp(grid)
+        grid = grid + self.attend(grid, bias, output_attentions)
+        return (grid + self.mlp(grid)).flatten(1, 3)
 
 
 class CT2RepTemporalLayer(CT2RepSpatialLayer):
     """The same with attention along depth."""
 
-    def attend(self, grid: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    def attend(self, grid: torch.Tensor, bias: torch.Tensor | None, output_attentions: bool) -> torch.Tensor:
         """Map `(B, d, h, w, C)` to the same shape; each column along depth is a sequence."""
         columns = grid.movedim(1, 3)
-        return self.attention(columns.flatten(0, 2), bias).view(columns.shape).movedim(3, 1)
+        attended, _ = self.attention(columns.flatten(0, 2), bias, output_attentions)
+        return attended.view(columns.shape).movedim(3, 1)
 
 
 class CT2RepCodebook(nn.Module):
@@ -241,6 +264,9 @@ class CT2RepVisionModel(VisionTower):
     # Its attention is always torch's own: cosine similarity with a bias.
     _supports_flash_attn = False
     _supports_attention_backend = False
+    # A layer's weights are those of its sequences: (B * d, heads, h * w, h * w) in a slice, (B * h * w, heads, d, d)
+    # along depth.
+    _can_record_outputs = {"hidden_states": CT2RepSpatialLayer, "attentions": CT2RepAttention}
 
     def __init__(self, config: CT2RepVisionConfig):
         super().__init__(config)
@@ -260,25 +286,25 @@ class CT2RepVisionModel(VisionTower):
         if isinstance(module, CT2RepAttention | CT2RepCodebook):
             module.init_weights()
 
-    def encode(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        """Encode volumes as `(B, d, h, w, hidden_size)`, before the codebook."""
+    def encode(self, pixel_values: torch.Tensor, output_attentions: bool = False) -> torch.Tensor:
+        """Encode volumes as tokens `(B, N, hidden_size)`, before the codebook."""
         grid = self.patch_embedding(pixel_values)
-        bias = self.position_bias(grid)
+        bias, token_grid, tokens = self.position_bias(grid), grid.shape[1:4], grid.flatten(1, 3)
         for layer in self.spatial_layers:
-            grid = layer(grid, bias)
-        grid = self.spatial_norm(grid)
+            tokens = layer(tokens, token_grid, bias, output_attentions)
+        tokens = self.spatial_norm(tokens)
         for layer in self.temporal_layers:
-            grid = layer(grid)
-        return self.temporal_norm(grid)
+            tokens = layer(tokens, token_grid, output_attentions=output_attentions)
+        return self.temporal_norm(tokens)
 
-    @can_return_tuple
+    @capture_outputs(tie_last_hidden_states=False)
     def forward(self, pixel_values: torch.Tensor, **kwargs) -> BaseModelOutputWithPooling:
         """Encode volumes `(B, 1, D, H, W)` in [-1, 1]; `pooler_output` is the mean over tokens.
 
         Raises:
             ValueError: if the volume is not 5D or patches do not tile it.
         """
-        hidden_states = self.codebook(self.encode(pixel_values).flatten(1, 3))
+        hidden_states = self.codebook(self.encode(pixel_values, self.wants_attentions(kwargs)))
         return BaseModelOutputWithPooling(last_hidden_state=hidden_states, pooler_output=hidden_states.mean(dim=1))
 
 

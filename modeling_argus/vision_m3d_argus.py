@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from transformers import initialization
 from transformers.modeling_outputs import BaseModelOutputWithPooling
-from transformers.utils.generic import can_return_tuple
+from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_vision_argus import ArgusVisionConfig
 from .vision_argus import ArgusVisionEmbeddings, ArgusVisionLayer, VisionTower
@@ -56,7 +56,7 @@ class M3DVisionModel(VisionTower):
         if module is self:
             initialization.zeros_(module.cls_token)
 
-    @can_return_tuple
+    @capture_outputs(tie_last_hidden_states=False)
     def forward(self, pixel_values: torch.Tensor, **kwargs) -> BaseModelOutputWithPooling:
         """Encode volumes `(B, 1, D, H, W)` in [0, 1]; `pooler_output` is the class token.
 
@@ -66,7 +66,7 @@ class M3DVisionModel(VisionTower):
         tokens = self.embeddings(pixel_values)
         hidden_states = torch.cat([self.cls_token.expand(tokens.shape[0], -1, -1), tokens], dim=1)
         for layer in self.layers:
-            hidden_states = layer(hidden_states)
+            hidden_states = layer(hidden_states, self.wants_attentions(kwargs))
         hidden_states = self.layer_norm(hidden_states)
         return BaseModelOutputWithPooling(last_hidden_state=hidden_states[:, 1:], pooler_output=hidden_states[:, 0])
 

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from transformers import initialization
 from transformers.modeling_outputs import BaseModelOutputWithPooling
-from transformers.utils.generic import can_return_tuple
+from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_vision_argus import ArgusVisionConfig
 from .vision_argus import ArgusVisionLayer, VisionTower, patchify
@@ -135,7 +135,7 @@ class RadFMVisionModel(VisionTower):
         if isinstance(module, RadFMPositionTable):
             module.init_weights()
 
-    @can_return_tuple
+    @capture_outputs(tie_last_hidden_states=False)
     def forward(self, pixel_values: torch.Tensor, **kwargs) -> BaseModelOutputWithPooling:
         """Encode volumes `(B, 1, D, H, W)` in [0, 1]; `pooler_output` is the mean over tokens.
 
@@ -145,7 +145,7 @@ class RadFMVisionModel(VisionTower):
         tokens = self.patch_embedding(pixel_values)
         hidden_states = (tokens + self.positions(tuple(tokens.shape[1:4]))).flatten(1, 3)
         for layer in self.layers:
-            hidden_states = layer(hidden_states)
+            hidden_states = layer(hidden_states, self.wants_attentions(kwargs))
         return BaseModelOutputWithPooling(last_hidden_state=hidden_states, pooler_output=hidden_states.mean(dim=1))
 
 

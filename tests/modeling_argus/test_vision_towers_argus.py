@@ -201,7 +201,7 @@ def test_ct2rep_equals_its_description(ct2rep):
     volume = torch.rand(2, 1, 6, 12, 8) * 2 - 1
     bias = bias_reference(ct2rep, 3, 4)
     torch.testing.assert_close(ct2rep.position_bias(torch.zeros(1, 1, 3, 4, 12)), bias)
-    encoded = ct2rep.encode(volume)
+    encoded = ct2rep.encode(volume).unflatten(1, (3, 3, 4))
     for sample, result in zip(volume, encoded, strict=True):
         convolution = ct2rep.patch_embedding
         patches = torch.stack(

@@ -1,0 +1,283 @@
+"""What transformers asks of every model: saving, padding, attention, generation, gradients, compiling."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from torch import nn
+from transformers import (
+    AutoModelForImageTextToText,
+    AutoModelForMultimodalLM,
+    GenerationConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
+
+from modeling_argus import COMPRESSORS, TOWERS, ArgusConfig, ArgusForConditionalGeneration, ArgusModel
+from modeling_argus.presets_argus import TOWER_COMPRESSORS, preset_vision_config
+
+IMAGE, PAD = 3, 4
+OWN = list(TOWER_COMPRESSORS.items())
+PAIRS = OWN + [("argus", compressor) for compressor in COMPRESSORS if compressor != TOWER_COMPRESSORS["argus"]]
+
+
+def make(tower: str, compressor: str, tied: bool = False) -> ArgusForConditionalGeneration:
+    torch.manual_seed(0)
+    sizes = preset_vision_config("argus-tiny", tower).to_dict()
+    sizes |= {"image_size": [4 * side for side in sizes["patch_size"]], "hidden_size": 24, "num_attention_heads": 3}
+    sizes |= {"head_dim": 8, "codebook_size": 64} if tower == "ct2rep" else {"head_dim": 8, "num_hidden_layers": 2}
+    text = LlamaConfig(
+        vocab_size=64,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        eos_token_id=[2, 7],
+        pad_token_id=PAD,
+        tie_word_embeddings=tied,
+    )
+    config = ArgusConfig(
+        vision_config=TOWERS[tower].config_class(**sizes),
+        text_config=text,
+        image_token_id=IMAGE,
+        compressor=compressor,
+        num_latents=8,
+        perceiver_depth=1,
+        perceiver_num_heads=2,
+        perceiver_head_dim=8,
+    )
+    model = ArgusForConditionalGeneration(config).eval()
+    # At the usual 0.02 a random model barely reacts to anything; larger weights make differences visible.
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 2:
+                parameter.mul_(4)
+    return model
+
+
+def volumes(model, count: int = 1) -> torch.Tensor:
+    return torch.rand(count, 1, *model.config.vision_config.image_size, generator=torch.Generator().manual_seed(1))
+
+
+def prompt(model, text: tuple[int, ...] = (10, 11, 12)) -> torch.Tensor:
+    return torch.tensor([[1, *[IMAGE] * model.model.connector.num_tokens, *text]])
+
+
+def inputs(model) -> dict[str, torch.Tensor]:
+    return {"input_ids": prompt(model), "pixel_values": volumes(model)}
+
+
+def close(first: torch.Tensor, second: torch.Tensor) -> None:
+    torch.testing.assert_close(first, second, atol=1e-4, rtol=1e-3)
+
+
+@pytest.fixture(params=PAIRS, ids="-".join)
+def model(request) -> ArgusForConditionalGeneration:
+    return make(*request.param)
+
+
+@pytest.fixture(params=OWN, ids="-".join)
+def own(request) -> ArgusForConditionalGeneration:
+    return make(*request.param)
+
+
+def test_a_saved_model_and_its_backbone_load_whole_and_equal(own, tmp_path):
+    own.save_pretrained(tmp_path)
+    loaded, info = AutoModelForMultimodalLM.from_pretrained(tmp_path, output_loading_info=True)
+    assert not any(info[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    assert torch.equal(loaded.eval()(**inputs(own)).logits, own(**inputs(own)).logits)
+    backbone, info = ArgusModel.from_pretrained(tmp_path, output_loading_info=True)
+    assert not info["missing_keys"]
+    backbone.save_pretrained(tmp_path / "backbone")
+    _, info = ArgusForConditionalGeneration.from_pretrained(tmp_path / "backbone", output_loading_info=True)
+    assert set(info["missing_keys"]) == {"lm_head.weight"}
+    config = pickle.loads(pickle.dumps(own.config))  # noqa: S301  our own bytes
+    assert config.to_dict() == own.config.to_dict() == ArgusConfig.from_dict(own.config.to_dict()).to_dict()
+    assert torch.equal(copy.deepcopy(own)(**inputs(own)).logits, own(**inputs(own)).logits)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_models_load_and_write_in_half_precision(own, dtype, tmp_path):
+    own.save_pretrained(tmp_path)
+    loaded = AutoModelForImageTextToText.from_pretrained(tmp_path, dtype=dtype, device_map="auto").eval()
+    assert {parameter.dtype for parameter in loaded.parameters()} == {dtype}
+    # Volumes come as the processor makes them, in float32.
+    assert loaded(**inputs(own)).logits.isfinite().all()
+    assert loaded.generate(**inputs(own), max_new_tokens=2).shape[1] > prompt(own).shape[1]
+
+
+def test_embeddings_stay_tied_and_are_resized_together(tmp_path):
+    model = make("argus", "pixel_shuffle", tied=True)
+    model.save_pretrained(tmp_path)
+    loaded = ArgusForConditionalGeneration.from_pretrained(tmp_path)
+    loaded.resize_token_embeddings(80)
+    assert loaded.lm_head.weight is loaded.get_input_embeddings().weight
+    outputs = loaded(input_ids=prompt(model, (70, 79)), pixel_values=volumes(model), labels=prompt(model, (70, 79)))
+    assert outputs.logits.shape[-1] == loaded.config.text_config.vocab_size == 80 and outputs.loss.isfinite()
+
+
+@torch.no_grad()
+def test_padding_batches_embeddings_and_attention_kernels_change_no_logits(model):
+    ids, scans = prompt(model), volumes(model, 3)
+    alone = model(input_ids=ids, pixel_values=scans[:1]).logits
+    close(model(input_ids=ids.repeat(3, 1), pixel_values=scans).logits[:1], alone)
+    pads = torch.full((1, 3), PAD)
+    left, right = torch.cat([pads, ids], 1), torch.cat([ids, pads], 1)
+    mask = (left != PAD).long()
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    padded = model(input_ids=left, attention_mask=mask, position_ids=positions, pixel_values=scans[:1])
+    close(padded.logits[:, 3:], alone)
+    close(model(input_ids=right, attention_mask=(right != PAD).long(), pixel_values=scans[:1]).logits[:, :-3], alone)
+    embeddings = model.get_input_embeddings()(ids)
+    assert torch.equal(model(inputs_embeds=embeddings, pixel_values=scans[:1]).logits, alone)
+    assert torch.equal(model(input_ids=ids, pixel_values=scans[:1], return_dict=False)[0], alone)
+    close(model(input_ids=ids, pixel_values=scans[:1], logits_to_keep=2).logits, alone[:, -2:])
+    model.set_attn_implementation("eager")
+    close(model(input_ids=ids, pixel_values=scans[:1]).logits, alone)
+
+
+@torch.no_grad()
+def test_all_ways_of_greedy_decoding_write_the_same(model):
+    ids, settings = prompt(model), {"do_sample": False, "eos_token_id": None}
+    given = inputs(model) | settings
+    expected = model.generate(**given, max_new_tokens=6)
+    for options in (
+        {"use_cache": False},
+        {"num_beams": 1},
+        {"prompt_lookup_num_tokens": 3},
+        {"assistant_model": LlamaForCausalLM(model.config.text_config).eval()},
+        {"prefill_chunk_size": 4},
+    ):
+        assert torch.equal(model.generate(**given, max_new_tokens=6, **options), expected), options
+    embeddings = model.get_input_embeddings()(ids)
+    new = model.generate(inputs_embeds=embeddings, pixel_values=volumes(model), max_new_tokens=6, **settings)
+    assert torch.equal(new, expected[:, ids.shape[1] :])
+    first = model.generate(**given, max_new_tokens=3, return_dict_in_generate=True)
+    rest = model.generate(
+        input_ids=first.sequences, past_key_values=first.past_key_values, max_new_tokens=3, **settings
+    )
+    assert torch.equal(rest, expected)
+
+
+@torch.no_grad()
+def test_beams_and_samples_keep_to_their_own_scan(model):
+    ids, scans = prompt(model), volumes(model, 2)
+    settings = {"max_new_tokens": 4, "do_sample": False, "num_beams": 2, "eos_token_id": None}
+    both = model.generate(input_ids=ids.repeat(2, 1), pixel_values=scans, **settings)
+    for index in range(2):
+        alone = model.generate(input_ids=ids, pixel_values=scans[index : index + 1], **settings)
+        assert torch.equal(both[index : index + 1], alone)
+    two_scans = torch.cat([ids, ids], dim=1)
+    assert model.generate(input_ids=two_scans, pixel_values=scans, **settings).shape == (1, two_scans.shape[1] + 4)
+    sampled = model.generate(**inputs(model), max_new_tokens=4, do_sample=True, num_return_sequences=3)
+    assert sampled.shape[0] == 3
+
+
+@torch.no_grad()
+def test_the_placeholder_is_never_generated_nor_proposed(tmp_path):
+    model = make("argus", "pixel_shuffle")
+    # The most likely token at every place, by far.
+    model.lm_head.bias = nn.Parameter(torch.zeros(64).index_fill(0, torch.tensor(IMAGE), 1e4))
+    ways = (
+        {"do_sample": False},
+        {"do_sample": True, "temperature": 9.0},
+        {"num_beams": 3, "do_sample": False},
+        {"use_cache": False, "do_sample": False},
+        {"prompt_lookup_num_tokens": 4, "do_sample": False},
+        {"suppress_tokens": None, "do_sample": False},
+        {"suppress_tokens": [9], "do_sample": False},
+        {"generation_config": GenerationConfig(max_new_tokens=5, do_sample=False)},
+        {"assistant_model": copy.deepcopy(model), "do_sample": False},
+    )
+    for options in ways:
+        options = options if "generation_config" in options else options | {"max_new_tokens": 5}
+        new = model.generate(**inputs(model), **options)[:, prompt(model).shape[1] :]
+        assert new.numel() and not (new == IMAGE).any(), options
+        assert not (model.generate(input_ids=torch.tensor([[1, 10, 11]]), **options) == IMAGE).any(), options
+    model.generation_config = GenerationConfig(suppress_tokens=[9])
+    assert model.generation_config.suppress_tokens == [9, IMAGE]
+    model.save_pretrained(tmp_path)
+    assert GenerationConfig.from_pretrained(tmp_path).suppress_tokens == [9, IMAGE]
+    # A folder of an earlier version does not say it.
+    GenerationConfig().save_pretrained(tmp_path)
+    assert ArgusForConditionalGeneration.from_pretrained(tmp_path).generation_config.suppress_tokens == [IMAGE]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("implementation", ["eager", "sdpa"])
+def test_towers_give_hidden_states_and_attentions_where_asked(own, implementation):
+    own.set_attn_implementation(implementation)
+    tower, scans = own.model.vision_tower, volumes(own, 2)
+    plain = tower(scans)
+    assert plain.hidden_states is None and plain.attentions is None
+    num_layers, count = tower.config.num_hidden_layers, plain.last_hidden_state.shape[1]
+    for encode in (tower, own.get_image_features):
+        asked = encode(scans, output_hidden_states=True, output_attentions=True)
+        assert len(asked.hidden_states) == num_layers + 1 and len(asked.attentions) == num_layers
+        # M3D's class token is in there too.
+        assert all(hidden.shape[0] == 2 and 0 <= hidden.shape[1] - count <= 1 for hidden in asked.hidden_states)
+        for weights in asked.attentions:
+            close(weights.sum(-1), torch.ones(weights.shape[:-1]))
+        close(asked.last_hidden_state, plain.last_hidden_state)
+    if hasattr(tower, "layer_norm"):
+        normed = tower.layer_norm(asked.hidden_states[-1])[:, -count:]
+        close(normed, plain.last_hidden_state)
+    tower.config.output_hidden_states = True
+    assert len(tower(scans).hidden_states) == num_layers + 1
+
+
+def test_every_weight_learns_the_same_with_and_without_checkpointing(model):
+    if hasattr(model.model.vision_tower, "codebook"):
+        model.model.vision_tower.codebook.decay = 1.0  # or the two passes would meet different codebooks
+    gradients = []
+    for prepare in (model.train, model.activation_checkpointing_enable):
+        prepare()
+        model.zero_grad()
+        model(**inputs(model), labels=prompt(model)).loss.backward()
+        gradients.append({name: parameter.grad.clone() for name, parameter in model.named_parameters()})
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], gradient, atol=1e-5, rtol=1e-3)
+
+
+def test_one_example_is_learned_by_heart():
+    own = make("argus", "pixel_shuffle").train()
+    optimizer = torch.optim.AdamW(own.parameters(), lr=3e-3)
+    losses = []
+    for _ in range(30):
+        loss = own(**inputs(own), labels=prompt(own)).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.2 * losses[0]
+
+
+def test_placeholders_do_not_count_in_the_loss(own):
+    ids = prompt(own)
+    masked = ids.masked_fill(ids == IMAGE, -100)
+    assert torch.equal(own(**inputs(own), labels=ids).loss, own(**inputs(own), labels=masked).loss)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("tower", ["argus", "ct2rep"])
+def test_models_compile_into_one_graph_and_export(tower):
+    torch._dynamo.reset()
+    own = make(tower, TOWER_COMPRESSORS[tower])
+    expected = own(**inputs(own)).logits
+    compiled = torch.compile(own, fullgraph=True, backend="eager")
+    close(compiled(**inputs(own), use_cache=False).logits, expected)
+
+    class Logits(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.own = own
+
+        def forward(self, ids, scans):
+            return self.own(input_ids=ids, pixel_values=scans, use_cache=False).logits
+
+    exported = torch.export.export(Logits(), tuple(inputs(own).values()), strict=False)
+    close(exported.module()(*inputs(own).values()), expected)
+    with pytest.raises(RuntimeError):  # the exported graph checks placeholders too
+        exported.module()(torch.full_like(prompt(own), 10), volumes(own))
