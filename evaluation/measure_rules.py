@@ -1,20 +1,30 @@
 """How well the sentence rules do what they say, on labelled sentences.
 
 python -m argus_evaluation.measure_rules tests/processing/labelled_sentences.csv hub_cards/sentence_rules.json
+python -m argus_evaluation.measure_rules ... --real real_sentences.csv --reports 100
+
+The second measures on sentences of real reports too, which stay outside the repository; what it found is kept when the
+first is run again.
 """
 
+import argparse
 import csv
+import json
 import sys
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from argus_processing.sentence_rules import RULES, judge_sentence
+from argus_processing.judges import RuleJudge
+from argus_processing.sentence_rules import NAMES, judge_sentence
 from argus_processing.whole_files import write_json
 
 HALVES = ("tune", "held_out")
-KEEP = "keep"
+REAL = "held_out_real"
+KEEP, ARGUABLE = "keep", "?"
+
+Measured = dict[str, dict[str, float]]
 
 
 def read_sentences(path: Path) -> list[dict[str, str]]:
@@ -23,36 +33,115 @@ def read_sentences(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def measure(rows: list[dict[str, str]]) -> dict[str, dict[str, dict[str, float]]]:
+def read_real_sentences(path: Path) -> tuple[list[tuple[str, frozenset[str]]], int]:
+    """Read `sentence` and `rules` of real sentences: "keep", or the rules joined by "+"; "?" ends what is arguable.
+
+    Returns:
+        the sentences with the rules they fall under, and the number of arguable ones, which are left out.
+
+    Raises:
+        ValueError: if a column is missing, or a label is none of these.
+    """
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    if not rows or not {"sentence", "rules"} <= set(rows[0]):
+        raise ValueError(f"{path}: has no rows with the columns sentence and rules")
+    sentences, arguable = [], 0
+    for number, row in enumerate(rows, start=2):
+        labels = frozenset(label.strip() for label in row["rules"].rstrip(ARGUABLE).split("+"))
+        if unknown := labels - {KEEP, *NAMES}:
+            raise ValueError(
+                f"{path}, row {number}: label {sorted(unknown)[0]!r} is none of {KEEP}, {', '.join(NAMES)}"
+            )
+        if KEEP in labels and len(labels) > 1:
+            raise ValueError(f"{path}, row {number}: {KEEP} stands beside a rule")
+        if row["rules"].endswith(ARGUABLE):
+            arguable += 1
+        else:
+            sentences.append((row["sentence"], labels - {KEEP}))
+    return sentences, arguable
+
+
+def measure(rows: list[dict[str, str]]) -> dict[str, Measured]:
     """Return precision, recall and support of each rule on each half; a sentence has one rule, the first that fits."""
     return {half: _measure_half([row for row in rows if row["half"] == half]) for half in HALVES}
 
 
-def _measure_half(rows: list[dict[str, str]]) -> dict[str, dict[str, float]]:
+def measure_real(path: Path, reports: int) -> dict[str, dict[str, float] | int | str]:
+    """Return the same on real sentences, which may fall under several rules.
+
+    The rule that is named is right if it is among them; a sentence that any rule drops counts as dropped for each.
+    """
+    sentences, arguable = read_real_sentences(path)
+    judged = [((judge_sentence(sentence) or (KEEP, ""))[0], due) for sentence, due in sentences]
+    rates = {
+        rule: _rates(
+            hits=sum(named == rule and rule in due for named, due in judged),
+            found=sum(named == rule for named, _ in judged),
+            dropped=sum(named != KEEP and rule in due for named, due in judged),
+            due=sum(rule in due for _, due in judged),
+        )
+        for rule in NAMES
+    }
+    return rates | {
+        "sentences": len(sentences),
+        "arguable": arguable,
+        "reports": reports,
+        "judge": RuleJudge().name,
+    }
+
+
+def _measure_half(rows: list[dict[str, str]]) -> Measured:
     pairs = [((judge_sentence(row["sentence"]) or (KEEP, ""))[0], row["rule"]) for row in rows]
-    return {rule.name: _rates(pairs, rule.name) for rule in RULES}
+    rates = {}
+    for rule in NAMES:
+        hits = sum(named == due == rule for named, due in pairs)
+        found, due = sum(named == rule for named, _ in pairs), sum(due == rule for _, due in pairs)
+        rates[rule] = _rates(hits, found, hits, due)
+    return rates
 
 
-def _rates(pairs: list[tuple[str, str]], rule: str) -> dict[str, float]:
-    hits = sum(found == due == rule for found, due in pairs)
-    found, due = sum(found == rule for found, _ in pairs), sum(due == rule for _, due in pairs)
+def _rates(hits: int, found: int, dropped: int, due: int) -> dict[str, float]:
     return {
         "precision": round(hits / found, 4) if found else 0.0,
-        "recall": round(hits / due, 4) if due else 0.0,
+        "recall": round(dropped / due, 4) if due else 0.0,
         "support": due,
     }
 
 
-def main(sentences: Path, out: Path) -> None:
-    """Measure, print a table, write the figures for the data set card."""
-    results = measure(read_sentences(sentences))
-    table = Table("rule", "half", "precision", "recall", "sentences", title="Sentence rules")
-    for half, rules in results.items():
-        for rule, row in rules.items():
-            table.add_row(rule, half, f"{row['precision']:.3f}", f"{row['recall']:.3f}", str(row["support"]))
+def _print(results: dict[str, Measured]) -> None:
+    table = Table("rule", "sentences of", "precision", "recall", "sentences", title="Sentence rules")
+    for name, rules in results.items():
+        for rule in NAMES:
+            row = rules[rule]
+            table.add_row(rule, name, f"{row['precision']:.3f}", f"{row['recall']:.3f}", str(row["support"]))
     Console().print(table)
-    write_json(out, results)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, print a table, write the figures for the data set card."""
+    parser = argparse.ArgumentParser(description="Measure the sentence rules on labelled sentences.")
+    parser.add_argument("sentences", type=Path, help="CSV of sentence, rule, half")
+    parser.add_argument("out", type=Path, help="JSON that the data set card reads")
+    parser.add_argument("--real", type=Path, help="CSV of sentence, rules, from real reports")
+    parser.add_argument("--reports", type=int, help="number of reports that the real sentences are from")
+    options = parser.parse_args(arguments)
+    if (options.real is None) != (options.reports is None):
+        parser.error("--real and --reports go together")
+    try:
+        results = measure(read_sentences(options.sentences))
+        if options.real:
+            results[REAL] = measure_real(options.real, options.reports)
+        elif options.out.exists():
+            stored = json.loads(options.out.read_text(encoding="utf-8"))
+            results |= {REAL: stored[REAL]} if REAL in stored else {}
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    _print(results)
+    write_json(options.out, results)
+    return 0
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    sys.exit(main())

@@ -41,7 +41,9 @@ class RuleJudge:
 
     def __init__(self):
         # Everything that decides: a harmless phrase more is another version of the rules.
-        decisive = "\n".join(f"{rule.name}\t{rule.phrases}\t{rule.harmless}" for rule in RULES)
+        decisive = "\n".join(
+            "\t".join((rule.name, rule.phrases, rule.harmless, rule.certain, rule.cue)) for rule in RULES
+        )
         self.name = f"rules-{_short_hash(decisive)}"
 
     def judge(self, sentences: Sequence[str]) -> list[str | None]:

@@ -10,9 +10,31 @@ _HEADS = (
 # A head stands at the start of a line or a sentence, and ends with a colon.
 _HEAD = re.compile(rf"(^|[.;\n]\s*|\"\s*)(?:{_HEADS})(?: of the [a-z ]{{2,30}})?\s*:\s*", re.IGNORECASE)
 _BULLET = re.compile(r"(?:^|(?<=\s))[•*·–-]\s+|^\s*\d{1,2}[.)]\s+(?=[A-Z])", re.MULTILINE)
-_ABBREVIATIONS = "dr|mr|mrs|no|nr|vs|approx|fig|st|lt|rt|bilat|min|max|resp|incl|e\\.g|i\\.e|ca|ser|im|seq"
+# Abbreviations whose full stop ends no sentence: whatever follows, before a number, before a small letter or a number.
+_ALWAYS = "dr|prof|mr|mrs|ms|st|vs|approx|incl|resp|cf|e\\.g|i\\.e|et al"
+_BEFORE_NUMBER = "no|nos|nr|fig|figs|ser|im|img|seq|sec|vol|pp|ca"
+_BEFORE_SMALL = (
+    "lab|labs|clin|pathol?|histol?|hist|exam|diff|diag|min|max|lt|rt|bilat|sup|inf|ant|post|lat|med|prox|dist|seg|lob"
+    "|abd|thor|lum|temp|para|iv|po|sc|[a-z]|(?:[a-z]\\.)+[a-z]"
+)
 _END = re.compile(r"[.!?]+(?=\s|$|\")|;(?=\s)")
-_NOT_AN_END = re.compile(rf"(?:\b(?:{_ABBREVIATIONS})|\b[A-Z])$", re.IGNORECASE)
+_NEVER_AN_END = re.compile(rf"\b(?:{_ALWAYS})$", re.IGNORECASE)
+_NUMBER_EXPECTED = re.compile(rf"\b(?:{_BEFORE_NUMBER})$", re.IGNORECASE)
+_SMALL_EXPECTED = re.compile(rf"\b(?:{_BEFORE_SMALL})$", re.IGNORECASE)
+_NUMBER = re.compile(r"\s+[#\d]")
+_SMALL = re.compile(r"\s+[a-z\d]")
+# "J. Smith", but not "hepatitis B. The liver".
+_INITIAL = re.compile(r"\b[A-Z]$")
+_LETTERED = re.compile(
+    r"\b(?:types?|class|grade|stage|group|category|level|segment|zone|hepatitis|vitamin|influenza|stanford) [A-Z]$",
+    re.IGNORECASE,
+)
+# "The 5-6. ribs", "the T12. vertebra".
+_ORDINAL = re.compile(r"\b[CTLS]?\d{1,2}(?:[-/,] ?[CTLS]?\d{1,2})*$")
+_COUNTED = re.compile(
+    r"\s+(?:(?:and|or) \S*\d|(?:right |left |thoracic |lumbar |cervical |anterior |posterior |lateral )*"
+    r"(?:ribs?|costa\w*|vertebra\w*|intercostal|segments?|months?|weeks?|days?|years?)\b)"
+)
 _TOKEN = re.compile(r"\d+(?:[.,]\d+)*|\w+(?:['-]\w+)*|[^\w\s]")
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
 
@@ -38,12 +60,11 @@ def clean_report(text: str) -> str:
 def split_sentences(text: str) -> list[str]:
     """Cut cleaned text into sentences; joined by a space they give the text again.
 
-    A full stop inside a number or a date, after an abbreviation or an initial, does not end a sentence.
+    A full stop inside a number or a date, after an abbreviation, an ordinal or an initial, does not end a sentence.
     """
     sentences, start = [], 0
     for end in _END.finditer(text):
-        before = text[start : end.start()]
-        if end[0] == "." and _NOT_AN_END.search(before):
+        if end[0] == "." and not _ends(text[start : end.start()], text, end.end()):
             continue
         if sentence := text[start : end.end()].strip():
             sentences.append(sentence)
@@ -51,6 +72,19 @@ def split_sentences(text: str) -> list[str]:
     if rest := text[start:].strip():
         sentences.append(rest)
     return [sentence for sentence in sentences if _WORD.search(sentence) or _TOKEN.search(sentence)]
+
+
+def _ends(before: str, text: str, position: int) -> bool:
+    """Tell whether the full stop between `before` and `text[position:]` ends a sentence."""
+    if _NEVER_AN_END.search(before):
+        return False
+    if _INITIAL.search(before) and text[position:].strip():
+        return bool(_LETTERED.search(before)) and not _SMALL.match(text, position)
+    if _NUMBER_EXPECTED.search(before) and _NUMBER.match(text, position):
+        return False
+    if _SMALL_EXPECTED.search(before) and _SMALL.match(text, position):
+        return False
+    return not (_ORDINAL.search(before) and _COUNTED.match(text, position))
 
 
 def count_tokens(text: str) -> int:
