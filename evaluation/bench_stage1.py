@@ -21,12 +21,14 @@ import torch
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from transformers import AutoModelForImageTextToText, AutoProcessor, PrinterCallback
+from transformers import AutoModelForImageTextToText, PrinterCallback
 from trl import SFTConfig
 
 import argus_processing  # noqa: F401  registers processor and data set
 import modeling_argus  # noqa: F401  registers the model
 from argus_processing.instructions import INSTRUCTIONS
+from argus_processing.model_folders import REPORT_WRITER
+from argus_processing.pretrained import load_pretrained, load_processor
 from argus_processing.whole_files import write_json
 from argus_training.create import create_model
 from argus_training.frozen_vision import training_images
@@ -54,8 +56,8 @@ def train_epoch(
     model_path: Path, examples: datasets.DatasetDict, config: SFTConfig, images: Callable | None
 ) -> tuple[float, list[float]]:
     """Train an epoch from the model folder; returns its seconds and the losses of its steps."""
-    processor = AutoProcessor.from_pretrained(model_path)
-    model = AutoModelForImageTextToText.from_pretrained(model_path, dtype=torch.float32)
+    processor = load_processor(model_path)
+    model = load_pretrained(AutoModelForImageTextToText, model_path, REPORT_WRITER, dtype=torch.float32)
     set_trainable(model, ["connector"])
     trainer = make_trainer(model, processor, config, examples, images)
     trainer.remove_callback(PrinterCallback)
@@ -91,7 +93,7 @@ def measure(folder: Path, num_scans: int, rounds: int, spacing_mm: tuple[float, 
     model_path = start_model(train["report"], folder)
     examples = datasets.DatasetDict({"train": report_examples(train)})
     config = epoch_config(folder, batch_size=8)
-    processor = AutoProcessor.from_pretrained(model_path).image_processor
+    processor = load_processor(model_path).image_processor
     recipe = RecipeArguments(str(model_path), feature_cache=str(folder / "features"))
     started = time.perf_counter()
     cache = training_images(model_path, processor, recipe, "1", config, examples)

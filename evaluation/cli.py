@@ -20,6 +20,7 @@ from .cli_options import (
     ModelOption,
     StaticOption,
     TokensOption,
+    TrustOption,
     quiet,
     say,
 )
@@ -69,12 +70,13 @@ def report(
     dtype: DtypeOption = None,
     bits: BitsOption = None,
     static_cache: StaticOption = False,
+    trust_remote_code: TrustOption = False,
 ) -> None:
     """Write the report of one scan or several; exit code 2 if any could not be read."""
     from . import report_command
     from .model_folder import Loading
 
-    loading = Loading(dtype, bits, static_cache)
+    loading = Loading(dtype, bits, static_cache, trust_remote_code)
     say(NOTICE)
     quiet()
     report_command.check_options(scans, out, as_json, stream, preview)
@@ -93,6 +95,7 @@ def serve(
     dtype: DtypeOption = None,
     bits: BitsOption = None,
     static_cache: StaticOption = False,
+    trust_remote_code: TrustOption = False,
 ) -> None:
     """Answer OpenAI's chat completions with the report of a CT, streamed."""
     try:
@@ -103,7 +106,8 @@ def serve(
 
     say(NOTICE)
     quiet()
-    serve_model(model, scans, host, port, Loading(dtype, bits, static_cache), say, allowed_host or ())
+    loading = Loading(dtype, bits, static_cache, trust_remote_code)
+    serve_model(model, scans, host, port, loading, say, allowed_host or ())
 
 
 @app.command()

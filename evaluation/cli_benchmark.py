@@ -5,7 +5,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .cli_options import NOTICE, BatchOption, BitsOption, DtypeOption, StaticOption, TokensOption, quiet, say
+from .cli_options import (
+    NOTICE,
+    BatchOption,
+    BitsOption,
+    DtypeOption,
+    StaticOption,
+    TokensOption,
+    TrustOption,
+    quiet,
+    say,
+)
 
 if TYPE_CHECKING:
     from .metric import Metric
@@ -43,6 +53,7 @@ def evaluate(
     dtype: DtypeOption = None,
     bits: BitsOption = None,
     static_cache: StaticOption = False,
+    trust_remote_code: TrustOption = False,
     clinical: ClinicalOption = "",
     clinical_models: ClinicalModelsOption = None,
     clinical_download: ClinicalDownloadOption = False,
@@ -57,8 +68,8 @@ def evaluate(
         raise typer.Exit(_recompute(out, metrics))
     from .model_folder import Loading, check_model_folder
 
-    loading = Loading(dtype, bits, static_cache)
-    check_model_folder(model)
+    loading = Loading(dtype, bits, static_cache, trust_remote_code)
+    check_model_folder(model, trust_remote_code)
     quiet()
     metrics = _metrics(clinical, clinical_models, clinical_download, clinical_answers, green_compat, out)
     from rich.console import Console

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .cli_options import ModelOption, quiet, say
+from .cli_options import ModelOption, TrustOption, quiet, say
 
 app = typer.Typer()
 
@@ -36,6 +36,7 @@ def prepare(
     columns: Annotated[Path | None, typer.Option(help="YAML of column names other than the known ones.")] = None,
     judge: Annotated[str | None, typer.Option(help="Chat model (folder or id), instead of the rules.")] = None,
     judge_url: Annotated[str | None, typer.Option(help="OpenAI-compatible address that serves --judge.")] = None,
+    trust_remote_code: TrustOption = False,
 ) -> None:
     """Curate CT-3DRRG from the downloads; exit code 2 if a volume or row could not be used."""
     from argus_processing.source_registry import read_columns
@@ -48,7 +49,7 @@ def prepare(
     if columns:
         options["columns"] = read_columns(columns)
     sound = prepare_command.run(
-        {name: root for name, root in roots.items() if root}, out, options, judge, judge_url, say
+        {name: root for name, root in roots.items() if root}, out, options, judge, judge_url, say, trust_remote_code
     )
     raise typer.Exit(0 if sound else 2)
 
@@ -59,12 +60,13 @@ def cache(
     out: Annotated[Path, typer.Argument(help="Folder of the cache; a second start continues in it.")],
     model: ModelOption,
     workers: Annotated[int, typer.Option(min=1, help="Volumes preprocessed at a time.")] = 1,
+    trust_remote_code: TrustOption = False,
 ) -> None:
     """Preprocess every volume of a data set once, as a model's image processor does."""
     quiet()
     from .cache_command import fill_cache
 
-    unreadable = fill_cache(prepared, out, model, workers)
+    unreadable = fill_cache(prepared, out, model, workers, trust_remote_code)
     for line in unreadable:
         say(line)
     raise typer.Exit(2 if unreadable else 0)

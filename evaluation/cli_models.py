@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .cli_options import quiet
+from .cli_options import TrustOption, quiet
 
 app = typer.Typer()
 
@@ -24,6 +24,7 @@ def create(
     ] = None,
     projector_layers: Annotated[int, typer.Option(min=1, max=2, help="Linear layers of the projector.")] = 2,
     num_latents: Annotated[int | None, typer.Option(min=1, help="Visual tokens of the perceiver.")] = None,
+    trust_remote_code: TrustOption = False,
 ) -> None:
     """Assemble a model folder from a preset, a language model and a vision tower."""
     quiet()
@@ -40,6 +41,7 @@ def create(
         compressor=compressor,
         num_projector_layers=projector_layers,
         num_latents=num_latents,
+        trust_remote_code=trust_remote_code,
     )
 
 

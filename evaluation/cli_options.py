@@ -18,6 +18,10 @@ AllowedHostOption = Annotated[
     list[str] | None,
     typer.Option("--allowed-host", help="Another name that the server answers to; give it once for each."),
 ]
+TrustOption = Annotated[
+    bool,
+    typer.Option("--trust-remote-code", help="Run code that comes with a model's folder, if you trust who made it."),
+]
 BatchOption = Annotated[int, typer.Option(min=1, help="Scans generated at a time.")]
 
 

@@ -1,7 +1,7 @@
 """Where the weights of the clinical metrics lie: a folder of the user's, or the Hub's cache; no network unasked."""
 
+import gzip
 import hashlib
-import json
 import re
 import tarfile
 import tempfile
@@ -10,7 +10,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+from argus_processing.foreign_files import ForeignFileError, check_regular, read_json_object
 
 from .metric import Metric, MetricScores
 from .model_folder import BLOCK_BYTES
@@ -18,6 +20,12 @@ from .model_folder import BLOCK_BYTES
 HUB_SNAPSHOT = re.compile(r"/models--[^/]+/snapshots/([^/]+)")
 ANSWERS = "clinical_answers.sqlite"
 UNUSED_FORMATS = ["*.h5", "*.msgpack", "*.onnx", "*.ot", "onnx/*", "openvino/*"]
+
+
+# Of an archive's members and of all together: RadGraph-XL's weights take half a gigabyte.
+MAX_MEMBERS = 256
+MAX_MEMBER_BYTES, MAX_ARCHIVE_BYTES = 2 << 30, 3 << 30
+MAX_TEXT_BYTES = 8 << 20
 
 
 class MissingWeightsError(ValueError):
@@ -123,36 +131,90 @@ def unpacked(path: Path, name: str) -> Iterator[Path]:
     An archive is unpacked into a temporary folder that goes away with the block.
 
     Raises:
-        ValueError: if the archive is damaged.
+        ForeignFileError: if the archive is damaged, or holds what no honest one does.
     """
     if path.is_dir() and path.name == name:
         yield path
         return
     with tempfile.TemporaryDirectory(prefix="argus-") as root:
+        folder = Path(root) / name
+        folder.mkdir()
         with _opened(path) as archive:
-            archive.extractall(Path(root) / name, filter="data")
-        yield Path(root) / name
+            _unpack(path, archive, folder)
+        yield folder
+
+
+def _unpack(path: Path, archive: tarfile.TarFile, folder: Path) -> None:
+    total = 0
+    for count, member in enumerate(archive, start=1):
+        total += _checked_size(path, member)
+        if count > MAX_MEMBERS or total > MAX_ARCHIVE_BYTES:
+            raise ForeignFileError(
+                f"{path}: holds more than {MAX_MEMBERS} files or {MAX_ARCHIVE_BYTES >> 30} GiB; fetch it again"
+            )
+        archive.extract(member, folder, filter="data")
+
+
+def _checked_size(path: Path, member: tarfile.TarInfo) -> int:
+    """Return a member's size, which is what it takes unpacked.
+
+    Raises:
+        ForeignFileError: if it is no plain file, leads out of the archive or is larger than such a file can be.
+    """
+    place = Path(member.name)
+    plain = member.isdir() or member.isreg() and not member.issparse()
+    if not plain or place.is_absolute() or ".." in place.parts:
+        raise ForeignFileError(f"{path}: {member.name[:80]!r} is no plain file inside the archive; fetch it again")
+    most = MAX_MEMBER_BYTES if place.suffix == ".th" else MAX_TEXT_BYTES
+    if member.size > most:
+        raise ForeignFileError(
+            f"{path}: {member.name[:80]!r} has {member.size:,} bytes unpacked; at most {most:,} are read"
+        )
+    return member.size
+
+
+class _BoundedReads:
+    """Gives an archive's bytes in small parts: a member's header alone can claim to be of any length."""
+
+    def __init__(self, path: Path, file: BinaryIO):
+        self._path, self._file = path, file
+        self.seek, self.tell, self.close = file.seek, file.tell, file.close
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= BLOCK_BYTES:
+            raise ForeignFileError(f"{self._path}: a header of it claims {size:,} bytes; fetch it again")
+        return self._file.read(size)
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tarfile.TarFile]:
     """Open a .tar.gz; what a damaged one raises becomes a ValueError."""
+    check_regular(path)
     try:
-        with tarfile.open(path, "r:gz") as archive:
+        with gzip.open(path) as file, tarfile.open(fileobj=_BoundedReads(path, file), mode="r:") as archive:
             yield archive
-    except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise ValueError(f"{path}: the archive is damaged ({error}); fetch it again") from error
+    except (tarfile.TarError, EOFError, zlib.error, UnicodeError, gzip.BadGzipFile) as error:
+        raise ForeignFileError(f"{path}: the archive is damaged ({error}); fetch it again") from error
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Read the config.json of a model folder, or of a .tar.gz of one."""
+    """Read the config.json of a model folder, or of a .tar.gz of one.
+
+    Raises:
+        ForeignFileError: if it is missing, damaged or too large.
+    """
     if path.is_dir():
-        return json.loads((path / "config.json").read_text(encoding="utf-8"))
-    with _opened(path) as archive:
-        for member in archive:
-            if Path(member.name).as_posix() == "config.json":
-                return json.load(archive.extractfile(member))
-    raise ValueError(f"{path}: has no config.json; fetch it again")
+        return read_json_object(path / "config.json")
+    with _opened(path) as archive, tempfile.TemporaryDirectory(prefix="argus-") as root:
+        total = 0
+        for count, member in enumerate(archive, start=1):
+            total += _checked_size(path, member)
+            if count > MAX_MEMBERS or total > MAX_ARCHIVE_BYTES:
+                break
+            if Path(member.name).as_posix() == "config.json" and member.isreg():
+                archive.extract(member, root, filter="data")
+                return read_json_object(Path(root) / "config.json")
+    raise ForeignFileError(f"{path}: has no config.json; fetch it again")
 
 
 def missing_metric(signature: str, reason: str) -> Metric:

@@ -95,13 +95,16 @@ class GreenModel:
 
     def __init__(self, path: Path, batch_size: int, max_new_tokens: int = MAX_NEW_TOKENS):
         import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoModelForCausalLM
+
+        from argus_processing.model_folders import LANGUAGE_MODEL
+        from argus_processing.pretrained import load_pretrained, load_tokenizer
 
         device = "cuda" if torch.cuda.is_available() else "cpu"
         # float16 is what the published code runs; on a CPU it is slower than bfloat16.
         dtype = torch.float16 if device == "cuda" else torch.bfloat16
-        self._model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, local_files_only=True).to(device).eval()
-        self._tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+        self._model = load_pretrained(AutoModelForCausalLM, path, LANGUAGE_MODEL, dtype=dtype).to(device).eval()
+        self._tokenizer = load_tokenizer(path)
         self._batch_size, self._max_new_tokens = batch_size, max_new_tokens
         frame = len(self.encode("", ""))
         self._room = self._model.config.max_position_embeddings - max_new_tokens - frame

@@ -12,25 +12,39 @@ BLOCK_BYTES = 1 << 20
 DTYPES = ("float32", "bfloat16", "float16")
 
 
-def check_model_folder(folder: Path) -> Path:
-    """Return `folder` if it holds a saved model.
+def check_model_folder(folder: Path, trust: bool = False) -> Path:
+    """Return `folder` if it holds a saved model that can be loaded safely.
+
+    Args:
+        folder: of the model.
+        trust: its own code may run.
 
     Raises:
         FileNotFoundError: if there is no such folder.
-        ValueError: if it lacks `config.json` or `.safetensors` weights.
+        ValueError: if it lacks `config.json` or `.safetensors` weights, or its files say what no honest ones do.
     """
-    folder = Path(folder)
+    from argus_processing.model_folders import REPORT_WRITER, check_model, check_processor
+
+    check_model(_holds_model(Path(folder)), REPORT_WRITER, trust)
+    check_processor(Path(folder), trust)
+    return Path(folder)
+
+
+def _holds_model(folder: Path) -> Path:
+    from argus_processing.model_folders import check_entries
+
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such model folder; give the one that `argus create` or training wrote")
     missing = [pattern for pattern in ("config.json", "*.safetensors") if not any(folder.glob(pattern))]
     if missing:
         raise ValueError(f"{folder}: not a saved model, it has no {' and no '.join(missing)}")
+    check_entries(folder)
     return folder
 
 
 def hash_model(folder: Path) -> str:
     """Return the SHA-256 (hex) of a model folder's weights, configurations, tokenizer and chat template."""
-    folder = check_model_folder(folder)
+    folder = _holds_model(Path(folder))
     digest = hashlib.sha256()
     for path in sorted({path for pattern in HASHED_FILES for path in folder.glob(pattern)}):
         # Name and size go in too, so that bytes cannot move from one file to the next unseen.
@@ -50,6 +64,7 @@ class Loading:
             bfloat16 is slow.
         bits: 8 or 4 loads the language model's linear layers so (bitsandbytes); vision and connector stay as they are.
         static_cache: keys and values in a fixed block, which transformers compiles the decoding for on a GPU.
+        trust: run the code that comes with the folder; an Argus folder needs none.
 
     Raises:
         ValueError: if a setting is unknown, or bitsandbytes is missing.
@@ -58,6 +73,7 @@ class Loading:
     dtype: str | None = None
     bits: int | None = None
     static_cache: bool = False
+    trust: bool = False
 
     def __post_init__(self):
         if self.dtype not in (None, *DTYPES):
@@ -92,20 +108,18 @@ def load_model(folder: Path, loading: Loading | None = None) -> tuple[Any, Any]:
     Raises:
         FileNotFoundError, ValueError: as `check_model_folder`, or if configuration or weights cannot be read.
     """
-    folder, loading = check_model_folder(folder), loading or Loading()
+    folder, loading = _holds_model(Path(folder)), loading or Loading()
     import torch
-    from safetensors import SafetensorError
-    from transformers import AutoModelForImageTextToText, AutoProcessor
+    from transformers import AutoModelForImageTextToText
 
-    import argus_processing  # noqa: F401  registers the processor
-    import modeling_argus  # noqa: F401  registers the model
+    # Importing it registers model and processor.
+    from argus_processing.model_folders import REPORT_WRITER
+    from argus_processing.pretrained import check_fit, load_pretrained, load_processor
 
     arguments = loading.arguments("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        model = AutoModelForImageTextToText.from_pretrained(folder, local_files_only=True, **arguments)
-    except SafetensorError as error:
-        raise ValueError(f"{folder}: the weights are damaged ({error}); copy the model again") from error
+    model = load_pretrained(AutoModelForImageTextToText, folder, REPORT_WRITER, trust=loading.trust, **arguments)
+    processor = load_processor(folder, loading.trust)
+    check_fit(folder, model, processor)
     if loading.static_cache:
         model.generation_config.cache_implementation = "static"
-    processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
     return model.eval(), processor

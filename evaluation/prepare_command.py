@@ -21,14 +21,17 @@ def run(
     judge: str | None,
     judge_url: str | None,
     say: Callable[[str], None],
+    trust: bool = False,
 ) -> bool:
     """Curate the downloads, print counts and problems; returns whether there were no problems.
+
+    `trust` runs code that comes with the judge's folder.
 
     Raises:
         ValueError: as `prepare`, and for an address without a model.
     """
     datasets.disable_progress_bars()  # one a Parquet file; the volumes have a bar of their own
-    prepared = prepare(roots, out, PrepareOptions(**options), build_judge(judge, judge_url, out / WORK))
+    prepared = prepare(roots, out, PrepareOptions(**options), build_judge(judge, judge_url, out / WORK, trust))
     Console().print(statistics_table(prepared.manifest))
     Console().print(counts_table(prepared.manifest))
     for kind, number in sorted(Counter(problem.kind for problem in prepared.problems).items()):
@@ -39,13 +42,13 @@ def run(
     return not prepared.problems
 
 
-def build_judge(model: str | None, url: str | None, work: Path) -> Judge:
+def build_judge(model: str | None, url: str | None, work: Path, trust: bool = False) -> Judge:
     """Return the rules, or a chat model whose answers are kept on disk."""
     if model is None:
         if url is not None:
             raise ValueError("--judge-url needs --judge, the name of the model that the address serves")
         return RuleJudge()
-    backend = TransformersBackend(model) if url is None else OpenAIBackend(model, url)
+    backend = TransformersBackend(model, trust=trust) if url is None else OpenAIBackend(model, url)
     work.mkdir(parents=True, exist_ok=True)
     return CachedJudge(ChatJudge(backend), work / "judge.sqlite")
 

@@ -23,9 +23,9 @@ from .clinical_weights import (
     identify,
     missing_metric,
     read_config,
-    unpacked,
 )
 from .metric import Metric, MetricScores, mean_of_reports
+from .radgraph_weights import language_model_name, safe_weights
 
 MODEL_TYPE = "radgraph-xl"
 WEIGHTS = Weights("StanfordAIMI/RRG_scorers", MODEL_TYPE, archive="radgraph-xl.tar.gz")
@@ -51,8 +51,11 @@ class RadGraphReader:
         from radgraph import RadGraph
 
         self._batch_size = batch_size
-        with unpacked(path, MODEL_TYPE) as folder, _transformers_4_names(language_model), redirect_stdout(StringIO()):
-            self._radgraph = RadGraph(model_type=MODEL_TYPE, model_cache_dir=str(folder.parent))
+        from argus_processing.pretrained import refusing
+
+        with safe_weights(path, MODEL_TYPE) as folder, refusing(path, "fetch the weights again"):
+            with _transformers_4_names(language_model), redirect_stdout(StringIO()):
+                self._radgraph = RadGraph(model_type=MODEL_TYPE, model_cache_dir=str(folder.parent))
 
     def answer(self, reports: Sequence[str]) -> list[Graph]:
         """Return each report's `{"entities": {...}}`, in the package's own form; none for a report without a word.
@@ -134,16 +137,19 @@ def _transformers_4_names(language_model: Path) -> Iterator[None]:
     Only the architecture and tokenizer of that are needed: the weights are in the archive.
     """
     from radgraph.allennlp.common import cached_transformers
-    from transformers import AutoConfig, AutoModel, AutoTokenizer
+    from transformers import AutoModel
+
+    from argus_processing.model_folders import TEXT_ENCODER
+    from argus_processing.pretrained import load_config, load_tokenizer
 
     def get_tokenizer(model_name: str, **kwargs: Any) -> Any:
-        tokenizer = AutoTokenizer.from_pretrained(language_model, **kwargs)
+        tokenizer = load_tokenizer(language_model, **kwargs)
         tokenizer.encode_plus = tokenizer.__call__
         tokenizer.build_inputs_with_special_tokens = lambda ids: [tokenizer.cls_token_id, *ids, tokenizer.sep_token_id]
         return tokenizer
 
     def get_model(model_name: str, *_: Any) -> Any:
-        return AutoModel.from_config(AutoConfig.from_pretrained(language_model))
+        return AutoModel.from_config(load_config(language_model, TEXT_ENCODER), trust_remote_code=False)
 
     with (
         patch.object(cached_transformers, "get_tokenizer", get_tokenizer),
@@ -196,6 +202,6 @@ def _find_language_model(path: Path, options: ClinicalOptions) -> Path:
     beside = path / LANGUAGE_MODEL
     if (beside / "config.json").is_file():
         return beside
-    name = read_config(path)["model"]["embedder"]["token_embedders"]["bert"]["model_name"]
+    name = language_model_name(read_config(path), path)
     inside = f"{MODEL_TYPE}/{LANGUAGE_MODEL}"
     return Weights(name, inside, files=("*.json", "*.txt")).find(options)

@@ -84,16 +84,19 @@ class RateModel:
 
     def __init__(self, entity_path: Path, embedding_path: Path, batch_size: int):
         import torch
-        from transformers import AutoModel, AutoModelForTokenClassification, AutoTokenizer
+        from transformers import AutoModel, AutoModelForTokenClassification
+
+        from argus_processing.model_folders import TAGGER, TEXT_ENCODER
+        from argus_processing.pretrained import load_pretrained, load_tokenizer
 
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
-        options = {"dtype": torch.float32, "local_files_only": True}
-        tagger = AutoModelForTokenClassification.from_pretrained(entity_path, **options)
+        tagger = load_pretrained(AutoModelForTokenClassification, entity_path, TAGGER, dtype=torch.float32)
         _check_types(entity_path, tagger.config.id2label)
         self._tagger = tagger.to(self._device).eval()
-        self._embedder = AutoModel.from_pretrained(embedding_path, **options).to(self._device).eval()
-        self._tagger_tokens = AutoTokenizer.from_pretrained(entity_path, local_files_only=True)
-        self._embedder_tokens = AutoTokenizer.from_pretrained(embedding_path, local_files_only=True)
+        embedder = load_pretrained(AutoModel, embedding_path, TEXT_ENCODER, dtype=torch.float32)
+        self._embedder = embedder.to(self._device).eval()
+        self._tagger_tokens = load_tokenizer(entity_path)
+        self._embedder_tokens = load_tokenizer(embedding_path)
         self._texts_at_a_time = 8 * batch_size
 
     def answer(self, pairs: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:

@@ -67,7 +67,7 @@ class ArgusModel(ArgusPreTrainedModel):
         super().__init__(config)
         self.vision_tower = tower_of(config.vision_config.model_type).model_class._from_config(config.vision_config)
         self.connector = ArgusConnector(config)
-        self.language_model = AutoModel.from_config(config.text_config)
+        self.language_model = AutoModel.from_config(config.text_config, trust_remote_code=False)
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:

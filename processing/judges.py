@@ -78,15 +78,22 @@ class ChatJudge:
 
 
 class TransformersBackend:
-    """Any chat model that `transformers` loads, from a folder or the Hub; greedy, so that it repeats itself."""
+    """Any chat model that `transformers` loads, from a folder or the Hub; greedy, so that it repeats itself.
 
-    def __init__(self, model: str, batch_size: int = 8, max_new_tokens: int = 8):
-        from transformers import pipeline
+    Code that comes with it runs only where `trust` says so.
+    """
+
+    def __init__(self, model: str, batch_size: int = 8, max_new_tokens: int = 8, trust: bool = False):
+        from transformers import AutoModelForCausalLM, pipeline
+
+        from .model_folders import LANGUAGE_MODEL
+        from .pretrained import load_pretrained, load_tokenizer
 
         self.name = model
-        self._pipeline = pipeline("text-generation", model=model, device_map=None)
+        loaded = load_pretrained(AutoModelForCausalLM, model, LANGUAGE_MODEL, trust=trust, dtype="auto")
+        tokenizer = load_tokenizer(model, trust=trust)
+        self._pipeline = pipeline("text-generation", model=loaded, tokenizer=tokenizer)
         self._options = {"batch_size": batch_size, "max_new_tokens": max_new_tokens, "do_sample": False}
-        tokenizer = self._pipeline.tokenizer
         if tokenizer.chat_template is None:
             raise ValueError(f"{model}: has no chat template; name an instruct model")
         tokenizer.padding_side = "left"

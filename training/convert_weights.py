@@ -6,14 +6,19 @@ to the one language model it was trained with, and here all systems share anothe
 
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from zipfile import is_zipfile
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from argus_processing.foreign_files import check_regular
+from argus_processing.weight_files import check_pickled
 from argus_training.create import COMPRESSOR_FILE
 from modeling_argus.configuration_argus import ArgusConfig
 from modeling_argus.connector_argus import PerceiverResampler
@@ -133,20 +138,43 @@ def read_checkpoint(path: Path) -> Weights:
         raise FileNotFoundError(f"{path}: no checkpoint; give a .safetensors or .bin file, or a folder of them")
     weights: Weights = {}
     for file in files:
-        weights |= load_file(file) if file.suffix == ".safetensors" else _read_pickled(file)
+        weights |= _read_safetensors(file) if file.suffix == ".safetensors" else _read_pickled(file)
     return weights
+
+
+def _read_safetensors(file: Path) -> Weights:
+    check_regular(file)
+    try:
+        return load_file(file)
+    except SafetensorError as error:
+        raise ValueError(f"{file}: the weights are damaged ({error}); copy the file again") from None
 
 
 def _read_pickled(file: Path) -> Weights:
     """Read tensors, and nothing that could run, out of a file that torch saved."""
+    check_pickled(file)
     try:
-        # Mapped: most of a checkpoint is its language model, which is never read.
-        content = torch.load(file, map_location="cpu", weights_only=True, mmap=is_zipfile(file))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            # Mapped: most of a checkpoint is its language model, which is never read.
+            content = torch.load(file, map_location="cpu", weights_only=True, mmap=is_zipfile(file))
     except Exception as error:
         raise ValueError(f"{file}: cannot be read as weights alone ({type(error).__name__})") from None
-    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+    if not isinstance(content, dict) or not all(_is_plain(name, value) for name, value in content.items()):
         raise ValueError(f"{file}: holds more than tensors by their names")
     return content
+
+
+def _is_plain(name: Any, value: Any) -> bool:
+    """Whether a value is a tensor with a number of its own for each place: a view may show one a billion times."""
+    return (
+        isinstance(name, str)
+        and isinstance(value, torch.Tensor)
+        and value.layout == torch.strided
+        and value.device.type == "cpu"
+        and not value.is_quantized
+        and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
+    )
 
 
 def rename(weights: Weights, published: Published, source: str) -> Weights:
@@ -165,6 +193,8 @@ def rename(weights: Weights, published: Published, source: str) -> Weights:
                 unknown.append(key)
             continue
         targets = _targets(key.removeprefix(prefix), published.names)
+        if targets and (value.ndim == 0 or value.shape[0] % len(targets)):
+            raise ValueError(f"{source}: {key[:80]} has another shape, {tuple(value.shape)}")
         if targets:
             renamed |= dict(zip(targets, value.chunk(len(targets)), strict=True))
         elif prefix or not key.startswith(published.left_out):
@@ -188,7 +218,7 @@ def _targets(key: str, names: dict[str, str | tuple[str, ...]]) -> list[str]:
 
 def _listed(keys: Iterable[str]) -> str:
     keys = sorted(keys)
-    return ", ".join(keys[:8]) + (", ..." if len(keys) > 8 else "")
+    return ", ".join(key[:80] for key in keys[:8]) + (", ..." if len(keys) > 8 else "")
 
 
 def fill(module: torch.nn.Module, weights: Weights, source: str) -> None:
@@ -261,12 +291,20 @@ def convert_weights(system: str, checkpoint: str | os.PathLike, out: str | os.Pa
     config = preset_vision_config(preset, system)
     weights = read_checkpoint(Path(checkpoint))
     tower = tower_of(config.model_type).model_class(config)
-    fill(tower, CONVERTERS[system](weights, config, str(checkpoint)), str(checkpoint))
+    try:
+        renamed = CONVERTERS[system](weights, config, str(checkpoint))
+    except (IndexError, RuntimeError) as error:
+        raise ValueError(f"{checkpoint}: a weight has another shape than {system}'s ({_first_line(error)})") from None
+    fill(tower, renamed, str(checkpoint))
     resampler = _perceiver(weights, config, preset, str(checkpoint)) if system == "radfm" else None
     tower.save_pretrained(out)
     if resampler is not None:
         save_file(resampler.state_dict(), out / COMPRESSOR_FILE, metadata={"format": "pt"})
     return out
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).splitlines()[0][:120]
 
 
 def _perceiver(weights: Weights, config: VolumeVisionConfig, preset: str, source: str) -> PerceiverResampler:

@@ -4,18 +4,14 @@ import os
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    set_seed,
-)
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 from argus_processing import ArgusImageProcessor, ArgusProcessor
 from argus_processing.chat_templates import chat_template_for
+from argus_processing.model_folders import LANGUAGE_MODEL, VISION_TOWER
+from argus_processing.pretrained import load_config, load_pretrained, load_tokenizer
 from argus_processing.tower_preprocessing import TOWER_SETTINGS
 from modeling_argus import ArgusConfig, ArgusForConditionalGeneration, preset_vision_config
 from modeling_argus.connector_argus import ArgusConnector
@@ -39,6 +35,7 @@ def create_model(
     compressor: str | None = None,
     num_projector_layers: int = 2,
     num_latents: int | None = None,
+    trust_remote_code: bool = False,
 ) -> Path:
     """Write a model folder that the Auto classes load: weights, configuration, processor and the code.
 
@@ -54,9 +51,12 @@ def create_model(
         compressor: name out of `COMPRESSORS`; the tower's own without it.
         num_projector_layers: 1 or 2.
         num_latents: visual tokens of the compressor "perceiver"; the preset's without it.
+        trust_remote_code: run code that comes with the language model or its tokenizer.
 
     Raises:
-        ValueError: if a name is unknown, the folder is taken or the tokenizer has no known chat marks.
+        FileNotFoundError: if a folder is not there.
+        ValueError: if a name is unknown, the folder is taken, the tokenizer has no known chat marks, or a folder's
+            files are damaged or bring code.
     """
     out = Path(out)
     if (out / "config.json").exists():
@@ -69,8 +69,8 @@ def create_model(
         if connector["compressor"] != "perceiver":
             raise ValueError(f"num_latents is for the compressor perceiver, not for {connector['compressor']}")
         connector["num_latents"] = num_latents
-    language_model = AutoModelForCausalLM.from_pretrained(llm, dtype=dtype)
-    tokenizer = AutoTokenizer.from_pretrained(llm)
+    language_model = load_pretrained(AutoModelForCausalLM, llm, LANGUAGE_MODEL, trust=trust_remote_code, dtype=dtype)
+    tokenizer = load_tokenizer(llm, trust=trust_remote_code)
     processor = _processor(tokenizer, ArgusImageProcessor(**TOWER_SETTINGS[tower](vision_config.image_size)))
     if processor.image_token_id >= language_model.config.vocab_size:
         language_model.resize_token_embeddings(len(tokenizer))
@@ -117,12 +117,12 @@ def _vision_tower(vision: str | os.PathLike | None, config: VolumeVisionConfig) 
     model_class = tower_of(config.model_type).model_class
     if vision is None:
         return model_class(config)
-    found = AutoConfig.from_pretrained(vision)
+    found = load_config(vision, VISION_TOWER)
     names = ("model_type", "image_size", "patch_size", "hidden_size")
     differing = [name for name in names if _list_of(getattr(config, name)) != _list_of(getattr(found, name, None))]
     if differing:
         raise ValueError(f"{vision}: its {', '.join(differing)} differ from the preset's")
-    return model_class.from_pretrained(vision)
+    return load_pretrained(model_class, vision, VISION_TOWER)
 
 
 def _load_compressor(vision: str | os.PathLike | None, connector: ArgusConnector) -> None:
@@ -136,7 +136,7 @@ def _load_compressor(vision: str | os.PathLike | None, connector: ArgusConnector
         return
     try:
         connector.compressor.load_state_dict(load_file(path))
-    except RuntimeError as error:
+    except (RuntimeError, SafetensorError) as error:
         raise ValueError(f"{path}: not the weights of this compressor; {' '.join(str(error).split())}") from None
 
 

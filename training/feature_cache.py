@@ -20,9 +20,11 @@ from torch.utils.data import DataLoader
 
 from argus_processing import ArgusImageProcessor
 from argus_processing.image_processing_argus import flatten_images
+from argus_processing.model_folders import REPORT_WRITER
+from argus_processing.pretrained import load_config
 from argus_processing.volume_cache import VolumeCache, path_of, scan_key, settings_hash
+from argus_processing.weight_files import weight_files
 from argus_processing.whole_files import write_whole
-from modeling_argus import ArgusConfig
 from modeling_argus.vision_towers_argus import VisionTower, tower_of
 
 TOWER_PREFIX = "model.vision_tower."
@@ -69,7 +71,7 @@ class FeatureCache:
         entry = self.entry_of(image)
         try:
             with safe_open(entry, "pt") as file:
-                tokens, checksum = file.get_tensor("vision_tokens"), file.metadata()["crc32"]
+                tokens, checksum = file.get_tensor("vision_tokens"), (file.metadata() or {}).get("crc32")
         except (OSError, SafetensorError):
             tokens, checksum = None, ""
         if tokens is None or checksum != _crc32(tokens):
@@ -104,9 +106,9 @@ def load_tower(model_folder: Path) -> VisionTower:
     Raises:
         ValueError: if its weights are not in the folder's safetensors files.
     """
-    config = ArgusConfig.from_pretrained(model_folder).vision_config
+    config = load_config(model_folder, REPORT_WRITER).vision_config
     weights = {}
-    for path in sorted(Path(model_folder).glob("*.safetensors")):
+    for path in weight_files(Path(model_folder)):
         with safe_open(path, "pt") as file:
             names = [name for name in file.keys() if name.startswith(TOWER_PREFIX)]
             weights |= {name.removeprefix(TOWER_PREFIX): file.get_tensor(name).float() for name in names}

@@ -13,9 +13,11 @@ import datasets
 import torch
 from torch import nn
 from torch.nn import functional
-from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModel, BertConfig, BertModel, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_outputs import ModelOutput
 
+from argus_processing.model_folders import TEXT_ENCODER
+from argus_processing.pretrained import load_pretrained, load_tokenizer
 from argus_training.contrastive_loss import image_text_loss
 from argus_training.language import train_tokenizer
 from argus_training.objective import Objective, check_mask_ratio, draw_orders, generators_of, settings_from
@@ -37,6 +39,7 @@ class FLIPSettings:
         text_width, text_layers, text_heads: size of the encoder that is trained from scratch.
         vocab_size: of the tokenizer that is trained from scratch.
         max_text_tokens: longer reports are counted and cut.
+        trust_remote_code: run code that comes with `text_encoder`.
     """
 
     mask_ratio: float = 0.5
@@ -48,6 +51,7 @@ class FLIPSettings:
     text_heads: int = 8
     vocab_size: int = 8192
     max_text_tokens: int = 512
+    trust_remote_code: bool = False
 
     def __post_init__(self):
         check_mask_ratio(self.mask_ratio)
@@ -137,10 +141,11 @@ def show(module: FLIPObjective, batches: Callable[[], Iterator[dict]], folder: P
 def text_encoder_of(settings: FLIPSettings, reports: list[str]) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Return the text encoder and its tokenizer, pretrained or new."""
     if settings.text_encoder is not None:
-        encoder = AutoModel.from_pretrained(settings.text_encoder)
+        trust = settings.trust_remote_code
+        encoder = load_pretrained(AutoModel, settings.text_encoder, TEXT_ENCODER, trust=trust)
         # The first token is read from the last layer; a pooler would be left without gradients.
         encoder.pooler = None
-        return encoder, AutoTokenizer.from_pretrained(settings.text_encoder)
+        return encoder, load_tokenizer(settings.text_encoder, trust=trust)
     tokenizer = train_tokenizer(reports, settings.vocab_size)
     config = BertConfig(
         vocab_size=len(tokenizer),

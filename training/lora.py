@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
-from transformers import AutoModelForImageTextToText, AutoProcessor, BitsAndBytesConfig
+from transformers import AutoModelForImageTextToText, BitsAndBytesConfig
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from trl import SFTConfig
 
+from argus_processing.model_folders import REPORT_WRITER
+from argus_processing.pretrained import load_pretrained, load_processor
 from argus_training.sharded_weights import check_saved_weights
 from argus_training.stages import TRAINABLE_PARTS, RecipeArguments
 from modeling_argus import ArgusForConditionalGeneration
@@ -34,8 +36,11 @@ def load_for_training(
     in_full = set(recipe.settings_of(stage)["trainable_parts"]) == set(TRAINABLE_PARTS) and not adapts
     dtype = torch.bfloat16 if config.bf16 and not in_full else torch.float32
     quantization = four_bit_config() if adapts and recipe.load_in_4bit else None
-    return AutoModelForImageTextToText.from_pretrained(
+    return load_pretrained(
+        AutoModelForImageTextToText,
         model_path,
+        REPORT_WRITER,
+        trust=recipe.trust_remote_code,
         dtype=dtype,
         quantization_config=quantization,
         attn_implementation=recipe.attn_implementation,
@@ -90,11 +95,13 @@ def four_bit_config() -> BitsAndBytesConfig:
     )
 
 
-def merge_adapter(base: str | os.PathLike, adapter: str | os.PathLike, out: str | os.PathLike) -> Path:
+def merge_adapter(
+    base: str | os.PathLike, adapter: str | os.PathLike, out: str | os.PathLike, trust_remote_code: bool = False
+) -> Path:
     """Write the base model with the adapters added to its weights, and with its processor, as a plain model folder.
 
     The base is read whole and in its own precision, also where adapters were trained on 4 bits: its memory must be
-    free on this host. Runs in one process.
+    free on this host. Runs in one process. `trust_remote_code` runs code that comes with the base.
 
     Raises:
         ValueError: if a tensor of the adapter or of the result is empty.
@@ -104,9 +111,9 @@ def merge_adapter(base: str | os.PathLike, adapter: str | os.PathLike, out: str 
     check_saved_weights(adapter)
     # A model loaded while ZeRO-3 is set would be cut into shards again.
     unset_hf_deepspeed_config()
-    model = AutoModelForImageTextToText.from_pretrained(base, dtype="auto")
+    model = load_pretrained(AutoModelForImageTextToText, base, REPORT_WRITER, trust=trust_remote_code, dtype="auto")
     merged = PeftModel.from_pretrained(model, adapter).merge_and_unload(safe_merge=True)
     merged.save_pretrained(out)
-    AutoProcessor.from_pretrained(base).save_pretrained(out)
+    load_processor(base, trust_remote_code).save_pretrained(out)
     check_saved_weights(out)
     return Path(out)

@@ -18,6 +18,8 @@ from transformers import TrainingArguments, set_seed
 from trl import TrlParser
 
 from argus_processing import ArgusImageProcessor
+from argus_processing.model_folders import VISION_TOWER
+from argus_processing.pretrained import load_pretrained
 from argus_processing.whole_files import write_json
 from argus_training import flip_objective, label_objective, mae_objective, vox2vec_objective
 from argus_training.checkpoints import claim_output, last_whole_checkpoint
@@ -85,7 +87,7 @@ def starting_tower(recipe: PretrainArguments) -> ArgusVisionModel:
     folder = folder / "model" if (folder / "model" / "config.json").exists() else folder
     if not (folder / "config.json").exists():
         raise ValueError(f"{recipe.start_from}: holds no vision tower; run the first step's recipe before this one")
-    tower = ArgusVisionModel.from_pretrained(folder, dtype="float32")
+    tower = load_pretrained(ArgusVisionModel, folder, VISION_TOWER, dtype="float32")
     differing = [name for name in TOWER_SETTINGS if getattr(tower.config, name) != getattr(config, name)]
     if differing:
         raise ValueError(f"{recipe.start_from}: its {', '.join(differing)} differ from the recipe's")

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 import datasets
 from datasets import load_dataset
-from transformers import AutoProcessor
 from trl import SFTConfig, SFTTrainer, TrlParser
 
 import argus_processing  # noqa: F401 - registers the processor and the data set
 from argus_processing import ArgusProcessor
+from argus_processing.pretrained import check_fit, load_processor
 from argus_training.checkpoints import claim_output, last_whole_checkpoint
 from argus_training.frozen_vision import NoFrozenCheckpointing, reading_through, training_images
 from argus_training.lora import ADAPTER_FOLDER, adapter_config, load_for_training, merge_adapter
@@ -60,9 +60,10 @@ def train_stage(
     if recipe.global_batch_size:
         settings = settings | {"gradient_accumulation_steps": accumulation_steps(recipe.global_batch_size, config)}
     own = stage_config(config, settings, str(output_dir))
-    processor = AutoProcessor.from_pretrained(model_path)
+    processor = load_processor(model_path, recipe.trust_remote_code)
     own.max_length = recipe.max_text_tokens + processor.num_image_tokens
     model = load_for_training(model_path, recipe, stage, own)
+    check_fit(model_path, model, processor)
     set_trainable(model, settings["trainable_parts"])
     adapters = adapter_config(model, recipe, stage)
     images = training_images(model_path, processor.image_processor, recipe, stage, own, examples)
@@ -73,7 +74,7 @@ def train_stage(
     save_model(trainer, output_dir / ADAPTER_FOLDER if adapters else partial)
     if trainer.is_world_process_zero():
         if adapters:
-            merge_adapter(model_path, output_dir / ADAPTER_FOLDER, partial)
+            merge_adapter(model_path, output_dir / ADAPTER_FOLDER, partial, recipe.trust_remote_code)
         partial.rename(done)
     trainer.accelerator.wait_for_everyone()
     return done

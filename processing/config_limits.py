@@ -1,0 +1,122 @@
+"""What the values of a model's configuration files may be: looked at before anything is built or run from them."""
+
+import re
+from collections.abc import Mapping
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from .foreign_files import ForeignFileError, is_finite, values_of
+
+MAX_LAYERS = 1024  # ten times what the deepest published decoder has
+MAX_SIZE = 1 << 24
+MAX_VOXELS = 1 << 28  # four times the paper's high resolution
+MAX_VISUAL_TOKENS = 1 << 18
+MAX_LIST = 4096
+MAX_BEAMS = 64
+DTYPES = ("float32", "float16", "bfloat16", "float64", "auto")
+# Both of attention and of experts; a kernel of the Hub would be a name with a slash.
+IMPLEMENTATIONS = (
+    "eager",
+    "sdpa",
+    "flash_attention_2",
+    "flash_attention_3",
+    "flex_attention",
+    "grouped_mm",
+    "batched_mm",
+)
+QUANTIZERS = ("bitsandbytes", "bitsandbytes_4bit", "bitsandbytes_8bit")
+# They name code, another place of weights, or a program that the Hub's kernels are fetched with.
+REFUSED = ("custom_generate", "use_kernels", "kernel_config", "transformers_weights", "trust_remote_code")
+# Honest files have infinities here.
+_UNBOUNDED = ("time_step_limit", "model_max_length")
+_LAYERS = re.compile(r"(^|_)(n_|num_)?(layers?|depths?|blocks)$|^num_.*layers$")
+_SIZE = re.compile(r"^(num|n)_|_(size|dim|dims|heads|rank|channels|latents|tokens|factor)$|^(image|patch)_size$")
+_WHOLE = re.compile(
+    r"^num_.*(layers|heads|latents|tokens|channels)$|^(hidden|vocab|intermediate|codebook)_size$|_depth$"
+)
+_POSITIVE = re.compile(r"(_eps|_epsilon|_theta)$|^voxel_std$")
+_NOT_NEGATIVE = re.compile(r"initializer_range$|_std$")
+_NUMBER = re.compile(r"(_mean|_std|_range)$")
+_SHARE = re.compile(r"_?dropout$|_pdrop$|dropout_prob$")
+
+
+def check_values(path: Path, content: Mapping[str, Any]) -> None:
+    """Refuse what no honest configuration says.
+
+    Args:
+        path: the file, for the message.
+        content: of it.
+
+    Raises:
+        ForeignFileError: naming the file, the setting and what is expected.
+    """
+    for name, value in values_of(path, content):
+        key = name.rpartition(".")[2]
+        if key in REFUSED and value not in (None, False):
+            raise ForeignFileError(f"{path}: {name} is not taken from a model's files; remove it")
+        expected = _expected(key, value)
+        if expected:
+            raise ForeignFileError(f"{path}: {name} must be {expected}, got {_short(value)}")
+
+
+def _expected(key: str, value: Any) -> str | None:
+    """Return what a setting should be where it is not, None where it is."""
+    if isinstance(value, bool) or value is None:
+        return "a number" if isinstance(value, bool) and _WHOLE.search(key) else None
+    if isinstance(value, int | float):
+        return _expected_number(key, value)
+    if isinstance(value, str):
+        return _expected_word(key, value)
+    if isinstance(value, list) and _SIZE.search(key) and len(value) > MAX_LIST:
+        return f"a list of at most {MAX_LIST} entries"
+    if key == "image_size" and isinstance(value, list) and _voxels(value) > MAX_VOXELS:
+        return f"a grid of at most {MAX_VOXELS:,} voxels"
+    return None
+
+
+def _voxels(sides: list[Any]) -> int:
+    return prod(max(1, side) for side in sides if isinstance(side, int))
+
+
+def _expected_number(key: str, value: float) -> str | None:
+    if not is_finite(value):
+        return None if key in _UNBOUNDED else "a finite number"
+    if _WHOLE.search(key) and not isinstance(value, int):
+        return "a whole number"
+    if key == "num_image_tokens" and not 1 <= value <= MAX_VISUAL_TOKENS:
+        return f"a whole number from 1 to {MAX_VISUAL_TOKENS:,}"
+    if key in ("num_beams", "num_return_sequences") and not 1 <= value <= MAX_BEAMS:
+        return f"a whole number from 1 to {MAX_BEAMS}"
+    if _LAYERS.search(key) and abs(value) > MAX_LAYERS:
+        return f"at most {MAX_LAYERS} (layers)"
+    if _SIZE.search(key) and isinstance(value, int) and not (-1 if "window" in key else 0) <= value <= MAX_SIZE:
+        return f"a whole number from 0 to {MAX_SIZE:,}"
+    if _LAYERS.search(key) and _WHOLE.search(key) and value < 0:
+        return "a whole number from 0 up"
+    if _POSITIVE.search(key) and value <= 0:
+        return "above 0"
+    if _NOT_NEGATIVE.search(key) and value < 0:
+        return "0 or more"
+    if _SHARE.search(key) and not 0 <= value <= 1:
+        return "from 0 to 1"
+    return None
+
+
+def _expected_word(key: str, value: str) -> str | None:
+    if _WHOLE.search(key):
+        return "a whole number"
+    if _POSITIVE.search(key) or _NUMBER.search(key):
+        return "a number"
+    if key in ("dtype", "torch_dtype") and value.removeprefix("torch.") not in DTYPES:
+        return f"one of {', '.join(DTYPES)}"
+    if key.endswith(("attn_implementation", "experts_implementation")) and value not in IMPLEMENTATIONS:
+        return f"one of {', '.join(IMPLEMENTATIONS)}"
+    if key == "quant_method" and value not in QUANTIZERS:
+        return f"one of {', '.join(QUANTIZERS)}; other quantized weights are not read"
+    return None
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

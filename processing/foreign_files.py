@@ -1,0 +1,126 @@
+"""Small files that somebody else may have written, JSON and YAML: read within bounds, refused in one line."""
+
+import json
+import math
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+MAX_JSON_BYTES = 8 << 20
+MAX_YAML_BYTES = 256 << 10
+# Of a whole file with every YAML alias written out: a few hundred letters of aliases can stand for billions of values.
+MAX_VALUES = 200_000
+MAX_DEPTH = 64
+_KINDS = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a named pipe"), (stat.S_ISSOCK, "a socket"))
+
+
+class ForeignFileError(ValueError):
+    """Says in one line which file is refused, and why."""
+
+
+def check_regular(path: Path) -> int:
+    """Return the size of a regular file; a pipe would be waited for, and a device read for ever.
+
+    Raises:
+        FileNotFoundError: if it is not there.
+        ForeignFileError: if it is something else than a file.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        kind = next((name for test, name in _KINDS if test(status.st_mode)), "a device")
+        raise ForeignFileError(f"{path}: is {kind} and no file; remove it")
+    return status.st_size
+
+
+def read_bounded(path: Path, max_bytes: int) -> str:
+    """Read a UTF-8 text file of at most `max_bytes`.
+
+    Raises:
+        FileNotFoundError: if it is not there.
+        ForeignFileError: if it is no file, larger, or not UTF-8.
+    """
+    size = check_regular(path)
+    if size > max_bytes:
+        raise ForeignFileError(f"{path}: has {size:,} bytes, more than the {max_bytes:,} such a file can need")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ForeignFileError(f"{path}: is not UTF-8 text; copy it again") from None
+
+
+def read_json_object(
+    path: Path, max_bytes: int = MAX_JSON_BYTES, max_values: int | None = MAX_VALUES
+) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Args:
+        path: the file.
+        max_bytes: of it.
+        max_values: in it; None leaves that to its length.
+
+    Raises:
+        FileNotFoundError: if it is not there.
+        ForeignFileError: if it is no JSON object, too large or too deep.
+    """
+    text = read_bounded(path, max_bytes)
+    try:
+        content = json.loads(text)
+    except (RecursionError, ValueError) as error:
+        raise ForeignFileError(f"{path}: is damaged ({_cause(error)}); copy it again") from None
+    return _checked_object(path, content, max_values)
+
+
+def read_yaml_object(path: str | os.PathLike) -> dict[str, Any]:
+    """Read a YAML mapping, with nothing constructed but plain values; an empty file is an empty mapping.
+
+    Raises:
+        FileNotFoundError: if it is not there.
+        ForeignFileError: if it is no such mapping, too large or too deep.
+    """
+    path = Path(path)
+    text = read_bounded(path, MAX_YAML_BYTES)
+    try:
+        content = yaml.safe_load(text)
+    except (RecursionError, ValueError, TypeError, yaml.YAMLError) as error:
+        raise ForeignFileError(f"{path}: cannot be read as YAML ({_cause(error)})") from None
+    return _checked_object(path, {} if content is None else content, MAX_VALUES)
+
+
+def _cause(error: BaseException) -> str:
+    return "nested too deep" if isinstance(error, RecursionError) else str(error).splitlines()[0]
+
+
+def _checked_object(path: Path, content: Any, max_values: int | None) -> dict[str, Any]:
+    if not isinstance(content, dict):
+        raise ForeignFileError(f"{path}: must be a mapping of names to values, is a {type(content).__name__}")
+    for count, _ in enumerate(values_of(path, content), start=1):
+        if max_values is not None and count > max_values:
+            raise ForeignFileError(f"{path}: stands for more than {max_values:,} values; no such file needs them")
+    return content
+
+
+def values_of(path: Path, content: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """Give every value of nested mappings and lists under its dotted name, containers before what they hold.
+
+    Raises:
+        ForeignFileError: if they are nested deeper than any honest file, or hold themselves.
+    """
+    if depth > MAX_DEPTH:
+        raise ForeignFileError(f"{path}: nested deeper than {MAX_DEPTH} levels")
+    yield name, content
+    if isinstance(content, dict):
+        for key, value in content.items():
+            yield from values_of(path, value, f"{name}.{key}" if name else str(key), depth + 1)
+    elif isinstance(content, list | tuple):
+        for value in content:
+            # An element goes by its list's name: what holds for a setting holds for each of its numbers.
+            yield from values_of(path, value, name, depth + 1)
+
+
+def is_finite(value: Any) -> bool:
+    """Whether a value is anything but NaN or an infinite number."""
+    return not isinstance(value, float) or math.isfinite(value)
