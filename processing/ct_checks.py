@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from .ct_histogram import why_not_hu
+
 try:
     from resource import RLIM_INFINITY, RLIMIT_AS, getrlimit
 except ImportError:  # not on Windows
@@ -31,11 +33,8 @@ MAX_AXIS_ANGLE_DEG = 40.0  # beyond this the nearest patient axis is a matter of
 OBLIQUE_WARNING_DEG = 5.0
 SHEAR_WARNING_DEG = 1.0
 
-AIR_HU = (-1200.0, -200.0)  # air, lung and whatever a reconstruction's noise adds
-TISSUE_HU = (-150.0, 250.0)
-MAX_ABSOLUTE_HU = 70_000.0  # metal on an extended scale stays below it
-SAMPLED_VOXELS = 2_000_000  # enough for the shares below, whatever the volume's size
-NOTABLE_SHARE = 0.01
+# Metal on an extended scale stays below it: it is read, as float32 where int16 ends, and clipped by preprocessing.
+MAX_ABSOLUTE_HU = 70_000.0
 
 
 class CTReadError(ValueError):
@@ -213,7 +212,10 @@ def _wrap(value: int) -> int:
 def check_hu(hu: np.ndarray, name: object) -> None:
     """Refuse values that are not Hounsfield units of a body: air is -1000, water is 0.
 
-    Padding below air (-1024, -2000, -3024 and the like) is normal and passes. Each refusal names its own cause.
+    Padding below air (-1024, -2000, -3024 and the like) and metal are normal and pass. Each refusal has a cause.
+
+    Raises:
+        CTReadError: if they are not finite, or the histogram is not that of a CT.
     """
     low, high = float(hu.min()), float(hu.max())
     if not (np.isfinite(low) and np.isfinite(high)):
@@ -221,44 +223,6 @@ def check_hu(hu: np.ndarray, name: object) -> None:
     span = f"{low:.6g} to {high:.6g}"
     if max(-low, high) > MAX_ABSOLUTE_HU:
         raise read_error(name, f"the values run from {span}, which no tissue has", "check slope and intercept")
-    sample = _sample(hu)
-    if low >= 0:
-        raise read_error(name, *_cause_of_no_negative_value(sample, low, high))
-    if low > AIR_HU[1]:
-        cause = f"the values run from {span}: no air or lung, so these are not Hounsfield units (MR, or a cut window?)"
-        raise read_error(name, cause, "give the CT in Hounsfield units, not windowed or normalised")
-    shifted_air, tissue = _share(sample, -1200, -850), _share(sample, *TISSUE_HU)
-    twice = low < -1500 and _share(sample, -np.inf, -1500) > NOTABLE_SHARE
-    if twice and tissue < NOTABLE_SHARE and (shifted_air > NOTABLE_SHARE or high < AIR_HU[1]):
-        cause = "air lies near -2000 and soft tissue near -1000: slope and intercept were applied twice"
-        raise read_error(name, cause, "use the file as published, without applying its metadata's intercept again")
-    if high < AIR_HU[1]:
-        raise read_error(name, f"the values run from {span}: air only, no tissue", "give a scan of a body")
-    if low < AIR_HU[0] and _share(sample, *AIR_HU) == 0 and _share(sample, 800, 1400) > NOTABLE_SHARE:
-        cause = "below 0 there is only padding, and soft tissue lies near 1000: the intercept was not applied"
-        raise read_error(name, cause, "convert the scan with its rescale intercept")
-
-
-def _cause_of_no_negative_value(sample: np.ndarray, low: float, high: float) -> tuple[str, str]:
-    """Tell apart the ways in which values without any negative one are not HU."""
-    advice = "give the CT in Hounsfield units"
-    if low == high:
-        return f"every voxel is {low:.6g}", "give a scan of a body"
-    if high <= 1:
-        return "the values lie between 0 and 1: a normalised picture, not Hounsfield units", advice
-    if high <= 255:
-        return "the values lie between 0 and 255: an 8-bit picture or a mask, not Hounsfield units", advice
-    tissue, between = _share(sample, 900, 1250), _share(sample, 450, 800)
-    if _share(sample, 0, 200) > NOTABLE_SHARE and tissue > max(2 * between, NOTABLE_SHARE):
-        cause = f"the values run from {low:.6g} to {high:.6g} with tissue near 1024: the rescale intercept is missing"
-        return cause, "convert the scan again with its rescale intercept (often -1024)"
-    return f"no value is negative ({low:.6g} to {high:.6g}): not Hounsfield units (MR or PET?)", advice
-
-
-def _sample(hu: np.ndarray) -> np.ndarray:
-    step = max(1, round((hu.size / SAMPLED_VOXELS) ** (1 / 3)))
-    return hu[::step, ::step, ::step]
-
-
-def _share(sample: np.ndarray, low: float, high: float) -> float:
-    return float(np.count_nonzero((sample >= low) & (sample <= high))) / sample.size
+    refusal = why_not_hu(hu)
+    if refusal is not None:
+        raise read_error(name, *refusal)

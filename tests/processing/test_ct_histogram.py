@@ -1,0 +1,144 @@
+"""What is stored in the place of Hounsfield units is told by the histogram; no CT is refused for its own."""
+
+import numpy as np
+import pytest
+
+from argus_processing.ct_histogram import why_not_hu
+
+PADDINGS = (-1000, -1024, -2000, -3024, -8192)
+
+
+def draw(seed=0, noise=12.0, body=0.6, lung=0.15, bone=0.04, contrast=0.02, metal=0.0) -> np.ndarray:
+    """Voxels of a body in the shares that the real CTs at hand have, in no order: the rules look at nothing else."""
+    draws = np.random.default_rng(seed)
+    total = 48 * 64 * 64
+    num = [int(total * share) for share in (body * 0.4, body * 0.6, lung, bone, contrast, metal)]
+    parts = [
+        draws.normal(-100, 15, num[0]),  # fat
+        draws.normal(50, 20, num[1]),  # muscle, organs, blood
+        draws.normal(-860, 60, num[2]),
+        250 + draws.exponential(250, num[3]),
+        draws.normal(330, 60, num[4]),
+        draws.uniform(2000, 12000, num[5]),
+        draws.uniform(-950, 50, total // 50),  # voxels that hold both air and tissue
+    ]
+    parts.append(np.full(total - sum(map(len, parts)), -1000.0))
+    hu = np.concatenate(parts) + draws.normal(0, noise, total)
+    return np.maximum(draws.permutation(hu), -1024).round().astype(np.int16).reshape(48, 64, 64)
+
+
+KINDS = {
+    "chest": {},
+    "low dose": {"noise": 80.0},
+    "abdomen": {"lung": 0.01, "body": 0.7},
+    "head": {"body": 0.05, "lung": 0.0, "bone": 0.06, "contrast": 0.0},
+    "contrast": {"contrast": 0.12},
+    "bone": {"bone": 0.3, "body": 0.3},
+    "metal": {"metal": 0.01},
+    "lung crop": {"body": 0.08, "lung": 0.85, "bone": 0.01},
+    "small field of view": {"body": 0.9, "lung": 0.02},
+}
+
+
+@pytest.fixture(params=KINDS)
+def ct(request) -> np.ndarray:
+    return draw(**KINDS[request.param])
+
+
+def cause(hu: np.ndarray) -> str:
+    refusal = why_not_hu(hu)
+    assert refusal is not None
+    return refusal[0]
+
+
+def padded(hu: np.ndarray, value: int, slices: int = 6) -> np.ndarray:
+    """Fill some slices; negative means nothing is filled."""
+    hu = hu.copy()
+    hu[:slices] = value
+    return hu
+
+
+def test_cts_of_all_kinds_pass_with_and_without_padding(ct):
+    assert why_not_hu(ct) is None
+    for padding in PADDINGS:
+        assert why_not_hu(padded(ct, padding)) is None
+
+
+@pytest.mark.parametrize("ends", [(-1000, 1000), (-1024, 3071), (-1024, 1023)])
+def test_a_cut_that_no_model_window_sees_passes(ct, ends):
+    assert why_not_hu(np.clip(ct, *ends)) is None
+
+
+@pytest.mark.parametrize("kind", ["chest", "abdomen", "contrast", "small field of view"])
+def test_a_crop_without_air_or_lung_passes(kind):
+    hu = draw(**KINDS[kind])
+    inside = hu[hu > -190]
+    assert why_not_hu(inside[: inside.size // 64 * 64].reshape(-1, 8, 8)) is None
+
+
+@pytest.mark.parametrize(
+    "window", [(-200, 300), (-160, 240), (-150, 250), (-100, 400), (-500, 500), (-1000, 400), (-1350, 150), (-900, 600)]
+)
+def test_windows_are_told(window):
+    for kind in ("chest", "head", "abdomen", "small field of view"):
+        cut = np.clip(draw(**KINDS[kind]), *window)
+        assert "a window was cut out" in cause(cut)
+        assert "a window was cut out" in cause(padded(cut, -1024))
+
+
+def test_a_narrow_window_from_zero_is_refused(ct):
+    assert "Hounsfield" in cause(np.clip(ct, 0, 80))
+
+
+@pytest.mark.parametrize("intercept", [1000, 1024])
+@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize("kind", ["chest", "head", "abdomen", "contrast", "low dose", "lung crop"])
+def test_intercept_that_was_not_applied_is_told_though_the_background_is_filled(kind, intercept, padding):
+    stored = np.maximum(draw(**KINDS[kind]), -intercept) + intercept
+    assert "the intercept was not applied" in cause(padded(stored, padding))
+
+
+@pytest.mark.parametrize("shift", [-1000, -1024, -2047])
+@pytest.mark.parametrize("padding", [None, -2048, -3024])
+def test_second_rescale_is_told_though_no_air_is_left_at_minus_1024(ct, shift, padding):
+    twice = ct + shift
+    assert "applied" in cause(twice if padding is None else padded(twice, padding))
+
+
+def mr(seed=0) -> np.ndarray:
+    draws = np.random.default_rng(seed)
+    tissue = draws.gamma(6.0, 90.0, (48, 64, 64))
+    tissue[:, :24] = np.abs(draws.normal(0, 8, (48, 24, 64)))
+    return tissue
+
+
+@pytest.mark.parametrize("offset", [0, -47, -100, -1000, -1024])
+@pytest.mark.parametrize("scale", [1.0, 2.0, 30.0])
+def test_mr_is_refused_whatever_was_added(offset, scale):
+    assert cause(mr() * scale + offset)
+
+
+@pytest.mark.parametrize("padding", PADDINGS)
+def test_mr_with_the_padding_of_a_ct_is_refused(padding):
+    assert cause(padded(mr().astype(np.int16), padding))
+
+
+def test_pictures_masks_and_normalised_floats_are_refused(ct):
+    unit = (np.clip(ct, -1000, 1000) + 1000) / 2000
+    labels = np.random.default_rng(0).integers(0, 118, ct.shape)
+    for other in (unit, unit * 255, unit * 2 - 1, (ct - ct.mean()) / ct.std(), ct / 1000, labels, labels - 1):
+        assert cause(other.astype(np.float32))
+
+
+def test_metal_on_an_extended_scale_passes_and_an_image_of_nothing_else_does_not():
+    hu = draw().astype(np.float32)
+    hu[:2, :20, :20] = 40_000
+    assert why_not_hu(hu) is None
+    hu[:24] = 40_000
+    assert cause(hu)
+
+
+def test_a_drawing_of_two_values_in_air_passes():
+    hu = np.full((16, 16, 16), -1000, np.int16)
+    hu[:, :, 10:14] = 1000
+    assert why_not_hu(hu) is None
