@@ -1,25 +1,37 @@
 """Chat templates with image placeholders, by the marks a language model's own turns have."""
 
-# `image_token` is written once an image; ArgusProcessor repeats it for every visual token.
+# `image_token` is written once an image; ArgusProcessor repeats it for every visual token. Texts that follow each other
+# are lines, so that no two words grow together.
 _CONTENT = (
     "{%- macro content_of(message) -%}"
     "{%- if message['content'] is string -%}{{ message['content'] | trim }}"
-    "{%- else -%}{%- for part in message['content'] -%}"
-    "{%- if part['type'] == 'image' -%}IMAGE_TOKEN"
-    "{%- elif part['type'] == 'text' -%}{{ part['text'] | trim }}{%- endif -%}"
-    "{%- endfor -%}{%- endif -%}"
+    "{%- else -%}{%- set before = namespace(text=false) -%}{%- for part in message['content'] -%}"
+    "{%- if part['type'] == 'image' -%}IMAGE_TOKEN{%- set before.text = false -%}"
+    "{%- elif part['type'] == 'text' -%}"
+    "{%- if part['text'] | trim -%}{{- '\n' if before.text }}{{- part['text'] | trim -}}{%- set before.text = true -%}"
+    "{%- endif -%}"
+    "{%- else -%}{{- raise_exception('a message holds parts of type image and text, got ' ~ part['type']) -}}"
+    "{%- endif -%}{%- endfor -%}{%- endif -%}"
     "{%- endmacro -%}"
 )
+# What is between the marks `generation` is what an assistant's turn teaches, its end included (`assistant_only_loss`).
 _LLAMA_3 = (
     "{{- bos_token }}"
     "{%- for message in messages -%}"
-    "{{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n' + content_of(message) + '<|eot_id|>' }}"
+    "{{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n' -}}"
+    "{%- if message['role'] == 'assistant' -%}"
+    "{%- generation -%}{{- content_of(message) + '<|eot_id|>' -}}{%- endgeneration -%}"
+    "{%- else -%}{{- content_of(message) + '<|eot_id|>' -}}{%- endif -%}"
     "{%- endfor -%}"
     "{%- if add_generation_prompt -%}{{- '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{%- endif -%}"
 )
 _CHATML = (
     "{%- for message in messages -%}"
-    "{{- '<|im_start|>' + message['role'] + '\n' + content_of(message) + '<|im_end|>\n' }}"
+    "{{- '<|im_start|>' + message['role'] + '\n' -}}"
+    "{%- if message['role'] == 'assistant' -%}"
+    "{%- generation -%}{{- content_of(message) + '<|im_end|>' -}}{%- endgeneration -%}"
+    "{%- else -%}{{- content_of(message) + '<|im_end|>' -}}{%- endif -%}"
+    "{{- '\n' -}}"
     "{%- endfor -%}"
     "{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\n' }}{%- endif -%}"
 )

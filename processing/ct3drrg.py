@@ -173,6 +173,21 @@ class CT3DRRG(datasets.GeneratorBasedBuilder):
                 yield f"{example.get('source', self.config.name)}:{example['scan_id']}", example
 
 
+@dataclass(frozen=True)
+class Preprocessing:
+    """Adds `pixel_values` to a batch of rows; a class, so that it goes to worker processes however they start.
+
+    Attributes:
+        image_processor: called as `image_processor(images=[...])`; its `pixel_values` are taken.
+    """
+
+    image_processor: Any
+
+    def __call__(self, batch: dict[str, list[Any]]) -> dict[str, Any]:
+        """Return the batch with the column added."""
+        return {**batch, "pixel_values": self.image_processor(images=batch["image"])["pixel_values"]}
+
+
 def with_preprocessing(dataset: Any, image_processor: Any) -> Any:
     """Give a data set a `pixel_values` column, computed when a row is read.
 
@@ -183,10 +198,7 @@ def with_preprocessing(dataset: Any, image_processor: Any) -> Any:
     Returns:
         The same kind of data set, the other columns unchanged.
     """
-
-    def preprocess(batch: dict[str, list[Any]]) -> dict[str, Any]:
-        return {**batch, "pixel_values": image_processor(images=batch["image"])["pixel_values"]}
-
+    preprocess = Preprocessing(image_processor)
     if isinstance(dataset, datasets.IterableDataset | datasets.IterableDatasetDict):
         return dataset.map(preprocess, batched=True, batch_size=1)
     return dataset.with_transform(preprocess)

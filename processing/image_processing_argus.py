@@ -1,7 +1,8 @@
 """`ArgusImageProcessor`: from a CT on disk, or in memory, to the model's `pixel_values`."""
 
+import difflib
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +15,14 @@ from .ct_volume import CTVolume
 from .normalization import CROPS, NORMALIZATIONS, centred
 from .read_ct import read_ct
 from .resampling import RESAMPLINGS, GridOperators, grid_operators, resample_into, resample_planes, scale_hu
+from .sent_scan import array_of, path_or_bytes, read_sent_scan
 
 # What decides the pixels of a scan; saved with the model.
 SETTINGS = ("image_size", "hu_window", "target_spacing_mm", "resampling", "normalization", "crop", "value_range")
+# What transformers may pass along that changes nothing of the pixels.
+_WITHOUT_EFFECT = ("disable_grouping", "data_format", "input_data_format", "image_seq_length")
+# What a saved configuration holds beside the settings.
+_SAVED_BESIDE = ("image_processor_type", "feature_extractor_type", "processor_class", "auto_map", "_name_or_path")
 
 
 @dataclass
@@ -76,6 +82,8 @@ class ArgusImageProcessor(BaseImageProcessor):
         value_range: Sequence[float] = (0.0, 1.0),
         **kwargs,
     ):
+        known = (*SETTINGS, *_SAVED_BESIDE, *ImagesKwargs.__annotations__)
+        refuse_unknown("setting", [name for name in kwargs if not name.startswith("_")], known)
         super().__init__(**kwargs)
         if len(image_size) != 3 or len(target_spacing_mm) != 3 or min(*image_size, *target_spacing_mm) <= 0:
             raise ValueError(
@@ -104,13 +112,20 @@ class ArgusImageProcessor(BaseImageProcessor):
         """Make a `CTVolume` of a path, a nibabel image, a `datasets.Nifti` row (decoded or not) or an array.
 
         Args:
-            image: the scan; an array is canonical (D, H, W) Hounsfield units.
+            image: the scan; an array or tensor is canonical (D, H, W) Hounsfield units. Beside a path, a text may be
+                a `file://` or `data:` address or a NIfTI file in base64.
             spacing_mm: spacing of an array; every other kind of image holds its own.
 
         Raises:
             CTReadError: if the scan cannot be read as a CT.
             ValueError: if an array comes without spacing, or the kind of image is unknown.
         """
+        if isinstance(image, str):
+            image = path_or_bytes(image)
+        if isinstance(image, dict) and image.get("bytes") is not None:
+            image = image["bytes"]
+        if isinstance(image, bytes | bytearray | memoryview):
+            return read_sent_scan(bytes(image))
         if isinstance(image, dict) and image.get("path"):
             image = image["path"]
         if isinstance(image, str | os.PathLike):
@@ -120,7 +135,7 @@ class ArgusImageProcessor(BaseImageProcessor):
         if hasattr(image, "get_data_dtype") and hasattr(image, "affine"):
             return CTVolume.from_nibabel(image)
         if isinstance(image, torch.Tensor):
-            image = image.numpy()
+            image = array_of(image)
         if isinstance(image, np.ndarray):
             if spacing_mm is None:
                 raise ValueError("an array holds no spacing: give spacing_mm=(dz, dy, dx), or CTVolume.from_array")
@@ -158,6 +173,7 @@ class ArgusImageProcessor(BaseImageProcessor):
         images: Any,
         return_tensors: str | None = "pt",
         spacing_mm: tuple[float, float, float] | None = None,
+        device: str | torch.device | None = None,
         **kwargs,
     ) -> BatchFeature:
         """Read and preprocess one scan or several.
@@ -166,23 +182,23 @@ class ArgusImageProcessor(BaseImageProcessor):
             images: one image of the kinds that `load_volume` takes, or (nested) lists of them.
             return_tensors: "pt" or "np"; None is taken as "pt".
             spacing_mm: spacing of the images given as arrays.
-            **kwargs: refused, so that no setting is changed away from what the model was trained with.
+            device: where `pixel_values` go.
+            **kwargs: refused, so that no setting is changed away from what the model was trained with, but for what
+                transformers passes along without effect here.
 
         Returns:
             `pixel_values` `(B, 1, D, H, W)` float32 in `value_range`.
 
         Raises:
             CTReadError: if a scan cannot be read as a CT.
-            ValueError: if an image's kind is unknown or a setting is passed.
+            ValueError: if an image's kind or an option is unknown, or a setting is passed.
         """
-        changed = [name for name in SETTINGS if name in kwargs]
-        if changed:
-            raise ValueError(f"preprocessing is part of the model: set {', '.join(changed)} when it is created")
+        check_options(kwargs)
         scans = flatten_images(images)
         pixel_values = torch.empty(len(scans), 1, *self.image_size)
         for image, out in zip(scans, pixel_values, strict=True):
             self.preprocess_image(image, spacing_mm, out[0])
-        return BatchFeature({"pixel_values": pixel_values}, tensor_type=return_tensors or "pt")
+        return BatchFeature({"pixel_values": pixel_values.to(device)}, tensor_type=return_tensors or "pt")
 
 
 def check_known(setting: str, name: str, known: dict[str, Any]) -> None:
@@ -193,6 +209,33 @@ def check_known(setting: str, name: str, known: dict[str, Any]) -> None:
     """
     if name not in known:
         raise ValueError(f"unknown {setting} {name!r}; known: {', '.join(known)}")
+
+
+def refuse_unknown(kind: str, names: Collection[str], known: Collection[str]) -> None:
+    """Refuse names that are not known, with the nearest that is.
+
+    Raises:
+        ValueError: naming them.
+    """
+    unknown = sorted(set(names) - set(known))
+    if unknown:
+        close = difflib.get_close_matches(unknown[0], list(known), n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise ValueError(f"no such {kind}: {', '.join(unknown)}{hint}")
+
+
+def check_options(options: dict[str, Any]) -> None:
+    """Refuse a call's options that are unknown, or that would change what the model was trained with.
+
+    Raises:
+        ValueError: naming them.
+    """
+    trained = {*SETTINGS, *ImagesKwargs.__annotations__} - {"return_tensors", "device", *_WITHOUT_EFFECT}
+    changed = [name for name in options if name in trained and options[name] is not None]
+    if changed:
+        raise ValueError(f"preprocessing is part of the model: set {', '.join(changed)} when it is created")
+    known = (*SETTINGS, *ArgusImagesKwargs.__annotations__)
+    refuse_unknown("option of images", list(options), known)
 
 
 def flatten_images(images: Any) -> list:

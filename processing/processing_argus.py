@@ -2,10 +2,56 @@
 
 from typing import Any
 
+import numpy as np
+import torch
 from transformers.feature_extraction_utils import BatchFeature
-from transformers.processing_utils import ProcessorMixin
+from transformers.processing_utils import ProcessingKwargs, ProcessorMixin, TextKwargs
 
-from .image_processing_argus import flatten_images
+from .image_processing_argus import SETTINGS, ArgusImagesKwargs, check_options, flatten_images, refuse_unknown
+
+# Options of a call beside those of text and images.
+_OWN_OPTIONS = (*ProcessingKwargs.__annotations__, "common_kwargs", "sanitize_control_tokens", "return_metadata")
+
+
+class ArgusBatch(BatchFeature):
+    """A model's inputs, in which `labels` never teach placeholders: whoever puts them in, those become -100.
+
+    Collators make labels of all tokens but padding, TRL's of conversations among them. Nobody writes placeholders, and
+    there are hundreds in a scan: their loss would drown the report's.
+
+    Args:
+        data: inputs by name.
+        tensor_type: as in `BatchFeature`.
+        skip_tensor_conversion: as in `BatchFeature`.
+        image_token_id: the placeholder.
+    """
+
+    def __init__(self, data=None, tensor_type=None, skip_tensor_conversion=None, image_token_id: int | None = None):
+        self.image_token_id = image_token_id
+        super().__init__(data, tensor_type, skip_tensor_conversion)
+
+    def __setitem__(self, key: str, value: Any):
+        if key == "labels" and self.image_token_id is not None:
+            value = without_placeholders(value, self.image_token_id)
+        super().__setitem__(key, value)
+
+    def __getstate__(self):
+        return {"data": self.data, "image_token_id": self.image_token_id}
+
+    def __setstate__(self, state):
+        self.image_token_id = state["image_token_id"]
+        super().__setstate__(state)
+
+
+def without_placeholders(labels: Any, image_token_id: int) -> Any:
+    """Put -100 in place of placeholders in labels: a tensor, an array or nested lists."""
+    if isinstance(labels, torch.Tensor):
+        return labels.masked_fill(labels == image_token_id, -100)
+    if isinstance(labels, np.ndarray):
+        return np.where(labels == image_token_id, -100, labels)
+    if isinstance(labels, list | tuple):
+        return [without_placeholders(label, image_token_id) for label in labels]
+    return -100 if labels == image_token_id else labels
 
 
 class ArgusProcessor(ProcessorMixin):
@@ -42,19 +88,30 @@ class ArgusProcessor(ProcessorMixin):
         # A tokenizer does not save its side; generation from a batch needs the left one.
         self.tokenizer.padding_side = "left"
 
+    def __call__(self, images=None, text=None, videos=None, audio=None, **kwargs) -> ArgusBatch:
+        """Read scans and tokenize text.
+
+        Args:
+            images: one scan, a list of scans that placeholders take in order, or a list of each sample's scans.
+            text: one text or several, with a placeholder for each scan.
+            videos, audio: refused.
+            **kwargs: options of the tokenizer and of the image processor.
+
+        Raises:
+            CTReadError: if a scan cannot be read as a CT.
+            ValueError: if a sample's placeholders are not as many as its scans, or an option is unknown.
+        """
+        batch = super().__call__(images=images, text=text, videos=videos, audio=audio, **kwargs)
+        return ArgusBatch(batch.data, image_token_id=self.image_token_id)
+
     def prepare_inputs_layout(self, images=None, text=None, videos=None, audio=None, **kwargs):
-        """Make lists of text and images; images stay as they came, whatever holds the CT."""
+        """Make a list of text; images stay as they came, whatever holds the CT."""
         if isinstance(text, str):
             text = [text]
-        return (
-            None if images is None else flatten_images(images),
-            None if text is None else list(text),
-            videos,
-            audio,
-        )
+        return images, None if text is None else list(text), videos, audio
 
     def validate_inputs(self, images=None, text=None, videos=None, audio=None, **kwargs):
-        """Refuse what cannot be matched: as many placeholders as images, text as strings.
+        """Refuse what cannot be matched: as many placeholders as images in each sample, text as strings, known options.
 
         Raises:
             ValueError: naming what came and what was expected.
@@ -63,21 +120,62 @@ class ArgusProcessor(ProcessorMixin):
             raise ValueError("Argus takes CT volumes as `images` and `text`, neither video nor audio")
         if images is None and text is None:
             raise ValueError("give at least one of images and text")
+        _check_call_options(kwargs)
         if text is None:
             return
         if not all(isinstance(sample, str) for sample in text):
             raise ValueError("text must be a string or a list of strings")
-        placeholders = sum(sample.count(self.image_token) for sample in text)
-        num_images = len(images or [])
-        if placeholders != num_images:
+        placeholders = [sample.count(self.image_token) for sample in text]
+        num_images = 0 if images is None else len(flatten_images(images))
+        if sum(placeholders) != num_images:
             raise ValueError(
-                f"{placeholders} image placeholder(s) {self.image_token} in the text, {num_images} image(s) given"
+                f"{sum(placeholders)} image placeholder(s) {self.image_token} in the text, {num_images} image(s) given"
+            )
+        if images is not None:
+            _check_samples(images, placeholders)
+
+    def _process_images(self, images: Any, **kwargs) -> tuple[BatchFeature, list[str]]:
+        scans = flatten_images(images)
+        kwargs.pop("return_tensors", None)
+        features = self.image_processor(scans, return_tensors="pt", **kwargs)
+        return features, [self.image_token * self.num_image_tokens] * len(scans)
+
+
+def _check_samples(images: Any, placeholders: list[int]) -> None:
+    """Refuse images that are grouped by sample otherwise than the placeholders are, as many as there are in all.
+
+    A flat list is taken in order, unless it looks like one image a sample and is not.
+
+    Raises:
+        ValueError: naming the first sample that does not fit.
+    """
+    groups = images if isinstance(images, list | tuple) else [images]
+    grouped = any(isinstance(group, list | tuple) for group in groups)
+    if grouped and len(groups) != len(placeholders):
+        raise ValueError(f"images of {len(groups)} sample(s) in lists, {len(placeholders)} text(s)")
+    if not grouped and len(groups) != len(placeholders):
+        return
+    for index, (group, count) in enumerate(zip(groups, placeholders, strict=True)):
+        num_images = len(flatten_images(group))
+        if num_images != count:
+            raise ValueError(
+                f"sample {index}: {count} image placeholder(s) in its text, {num_images} image(s) given; "
+                "give a list of each sample's images"
             )
 
-    def _process_images(self, images: list[Any], **kwargs) -> tuple[BatchFeature, list[str]]:
-        kwargs.pop("return_tensors", None)
-        features = self.image_processor(images, return_tensors="pt", **kwargs)
-        return features, [self.image_token * self.num_image_tokens] * len(images)
+
+def _check_call_options(options: dict[str, Any]) -> None:
+    """Refuse unknown options of a processor's call, where transformers passes over them with a warning.
+
+    Raises:
+        ValueError: naming them.
+    """
+    of_images, of_text = (*SETTINGS, *ArgusImagesKwargs.__annotations__), tuple(TextKwargs.__annotations__)
+    check_options(options.get("images_kwargs") or {})
+    refuse_unknown("option of text", list(options.get("text_kwargs") or {}), of_text)
+    for given in (options, options.get("common_kwargs") or {}):
+        check_options({name: value for name, value in given.items() if name in of_images})
+        refuse_unknown("option", list(given), (*of_text, *of_images, *_OWN_OPTIONS))
 
 
 ArgusProcessor.register_for_auto_class("AutoProcessor")

@@ -84,6 +84,25 @@ def test_settings_cannot_be_changed_in_a_call(image_processor, image):
         image_processor(CTVolume.from_nibabel(image), resampling="direct")
 
 
+@pytest.mark.parametrize("option", [{"do_resize": False}, {"image_mean": [0.5]}, {"size": {"height": 9, "width": 9}}])
+def test_options_of_pictures_that_would_change_pixels_are_refused(image_processor, image, option):
+    with pytest.raises(ValueError, match="part of the model"):
+        image_processor(CTVolume.from_nibabel(image), **option)
+
+
+def test_misspelt_options_and_settings_are_refused_with_the_nearest(image_processor, image):
+    with pytest.raises(ValueError, match="retrun_tensors; did you mean return_tensors"):
+        image_processor(CTVolume.from_nibabel(image), retrun_tensors="np")
+    with pytest.raises(ValueError, match="hu_windw; did you mean hu_window"):
+        ArgusImageProcessor(hu_windw=(-900, 500))
+
+
+def test_options_without_effect_and_a_device_pass(image_processor, image):
+    options = {"device": "cpu", "disable_grouping": True, "do_resize": None, "return_tensors": "np"}
+    pixels = image_processor(CTVolume.from_nibabel(image), **options)["pixel_values"]
+    assert isinstance(pixels, np.ndarray)
+
+
 def test_what_is_no_image_is_refused_by_its_type(image_processor):
     with pytest.raises(ValueError, match="int"):
         image_processor(7)

@@ -1,3 +1,4 @@
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -134,6 +135,109 @@ def _environment(home: Path) -> dict[str, str]:
 def test_what_cannot_be_matched_is_refused(processor, arguments, said):
     with pytest.raises(ValueError, match=said):
         processor(**arguments)
+
+
+HOLDER = "<|reserved_special_token_0|>"
+
+
+@pytest.mark.parametrize(
+    ("images", "texts"),
+    [
+        ([["a", "b"], ["c"]], [HOLDER, HOLDER * 2]),
+        ([["a", "b"], ["c"]], [HOLDER * 3]),
+        ([["a"], ["b"]], [HOLDER * 2]),
+        ([["a", "b"]], [HOLDER, HOLDER]),
+        ([["a"], []], ["", HOLDER]),
+        (["a", ["b"]], [HOLDER * 2, ""]),
+        (["a", "b"], [HOLDER * 2, ""]),
+        (("a", "b"), ["", HOLDER * 2]),
+        ([[["a"], ["b"]], [["c"]]], [HOLDER, HOLDER * 2]),
+    ],
+)
+def test_scans_of_another_samples_placeholders_are_refused(processor, images, texts):
+    with pytest.raises(ValueError, match=r"sample \d: .* placeholder|sample\(s\) in lists"):
+        processor(images=images, text=texts)
+
+
+def test_scans_go_to_their_own_samples_in_every_grouping(processor, scans):
+    one, two, three = map(str, scans[:3])
+    expected = processor.image_processor([one, two, three])["pixel_values"]
+    grouped = (
+        ([[one, two], [three]], [HOLDER * 2, HOLDER]),
+        ([one, two, three], [HOLDER * 2, HOLDER]),
+        ([one, two, three], HOLDER * 3),
+        ([[one, two, three]], HOLDER * 3),
+        ([one, two, three], [HOLDER] * 3),
+        ([[one], [two, three], []], [HOLDER, HOLDER * 2, "none"]),
+    )
+    for images, text in grouped:
+        assert torch.equal(processor(images=images, text=text, padding=True)["pixel_values"], expected)
+
+
+def test_unknown_options_are_refused_and_those_of_transformers_pass(processor, scan):
+    for options in ({"retrun_tensors": "pt"}, {"images_kwargs": {"retrun_tensors": "pt"}}, {"fps": 2}):
+        with pytest.raises(ValueError, match="no such option"):
+            processor(images=scan, text=HOLDER, **options)
+    with pytest.raises(ValueError, match="part of the model"):
+        processor(images=scan, text=HOLDER, resampling="direct")
+    inputs = processor(
+        images=scan,
+        text=HOLDER,
+        padding="longest",
+        padding_side="right",
+        pad_to_multiple_of=8,
+        truncation=False,
+        return_attention_mask=True,
+        return_mm_token_type_ids=True,
+        text_kwargs={"add_special_tokens": False},
+        images_kwargs={"device": "cpu"},
+        return_tensors="pt",
+    )
+    assert {"input_ids", "attention_mask", "pixel_values", "mm_token_type_ids"} <= set(inputs)
+
+
+def test_labels_put_into_a_batch_teach_no_placeholder(processor, scan):
+    for kind in ("pt", "np", None):
+        batch = processor(images=scan, text=f"Report. {HOLDER} No nodule.", return_tensors=kind)
+        batch["labels"] = batch["input_ids"]
+        ids, labels = np.asarray(batch["input_ids"]), np.asarray(batch["labels"])
+        assert (labels[ids == processor.image_token_id] == -100).all()
+        assert (labels != -100).sum() == (ids != processor.image_token_id).sum() > 0
+    again = pickle.loads(pickle.dumps(batch))  # noqa: S301  our own bytes
+    again["labels"] = batch["input_ids"]
+    assert again["labels"] == batch["labels"]
+
+
+def test_texts_of_one_message_are_lines_and_other_parts_are_refused(processor):
+    parts = [{"type": "text", "text": "Report this."}, {"type": "text", "text": "  "}, {"type": "text", "text": "Now."}]
+    user = {"role": "user", "content": [{"type": "image"}, *parts]}
+    assert f"{HOLDER}Report this.\nNow.<|eot_id|>" in processor.apply_chat_template([user])
+    with pytest.raises(Exception, match="parts of type image and text, got audio"):
+        processor.apply_chat_template([{"role": "user", "content": [{"type": "audio"}]}])
+
+
+@pytest.mark.parametrize(("mark", "end"), [("<|start_header_id|>", "<|eot_id|>"), ("<|im_start|>", "<|im_end|>")])
+def test_generation_marks_hold_the_assistants_turns_and_their_ends(processor, mark, end):
+    template, _ = chat_template_for({mark: 0, end: 1}, HOLDER)
+    turns = [
+        {"role": role, "content": f"{role} says."} for role in ("system", "user", "assistant", "user", "assistant")
+    ]
+    whole = processor.tokenizer.apply_chat_template(
+        turns, chat_template=template, return_dict=True, return_assistant_tokens_mask=True
+    )
+    taught = [token for token, is_taught in zip(whole["input_ids"], whole["assistant_masks"], strict=True) if is_taught]
+    assert processor.tokenizer.decode(taught) == f"assistant says.{end}" * 2
+
+
+def test_pictures_of_a_pipeline_call_are_refused_and_its_chat_form_is_taken(model_dir, scan):
+    # `images=path` is opened as a picture by the pipeline itself, before Argus sees it.
+    pipe = pipeline("image-text-to-text", model=str(model_dir))
+    with pytest.raises(Exception, match=r"(?i)image"):
+        pipe(images=scan, text=HOLDER, max_new_tokens=2)
+    (answer,) = pipe(text=conversation(scan), max_new_tokens=2, return_full_text=False)
+    assert isinstance(answer["generated_text"], str)
+    answers = pipe(text=[conversation(scan), conversation(scan)], max_new_tokens=2, return_full_text=False)
+    assert answers[0] == answers[1] == [answer]
 
 
 def test_arrays_with_spacing_and_volumes_are_taken(processor):
