@@ -20,7 +20,7 @@ from rich.table import Table
 
 from argus_processing import ArgusImageProcessor
 from argus_processing.volume_cache import ENCODINGS, VolumeCache
-from argus_processing.whole_files import write_json
+from argus_processing.whole_files import check_can_fill, write_json
 
 from .bench_preprocessing import GRIDS, write_scan
 
@@ -29,7 +29,7 @@ ROUNDS = 7
 
 def run_bench(out: Path) -> dict:
     """Measure every encoding at both resolutions, write `cache.json` into `out`, print a table."""
-    out.mkdir(parents=True, exist_ok=True)
+    check_can_fill(out)
     scan = out / "scan_512x512x300.nii.gz"
     if not scan.exists():
         write_scan(scan)

@@ -24,7 +24,7 @@ from rich.table import Table
 from trl.trainer.utils import add_fused_lm_head
 
 from argus_processing import ArgusImageProcessor
-from argus_processing.whole_files import write_json
+from argus_processing.whole_files import check_can_fill, write_json
 from argus_training.stages import TRAINABLE_PARTS
 from modeling_argus import TOWERS, ArgusConfig, ArgusForConditionalGeneration, preset_config
 
@@ -248,7 +248,7 @@ def run_bench(
     check_device(device)
     out, effort = Path(out), effort or Effort()
     training = TRAINING if training is None else training
-    out.mkdir(parents=True, exist_ok=True)
+    check_can_fill(out)
     results: dict[str, Any] = {
         "hardware": torch.cuda.get_device_name() if device.startswith("cuda") else device,
         "peak_flops": peak_flops(device),

@@ -18,7 +18,7 @@ from rich.progress import track
 from rich.table import Table
 
 from argus_processing.phantom import report_of
-from argus_processing.whole_files import write_json
+from argus_processing.whole_files import check_can_fill, write_json
 
 from .nlp_metrics import METRICS
 from .report_words import TOKENIZER, split_words
@@ -53,7 +53,7 @@ def _join(reports: list[list[str]], first: int, num_words: int) -> list[str]:
 
 def run_bench(out: Path, num_pairs: int = NUM_PAIRS) -> dict[str, Any]:
     """Measure, write `metrics.json` into the folder `out`, print a table."""
-    out.mkdir(parents=True, exist_ok=True)
+    check_can_fill(out)
     predictions, references = make_pairs(num_pairs)
     argus = measure_argus(predictions, references)
     peers = {

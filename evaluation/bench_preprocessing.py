@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from argus_processing.whole_files import write_json
+from argus_processing.whole_files import check_can_fill, write_json
 
 SHAPE = (300, 512, 512)  # D, H, W
 SPACING_MM = (1.0, 0.7, 0.7)
@@ -89,7 +89,7 @@ def measure(side: str, resolution: str, scan: str) -> dict[str, float]:
 
 def run_bench(out: Path) -> dict:
     """Measure both sides at both resolutions, write `preprocessing.json` into `out`, print a table."""
-    out.mkdir(parents=True, exist_ok=True)
+    check_can_fill(out)
     scan = out / "scan_512x512x300.nii.gz"
     if not scan.exists():
         write_scan(scan)

@@ -29,7 +29,7 @@ import modeling_argus  # noqa: F401  registers the model
 from argus_processing.instructions import INSTRUCTIONS
 from argus_processing.model_folders import REPORT_WRITER
 from argus_processing.pretrained import load_pretrained, load_processor
-from argus_processing.whole_files import write_json
+from argus_processing.whole_files import check_can_fill, write_json
 from argus_training.create import create_model
 from argus_training.frozen_vision import training_images
 from argus_training.language import tiny_llama, train_tokenizer
@@ -129,7 +129,7 @@ def run_bench(
     spacing_mm: tuple[float, float, float] = SPACING_MM,
 ) -> dict[str, Any]:
     """Measure both sides, write `stage1_features.json` into `out` and print the table."""
-    out.mkdir(parents=True, exist_ok=True)
+    check_can_fill(out)
     with tempfile.TemporaryDirectory() as folder:
         measured = measure(Path(folder), num_scans, rounds, spacing_mm)
     results = {

@@ -20,7 +20,7 @@ from rich.progress import track
 from rich.table import Table
 from torch import nn
 
-from argus_processing.whole_files import write_json
+from argus_processing.whole_files import check_can_fill, write_json
 from modeling_argus import TOWERS, preset_config, preset_vision_config
 from modeling_argus.vision_argus import patchify
 
@@ -125,7 +125,7 @@ def system_rows() -> list[dict]:
 
 def run_bench(out: Path) -> dict:
     """Measure the patch embeddings, count the systems, write `vision.json` into `out`, print both tables."""
-    out.mkdir(parents=True, exist_ok=True)
+    check_can_fill(out)
     plan = [(resolution, dtype) for dtype in DTYPES for resolution in RESOLUTIONS]
     patches = [
         bench_patches(resolution, dtype, ROUNDS[dtype])

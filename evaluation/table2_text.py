@@ -5,7 +5,7 @@ from pathlib import Path
 from string import ascii_lowercase
 from typing import Any
 
-from argus_processing.whole_files import write_json, write_text
+from argus_processing.whole_files import check_can_fill, write_json, write_text
 
 from .table2 import FINDING_F1, Block, Cell, Table2
 
@@ -174,7 +174,7 @@ def _remarks(table: Table2) -> list[str]:
 
 def write_table2(table: Table2, out: Path) -> None:
     """Write `table2.md`, `table2.tex` and `table2.json` into the folder `out`."""
-    out.mkdir(parents=True, exist_ok=True)
+    check_can_fill(out)
     write_text(out / "table2.md", table2_markdown(table))
     write_text(out / "table2.tex", table2_latex(table))
     write_json(out / "table2.json", table2_json(table))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from argus_processing.whole_files import write_json, write_text
+from argus_processing.whole_files import check_can_fill, write_json, write_text
 
 from .agreement import ordinal_alpha
 from .reader_answers import ANSWERS_FILE, last_scores, read_answers
@@ -132,7 +132,7 @@ def table4_csv(table: dict[str, Any]) -> str:
 def write_table4(folder: Path, out: Path) -> dict[str, Any]:
     """Write `table4.md`, `table4.csv` and `table4.json` into the folder `out` and return the table."""
     table = build_table4(folder)
-    out.mkdir(parents=True, exist_ok=True)
+    check_can_fill(out)
     write_text(out / "table4.md", table4_markdown(table))
     write_text(out / "table4.csv", table4_csv(table))
     write_json(out / "table4.json", table)

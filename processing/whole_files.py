@@ -1,43 +1,194 @@
-"""Files that appear whole or not at all: the one place that writes under another name and renames."""
+"""Files that appear whole or not at all: the one place that writes under another name and renames.
 
+What is no regular file is never replaced: a link stays and its target is written, a device or a pipe is written
+through, a disk is refused.
+"""
+
+import errno
 import json
 import os
+import shutil
+import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+
+from .part_files import make_part_file
+
+_MOST_LINKS = 40  # as the kernel
+_PROBE = b"\0" * 4096  # a block: an empty file fits a full disk
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where the bytes go: `path` is a file to replace, or a stream (device, pipe) to write through."""
+
+    path: Path
+    is_stream: bool
+    mode: int | None = None
+
+
+def destination_of(out: Path) -> Destination:
+    """Follow `out` to where its bytes go.
+
+    Raises:
+        FileNotFoundError: if the folder of the file does not exist.
+        IsADirectoryError: if `out` is a folder.
+        PermissionError: if the file is there and may not be written.
+        ValueError: if `out` is a disk or a socket.
+    """
+    path, is_open_file = _follow(Path(out))
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        if not path.parent.is_dir():
+            raise FileNotFoundError(f"{out}: the folder {path.parent} does not exist; create it first") from None
+        return Destination(path, is_stream=False)
+    mode = status.st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(f"{out}: is a folder; give a file name")
+    if stat.S_ISBLK(mode) or stat.S_ISSOCK(mode):
+        raise ValueError(f"{out}: is a {'disk' if stat.S_ISBLK(mode) else 'socket'}; give a file name")
+    if not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, "may not be written", str(out))
+    return Destination(path, is_open_file or not stat.S_ISREG(mode), stat.S_IMODE(mode))
+
+
+def _follow(out: Path) -> tuple[Path, bool]:
+    """Follow links one by one; also whether one led into /proc, where they stand for open files (/dev/stdout)."""
+    path = out
+    for _ in range(_MOST_LINKS):
+        folder = os.path.realpath(path.parent)
+        if folder == "/proc" or folder.startswith("/proc/"):
+            return path, True
+        if not path.is_symlink():
+            return path, False
+        path = path.parent / os.readlink(path)
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(out))
 
 
 def check_can_write(out: Path) -> Path:
-    """Return `out` if a file can be put there; ask before hours of work, not after.
+    """Return `out` if a file can be put there: tried, before hours of work, with one that is removed again.
 
     Raises:
-        FileNotFoundError: if the folder of `out` does not exist.
-        IsADirectoryError: if `out` is itself a folder.
+        OSError, ValueError: as `destination_of`, and if folder or disk take no file.
     """
-    out = Path(out)
-    if not out.parent.is_dir():
-        raise FileNotFoundError(f"{out}: the folder {out.parent} does not exist; create it first")
-    if out.is_dir():
-        raise IsADirectoryError(f"{out}: is a folder; give a file name")
-    return out
+    destination = destination_of(out)
+    with naming(out):
+        if not destination.is_stream:
+            _probe(destination.path.parent)
+        elif stat.S_ISCHR(os.stat(destination.path).st_mode):
+            descriptor = os.open(destination.path, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
+            try:
+                os.write(descriptor, b"")
+            finally:
+                os.close(descriptor)
+    return Path(out)
+
+
+def check_can_fill(folder: Path) -> Path:
+    """Make `folder` if it is not there and return it, if files can be put there: tried, before hours of work.
+
+    Raises:
+        OSError: if not; it names the folder.
+    """
+    folder = make_folder(folder)
+    with naming(folder):
+        _probe(folder)
+    return folder
+
+
+def make_folder(folder: Path) -> Path:
+    """Make `folder` and its parents where they are not there, and return it.
+
+    Raises:
+        NotADirectoryError: if it is a file.
+        OSError: if it cannot be made.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"{folder}: is a file; name a folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _probe(folder: Path) -> None:
+    part, descriptor = make_part_file(folder)
+    try:
+        part.write_bytes(_PROBE)
+        os.fsync(descriptor)
+    finally:
+        part.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+@contextmanager
+def naming(out: Path, part: Path | None = None) -> Iterator[None]:
+    """Let an operating-system error name `out`, where it names no file or only `part`, which nobody asked for."""
+    try:
+        yield
+    except OSError as error:
+        # Errors with words of their own, such as "the folder does not exist", have no number.
+        ours = part is not None and str(error.filename or "").startswith(str(part))
+        if error.errno is None or not (error.filename is None or ours or ".argus-" in str(error.filename)):
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(out)) from error
 
 
 @contextmanager
 def whole_file(out: Path) -> Iterator[Path]:
-    """Give a temporary path beside `out` and move it onto `out` when the block ends without an error.
+    """Give a temporary path and bring what was written there to `out` when the block ends without an error.
 
-    The temporary name keeps the suffix of `out`, because writers such as matplotlib choose a format by it. It is new
-    each time, so that two processes that write one file do not meet; the later one stays.
+    The path lies beside the file, which it replaces at once; for a stream it lies with the temporary files and is
+    copied. It keeps the suffix of `out`, because writers such as matplotlib choose a format by it. It is new each
+    time, so that two processes that write one file do not meet; the later one stays.
+
+    Raises:
+        OSError, ValueError: as `destination_of`, and if the disk fails; nothing is left of the attempt.
     """
-    out = check_can_write(out)
-    part = out.with_name(f".{out.stem}-{uuid4().hex[:8]}{out.suffix}")
+    destination = destination_of(out)
+    folder = Path(tempfile.gettempdir()) if destination.is_stream else destination.path.parent
+    with naming(out):
+        part, descriptor = make_part_file(folder, Path(out).suffix)
     try:
-        yield part
-        os.replace(part, out)
+        with naming(out, part):
+            if destination.mode is not None and not destination.is_stream:
+                # What only its owner could read stays so.
+                os.fchmod(descriptor, destination.mode)
+            yield part
+            if destination.is_stream:
+                _write_through(part, destination.path)
+            else:
+                _replace(part, destination.path)
     finally:
         part.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _write_through(part: Path, stream: Path) -> None:
+    """Copy a file into a device, a pipe or an open file, where that stands."""
+    if os.path.realpath(stream.parent) == f"/proc/{os.getpid()}/fd":
+        # The same open file, not another one of that name: what follows then stands behind this.
+        descriptor = os.dup(int(stream.name))
+    else:
+        descriptor = os.open(stream, os.O_WRONLY | os.O_NOCTTY | os.O_APPEND)
+    with part.open("rb") as source, os.fdopen(descriptor, "wb", buffering=0) as sink:
+        while block := source.read(1 << 16):
+            while block:
+                block = block[sink.write(block) :]
+
+
+def _replace(part: Path, path: Path) -> None:
+    try:
+        os.replace(part, path)
+    except OSError as error:
+        # A single file that is mounted, as containers do, keeps its place and takes new content.
+        if error.errno != errno.EBUSY:
+            raise
+        shutil.copyfile(part, path)
 
 
 def write_whole(path: Path, content: bytes) -> None:

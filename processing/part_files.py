@@ -1,0 +1,88 @@
+"""Files and folders that are being written: their temporary names, and sweeping up what a killed write left.
+
+The owner of a part holds a lock on it that the system drops with the process, however that ends. So a part that
+nobody holds is a dead writer's, whichever machine or container it ran in.
+"""
+
+import fcntl
+import os
+import re
+import shutil
+import stat
+from pathlib import Path
+from uuid import uuid4
+
+PREFIX = ".argus-part-"
+_NAME = re.compile(re.escape(PREFIX) + r"[0-9a-f]{12}(\.[^/]{1,15})?")
+
+
+def is_part(name: str) -> bool:
+    """Whether a file's name is one that `make_part` gives."""
+    return _NAME.fullmatch(name) is not None
+
+
+def make_part_file(folder: Path, suffix: str = "") -> tuple[Path, int]:
+    """Create an empty file under a new name in `folder`; returns it and the descriptor that holds it.
+
+    Raises:
+        OSError: if the folder takes no file.
+    """
+    sweep(folder)
+    kept = suffix if len(suffix) <= 16 else ""
+    while True:
+        part = folder / f"{PREFIX}{uuid4().hex[:12]}{kept}"
+        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        if _held(part, descriptor):
+            return part, descriptor
+        os.close(descriptor)
+
+
+def make_part_folder(folder: Path) -> tuple[Path, int]:
+    """Create an empty folder under a new name in `folder`; returns it and the descriptor that holds it.
+
+    Raises:
+        OSError: if the folder takes no other.
+    """
+    sweep(folder)
+    while True:
+        part = folder / f"{PREFIX}{uuid4().hex[:12]}"
+        part.mkdir()
+        descriptor = os.open(part, os.O_RDONLY | os.O_DIRECTORY)
+        if _held(part, descriptor):
+            return part, descriptor
+        os.close(descriptor)
+
+
+def _held(part: Path, descriptor: int) -> bool:
+    """Hold a new part; whether it is still there, as another's sweep may have come between."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError:
+        return True  # a file system without locks: nobody can sweep there either
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(part))
+    except FileNotFoundError:
+        return False
+
+
+def sweep(folder: Path) -> None:
+    """Remove the parts in `folder` that this user's dead processes left; what cannot be removed stays."""
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if is_part(entry.name)]
+    for name in names:
+        try:
+            _remove_if_dead(folder / name)
+        except OSError:
+            continue
+
+
+def _remove_if_dead(part: Path) -> None:
+    status = part.lstat()
+    if status.st_uid != os.geteuid() or not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+        return
+    descriptor = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(part) if stat.S_ISDIR(status.st_mode) else part.unlink()
+    finally:
+        os.close(descriptor)
