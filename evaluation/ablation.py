@@ -6,8 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
+from argus_processing.claimed_folders import claimed_folder
 from argus_processing.whole_files import read_json, write_json, write_text
 from argus_training.ablate import STEPS, planned
 from argus_training.ablation_grid import Cell, Grid, Panel, key_of, read_grid
@@ -17,6 +16,7 @@ from .ablation_scores import LOWER_IS_BETTER, score_reports
 from .ablation_statistics import order_of, summarize
 from .ablation_table import build_table, markdown, notes
 from .nodule_contrast import score_nodules
+from .terminal import show, terminal
 
 # kind of a grid -> function (settings, seed, folder of the scores, folder of the trainings) -> one run's results
 MEASURES: dict[str, Callable[[dict[str, Any], int, Path, Path], dict[str, Any]]] = {
@@ -47,14 +47,20 @@ def run_ablation(path: Path, out: Path, base: Path | None = None, steps: Path | 
     """
     grid = read_grid(path, base)
     out = Path(out)
-    _claim(out, grid)
-    console = Console(stderr=True)
+    _check_own(out, grid)
+    with claimed_folder(out):
+        return _run(grid, out, steps or out / STEPS)
+
+
+def _run(grid: Grid, out: Path, steps: Path) -> dict[str, Any]:
+    """Do every run that is not done, and write what they came to."""
+    console = terminal(stderr=True)
     runs: dict[str, dict[int, dict]] = {}
     plan = list(planned(grid))
     started = time.monotonic()
     for number, (cell, seed) in enumerate(plan, start=1):
         console.rule(f"[bold]{number} of {len(plan)}: {cell.name}, seed {seed}")
-        run = MEASURES[grid.kind](cell.settings, seed, out / "scores", steps or out / STEPS)
+        run = MEASURES[grid.kind](cell.settings, seed, out / "scores", steps)
         runs.setdefault(key_of(cell.settings), {})[seed] = run
         _check_metrics(grid, run)
     results = collect(grid, runs) | {"seconds_of_this_start": round(time.monotonic() - started, 1)}
@@ -62,16 +68,16 @@ def run_ablation(path: Path, out: Path, base: Path | None = None, steps: Path | 
     write_text(out / "table.md", markdown(results))
     save_figure(results, out / "figure.png")
     for panel in results["panels"]:
-        Console().print(build_table(results, panel), *notes(results, panel), sep="\n")
+        show(build_table(results, panel))
+        terminal().print(*notes(results, panel), sep="\n")
     return results
 
 
-def _claim(out: Path, grid: Grid) -> None:
+def _check_own(out: Path, grid: Grid) -> None:
     """Refuse a folder with another grid's results, before anything is trained."""
     found = read_json(out / "results.json")["name"] if (out / "results.json").exists() else grid.name
     if found != grid.name:
         raise ValueError(f"{out}: holds the results of {found}; choose another folder (--steps shares the trainings)")
-    out.mkdir(parents=True, exist_ok=True)
 
 
 def _check_metrics(grid: Grid, run: dict[str, Any]) -> None:

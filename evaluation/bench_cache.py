@@ -23,6 +23,7 @@ from argus_processing.volume_cache import ENCODINGS, VolumeCache
 from argus_processing.whole_files import check_can_fill, write_json
 
 from .bench_preprocessing import GRIDS, write_scan
+from .terminal import show
 
 ROUNDS = 7
 
@@ -41,7 +42,7 @@ def run_bench(out: Path) -> dict:
         ]
     results = {"versions": {name: version(name) for name in ("torch", "blosc2", "isal")}, "rows": rows}
     write_json(out / "cache.json", results)
-    Console().print(build_table(rows))
+    show(build_table(rows))
     return results
 
 

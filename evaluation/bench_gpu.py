@@ -19,18 +19,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.table import Table
 from trl.trainer.utils import add_fused_lm_head
 
 from argus_processing import ArgusImageProcessor
+from argus_processing.failures import one_line
 from argus_processing.whole_files import check_can_fill, write_json
 from argus_training.stages import TRAINABLE_PARTS
 from modeling_argus import TOWERS, ArgusConfig, ArgusForConditionalGeneration, preset_config
 
 from .bench_preprocessing import GRIDS, write_scan
 from .flops import NUM_PROMPT_TOKENS, study_cost, train_step_flops
-from .report import one_line
+from .terminal import show
 
 NUM_REPORT_TOKENS = 130
 BATCH_SIZES = (1, 16)
@@ -272,7 +272,7 @@ def run_bench(
                 results["inference"].append(attempt(bench_inference, **named, device=device, effort=effort))
                 write_json(out / "gpu.json", _plain(results))
     for table in tables(results):
-        Console().print(table)
+        show(table)
     return results
 
 

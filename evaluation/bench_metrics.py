@@ -23,6 +23,7 @@ from argus_processing.whole_files import check_can_fill, write_json
 from .nlp_metrics import METRICS
 from .report_words import TOKENIZER, split_words
 from .significance import confidence_interval, draw_reports
+from .terminal import show
 
 NUM_PAIRS = 6708  # the test split: 1,064 + 1,564 + 4,080
 NUM_WORDS = 130
@@ -72,7 +73,7 @@ def run_bench(out: Path, num_pairs: int = NUM_PAIRS) -> dict[str, Any]:
         "meteor": measure_meteor(predictions[:METEOR_PAIRS], references[:METEOR_PAIRS]),
     }
     write_json(out / "metrics.json", results)
-    Console().print(build_table(results))
+    show(build_table(results))
     return results
 
 

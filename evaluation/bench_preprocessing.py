@@ -22,7 +22,9 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from argus_processing.whole_files import check_can_fill, write_json
+from argus_processing.whole_files import check_can_fill, whole_file, write_json
+
+from .terminal import show
 
 SHAPE = (300, 512, 512)  # D, H, W
 SPACING_MM = (1.0, 0.7, 0.7)
@@ -42,7 +44,8 @@ def write_scan(path: Path) -> None:
     affine = np.diag([-SPACING_MM[2], -SPACING_MM[1], SPACING_MM[0], 1.0])
     image = nib.Nifti1Image(padded.transpose(2, 1, 0), affine)
     image.set_sform(affine, code=1)
-    nib.save(image, path)
+    with whole_file(path) as part:
+        nib.save(image, part)
 
 
 def argus_side(grid: tuple[int, int, int]) -> Callable[[str], object]:
@@ -106,7 +109,7 @@ def run_bench(out: Path) -> dict:
         "runs": runs,
     }
     write_json(out / "preprocessing.json", results)
-    Console().print(build_table(results["summary"]))
+    show(build_table(results["summary"]))
     return results
 
 

@@ -37,6 +37,8 @@ from argus_training.report_examples import report_examples
 from argus_training.sft import make_trainer
 from argus_training.stages import RecipeArguments, set_trainable
 
+from .terminal import show
+
 ROUNDS = 3
 NUM_SCANS = 16
 SPACING_MM = (1.0, 0.7, 0.7)  # about 300 slices of 512 x 512, as real scans have
@@ -139,7 +141,7 @@ def run_bench(
         **measured,
     }
     write_json(out / "stage1_features.json", results)
-    Console().print(stage_table(results))
+    show(stage_table(results))
     return results
 
 

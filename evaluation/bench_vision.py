@@ -25,6 +25,7 @@ from modeling_argus import TOWERS, preset_config, preset_vision_config
 from modeling_argus.vision_argus import patchify
 
 from .flops import NUM_PROMPT_TOKENS, study_cost
+from .terminal import show
 
 # A bfloat16 convolution of this stride takes tens of seconds on a CPU.
 ROUNDS = {"float32": 5, "bfloat16": 2}
@@ -141,9 +142,9 @@ def run_bench(out: Path) -> dict:
         "systems": system_rows(),
     }
     write_json(out / "vision.json", results)
-    console = Console()
-    console.print(patch_table(patches))
-    console.print(system_table(results["systems"]))
+
+    show(patch_table(patches))
+    show(system_table(results["systems"]))
     return results
 
 

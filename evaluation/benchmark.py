@@ -1,6 +1,7 @@
 """An evaluation from a split to a table: generate, run the controls, store every report, score, save."""
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import datasets
 import transformers
 
+from argus_processing.claimed_folders import claimed_folder
 from argus_processing.phantom_findings import Finding
 from argus_processing.whole_files import write_json
 
@@ -36,6 +38,8 @@ def evaluate_model(
     max_new_tokens: int = MAX_NEW_TOKENS,
     metrics: Mapping[str, Metric] = METRICS,
     loading: Loading | None = None,
+    say: Callable[[str], None] = warnings.warn,
+    id_of: Callable[[str], str] = str,
 ) -> dict[str, Any]:
     """Evaluate a saved model on a split and write predictions and results into the folder `out`.
 
@@ -53,41 +57,69 @@ def evaluate_model(
         max_new_tokens: where a report is cut, and counted as truncated.
         metrics: what is computed, by name.
         loading: how the model is loaded; other than the default it is kept in the results.
+        say: is told in a line of each scan that cannot be read. It is left out of every score and named by the results
+            under `unreadable`; the next start tries it again.
+        id_of: gives the name under which a scan is written, from its `scan_id`.
 
     Returns what `results.json` holds.
 
     Raises:
-        ValueError: if there are fewer than two scans, a column is missing, or `out` holds another model's predictions.
+        ValueError: if there are fewer than two scans, a column is missing, `out` holds another model's predictions, or
+            another process is writing there.
     """
     _check_dataset(dataset, batch_size, max_new_tokens)
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    model_hash = hash_model(model_dir)
-    loading = loading or Loading()
-    model, processor = load_model(model_dir, loading)
-    dataset = dataset.cast_column("image", datasets.Nifti(decode=False))
     options = {"batch_size": batch_size, "max_new_tokens": max_new_tokens}
-    settings = {"model_hash": model_hash, "subset": subset, "split": split}
-    if loading != Loading():
-        settings["loading"] = asdict(loading)
-    predictions = generate_reports(
-        model, processor, dataset, out / "predictions.jsonl", settings=settings | {"image": "scan"}, **options
-    )
-    blank = _blank_predictions(model, processor, dataset, out, settings, options)
-    reports = store_reports(out, predictions, blank, most_frequent_report(train_reports, _findings_of), dataset)
-    results = {
-        **settings,
-        **score_stored(reports, metrics),
-        "reports_sha256": hash_file(out / FILE_NAME),
-        "settings": {
-            **options,
-            "control_seed": CONTROL_SEED,
-            "transformers": transformers.__version__,
-            "bootstrap": {"resamples": RESAMPLES, "level": LEVEL, "seed": SEED},
-        },
-    }
-    write_json(out / "results.json", results)
+    loading = loading or Loading()
+    with claimed_folder(out) as folder:
+        settings: dict[str, Any] = {"model_hash": hash_model(model_dir), "subset": subset, "split": split}
+        if loading != Loading():
+            settings["loading"] = asdict(loading)
+        loaded = load_model(model_dir, loading)
+        unreadable: list[str] = []
+
+        def leave_out(scan_id: str, reason: str) -> None:
+            unreadable.append(id_of(scan_id))
+            say(f"{scan_id}: {reason}")
+
+        dataset = dataset.cast_column("image", datasets.Nifti(decode=False))
+        how = {"settings": settings, "id_of": id_of, **options}
+        predictions, blank, kept = _generate_all(loaded, dataset, folder, how, leave_out)
+        most_frequent = most_frequent_report(train_reports, _findings_of)
+        reports = store_reports(folder, predictions, blank, most_frequent, kept)
+        results = {
+            **settings,
+            **score_stored(reports, metrics),
+            **({"unreadable": unreadable} if unreadable else {}),
+            "reports_sha256": hash_file(folder / FILE_NAME),
+            "settings": {
+                **options,
+                "control_seed": CONTROL_SEED,
+                "transformers": transformers.__version__,
+                "bootstrap": {"resamples": RESAMPLES, "level": LEVEL, "seed": SEED},
+            },
+        }
+        write_json(folder / "results.json", results)
     return results
+
+
+def _generate_all(
+    loaded: tuple[Any, Any],
+    dataset: datasets.Dataset,
+    out: Path,
+    how: dict[str, Any],
+    leave_out: Callable[[str, str], None],
+) -> tuple[list[Prediction], list[Prediction], datasets.Dataset]:
+    """Generate every scan's report and its blank control; also returns the rows whose scan could be read."""
+    settings = how["settings"]
+    scans = how | {"settings": settings | {"image": "scan"}}
+    predictions = generate_reports(*loaded, dataset, out / "predictions.jsonl", on_failure=leave_out, **scans)
+    if len(predictions) < 2:
+        raise ValueError(f"{out}: of {len(dataset)} scans {len(predictions)} could be read; an evaluation needs 2")
+    # Of all rows, whichever could be read: it is then the same file when a scan has been put right.
+    blank = _blank_predictions(*loaded, dataset, out, how | {"settings": settings | {"image": "blank"}})
+    written = {line.scan_id for line in predictions}
+    kept = [index for index, scan_id in enumerate(dataset["scan_id"]) if how["id_of"](scan_id) in written]
+    return predictions, [blank[index] for index in kept], dataset.select(kept)
 
 
 def store_reports(
@@ -135,8 +167,7 @@ def _blank_predictions(
     processor: Any,
     dataset: datasets.Dataset,
     out: Path,
-    settings: dict[str, str],
-    options: dict[str, int],
+    how: dict[str, Any],
 ) -> list[Prediction]:
     """Give every scan the report written for a blank image under its instruction.
 
@@ -151,10 +182,9 @@ def _blank_predictions(
         processor,
         dataset.select(firsts),
         out / "predictions_blank.jsonl",
-        settings=settings | {"image": "blank"},
         image_of=blank_image,
         label="blank control",
-        **options,
+        **how,
     )
     by_instruction = {instructions[index]: line for index, line in zip(firsts, written, strict=True)}
     return [by_instruction[instruction] for instruction in instructions]

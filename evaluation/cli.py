@@ -5,8 +5,9 @@ Heavy libraries are imported inside the commands, so that `argus --help` answers
 
 import os
 import sys
+import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,16 +15,22 @@ from . import cli_benchmark, cli_data, cli_models
 from .cli_options import (
     NOTICE,
     AllowedHostOption,
+    AnonymousOption,
     BatchOption,
     BitsOption,
     DtypeOption,
     ModelOption,
     StaticOption,
+    ThreadsError,
     TokensOption,
     TrustOption,
+    check_threads,
+    path_names,
     quiet,
     say,
+    take_any_letter,
 )
+from .interruption import EXIT_CODE, Interrupted, signals_as_usual, signals_raise
 
 app = typer.Typer(
     name="argus",
@@ -32,29 +39,58 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-USER_ERRORS = (ValueError, OSError)
 for commands in (cli_benchmark, cli_data, cli_models):
     app.add_typer(commands.app)
 
 
 def main() -> None:
-    """Run the command; what a user can put right ends in one line on stderr and exit code 2.
+    """Run the command; whatever goes wrong ends in one line on stderr.
 
-    With ARGUS_DEBUG set in the environment the traceback is shown.
+    Exit code 2: something that the user can put right, 1: an error that nobody expected, 130: interrupted. With
+    ARGUS_DEBUG set in the environment the traceback is shown.
     """
+    take_any_letter()
+    warnings.showwarning = _warn
     try:
-        app()
+        check_threads()
+        with signals_raise():
+            app()
+    except Interrupted as stop:
+        say(f"interrupted ({stop}); what was finished is kept, and the same command goes on where it can")
+        sys.exit(EXIT_CODE)
     except BrokenPipeError:
         # The reader of stdout went away (`argus report ... | head`); nothing more can be said there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except USER_ERRORS as error:
-        if os.environ.get("ARGUS_DEBUG"):
+    except BaseException as error:
+        # All but what ends the program in order; Rust's panics are no `Exception`.
+        if isinstance(error, SystemExit | KeyboardInterrupt) or os.environ.get("ARGUS_DEBUG"):
             raise
-        from .report import one_line
+        sys.exit(_tell_failure(error))
 
-        say(one_line(error))
-        sys.exit(2)
+
+def _tell_failure(error: BaseException) -> int:
+    """Say in one line what happened; returns the exit code."""
+    if isinstance(error, ThreadsError):
+        # The libraries that know more errors could not be imported.
+        say(str(error))
+        return 2
+    from argus_processing.failures import explain
+
+    told = explain(error)
+    if told is None:
+        # Its text may quote what stands in a patient's file.
+        told = f"stopped by an unexpected {type(error).__name__}; run it again with ARGUS_DEBUG=1 to see where"
+        say(told)
+        return 1
+    say(told)
+    return 2
+
+
+def _warn(message: Warning | str, category: type[Warning], *where: Any) -> None:
+    """Say a library's or the program's own warning as one line, without its place in the source."""
+    if not issubclass(category, DeprecationWarning | PendingDeprecationWarning | FutureWarning):
+        say(f"warning: {message}")
 
 
 @app.command()
@@ -71,17 +107,23 @@ def report(
     bits: BitsOption = None,
     static_cache: StaticOption = False,
     trust_remote_code: TrustOption = False,
+    anonymous_paths: AnonymousOption = False,
 ) -> None:
-    """Write the report of one scan or several; exit code 2 if any could not be read."""
+    """Write the report of one scan or several; exit code 2 if any could not be read, 130 if interrupted.
+
+    What was finished is in --out then. With --json the scan's path is part of the output: a patient's name in it goes
+    along unless --anonymous-paths is given.
+    """
     from . import report_command
     from .model_folder import Loading
 
     loading = Loading(dtype, bits, static_cache, trust_remote_code)
     say(NOTICE)
     quiet()
+    names = path_names(anonymous_paths)
     report_command.check_options(scans, out, as_json, stream, preview)
     style = report_command.choose_style(as_json, stream)
-    all_read = report_command.run(scans, model, style, out, preview, max_new_tokens, batch_size, say, loading)
+    all_read = report_command.run(scans, model, style, out, preview, max_new_tokens, batch_size, say, loading, names)
     raise typer.Exit(0 if all_read else 2)
 
 
@@ -107,6 +149,7 @@ def serve(
     say(NOTICE)
     quiet()
     loading = Loading(dtype, bits, static_cache, trust_remote_code)
+    signals_as_usual()
     serve_model(model, scans, host, port, loading, say, allowed_host or ())
 
 

@@ -7,15 +7,19 @@ import typer
 
 from .cli_options import (
     NOTICE,
+    AnonymousOption,
     BatchOption,
     BitsOption,
     DtypeOption,
     StaticOption,
     TokensOption,
     TrustOption,
+    path_names,
     quiet,
     say,
+    tell,
 )
+from .interruption import signals_as_usual
 
 if TYPE_CHECKING:
     from .metric import Metric
@@ -59,8 +63,13 @@ def evaluate(
     clinical_download: ClinicalDownloadOption = False,
     clinical_answers: ClinicalAnswersOption = None,
     green_compat: GreenCompatOption = False,
+    anonymous_paths: AnonymousOption = False,
 ) -> None:
-    """Generate a split's reports, score them beside their controls, and print the table."""
+    """Generate a split's reports, score them beside their controls, and print the table.
+
+    Exit code 2 if a scan could not be read; it is left out of every score and named. Scans are written under the data
+    set's ids: a patient's name in one goes along unless --anonymous-paths is given.
+    """
     if (model is None) != recompute:
         raise ValueError("give either --model, to evaluate it, or --recompute, to check what OUT holds")
     if model is None:
@@ -71,12 +80,12 @@ def evaluate(
     loading = Loading(dtype, bits, static_cache, trust_remote_code)
     check_model_folder(model, trust_remote_code)
     quiet()
+    names = path_names(anonymous_paths)
     metrics = _metrics(clinical, clinical_models, clinical_download, clinical_answers, green_compat, out)
-    from rich.console import Console
-
     from .benchmark import evaluate_model
     from .results_table import build_table, signature_lines
     from .splits import load_split, load_train_reports
+    from .terminal import show
 
     options = _phantom_options(subset, num_phantoms, seed)
     dataset = load_split(subset, split, data_dir, options, limit)
@@ -92,9 +101,12 @@ def evaluate(
         max_new_tokens=max_new_tokens,
         metrics=metrics,
         loading=loading,
+        say=say,
+        **({"id_of": names.name} if names else {}),
     )
-    Console().print(build_table(results))
-    print(*signature_lines(results), sep="\n")
+    show(build_table(results))
+    tell("\n".join(signature_lines(results)))
+    raise typer.Exit(2 if "unreadable" in results else 0)
 
 
 def _metrics(
@@ -118,19 +130,18 @@ def _metrics(
 
 def _recompute(out: Path, metrics: "dict[str, Metric]") -> int:
     """Compute a stored evaluation again and say what differs; returns the exit code."""
-    from rich.console import Console
-
     from .recompute import recompute
     from .results_table import build_table, signature_lines
+    from .terminal import show
 
     done = recompute(out, metrics)
-    Console().print(build_table(done.results))
-    print(*signature_lines(done.results), sep="\n")
+    show(build_table(done.results))
+    tell("\n".join(signature_lines(done.results)))
     for line in done.not_checked:
         say(f"not checked: {line}")
     for line in done.differences:
         say(f"differs: {line}")
-    print(f"{len(done.differences)} differences from {out / 'results.json'}")
+    tell(f"{len(done.differences)} differences from {out / 'results.json'}")
     return 2 if done.differences else 0
 
 
@@ -146,11 +157,10 @@ def compare(
     green_compat: GreenCompatOption = False,
 ) -> None:
     """Test two systems against each other, report by report (paired approximate randomisation)."""
-    from rich.console import Console
-
     from argus_processing.whole_files import check_can_write, write_json
 
     from .compare import build_comparison, compare_runs
+    from .terminal import show
 
     if out is not None:
         check_can_write(out)
@@ -158,7 +168,7 @@ def compare(
     compared = compare_runs(first, second, metrics)
     if out is not None:
         write_json(out, compared)
-    Console().print(build_comparison(compared))
+    show(build_comparison(compared))
     for name, reason in compared["missing"].items():
         say(f"{name} is missing: {reason}")
 
@@ -177,6 +187,7 @@ def reader_study(
     with_references: Annotated[bool, typer.Option(help="Read the scans' own reports too, blinded.")] = False,
     host: Annotated[str, typer.Option(help="Another address lets others in, without a password.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8600,
+    anonymous_paths: AnonymousOption = False,
 ) -> None:
     """Serve a local page on which readers score blinded reports beside the CT."""
     quiet()
@@ -185,7 +196,10 @@ def reader_study(
     options = {"seed": order_seed, "cases_per_subset": cases, "with_references": with_references}
     phantoms = _phantom_options("phantom", num_phantoms, seed)
     say(NOTICE)
-    reader_command.run(runs, out, options, data_dir, phantoms, (host, port), say)
+    names = path_names(anonymous_paths)
+    signals_as_usual()
+    id_of = names.name if names else str
+    reader_command.run(runs, out, options, data_dir, phantoms, (host, port), say, id_of)
 
 
 @app.command()
@@ -200,7 +214,7 @@ def table2(
 
     table = build_table2(read_runs(runs))
     write_table2(table, out)
-    print(table2_markdown(table), end="")
+    tell(table2_markdown(table).rstrip("\n"))
 
 
 @app.command()
@@ -225,7 +239,7 @@ def table4(
     """Write Table 4 of the paper: the readers' scores per system and subset, and how far they agree."""
     from .table4 import table4_markdown, write_table4
 
-    print(table4_markdown(write_table4(study, out)), end="")
+    tell(table4_markdown(write_table4(study, out)).rstrip("\n"))
 
 
 @app.command()

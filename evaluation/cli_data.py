@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .cli_options import ModelOption, TrustOption, quiet, say
+from .cli_options import ModelOption, TrustOption, quiet, say, tell
 
 app = typer.Typer()
 
@@ -82,4 +82,4 @@ def publish(
     """Upload ids, splits and curation decisions; CT-RATE and INSPECT themselves may not be redistributed."""
     from argus_processing.publish import publish as publish_folder
 
-    print(publish_folder(prepared, repo_id, tuple(with_data or ()), private=not public))
+    tell(publish_folder(prepared, repo_id, tuple(with_data or ()), private=not public))

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .cli_options import TrustOption, quiet
+from .cli_options import TrustOption, quiet, tell
 
 app = typer.Typer()
 
@@ -56,7 +56,7 @@ def convert(
     quiet()
     from argus_training.convert_weights import convert_weights
 
-    print(convert_weights(system, checkpoint, out, preset))
+    tell(str(convert_weights(system, checkpoint, out, preset)))
 
 
 @app.command()
@@ -69,15 +69,14 @@ def plan(
     stage: Annotated[str, typer.Option(help="1 or 2.")] = "2",
 ) -> None:
     """Count what training a preset takes under each strategy; exit code 2 if nothing fits."""
-    from rich.console import Console
-
     from .plan import best_run, describe, make_plan, plan_table
+    from .terminal import show
 
     quiet()
     planned = make_plan(preset, gpus, memory, micro_batch, batch, stage)
-    print(describe(planned))
-    Console().print(plan_table(planned))
+    tell(describe(planned))
+    show(plan_table(planned))
     best = best_run(planned)
     if best is None:
         raise ValueError(f"{preset}: no strategy fits {gpus} GPUs of {memory:g} GB; add GPUs")
-    print(best.command)
+    tell(best.command)

@@ -1,11 +1,17 @@
 """Options that several commands of `argus` have, and how they speak to a person."""
 
 import os
+import re
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from .plain_text import plain, plain_lines
+
+if TYPE_CHECKING:
+    from .anonymous_paths import PathNames
 
 NOTICE = "Argus is research software, not a medical device: do not base care on its reports."
 
@@ -25,9 +31,54 @@ TrustOption = Annotated[
 BatchOption = Annotated[int, typer.Option(min=1, help="Scans generated at a time.")]
 
 
+class ThreadsError(ValueError):
+    """The environment's number of threads is none; torch and its like cannot be imported under it."""
+
+
+AnonymousOption = Annotated[
+    bool, typer.Option("--anonymous-paths", help="Name scans by a keyed hash, not by path or id, in what is written.")
+]
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "NUMEXPR_MAX_THREADS", "NUMEXPR_NUM_THREADS")
+
+
 def say(message: str) -> None:
-    """Print one line to stderr."""
-    print(f"argus: {message}", file=sys.stderr)
+    """Print one line to stderr, with nothing in it that acts on a terminal."""
+    print(f"argus: {plain(message)}", file=sys.stderr)
+
+
+def tell(text: str) -> None:
+    """Print results to stdout, with nothing in them that acts on a terminal."""
+    print(plain_lines(text))
+
+
+def path_names(asked: bool) -> "PathNames | None":
+    """Return what gives scans opaque names, if that was asked for."""
+    if not asked:
+        return None
+    from .anonymous_paths import PathNames, read_key
+
+    return PathNames(read_key())
+
+
+def take_any_letter() -> None:
+    """Let stdout and stderr write out letters that their encoding lacks, rather than fail after the work is done."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def check_threads() -> None:
+    """Refuse a number of threads that is none: the libraries fail on it while they are imported.
+
+    Raises:
+        ThreadsError: naming the variable.
+    """
+    for name in THREAD_VARIABLES:
+        number = os.environ.get(name)
+        if number == "":
+            del os.environ[name]
+        elif number is not None and not re.fullmatch("0*[1-9][0-9]{0,4}", number):
+            raise ThreadsError(f"the environment's {name} is {number!r}; set it to 1 or more, or unset it")
 
 
 def quiet() -> None:

@@ -15,6 +15,7 @@ from transformers import TrainingArguments
 from trl import SFTConfig, TrlParser
 
 from argus_processing import CTVolume, read_ct
+from argus_processing.claimed_folders import claimed_folder
 from argus_processing.instructions import instruction_for
 from argus_processing.whole_files import write_json, write_text
 from argus_training import pretrain, sft
@@ -27,6 +28,7 @@ from .generation import generate_batch
 from .model_folder import load_model
 from .preview import save_preview
 from .results_table import build_table
+from .terminal import show
 
 RECIPES = Path(sft.__file__).parent / "recipes"
 BATCH_SIZE = 20
@@ -41,9 +43,13 @@ def run_demo(out: Path) -> dict[str, Any]:
     Raises:
         ValueError: if `out` holds a run with other settings.
     """
+    with claimed_folder(Path(out)):
+        return _run(Path(out))
+
+
+def _run(out: Path) -> dict[str, Any]:
     started = time.monotonic()
     console = Console(stderr=True)
-    out = Path(out)
     with step(console, "phantoms: synthetic chest CTs with known findings"):
         recipe, config = read_recipe("demo.yaml", RecipeArguments, SFTConfig, out / "sft")
         recipe.subset_options |= {"cache_dir": str(out / "data")}
@@ -61,7 +67,7 @@ def run_demo(out: Path) -> dict[str, Any]:
         write_one_report(model_dir, splits["test"], out)
     results |= {"seconds": round(time.monotonic() - started, 1), "peak_memory_mb": round(peak_memory_mb(), 1)}
     write_json(out / "results.json", results)
-    Console().print(build_table(results))
+    show(build_table(results))
     return results
 
 

@@ -3,11 +3,13 @@
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from argus_processing.whole_files import check_can_write, write_json
+from argus_processing.failures import reason_of
+from argus_processing.whole_files import check_can_write, naming, write_json
 
 from .progress import progress_bar
 
@@ -111,6 +113,8 @@ def generate_reports(
     max_new_tokens: int = MAX_NEW_TOKENS,
     image_of: Callable[[dict[str, Any]], Any] = image_of_scan,
     label: str = "reports",
+    id_of: Callable[[str], str] = str,
+    on_failure: Callable[[str, str], None] | None = None,
 ) -> list[Prediction]:
     """Generate a report for every example of `dataset` and return them in its order.
 
@@ -124,28 +128,57 @@ def generate_reports(
             It is kept in `<out_jsonl>.settings.json`.
         image_of: gives an example's image; a control puts another image in its place here.
         label: the name beside the progress bar.
+        id_of: gives the name under which a scan is written, from its `scan_id`.
+        on_failure: is told the `scan_id` and the reason of a scan that cannot be read or reported on; that scan is left
+            out and tried again by the next start. Without it such a scan ends the run.
 
     Raises:
         ValueError: if `out_jsonl` belongs to another model, data set or setting, or scan ids repeat.
     """
     texts = dataset.select_columns(["scan_id", "report"])
     _check_unique(texts["scan_id"])
-    guard = {**settings, "max_new_tokens": max_new_tokens, "dataset": _fingerprint(texts)}
+    names = [id_of(scan_id) for scan_id in texts["scan_id"]]
+    guard = {**settings, "max_new_tokens": max_new_tokens, "dataset": _fingerprint(names, texts["report"])}
     done = _resume(Path(out_jsonl), guard)
-    with Path(out_jsonl).open("a", encoding="utf-8") as file, progress_bar() as progress:
+    predict = _predict if on_failure is None else partial(_predict_each, on_failure=on_failure)
+    with naming(out_jsonl), Path(out_jsonl).open("a", encoding="utf-8") as file, progress_bar() as progress:
         task = progress.add_task(label, total=len(dataset), completed=len(done))
         for start in range(0, len(dataset), batch_size):
             stop = min(start + batch_size, len(dataset))
-            if all(scan_id in done for scan_id in texts[start:stop]["scan_id"]):
+            if all(name in done for name in names[start:stop]):
                 continue
             examples = [dataset[index] for index in range(start, stop)]
-            for line in _predict(model, processor, examples, image_of, max_new_tokens):
-                if line.scan_id not in done:
-                    file.write(json.dumps(asdict(line), ensure_ascii=False) + "\n")
-                    done[line.scan_id] = line
+            for line in predict(model, processor, examples, image_of, max_new_tokens):
+                named = replace(line, scan_id=id_of(line.scan_id))
+                if named.scan_id not in done:
+                    file.write(json.dumps(asdict(named), ensure_ascii=False) + "\n")
+                    done[named.scan_id] = named
             file.flush()
             progress.update(task, completed=len(done))
-    return [done[scan_id] for scan_id in texts["scan_id"]]
+    return [done[name] for name in names if name in done]
+
+
+def _predict_each(
+    model: Any,
+    processor: Any,
+    examples: Sequence[dict[str, Any]],
+    image_of: Callable[[dict[str, Any]], Any],
+    max_new_tokens: int,
+    on_failure: Callable[[str, str], None],
+) -> list[Prediction]:
+    """Write the reports of one batch; where that fails, of each scan alone, so that a bad one costs no other."""
+    try:
+        return _predict(model, processor, examples, image_of, max_new_tokens)
+    except BaseException as error:
+        reason = reason_of(error, "be reported on")
+    if len(examples) == 1:
+        on_failure(examples[0]["scan_id"], reason)
+        return []
+    return [
+        line
+        for example in examples
+        for line in _predict_each(model, processor, [example], image_of, max_new_tokens, on_failure)
+    ]
 
 
 def _predict(
@@ -176,11 +209,11 @@ def _check_unique(scan_ids: Sequence[str]) -> None:
         seen.add(scan_id)
 
 
-def _fingerprint(texts: Any) -> str:
-    """Return the SHA-256 of the scan ids and reference reports, in order."""
+def _fingerprint(names: Sequence[str], reports: Sequence[str]) -> str:
+    """Return the SHA-256 of the scans' names and reference reports, in order."""
     digest = hashlib.sha256()
-    for example in texts:
-        digest.update(json.dumps([example["scan_id"], example["report"]]).encode())
+    for name, report in zip(names, reports, strict=True):
+        digest.update(json.dumps([name, report]).encode())
     return digest.hexdigest()
 
 

@@ -13,12 +13,13 @@ import json
 import sys
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from argus_processing.judges import RuleJudge
 from argus_processing.sentence_rules import NAMES, judge_sentence
 from argus_processing.whole_files import write_json
+
+from .terminal import show
 
 HALVES = ("tune", "held_out")
 REAL = "held_out_real"
@@ -115,7 +116,7 @@ def _print(results: dict[str, Measured]) -> None:
         for rule in NAMES:
             row = rules[rule]
             table.add_row(rule, name, f"{row['precision']:.3f}", f"{row['recall']:.3f}", str(row["support"]))
-    Console().print(table)
+    show(table)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-from rich.console import Console
 from rich.table import Table
 
 from argus_processing.judges import CachedJudge, ChatJudge, Judge, OpenAIBackend, RuleJudge, TransformersBackend
 from argus_processing.prepare import WORK, PrepareOptions, prepare
 from argus_processing.splits import SPLITS
+
+from .terminal import show
 
 
 def run(
@@ -32,8 +33,8 @@ def run(
     """
     datasets.disable_progress_bars()  # one a Parquet file; the volumes have a bar of their own
     prepared = prepare(roots, out, PrepareOptions(**options), build_judge(judge, judge_url, out / WORK, trust))
-    Console().print(statistics_table(prepared.manifest))
-    Console().print(counts_table(prepared.manifest))
+    show(statistics_table(prepared.manifest))
+    show(counts_table(prepared.manifest))
     for kind, number in sorted(Counter(problem.kind for problem in prepared.problems).items()):
         first = next(problem for problem in prepared.problems if problem.kind == kind)
         say(f"{kind}: {number}, the first is {first.where}: {first.detail}")

@@ -5,6 +5,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from argus_processing.claimed_folders import claimed_folder
+
 from .reader_answers import ANSWERS_FILE, AnswerFile
 from .reader_study import build_study, keep_study
 from .run_list import read_runs
@@ -18,12 +20,14 @@ def run(
     phantom_options: dict[str, Any],
     address: tuple[str, int],
     say: Callable[[str], None],
+    id_of: Callable[[str], str] = str,
 ) -> None:
     """Serve a reader study kept in the folder `out` until it is interrupted; a second start goes on with it.
 
     Args:
         options: arguments of `build_study`.
         address: host and port.
+        id_of: how the evaluations named their scans, from `scan_id`.
 
     Raises:
         ValueError, OSError: if the study cannot be put together, is another one, or the address is taken.
@@ -34,10 +38,11 @@ def run(
     from .reader_server import serve
 
     study = build_study(read_runs(runs), **options)
-    shelf = ScanShelf(find_scans(study.cases, study.split, data_dir, phantom_options))
-    keep_study(study, out)
-    answers = AnswerFile(out / ANSWERS_FILE)
-    try:
-        serve(study, answers, shelf, *address, say)
-    finally:
-        answers.close()
+    shelf = ScanShelf(find_scans(study.cases, study.split, data_dir, phantom_options, id_of))
+    with claimed_folder(out):
+        keep_study(study, out)
+        answers = AnswerFile(out / ANSWERS_FILE)
+        try:
+            serve(study, answers, shelf, *address, say)
+        finally:
+            answers.close()

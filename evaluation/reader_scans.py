@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,18 @@ KEPT = 3  # volumes in memory; one of 512 x 512 x 300 is 160 MB
 
 
 def find_scans(
-    cases: Iterable[Case], split: str, data_dir: Path | None, options: dict[str, Any]
+    cases: Iterable[Case],
+    split: str,
+    data_dir: Path | None,
+    options: dict[str, Any],
+    id_of: Callable[[str], str] = str,
 ) -> dict[tuple[str, str], Path]:
     """Find the volume of every case, by subset and scan id.
 
     Args:
         data_dir: folder of the prepared data; phantom needs none.
         options: settings of the phantoms the evaluations ran on.
+        id_of: how the evaluations named their scans, from `scan_id`.
 
     Raises:
         ValueError: if a case is not in the data.
@@ -40,7 +45,7 @@ def find_scans(
         where = {"options": options} if subset == "phantom" else {"data_dir": data_dir}
         rows = load_split(subset, split, **where).select_columns(["scan_id", "image"])
         rows = rows.cast_column("image", datasets.Nifti(decode=False))
-        index_of = {scan_id: index for index, scan_id in enumerate(rows["scan_id"])}
+        index_of = {id_of(scan_id): index for index, scan_id in enumerate(rows["scan_id"])}
         for scan_id in scan_ids:
             if scan_id not in index_of:
                 raise ValueError(

@@ -16,6 +16,7 @@ from .stored_reports import FILE_NAME, MODEL, StoredReport, hash_file, read_repo
 TOLERANCE = 1e-9  # relative; sums may be taken in another order on another machine
 # What only the run itself knows: no stored report tells it.
 NOT_COMPUTED = {"model_hash", "subset", "split", "reports_sha256", "settings", "seconds", "peak_memory_mb"}
+NOT_COMPUTED |= {"unreadable"}
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,14 @@
 """Reports for scans on disk: what `argus report` calls."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from argus_processing.failures import reason_of
+
 from .generation import MAX_NEW_TOKENS, Generated, generate_batch
+from .plain_text import plain, plain_lines, to_json
 
 
 @dataclass(frozen=True)
@@ -58,28 +60,45 @@ def _write_batch(
     model: Any, processor: Any, scans: Sequence[Path], max_new_tokens: int, streamer: Any | None
 ) -> list[ScanReport | ScanFailure]:
     """Write the reports of one batch; scans that cannot be read leave it."""
-    from argus_processing.instructions import INSTRUCTIONS
-
     read = [_read(scan) for scan in scans]
     volumes = [volume for volume in read if not isinstance(volume, ScanFailure)]
-    prompts = [INSTRUCTIONS[0]] * len(volumes)
-    generated = generate_batch(model, processor, volumes, prompts, max_new_tokens, streamer) if volumes else []
-    reports = iter(generated)
-    return [
-        volume if isinstance(volume, ScanFailure) else _describe(scan, volume, next(reports))
-        for scan, volume in zip(scans, read, strict=True)
-    ]
+    reports = iter(_generate(model, processor, volumes, max_new_tokens, streamer))
+    results: list[ScanReport | ScanFailure] = []
+    for scan, volume in zip(scans, read, strict=True):
+        report = volume if isinstance(volume, ScanFailure) else next(reports)
+        if isinstance(report, Generated):
+            results.append(_describe(scan, volume, report))
+        else:
+            results.append(ScanFailure(str(scan), report.error))
+    return results
 
 
 def _read(scan: Path) -> Any:
-    """Read a scan into a `CTVolume`, or say in a `ScanFailure` why not."""
-    from argus_processing.ct_volume import CTReadError
+    """Read a scan into a `CTVolume`, or say in a `ScanFailure` why not, whatever the reason."""
     from argus_processing.read_ct import read_ct
 
     try:
         return read_ct(scan)
-    except (CTReadError, OSError) as error:
-        return ScanFailure(str(scan), one_line(error))
+    except BaseException as error:
+        return ScanFailure(str(scan), reason_of(error))
+
+
+def _generate(
+    model: Any, processor: Any, volumes: Sequence[Any], max_new_tokens: int, streamer: Any | None
+) -> list[Generated | ScanFailure]:
+    """Write the reports of volumes together; where that fails, each by itself, so that one does not cost the others."""
+    from argus_processing.instructions import INSTRUCTIONS
+
+    if not volumes:
+        return []
+    prompts = [INSTRUCTIONS[0]] * len(volumes)
+    try:
+        return [*generate_batch(model, processor, volumes, prompts, max_new_tokens, streamer)]
+    except BaseException as error:
+        failure = ScanFailure("", reason_of(error, "be reported on"))
+    if len(volumes) == 1:
+        return [failure]
+    return [_generate(model, processor, [volume], max_new_tokens, streamer)[0] for volume in volumes]
 
 
 def _describe(scan: Path, volume: Any, generated: Generated) -> ScanReport:
@@ -95,22 +114,21 @@ def _describe(scan: Path, volume: Any, generated: Generated) -> ScanReport:
     )
 
 
-def one_line(error: BaseException) -> str:
-    """Say in one line what went wrong: an operating-system error as `path: cause`, others in their own words."""
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split()) or type(error).__name__
-
-
 def to_json_lines(results: Sequence[ScanReport | ScanFailure], model_hash: str) -> str:
-    """Return one JSON object a line, one line a scan; a failed scan has `scan` and `error`."""
-    lines = [json.dumps({**asdict(result), "model_hash": model_hash}, ensure_ascii=False) for result in results]
+    """Return one JSON object a line, one line a scan; a failed scan has `scan` and `error`.
+
+    What could act on a terminal is escaped, as JSON allows.
+    """
+    lines = [to_json({**asdict(result), "model_hash": model_hash}) for result in results]
     return "".join(line + "\n" for line in lines)
 
 
 def to_text(results: Sequence[ScanReport | ScanFailure], num_scans: int) -> str:
-    """Return the reports as plain text; with several scans each stands under its file's name."""
+    """Return the reports as plain text; with several scans each stands under its file's name.
+
+    What could act on a terminal is written out, in names and reports.
+    """
     reports = [result for result in results if isinstance(result, ScanReport)]
     if num_scans == 1:
-        return "".join(f"{result.report}\n" for result in reports)
-    return "\n".join(f"== {result.scan} ==\n{result.report}\n" for result in reports)
+        return "".join(f"{plain_lines(result.report)}\n" for result in reports)
+    return "\n".join(f"== {plain(result.scan)} ==\n{plain_lines(result.report)}\n" for result in reports)

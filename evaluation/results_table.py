@@ -5,6 +5,8 @@ from typing import Any
 
 from rich.table import Table
 
+from .terminal import escape_name
+
 METRIC_ROWS = {
     "finding F1": "finding_f1",
     "macro F1": "macro_f1",
@@ -32,7 +34,9 @@ def build_table(results: dict[str, Any]) -> Table:
     counts = results["counts"]
     sided = f", {results['n_sided']} sided findings" if "n_sided" in results else ""
     caption = f"{results['n_test']} reports{sided}; " + ", ".join(f"{count} {name}" for name, count in counts.items())
-    title = f"{results['subset']} {results['split']}, model {results['model_hash'][:12]}"
+    if "unreadable" in results:
+        caption += f"; {len(results['unreadable'])} scans could not be read and are not in the scores"
+    title = escape_name(f"{results['subset']} {results['split']}, model {results['model_hash'][:12]}")
     table = Table(title=title, caption=caption)
     for heading in ("", "model", "95% interval", *CONTROLS.values()):
         table.add_column(heading, justify="right" if heading else "left")

@@ -12,7 +12,7 @@ from filelock import FileLock, SoftFileLock, Timeout
 from safetensors import SafetensorError
 
 from .part_files import is_part, make_part_folder, sweep
-from .whole_files import make_folder, naming
+from .whole_files import check_can_fill, make_folder, naming
 
 LOCK_FILE = ".argus-lock"
 _LAST_FILES = ("config.json", "manifest.json")  # what says that a folder is whole
@@ -83,6 +83,23 @@ def _holder(path: Path) -> str:
         return "another process"
 
 
+def check_new_folder(out: Path) -> Path:
+    """Return `out` if a new folder of that name can be made: tried, before hours of work.
+
+    Raises:
+        ValueError: if it holds something.
+        OSError: if there is no folder that takes it, or no room.
+    """
+    if entries_of(out) or (out.exists() and not out.is_dir()):
+        raise ValueError(f"{out}: exists and is not an empty folder; name a new one")
+    nearest = Path(os.path.realpath(out))
+    while not nearest.exists():
+        nearest = nearest.parent
+    with naming(out):
+        check_can_fill(nearest)
+    return out
+
+
 @contextmanager
 def whole_folder(out: Path) -> Iterator[Path]:
     """Give a temporary folder and let it become `out` when the block ends without an error.
@@ -91,10 +108,8 @@ def whole_folder(out: Path) -> Iterator[Path]:
         ValueError: if `out` holds something, or another process is making it.
         OSError: if it cannot be written.
     """
-    out = Path(os.path.realpath(out))
+    out = Path(os.path.realpath(check_new_folder(Path(out))))
     exists = out.is_dir()
-    if entries_of(out) or (out.exists() and not exists):
-        raise ValueError(f"{out} exists and is not an empty folder; name a new one")
     with ExitStack() as stack:
         if exists:
             # It may be a mount point, which nothing can be renamed onto.

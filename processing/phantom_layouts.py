@@ -6,8 +6,6 @@ public users of its `CTPA` folder and `Final_Impressions.csv` read.
 
 import csv
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,6 +14,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from .claimed_folders import whole_folder
 from .phantom import Phantom, make_phantom, report_of, stream, truth_of
 from .phantom_files import draw_file_style, scan_id_of, write_nifti, write_phantom
 from .phantom_raw_reports import RawReport, make_raw
@@ -54,21 +53,10 @@ def write_layout(out: Path | str, layout: str, n: int, seed: int = 0) -> Path:
         raise ValueError(f"unknown layout {layout!r}; choose from {', '.join(LAYOUTS)}")
     if not 1 <= n <= _MOST_SCANS or seed < 0:
         raise ValueError(f"need 1 to {_MOST_SCANS} scans and a seed of 0 or more, got n={n} and seed={seed}")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f"{out} exists and is not an empty folder; name a new one")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
-        truth = list(LAYOUTS[layout](partial, _progress(layout, n, seed)))
+    with whole_folder(out) as part:
+        truth = list(LAYOUTS[layout](part, _progress(layout, n, seed)))
         lines = "".join(json.dumps(row) + "\n" for row in truth)
-        (partial / TRUTH_FILE).write_text(lines, encoding="utf-8")
-        partial.chmod(0o755)
-        if out.exists():
-            out.rmdir()
-        partial.rename(out)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+        (part / TRUTH_FILE).write_text(lines, encoding="utf-8")
     return out
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
+from .claimed_folders import claimed_folder, entries_of
 from .curation import Curation, curate, leaks
 from .dataset_card import write_card
 from .dataset_folder import (
@@ -79,6 +80,14 @@ def prepare(
     _check(roots, out, options)
     columns = {name: columns_of(name, names) for name, names in options.columns.items()}
     listings = {name: SOURCES[name].list_scans(roots[name], columns.get(name)) for name in sorted(roots)}
+    # Not before: what is wrong with the downloads leaves no folder behind.
+    with claimed_folder(out):
+        return _prepare(listings, roots, out, options, judge)
+
+
+def _prepare(
+    listings: dict[str, Listing], roots: dict[str, Path], out: Path, options: PrepareOptions, judge: Judge
+) -> Prepared:
     records, problems = examine_all(listings, roots, out / WORK / "volumes", options)
     scans = [scan for listing in listings.values() for scan in listing.scans]
     if options.decisions is None:
@@ -111,7 +120,7 @@ def _check(roots: Mapping[str, Path], out: Path, options: PrepareOptions) -> Non
         raise ValueError(f"workers must be 1 or more, got {options.workers}")
     # A run that was killed while it put its result in place left no manifest yet, but its work.
     ours = (out / MANIFEST).exists() or (out / WORK).exists()
-    if out.exists() and any(out.iterdir()) and not ours:
+    if entries_of(out) and not ours:
         raise ValueError(f"{out}: holds files that argus prepare did not write; name a new folder")
 
 

@@ -1,31 +1,17 @@
 """Reading many volumes: on one machine's cores, or on a Ray cluster. Every engine runs the same function."""
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
 
-from .volume_records import VolumeRecord, VolumeTask, examine_volume
+from .volume_records import VolumeRecord, VolumeTask, examine_volume, record_of_death
+from .worker_pool import run_in_workers
 
 Results = Iterator[tuple[VolumeTask, VolumeRecord]]
-WAITING_PER_WORKER = 4  # tasks handed out ahead, so that a list of 50,000 is not copied into the pool at once
 
 
 def examine_on_cores(tasks: list[VolumeTask], workers: int) -> Results:
     """Read volumes in `workers` processes, or in this one; results come as they are ready."""
-    if workers <= 1:
-        yield from map(examine_volume, tasks)
-        return
-    # "spawn": a forked child could inherit a lock that another thread holds.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        queue = iter(tasks)
-        waiting = {pool.submit(examine_volume, task) for _, task in zip(range(workers * WAITING_PER_WORKER), queue)}  # noqa: B905 - the shorter ends it
-        while waiting:
-            done = next(as_completed(waiting))
-            waiting.remove(done)
-            for task in queue:
-                waiting.add(pool.submit(examine_volume, task))
-                break
-            yield done.result()
+    for task, result in run_in_workers(examine_volume, tasks, workers):
+        yield result or (task, record_of_death(task))
 
 
 def examine_on_ray(tasks: list[VolumeTask], workers: int) -> Results:

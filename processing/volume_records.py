@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from .ct_checks import CTReadError
 from .ct_volume import CTVolume
+from .failures import is_memory, reason_of
 from .read_ct import read_ct
 from .whole_files import write_whole
+from .worker_pool import DIED
 
 SLAB_SLICES = 16  # hashed at a time, so that a strided volume is never copied whole
 
@@ -80,7 +81,9 @@ def _tuple(values: list | None) -> tuple | None:
 
 def examine_volume(task: VolumeTask) -> tuple[VolumeTask, VolumeRecord]:
     """Read one volume, keep what was found, and return it; nothing a file holds raises."""
-    record = _read_record(task.path)
+    record, may_pass = _read_record(task.path)
+    if may_pass:
+        return task, record
     try:
         _save_record(Path(task.record), record)
     except OSError as error:
@@ -88,29 +91,32 @@ def examine_volume(task: VolumeTask) -> tuple[VolumeTask, VolumeRecord]:
     return task, record
 
 
-def _read_record(path: str) -> VolumeRecord:
+def record_of_death(task: VolumeTask) -> VolumeRecord:
+    """What is known of a volume whose reading ended its process; it is read again in the next run."""
+    return VolumeRecord(0, 0, error=DIED)
+
+
+def _read_record(path: str) -> tuple[VolumeRecord, bool]:
+    """Read a volume; also whether what hinders that may pass, such as a missing permission or a want of memory."""
     size, mtime_ns = 0, 0
     try:
         now = os.stat(path)
         size, mtime_ns = now.st_size, now.st_mtime_ns
         if size == 0:
-            return VolumeRecord(size, mtime_ns, error="the file is empty")
+            return VolumeRecord(size, mtime_ns, error="the file is empty"), False
         volume = read_ct(path)
-    except (CTReadError, OSError, MemoryError) as error:
+        record = VolumeRecord(
+            size,
+            mtime_ns,
+            shape=volume.hu.shape,
+            spacing_mm=tuple(round(side, 4) for side in volume.spacing_mm),
+            content_hash=hash_volume(volume),
+        )
+    except BaseException as error:
         # The folder is left out: a record is the same wherever the download lies.
-        return VolumeRecord(size, mtime_ns, error=_reason(error, path))
-    return VolumeRecord(
-        size,
-        mtime_ns,
-        shape=volume.hu.shape,
-        spacing_mm=tuple(round(side, 4) for side in volume.spacing_mm),
-        content_hash=hash_volume(volume),
-    )
-
-
-def _reason(error: Exception, path: str) -> str:
-    text = str(error) if isinstance(error, CTReadError) else f"cannot be read ({type(error).__name__})"
-    return text.removeprefix(f"{path}: ")
+        reason = reason_of(error).removeprefix(f"{path}: ")
+        return VolumeRecord(size, mtime_ns, error=reason), isinstance(error, OSError) or is_memory(error)
+    return record, False
 
 
 def _disk_reason(error: OSError) -> str:

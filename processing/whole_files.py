@@ -143,7 +143,7 @@ def whole_file(out: Path) -> Iterator[Path]:
     """Give a temporary path and bring what was written there to `out` when the block ends without an error.
 
     The path lies beside the file, which it replaces at once; for a stream it lies with the temporary files and is
-    copied. It keeps the suffix of `out`, because writers such as matplotlib choose a format by it. It is new each
+    copied. It keeps the suffixes of `out`, because writers such as matplotlib choose a format by them. It is new each
     time, so that two processes that write one file do not meet; the later one stays.
 
     Raises:
@@ -152,7 +152,7 @@ def whole_file(out: Path) -> Iterator[Path]:
     destination = destination_of(out)
     folder = Path(tempfile.gettempdir()) if destination.is_stream else destination.path.parent
     with naming(out):
-        part, descriptor = make_part_file(folder, Path(out).suffix)
+        part, descriptor = make_part_file(folder, "".join(Path(out).suffixes[-2:]))
     try:
         with naming(out, part):
             if destination.mode is not None and not destination.is_stream:
@@ -210,7 +210,10 @@ def write_text(out: Path, text: str) -> None:
 
 def write_json(out: Path, content: dict[str, Any]) -> None:
     """Write `content` to `out` as indented JSON, whole or not at all."""
-    write_text(out, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    with whole_file(out) as part:
+        # A name that is not UTF-8 holds half characters, which JSON has escapes for.
+        part.write_bytes(text.encode("utf-8", "backslashreplace"))
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -156,6 +156,8 @@ def _run_language(step: Step, own: Path, needs: list[Path], folder: Path) -> Non
     data, sizes = settings.pop("data"), settings.pop(TEXT_MODEL, {})
     train = load_dataset("ct3drrg", data["subset"], **subset_options(data, folder))["train"]
     partial = own / "model.partial"
+    if PartialState().is_main_process:
+        shutil.rmtree(partial, ignore_errors=True)
     train_language_model(train, partial, SFTConfig(**settings, output_dir=str(own)), sizes)
     _finish(partial, own / "model")
 

@@ -1,6 +1,8 @@
 """Runs that can be stopped and started again: whose folder it is, and where to go on."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ from typing import Any
 from transformers import TrainingArguments
 from transformers.trainer_utils import sort_checkpoints
 
+from argus_processing.claimed_folders import claimed_folder
 from argus_processing.whole_files import write_whole
 
 RECIPE_FILE = "recipe.json"
@@ -27,6 +30,20 @@ def last_whole_checkpoint(output_dir: Path) -> str | None:
             continue
         return checkpoint
     return None
+
+
+@contextmanager
+def own_output(output_dir: Path, config: TrainingArguments) -> Iterator[None]:
+    """Keep other runs out of `output_dir` while the block runs; the first process holds it for all of its run.
+
+    Raises:
+        ValueError: if another run is writing into it.
+    """
+    if config.process_index != 0:
+        yield
+        return
+    with claimed_folder(output_dir):
+        yield
 
 
 def claim_output(output_dir: Path, recipe: Any, config: TrainingArguments) -> None:

@@ -17,6 +17,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from argus_processing.claimed_folders import check_new_folder, whole_folder
 from argus_processing.foreign_files import check_regular
 from argus_processing.weight_files import check_pickled
 from argus_training.create import COMPRESSOR_FILE
@@ -271,7 +272,7 @@ def convert_weights(system: str, checkpoint: str | os.PathLike, out: str | os.Pa
     Args:
         system: m3d or radfm.
         checkpoint: see `read_checkpoint`.
-        out: folder to write; must not hold a model yet.
+        out: folder to write, whole or not at all; must not hold anything yet.
         preset: a preset of the wanted resolution, such as argus-8b-hr.
 
     Raises:
@@ -285,9 +286,7 @@ def convert_weights(system: str, checkpoint: str | os.PathLike, out: str | os.Pa
         )
     if system not in CONVERTERS:
         raise ValueError(f"unknown system {system!r}; known: {', '.join(CONVERTERS)}")
-    out = Path(out)
-    if (out / "config.json").exists():
-        raise ValueError(f"{out}: holds a model already; choose another folder")
+    out = check_new_folder(Path(out))
     config = preset_vision_config(preset, system)
     weights = read_checkpoint(Path(checkpoint))
     tower = tower_of(config.model_type).model_class(config)
@@ -297,9 +296,10 @@ def convert_weights(system: str, checkpoint: str | os.PathLike, out: str | os.Pa
         raise ValueError(f"{checkpoint}: a weight has another shape than {system}'s ({_first_line(error)})") from None
     fill(tower, renamed, str(checkpoint))
     resampler = _perceiver(weights, config, preset, str(checkpoint)) if system == "radfm" else None
-    tower.save_pretrained(out)
-    if resampler is not None:
-        save_file(resampler.state_dict(), out / COMPRESSOR_FILE, metadata={"format": "pt"})
+    with whole_folder(out) as part:
+        tower.save_pretrained(part)
+        if resampler is not None:
+            save_file(resampler.state_dict(), part / COMPRESSOR_FILE, metadata={"format": "pt"})
     return out
 
 

@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokeni
 
 from argus_processing import ArgusImageProcessor, ArgusProcessor
 from argus_processing.chat_templates import chat_template_for
+from argus_processing.claimed_folders import check_new_folder, whole_folder
 from argus_processing.model_folders import LANGUAGE_MODEL, VISION_TOWER
 from argus_processing.pretrained import load_config, load_pretrained, load_tokenizer
 from argus_processing.tower_preprocessing import TOWER_SETTINGS
@@ -41,7 +42,7 @@ def create_model(
 
     Args:
         preset: name of a size and resolution, such as "argus-8b-hr"; it sets the vision tower and the grid.
-        out: folder to write; must not hold a model yet.
+        out: folder to write, whole or not at all; must not hold anything yet.
         llm: folder or id of an instruct decoder, weights kept as they are.
         vision: folder of a pretrained tower; random weights without it. A compressor that was converted along with it
             is taken too, unless another one is named.
@@ -58,9 +59,7 @@ def create_model(
         ValueError: if a name is unknown, the folder is taken, the tokenizer has no known chat marks, or a folder's
             files are damaged or bring code.
     """
-    out = Path(out)
-    if (out / "config.json").exists():
-        raise ValueError(f"{out}: holds a model already; choose another folder")
+    out = check_new_folder(Path(out))
     if dtype not in ("bfloat16", "float32"):
         raise ValueError(f"dtype is bfloat16 or float32, got {dtype!r}")
     vision_config = preset_vision_config(preset, tower)
@@ -81,9 +80,9 @@ def create_model(
         _load_compressor(vision, model.model.connector)
     processor.num_image_tokens = model.model.connector.num_tokens
     _stop_on(model, language_model, tokenizer)
-    out.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(out)
-    processor.save_pretrained(out)
+    with whole_folder(out) as part:
+        model.save_pretrained(part)
+        processor.save_pretrained(part)
     return out
 
 

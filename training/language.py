@@ -15,6 +15,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast,
 from trl import SFTConfig, SFTTrainer
 
 from argus_processing.chat_templates import chat_template_for
+from argus_processing.claimed_folders import whole_folder
 from argus_processing.phantom_layouts import report_sections
 from argus_training.checkpoints import last_whole_checkpoint
 from argus_training.report_examples import report_messages
@@ -142,6 +143,7 @@ def train_language_model(
     )
     trainer.train(resume_from_checkpoint=last_whole_checkpoint(Path(config.output_dir)))
     if trainer.is_world_process_zero():
-        trainer.accelerator.unwrap_model(trainer.model).save_pretrained(out)
-        tokenizer.save_pretrained(out)
+        with whole_folder(out) as part:
+            trainer.accelerator.unwrap_model(trainer.model).save_pretrained(part)
+            tokenizer.save_pretrained(part)
     return out

@@ -22,7 +22,7 @@ from argus_processing.model_folders import VISION_TOWER
 from argus_processing.pretrained import load_pretrained
 from argus_processing.whole_files import write_json
 from argus_training import flip_objective, label_objective, mae_objective, vox2vec_objective
-from argus_training.checkpoints import claim_output, last_whole_checkpoint
+from argus_training.checkpoints import claim_output, last_whole_checkpoint, own_output
 from argus_training.curves import save_curves
 from argus_training.objective import Objective, held_out_batches
 from argus_training.pretrain_trainer import PretrainTrainer
@@ -117,6 +117,11 @@ def pretrain(recipe: PretrainArguments, config: TrainingArguments) -> Path:
     Beside it the run's folder gets `curves.json` and `curves.png`, and where there is a validation split what the
     objective measures on it, `results.json`, and its pictures.
     """
+    with own_output(Path(config.output_dir), config):
+        return _run(recipe, config)
+
+
+def _run(recipe: PretrainArguments, config: TrainingArguments) -> Path:
     output_dir = Path(config.output_dir)
     # One process at a time looks at the folder and makes the data that the others then find.
     with config.main_process_first(local=False, desc="data"):

@@ -18,7 +18,7 @@ from trl import SFTConfig, SFTTrainer, TrlParser
 import argus_processing  # noqa: F401 - registers the processor and the data set
 from argus_processing import ArgusProcessor
 from argus_processing.pretrained import check_fit, load_processor
-from argus_training.checkpoints import claim_output, last_whole_checkpoint
+from argus_training.checkpoints import claim_output, last_whole_checkpoint, own_output
 from argus_training.frozen_vision import NoFrozenCheckpointing, reading_through, training_images
 from argus_training.lora import ADAPTER_FOLDER, adapter_config, load_for_training, merge_adapter
 from argus_training.report_examples import count_cut_reports, report_examples
@@ -128,6 +128,11 @@ def draw_share(train: datasets.Dataset, share: float, seed: int) -> datasets.Dat
 
 def train(recipe: RecipeArguments, config: SFTConfig) -> Path:
     """Run the recipe's stages one after the other; return the folder of the last model."""
+    with own_output(Path(config.output_dir), config):
+        return _run_stages(recipe, config)
+
+
+def _run_stages(recipe: RecipeArguments, config: SFTConfig) -> Path:
     output_dir = Path(config.output_dir)
     claim_output(output_dir, recipe, config)
     splits = load_dataset("ct3drrg", recipe.subset, **recipe.subset_options)

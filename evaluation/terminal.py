@@ -1,0 +1,87 @@
+"""How the commands write to a terminal, whatever its letters and width and whatever the names they print hold."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.segment import Segment
+from rich.table import Table
+from rich.text import Text
+
+from .plain_text import plain, plain_lines
+
+_GAPS = re.compile(r"[\s|+\-─━│┃┏┓┗┛┡┩├┤└┘┌┐╇┴┬┼╞╡╘╛═]+")
+
+
+class _Plain:
+    """What is printed, with the letters that could act on a terminal written out; rich's own colours stay."""
+
+    def __init__(self, shown: RenderableType) -> None:
+        self.shown = shown
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for text, style, control in console.render(self.shown, options):
+            yield Segment(text if control else plain_lines(text), style, control)
+
+
+class _PlainHook:
+    def process_renderables(self, renderables: list[Any]) -> list[Any]:
+        return [_Plain(shown) for shown in renderables]
+
+
+def terminal(stderr: bool = False) -> Console:
+    """Return rich's console for stdout or stderr, which prints no one's escape codes but its own."""
+    console = Console(stderr=stderr)
+    console.push_render_hook(_PlainHook())
+    return console
+
+
+def show(table: Table, console: Console | None = None) -> None:
+    """Print a table; where the terminal is too narrow for its words and numbers, row by row, so that none is cut."""
+    console = console or terminal()
+    if _fits(table, console):
+        console.print(table)
+        return
+    for line in _upright(table):
+        console.print(Text(line), soft_wrap=True)
+
+
+def _fits(table: Table, console: Console) -> bool:
+    """Whether every word of every cell stands whole in the printed table."""
+    printed = "\n".join(
+        "".join(segment.text for segment in line) for line in console.render_lines(table, pad=False, new_lines=False)
+    )
+    wanted = Counter(word for cells in _rows(table) for cell in cells for word in _GAPS.split(cell) if word)
+    return not wanted - Counter(_GAPS.split(printed))
+
+
+def _upright(table: Table) -> Iterator[str]:
+    """Give a table's lines with one value each, under its row's name."""
+    headings = [_text(column.header) for column in table.columns]
+    if table.title:
+        yield _text(table.title)
+    for name, *values in _rows(table):
+        yield f"{headings[0]}: {name}" if headings[0] else name
+        yield from (
+            f"  {heading}: {value}" for heading, value in zip(headings[1:], values, strict=True) if value.strip()
+        )
+    if table.caption:
+        yield _text(table.caption)
+
+
+def _rows(table: Table) -> Iterator[tuple[str, ...]]:
+    return zip(*([_text(cell) for cell in column.cells] for column in table.columns), strict=True)
+
+
+def _text(cell: Any) -> str:
+    """The words of a cell without their style."""
+    return cell.plain if isinstance(cell, Text) else Text.from_markup(str(cell)).plain
+
+
+def escape_name(name: object) -> str:
+    """Make a name safe for a table: neither markup nor escape codes act."""
+    from rich.markup import escape
+
+    return escape(plain(name))

@@ -1,0 +1,68 @@
+"""What went wrong, said in one line that quotes nothing of a patient, and what must never be taken for a bad scan."""
+
+import errno
+
+from .ct_checks import CTReadError
+
+_MOST_LETTERS = 1000  # some libraries explain themselves over pages
+_DISK = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up", errno.EROFS: "the disk is read-only"}
+
+
+def is_stop(error: BaseException) -> bool:
+    """Whether an error asks the program to end; Rust's panics, which a damaged file may cause, do not."""
+    return not isinstance(error, Exception) and type(error).__name__ != "PanicException"
+
+
+def is_memory(error: BaseException) -> bool:
+    """Whether memory ran out: Python's, or torch's on a CPU or GPU, which are `RuntimeError`s."""
+    text = str(error) if isinstance(error, RuntimeError) else ""
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate" in text
+
+
+def one_line(error: BaseException) -> str:
+    """Say in one line what went wrong: an operating-system error as `path: cause`, others in their own words."""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {_DISK.get(error.errno, error.strerror)}"
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= _MOST_LETTERS else f"{text[:_MOST_LETTERS]} [...]"
+
+
+def reason_of(error: BaseException, verb: str = "be read") -> str:
+    """Say in one line why a scan could not `verb`, so that the next one can go on.
+
+    Of an error that was not made for people only the type is told: its text may quote what stands in the file.
+
+    Raises:
+        BaseException: `error` itself, if it asks the program to end.
+    """
+    if is_stop(error):
+        raise error
+    if isinstance(error, CTReadError | OSError):
+        return one_line(error)
+    if is_memory(error):
+        return f"could not {verb}: it needs more memory than there is"
+    return f"could not {verb} ({type(error).__name__})"
+
+
+def explain(error: BaseException) -> str | None:
+    """Say in one line what a user can put right; None for an error that nobody expected.
+
+    Libraries wrap what happened: an operating-system error or a scan's is looked for behind the one that came.
+    """
+    seen: list[BaseException] = []
+    behind: BaseException | None = error
+    while behind is not None and behind not in seen:
+        seen.append(behind)
+        behind = behind.__cause__ or behind.__context__
+    if not isinstance(error, ValueError | OSError):
+        told = next((each for each in seen if isinstance(each, CTReadError | OSError)), None)
+        if told is None and type(error).__module__.startswith("datasets."):
+            told = next((each for each in seen if isinstance(each, ValueError)), None)
+        error = told or error
+    if isinstance(error, ValueError | OSError):
+        return one_line(error)
+    if is_memory(error):
+        return "there is not enough memory for this; take smaller batches or a machine with more"
+    if isinstance(error, RecursionError):
+        return "a file is nested too deeply to be read"
+    return one_line(error) if isinstance(error, ImportError) else None

@@ -1,0 +1,56 @@
+"""One function over many items in several processes, one of which may die without taking the others' work along."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
+from multiprocessing import get_context
+from typing import TypeVar
+
+Item, Result = TypeVar("Item"), TypeVar("Result")
+DIED = "reading it ended the process, by a fault or for want of memory"
+WAITING_PER_WORKER = 4  # items handed out ahead, so that a list of 50,000 is not copied into the pool at once
+
+
+def run_in_workers(
+    function: Callable[[Item], Result], items: Sequence[Item], workers: int
+) -> Iterator[tuple[Item, Result | None]]:
+    """Give every item with the function's result as it is ready, or with None where its process died over it.
+
+    Args:
+        function: can be pickled; what it raises ends the run.
+        workers: processes; with one or fewer the items are taken in this process, whose death ends all.
+    """
+    if workers <= 1:
+        for item in items:
+            yield item, function(item)
+        return
+    queue = iter(items)
+    suspects = yield from _until_a_death(function, queue, workers)
+    while suspects:
+        # The death of one process ends its whole pool, and does not say over which item.
+        for item in suspects:
+            died = yield from _until_a_death(function, iter([item]), 1)
+            if died:
+                yield item, None
+        suspects = yield from _until_a_death(function, queue, workers)
+
+
+def _until_a_death(function: Callable, queue: Iterator[Item], workers: int) -> Iterator[tuple[Item, Result]]:
+    """Work through the queue; returns the items that were under way when a process died, none at its end."""
+    waiting: dict[Future, Item] = {}
+    taken: list[Item] = []  # from the queue, and not handed out
+    # "spawn": a forked child could inherit a lock that another thread holds.
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        try:
+            while True:
+                for item in islice(queue, workers * WAITING_PER_WORKER - len(waiting)):
+                    taken.append(item)
+                    waiting[pool.submit(function, item)] = taken.pop()
+                if not waiting:
+                    return []
+                done = next(as_completed(waiting))
+                result = done.result()
+                yield waiting.pop(done), result
+        except BrokenProcessPool:
+            return [*waiting.values(), *taken]
