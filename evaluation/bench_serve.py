@@ -28,7 +28,9 @@ from rich.console import Console
 from rich.table import Table
 
 from argus_processing.instructions import INSTRUCTIONS
-from argus_processing.whole_files import write_json
+from argus_processing.whole_files import check_can_fill, write_json
+
+from .terminal import show
 
 LONGEST_WAIT_S = 120.0
 STREAM_TOKENS, PLAIN_TOKENS = 900, 100
@@ -265,7 +267,7 @@ def build_scan(path: Path) -> None:
 
 def run_bench(out: Path, part: str = "") -> list[Bound]:
     """Measure the bounds whose names hold `part`, write `serve_bounds.json` into `out`, print a table."""
-    out.mkdir(parents=True, exist_ok=True)
+    check_can_fill(out)
     torch.set_num_threads(1)
     console = Console(stderr=True)
     rows = []
@@ -278,7 +280,7 @@ def run_bench(out: Path, part: str = "") -> list[Bound]:
             rows.append(measure(name, model, scans))
             console.print(f"{name}: {rows[-1].seconds:.2f} s, {rows[-1].outcome}")
     write_json(out / "serve_bounds.json", {"rows": [asdict(row) for row in rows]})
-    Console().print(build_table(rows))
+    show(build_table(rows))
     return rows
 
 
