@@ -4,7 +4,6 @@ from itertools import groupby
 from pathlib import Path
 
 import numpy as np
-from scipy import ndimage
 
 from .ct_checks import check_memory, read_error, rescale_to_hu, spatial_shape
 from .dicom_pixels import DEFLATED, read_frames, stored_values
@@ -12,7 +11,7 @@ from .dicom_slices import DicomSlice
 
 PADDING_HU = -1000  # air
 ORDINARY_HU = 3071.0  # the highest of 12 bits: a padding value up to it may be a tissue's or a metal's too
-MIN_PADDED = 16  # voxels together at the border
+MIN_PADDED = 16  # voxels at the border; fewer may be tissue of the same number
 SHIFT = 16  # 12 bits stored in the upper part of 16
 SHIFTED_HU = 8000.0  # water stored so comes to 16,000
 JUMP_HU = 200.0
@@ -82,12 +81,12 @@ def _slice_hu(values: np.ndarray, padding: np.ndarray | None, item: DicomSlice) 
 
 
 def _at_border(padding: np.ndarray) -> np.ndarray:
-    """Keep the padding that reaches the picture's border, as what lies outside the field of view does."""
-    parts, count = ndimage.label(padding)
-    border = np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]])
-    sizes = np.bincount(parts.ravel(), minlength=count + 1)
-    kept = [part for part in np.unique(border) if part and sizes[part] >= MIN_PADDED]
-    return np.isin(parts, kept)
+    """Keep the padding in a straight line to the picture's border: what lies outside a round field of view."""
+    kept = np.zeros_like(padding)
+    for axis in (0, 1):
+        kept |= np.logical_and.accumulate(padding, axis=axis)
+        kept |= np.flip(np.logical_and.accumulate(np.flip(padding, axis), axis=axis), axis)
+    return kept if np.count_nonzero(kept) >= MIN_PADDED else np.zeros_like(padding)
 
 
 def _check_rescales(hu: np.ndarray, slices: list[DicomSlice], folder: Path) -> None:

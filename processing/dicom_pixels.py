@@ -88,9 +88,8 @@ def pixel_format(path: Path, header: Dataset, encoding: Encoding, place: int | N
     ):
         cause = "BitsAllocated, BitsStored, HighBit and PixelRepresentation contradict each other"
         raise read_error(path, cause, "export the series again")
-    positions = (
-        as_whole(header.get(group << 16 | 0x0102)) for group in OVERLAY_GROUPS if group << 16 | 0x0102 in header
-    )
+    tags = [group << 16 | 0x0102 for group in OVERLAY_GROUPS]
+    positions = [as_whole(header[tag].value) for tag in tags if tag in header]
     overlays = tuple(bit for bit in positions if bit is not None and 0 < bit < allocated)
     padding = _padding(header, allocated, bool(signed))
     return PixelFormat(

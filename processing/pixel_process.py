@@ -30,6 +30,13 @@ class PixelProcess:
             worker.stdout.close()
             worker.returncode = 0  # not this process's child: nothing to wait for
 
+    def close(self) -> None:
+        """End the worker; the next picture starts another."""
+        with self.lock:
+            worker, self.worker = self.worker, None
+        if worker is not None:
+            _end(worker)
+
     def decode(self, syntax: str, code: bytes, facts: Codestream) -> np.ndarray:
         """Give a picture's `(row, column)` stored bits as uint16.
 
