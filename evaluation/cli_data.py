@@ -16,11 +16,12 @@ def phantom(
     layout: Annotated[str, typer.Option(help="ct-rate, bimcv-r or inspect.")] = "ct-rate",
     n: Annotated[int, typer.Option("--n", min=1, help="Number of scans.")] = 8,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the phantoms.")] = 0,
+    fault: Annotated[list[str] | None, typer.Option(help="Fault of the real download to put in; repeatable.")] = None,
 ) -> None:
     """Write synthetic chest CTs with reports, in a source's own layout."""
     from argus_processing.phantom_layouts import write_layout
 
-    write_layout(out, layout, n, seed)
+    write_layout(out, layout, n, seed, fault or ())
 
 
 @app.command()

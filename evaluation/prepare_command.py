@@ -24,7 +24,7 @@ def run(
     say: Callable[[str], None],
     trust: bool = False,
 ) -> bool:
-    """Curate the downloads, print counts and problems; returns whether there were no problems.
+    """Curate the downloads, print counts and problems; returns whether everything could be used.
 
     `trust` runs code that comes with the judge's folder.
 
@@ -40,7 +40,7 @@ def run(
         say(f"{kind}: {number}, the first is {first.where}: {first.detail}")
     if prepared.problems:
         say(f"all of them are in {out / 'logs' / 'problems.jsonl'}; the rest is in place")
-    return not prepared.problems
+    return prepared.is_sound
 
 
 def build_judge(model: str | None, url: str | None, work: Path, trust: bool = False) -> Judge:

@@ -127,6 +127,20 @@ def _partition(curation: Curation, reason: str, detail_of: Callable[[CuratedScan
     return replace(curation, scans=scans, set_aside=curation.set_aside + aside)
 
 
+def set_aside_left_out(curation: Curation, judge: Judge) -> Curation:
+    """Set aside what its source itself marks as unusable, the official test set's scans too."""
+    reasons = dict.fromkeys(draft.scan.left_out[0] for draft in curation.scans if draft.scan.left_out)
+    for reason in reasons:
+        curation = _partition(
+            curation,
+            reason,
+            lambda draft, reason=reason: (
+                draft.scan.left_out[1] if draft.scan.left_out and draft.scan.left_out[0] == reason else None
+            ),
+        )
+    return curation
+
+
 def set_aside_unreadable(curation: Curation, judge: Judge) -> Curation:
     """Set aside volumes that are empty, damaged or no CT."""
     return _partition(curation, "unreadable_volume", lambda draft: draft.record.error)
@@ -188,6 +202,7 @@ def set_aside_short(curation: Curation, judge: Judge) -> Curation:
 
 
 STEPS: tuple[Step, ...] = (
+    set_aside_left_out,
     set_aside_unreadable,
     set_aside_duplicates,
     split_reports,

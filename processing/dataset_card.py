@@ -67,6 +67,8 @@ def write_card(folder: Path, manifest: dict[str, Any], reports: Sequence[str]) -
         statistics=manifest["statistics"],
         counts=manifest["counts"],
         judge=manifest["judge"],
+        cost=manifest["cost_of_rules"],
+        cost_rules=sorted({rule for row in manifest["cost_of_rules"].values() for rule in row["tokens_dropped"]}),
         splits=SPLITS,
         rules=json.loads((cards / RULES).read_text(encoding="utf-8")),
         figure=FIGURE,

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from .report_text import count_tokens
 from .splits import SPLITS
 
 ROWS_PER_FILE = 10_000
-ROWS_PER_FILE_WITH_VOLUMES = 16  # about a gigabyte
+MAX_SHARD_BYTES = 1 << 29  # of volumes in one file: Arrow counts a column's bytes in 31 bits
+MAX_EMBEDDED_BYTES = (1 << 31) - (1 << 20)  # of one volume, for the same reason
 MANIFEST = "manifest.json"
 DATA, DECISIONS, LOGS = "data", "decisions", "logs"
 
@@ -45,10 +46,18 @@ DECISION_FEATURES = datasets.Features(
 )
 
 
-def row_of(draft: CuratedScan, root: Path, with_volume: bool) -> dict[str, Any]:
-    """Return one row; its image is the volume's path, or the file's bytes."""
+def row_of(draft: CuratedScan, root: Path) -> dict[str, Any]:
+    """Return one row; its image is the volume's path."""
+    return _row(draft, {"path": str(root / draft.scan.volume), "bytes": None})
+
+
+def row_with_volume(draft: CuratedScan, root: Path) -> dict[str, Any]:
+    """Return one row; its image is the volume's bytes under its name."""
     path = root / draft.scan.volume
-    image = {"path": path.name, "bytes": path.read_bytes()} if with_volume else {"path": str(path), "bytes": None}
+    return _row(draft, {"path": path.name, "bytes": path.read_bytes()})
+
+
+def _row(draft: CuratedScan, image: dict[str, Any]) -> dict[str, Any]:
     return {
         "scan_id": draft.scan.scan_id,
         "source": draft.scan.source,
@@ -61,22 +70,59 @@ def row_of(draft: CuratedScan, root: Path, with_volume: bool) -> dict[str, Any]:
     }
 
 
-def write_rows(folder: Path, scans: Sequence[CuratedScan], roots: dict[str, Path], with_volumes: bool) -> None:
-    """Write `data/<source>/<split>-00000-of-00001.parquet`; the same scans give the same bytes.
+def write_rows(folder: Path, scans: Sequence[CuratedScan], roots: Mapping[str, Path]) -> None:
+    """Write `data/<source>/<split>-00000-of-00001.parquet` with the volumes' paths; the same scans, the same bytes.
+
+    Raises:
+        OSError: if the disk fails.
+    """
+    for source, split, part in _parts(scans, roots):
+        shards = [part[start : start + ROWS_PER_FILE] for start in range(0, len(part), ROWS_PER_FILE)]
+        for path, shard in _named(folder, source, split, shards):
+            _write_shard(path, [row_of(draft, roots[source]) for draft in shard])
+
+
+def write_rows_with_volumes(
+    folder: Path, scans: Sequence[CuratedScan], roots: Mapping[str, Path], max_bytes: int = MAX_SHARD_BYTES
+) -> None:
+    """Write the same rows with the volumes' bytes in them, at most `max_bytes` of volumes, or one volume, a file.
 
     Raises:
         OSError: if a volume or the disk fails.
     """
-    size = ROWS_PER_FILE_WITH_VOLUMES if with_volumes else ROWS_PER_FILE
+    for source, split, part in _parts(scans, roots):
+        for path, shard in _named(folder, source, split, _shards_by_bytes(part, max_bytes)):
+            _write_shard(path, [row_with_volume(draft, roots[source]) for draft in shard])
+
+
+def _parts(scans: Sequence[CuratedScan], roots: Mapping[str, Path]) -> Iterator[tuple[str, str, list[CuratedScan]]]:
     for source in roots:
         for split in SPLITS:
-            part = [draft for draft in scans if draft.scan.source == source and draft.split == split]
-            shards = [part[start : start + size] for start in range(0, len(part), size)]
-            for number, shard in enumerate(shards):
-                path = folder / DATA / source / f"{split}-{number:05d}-of-{len(shards):05d}.parquet"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                rows = [row_of(draft, roots[source], with_volumes) for draft in shard]
-                datasets.Dataset.from_list(rows, features=PREPARED_FEATURES).to_parquet(path)
+            yield source, split, [draft for draft in scans if draft.scan.source == source and draft.split == split]
+
+
+def _shards_by_bytes(scans: Sequence[CuratedScan], max_bytes: int) -> list[list[CuratedScan]]:
+    shards: list[list[CuratedScan]] = []
+    total = 0
+    for draft in scans:
+        total += draft.record.size
+        if not shards or total > max_bytes:
+            shards.append([])
+            total = draft.record.size
+        shards[-1].append(draft)
+    return shards
+
+
+def _named(
+    folder: Path, source: str, split: str, shards: list[list[CuratedScan]]
+) -> Iterator[tuple[Path, list[CuratedScan]]]:
+    for number, shard in enumerate(shards):
+        yield folder / DATA / source / f"{split}-{number:05d}-of-{len(shards):05d}.parquet", shard
+
+
+def _write_shard(path: Path, rows: list[dict[str, Any]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    datasets.Dataset.from_list(rows, features=PREPARED_FEATURES).to_parquet(path)
 
 
 def write_decisions(folder: Path, curation: Curation, sources: Sequence[str]) -> None:

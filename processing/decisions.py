@@ -59,6 +59,8 @@ def curate_by_decisions(scans: Sequence[SourceScan], records: Sequence[VolumeRec
 
 def _apply(scan: SourceScan, record: VolumeRecord, decision: dict | None) -> CuratedScan | tuple[str, str]:
     """Return the scan as decided, or (reason, detail) for setting it aside."""
+    if scan.left_out:
+        return scan.left_out
     if decision is None:
         return "not_decided", "the published decisions do not name it"
     if record.error:

@@ -1,12 +1,11 @@
 """Phantoms laid out on disk as the real sources are, so that curation can be tried without a download.
 
-CT-RATE's layout is the one its public code reads. BIMCV-R's is what its authors' MedFinder reads, INSPECT's what
-public users of its `CTPA` folder and `Final_Impressions.csv` read.
+CT-RATE's layout is that of its version 2, BIMCV-R's that of its tables in `meta`, once unzipped, and INSPECT's that of
+the release of 2025-06, as their public users read them. `phantom_faults` adds what is wrong in the real ones.
 """
 
-import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -15,9 +14,11 @@ from rich.console import Console
 from rich.progress import track
 
 from .claimed_folders import whole_folder
-from .phantom import Phantom, make_phantom, report_of, stream, truth_of
-from .phantom_files import draw_file_style, scan_id_of, write_nifti, write_phantom
-from .phantom_raw_reports import RawReport, make_raw
+from .phantom import Phantom, make_phantom, report_of, truth_of
+from .phantom_faults import add_faults, check_faults
+from .phantom_files import FileStyle, scan_id_of, write_nifti, write_phantom
+from .phantom_raw_reports import RawReport, make_raw, write_glued, write_numbered
+from .phantom_tables import Rows, write_table
 
 TRUTH_FILE = "phantom_truth.jsonl"
 _CLINICAL = ("Cough.", "Shortness of breath.", "Chest pain.", "Follow-up.", "Fever.", "Not given.")
@@ -26,10 +27,16 @@ _FIRST_SEED = 10**15
 _MOST_SCANS = 1_000_000
 _COPY_AT = 29  # this scan is the first one again, under another patient's name
 _FOLLOW_UP_EVERY = 7  # this scan is the same patient's as the one before it
-Rows = list[dict[str, object]]
+PADDING_HU = -8192  # outside the round field of view, in CT-RATE's volumes
+_RELEASE = "20250611"  # of INSPECT's tables
+# Of BIMCV-R's main table. Labels and their codes are not made.
+_BIMCV_R_COLUMNS = (
+    *("PatientID", "ReportID", "Report", "Labels", "Localizations", "LabelsLocalizationsBySentence"),
+    *("labelCUIS", "LocalizationsCUIS", "num", "path", "Report_en", "ct_path"),
+)
 
 
-def write_layout(out: Path | str, layout: str, n: int, seed: int = 0) -> Path:
+def write_layout(out: Path | str, layout: str, n: int, seed: int = 0, faults: Sequence[str] = ()) -> Path:
     """Write `n` phantom scans with their reports as one of the sources lays its files out.
 
     The reports are as raw as a source's (`phantom_raw_reports`), some patients come twice, and the 30th scan holds the
@@ -41,22 +48,26 @@ def write_layout(out: Path | str, layout: str, n: int, seed: int = 0) -> Path:
         layout: "ct-rate", "bimcv-r" or "inspect".
         n: number of scans; a CT-RATE scan may have several reconstructions.
         seed: another seed gives other patients.
+        faults: what to put in of that which is wrong in the real downloads, see `phantom_faults.FAULTS`; what was
+            done is saved in `phantom_faults.jsonl`.
 
     Returns:
         The folder.
 
     Raises:
-        ValueError: if the layout is unknown, `n` or `seed` is out of range, or the folder holds something.
+        ValueError: if the layout or a fault is unknown, `n` or `seed` is out of range, or the folder holds something.
     """
     out = Path(out)
     if layout not in LAYOUTS:
         raise ValueError(f"unknown layout {layout!r}; choose from {', '.join(LAYOUTS)}")
+    check_faults(layout, faults)
     if not 1 <= n <= _MOST_SCANS or seed < 0:
         raise ValueError(f"need 1 to {_MOST_SCANS} scans and a seed of 0 or more, got n={n} and seed={seed}")
     with whole_folder(out) as part:
         truth = list(LAYOUTS[layout](part, _progress(layout, n, seed)))
         lines = "".join(json.dumps(row) + "\n" for row in truth)
         (part / TRUTH_FILE).write_text(lines, encoding="utf-8")
+        add_faults(part, layout, faults)
     return out
 
 
@@ -88,16 +99,6 @@ def _shown_seeds(seeds: Iterator[int]) -> Iterator[tuple[int, int]]:
         yield seed, first if count == _COPY_AT else seed
 
 
-def _write_table(path: Path, rows: Rows) -> None:
-    if not rows:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), delimiter="\t" if path.suffix == ".tsv" else ",")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
 def report_sections(report: str) -> tuple[str, str]:
     """Split a phantom's report into findings and impression, without their headings."""
     findings, impression = report.split("\nImpression: ")
@@ -105,7 +106,7 @@ def report_sections(report: str) -> tuple[str, str]:
 
 
 def _write_ct_rate(root: Path, seeds: Iterator[int]) -> Iterator[dict[str, object]]:
-    """Write `dataset/{train,valid}/<patient>/<scan>/<reconstruction>.nii.gz` and the CSV files.
+    """Write `dataset/{train,valid}_fixed/<patient>/<scan>/<reconstruction>.nii.gz`, the CSV files and no_chest lists.
 
     One patient in five is in valid; some have a second scan, some scans a second reconstruction. Volumes are
     already in HU, as in version 2; the metadata still holds the scanner's slope and intercept.
@@ -126,7 +127,7 @@ def _write_ct_rate(root: Path, seeds: Iterator[int]) -> Iterator[dict[str, objec
         clinical, technique = (str(rng.choice(options)) for options in (_CLINICAL, _TECHNIQUE))
         for number in range(1, 3 if rng.random() < 0.35 else 2):
             name = f"{patient}_{letter}_{number}.nii.gz"
-            path = Path("dataset", split, patient, f"{patient}_{letter}", name)
+            path = Path("dataset", f"{split}_fixed", patient, f"{patient}_{letter}", name)
             phantom = _write_reconstruction(root / path, seed, number)
             findings, impression = report_sections(phantom.report)
             raw = make_raw(findings, own, may_be_short=False)
@@ -141,9 +142,13 @@ def _write_ct_rate(root: Path, seeds: Iterator[int]) -> Iterator[dict[str, objec
             )
             metadata[split].append(_ct_rate_metadata(name, phantom, rng))
             yield _truth_row(path.as_posix(), seed, replace(raw, clean=f"{raw.clean} {impression}"))
+    (root / "dataset/metadata").mkdir(parents=True)
     for split, long_name in (("train", "train"), ("valid", "validation")):
-        _write_table(root / "dataset/radiology_text_reports" / f"{long_name}_reports.csv", reports[split])
-        _write_table(root / "dataset/metadata" / f"{long_name}_metadata.csv", metadata[split])
+        write_table(root / "dataset/radiology_text_reports" / f"{long_name}_reports.csv", reports[split])
+        write_table(root / "dataset/metadata" / f"{long_name}_metadata.csv", metadata[split])
+        # The lists name volumes by where an older layout had them; this one is in no download.
+        listed = f"/data/ct_rate/{split}/{split}_99999/{split}_99999_a/{split}_99999_a_1.nii.gz\n"
+        (root / "dataset/metadata" / f"no_chest_{split}.txt").write_text(listed, encoding="utf-8")
 
 
 def _write_reconstruction(path: Path, seed: int, number: int) -> Phantom:
@@ -152,10 +157,18 @@ def _write_reconstruction(path: Path, seed: int, number: int) -> Phantom:
     if number > 1:
         d, h, w = phantom.spacing_mm
         phantom = make_phantom(seed, (round(0.7 * d, 2), h, w))
-    style = replace(draw_file_style(stream(seed, "file")), dtype="int16", slope=1.0, intercept=0.0)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_nifti(phantom, path, style)
+    write_nifti(_with_padding(phantom), path, FileStyle(("L", "P", "S"), "int16", 1.0, 0.0))
     return phantom
+
+
+def _with_padding(phantom: Phantom) -> Phantom:
+    """Mark the air outside the round field of view, as some scanners do."""
+    _, height, width = phantom.hu.shape
+    rows, columns = np.ogrid[:height, :width]
+    radius = max(height, width) / 2
+    outside = np.hypot(rows - (height - 1) / 2, columns - (width - 1) / 2) > radius
+    return replace(phantom, hu=np.where(outside & (phantom.hu < -900), np.int16(PADDING_HU), phantom.hu))
 
 
 def _ct_rate_metadata(name: str, phantom: Phantom, rng: np.random.Generator) -> dict[str, object]:
@@ -170,44 +183,53 @@ def _ct_rate_metadata(name: str, phantom: Phantom, rng: np.random.Generator) -> 
 
 
 def _write_bimcv_r(root: Path, seeds: Iterator[int]) -> Iterator[dict[str, object]]:
-    """Write `CT<part>/ct/<scan>.nii.gz` and `meta/curated_ct_report_path_En.csv` (path, Report_en)."""
+    """Write `CT<part>/ct/<scan>.nii.gz`, `meta/BIMCV_meta.csv` and `meta/curated_ct_report_path_En.csv`.
+
+    Paths in the tables are those of another machine; in the first, `path` is a folder and `ct_path` the file.
+    """
     rows: Rows = []
     patient = 0
     for count, (own, seed) in enumerate(_shown_seeds(seeds)):
         if not _is_follow_up(count):
             patient = int(scan_id_of(own, "bimcv-r"), 16)
-        name = f"sub-S{patient % 90000 + 10000:06d}_ses-E{count + 10000:06d}_run-1_bp-chest_ct"
+        person, session = f"sub-S{patient % 90000 + 10000:06d}", f"ses-E{count + 10000:06d}"
+        name = f"{person}_{session}_run-1_bp-chest_ct"
         folder = Path(f"CT{count // 500 + 1}", "ct")
         phantom = write_phantom(root / folder, seed, name=name)
-        raw = make_raw(" ".join(report_sections(phantom.report)), own)
-        rows.append({"path": (folder / f"{name}.nii.gz").as_posix(), "Report_en": raw.text})
-        yield _truth_row(rows[-1]["path"], seed, raw)
-    _write_table(root / "meta/curated_ct_report_path_En.csv", rows)
+        raw = make_raw(" ".join(report_sections(phantom.report)), own, write=write_glued)
+        elsewhere = f"/data/BIMCV/covid19/{person}/{session}/mod-rx"
+        told = {"PatientID": person, "ReportID": session, "Report": "estudio simulado .", "num": "1.0"}
+        told |= {"path": elsewhere, "Report_en": raw.text, "ct_path": f"{elsewhere}/{name}.nii.gz"}
+        rows.append({column: told.get(column, "[]") for column in _BIMCV_R_COLUMNS})
+        yield _truth_row((folder / f"{name}.nii.gz").as_posix(), seed, raw)
+    write_table(root / "meta/BIMCV_meta.csv", rows)
+    curated = [{"path": row["ct_path"], "Report_en": row["Report_en"]} for row in rows]
+    write_table(root / "meta/curated_ct_report_path_En.csv", curated)
 
 
 def _write_inspect(root: Path, seeds: Iterator[int]) -> Iterator[dict[str, object]]:
-    """Write `CTPA/<impression_id>.nii.gz`, `Final_Impressions.csv`, `splits.csv`, `study_mapping.tsv`.
+    """Write `CTPA/<image_id>.nii.gz` and the tables `impressions`, `study_mapping` and `splits` of a release.
 
-    The text is the impression, often shorter than what curation keeps.
+    The text is the impression, a list inside the text, often shorter than what curation keeps.
     """
     impressions: Rows = []
     splits: Rows = []
-    persons: Rows = []
+    mapping: Rows = []
     person = ""
     for count, (own, seed) in enumerate(_shown_seeds(seeds)):
-        name = scan_id_of(own, "inspect")
-        person = person if _is_follow_up(count) else scan_id_of(own, "person")
-        phantom = write_phantom(root / "CTPA", seed, name=name)
+        number = 100_000 + int(scan_id_of(own, "inspect"), 16) % 10**9
+        image = f"PE{scan_id_of(own, 'image')[:8]}"
+        person = person if _is_follow_up(count) else str(int(scan_id_of(own, "person"), 16) % 10**9)
+        phantom = write_phantom(root / "CTPA", seed, name=image)
         share = int(scan_id_of(own, "split"), 16) / 16**16
         split = "train" if share < 0.7 else "valid" if share < 0.8 else "test"
-        raw = make_raw(report_sections(phantom.report)[1], own)
-        impressions.append({"impression_id": name, "impressions": raw.text})
-        splits.append({"impression_id": name, "split": split})
-        persons.append({"impression_id": name, "person_id": person})
-        yield _truth_row(f"CTPA/{name}.nii.gz", seed, raw)
-    _write_table(root / "Final_Impressions.csv", impressions)
-    _write_table(root / "splits.csv", splits)
-    _write_table(root / "study_mapping.tsv", persons)
+        raw = make_raw(report_sections(phantom.report)[1], own, write=write_numbered)
+        impressions.append({"impression_id": number, "impressions": raw.text})
+        splits.append({"impression_id": number, "person_id": person, "split": split})
+        mapping.append({"impression_id": number, "person_id": person, "image_id": image})
+        yield _truth_row(f"CTPA/{image}.nii.gz", seed, raw)
+    for name, rows in (("impressions", impressions), ("splits", splits), ("study_mapping", mapping)):
+        write_table(root / f"{name}_{_RELEASE}.tsv", rows)
 
 
 def _is_follow_up(count: int) -> bool:

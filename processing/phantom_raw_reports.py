@@ -1,5 +1,7 @@
 """Phantom reports as raw as a source's: sentences that curation must drop, stray quotes, heads; all is known."""
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +32,12 @@ _SECOND_SHARE = 0.3
 _QUOTED_SHARE = 0.2
 _SHORT_SHARE = 0.06
 _SHORT = "Normal study."
+_SIGNED_SHARE = 0.5
+_ATTESTATION = (
+    "I have personally reviewed the images for this examination and agree with the report transcribed above. "
+    "By: <hcw> on: <date>"
+)
+_CALL = "These findings were discussed with Dr. <hcw> by telephone on <date> at <time>."
 
 
 @dataclass(frozen=True)
@@ -47,13 +55,17 @@ class RawReport:
     injected: tuple[tuple[str, str], ...] = ()
 
 
-def make_raw(report: str, seed: int, may_be_short: bool = True) -> RawReport:
+Writer = Callable[[list[str], np.random.Generator], str]
+
+
+def make_raw(report: str, seed: int, may_be_short: bool = True, write: Writer | None = None) -> RawReport:
     """Make a clean report raw; the same seed does the same to it.
 
     Args:
         report: sentences, each ended by a full stop.
         seed: the phantom's.
         may_be_short: whether it may be replaced by one that is too short to keep.
+        write: makes the source's text of the sentences; `write_quoted` by default.
     """
     rng = np.random.default_rng([seed, 11])
     if may_be_short and rng.random() < _SHORT_SHARE:
@@ -67,10 +79,27 @@ def make_raw(report: str, seed: int, may_be_short: bool = True) -> RawReport:
     clean = " ".join(sentences)
     for _, sentence in injected:
         sentences.insert(int(rng.integers(0, len(sentences) + 1)), sentence)
-    text = " ".join(sentences)
+    return RawReport((write or write_quoted)(sentences, rng), clean, tuple(injected))
+
+
+def write_quoted(sentences: list[str], rng: np.random.Generator) -> str:
+    """Write sentences as running text, some reports with a head and stray quotes, as CT-RATE's."""
     if rng.random() < _QUOTED_SHARE:
-        text = f'"Findings:  {sentences[0]}  "" {" ".join(sentences[1:])} " '
-    return RawReport(text, clean, tuple(injected))
+        return f'"Findings:  {sentences[0]}  "" {" ".join(sentences[1:])} " '
+    return " ".join(sentences)
+
+
+def write_glued(sentences: list[str], rng: np.random.Generator) -> str:
+    """Write sentences without a space after their full stops, as BIMCV-R's translation does."""
+    del rng
+    return re.sub(r"\.\s+(?=[^\W\d_])", ".", " ".join(sentences))
+
+
+def write_numbered(sentences: list[str], rng: np.random.Generator) -> str:
+    """Write sentences as a list inside the text, some with who was told and who signed, as INSPECT's."""
+    items = [*sentences, _CALL] if rng.random() < _SIGNED_SHARE else sentences
+    text = " ".join(f"{number}. {item}" for number, item in enumerate(items, 1)) if len(items) > 1 else items[0]
+    return f"{text} {_ATTESTATION}" if rng.random() < _SIGNED_SHARE else text
 
 
 def _draw(rng: np.random.Generator) -> tuple[str, str]:

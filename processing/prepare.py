@@ -2,21 +2,22 @@
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import track
-
 from .claimed_folders import claimed_folder, entries_of
-from .curation import Curation, curate, leaks
+from .curation import Curation, SetAside, curate, leaks
+from .curation_cost import cost_of_rules
 from .dataset_card import write_card
 from .dataset_folder import (
     DATA,
     LOGS,
     MANIFEST,
+    MAX_EMBEDDED_BYTES,
+    MAX_SHARD_BYTES,
     checksums_of,
     content_hash,
     put_in_place,
@@ -24,15 +25,18 @@ from .dataset_folder import (
     write_decisions,
     write_log,
     write_rows,
+    write_rows_with_volumes,
 )
 from .decisions import curate_by_decisions
+from .examination import Examination, NothingReadableError, Reading, cause_of, examine_all
 from .judges import Judge, RuleJudge
 from .source_registry import SOURCES, columns_of
-from .source_tables import Listing, Problem
+from .source_tables import TOLERATED, Listing, Problem, SourceScan
 from .volume_engines import ENGINES
-from .volume_records import VolumeRecord, VolumeTask, load_record, record_path
 
 WORK = ".prepare"  # below the output: what an interrupted run goes on with
+PROBLEMS, SET_ASIDE = "problems.jsonl", "set_aside.jsonl"
+TOO_LARGE_TO_EMBED = "over 2 GB, more than a Parquet cell holds; compress it to .nii.gz or leave the volumes outside"
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,8 @@ class PrepareOptions:
         with_volumes: put the volumes' bytes into the Parquet files, so that the folder can be moved.
         decisions: folder of published decisions to follow instead of judging again.
         columns: column names that differ from the defaults, source -> role -> name.
+        give_up_after: stop when this many volumes of a source fail for one cause before any could be read.
+        max_shard_bytes: most of the volumes' bytes in one Parquet file.
     """
 
     workers: int = 1
@@ -52,6 +58,8 @@ class PrepareOptions:
     with_volumes: bool = False
     decisions: Path | None = None
     columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    give_up_after: int = 50
+    max_shard_bytes: int = MAX_SHARD_BYTES
 
 
 @dataclass(frozen=True)
@@ -60,6 +68,11 @@ class Prepared:
 
     manifest: dict[str, Any]
     problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether everything could be used, except for known flaws of the releases."""
+        return all(problem.kind in TOLERATED for problem in self.problems)
 
 
 def prepare(
@@ -88,21 +101,53 @@ def prepare(
 def _prepare(
     listings: dict[str, Listing], roots: dict[str, Path], out: Path, options: PrepareOptions, judge: Judge
 ) -> Prepared:
-    records, problems = examine_all(listings, roots, out / WORK / "volumes", options)
+    problems = [problem for listing in listings.values() for problem in listing.problems]
     scans = [scan for listing in listings.values() for scan in listing.scans]
+    examination = _examine(scans, roots, out, options, problems)
     if options.decisions is None:
-        curation = curate(scans, records, judge)
+        curation = curate(examination.scans, examination.records, judge)
     else:
-        curation = curate_by_decisions(scans, records, options.decisions)
-    problems = [problem for listing in listings.values() for problem in listing.problems] + problems
+        curation = curate_by_decisions(examination.scans, examination.records, options.decisions)
+    problems += examination.problems
     problems += [
         Problem(entry.reason, f"{entry.source} {entry.scan_id}", entry.detail)
         for entry in curation.set_aside
         if entry.reason == "unreadable_volume"
     ]
-    _check_result(curation, out)
-    manifest = write_folder(out, curation, listings, problems, roots, judge.name, options)
+    _check_result(curation, out, problems)
+    manifest = write_folder(out, curation, _counts_of(curation, listings, examination), problems, roots, judge, options)
     return Prepared(manifest, problems)
+
+
+def _examine(
+    scans: list[SourceScan], roots: dict[str, Path], out: Path, options: PrepareOptions, problems: list[Problem]
+) -> Examination:
+    """Read all volumes; a volume that no Parquet file can hold counts as unreadable where they are embedded."""
+    reading = Reading(roots, out / WORK / "volumes", options.engine, options.workers, options.give_up_after)
+    try:
+        examination = examine_all(scans, reading)
+    except NothingReadableError as stop:
+        logs = _write_failure(out, problems + stop.problems, [])
+        raise ValueError(f"{stop}; stopped before the others are read, see {logs}") from None
+    if options.with_volumes:
+        examination.records = [
+            replace(record, error=TOO_LARGE_TO_EMBED) if record.size > MAX_EMBEDDED_BYTES else record
+            for record in examination.records
+        ]
+    return examination
+
+
+def _counts_of(
+    curation: Curation, listings: Mapping[str, Listing], examination: Examination
+) -> dict[str, dict[str, int]]:
+    """Return, by source, what every step came to."""
+    counts = {}
+    for name, listing in listings.items():
+        replaced = examination.num_replaced(name)
+        read = {"unreadable_reconstruction": replaced} if replaced else {}
+        listed = {"listed": len(listing.scans)} | dict(sorted(listing.counts.items()))
+        counts[name] = listed | read | curation.counts(name)
+    return counts
 
 
 def _check(roots: Mapping[str, Path], out: Path, options: PrepareOptions) -> None:
@@ -124,42 +169,38 @@ def _check(roots: Mapping[str, Path], out: Path, options: PrepareOptions) -> Non
         raise ValueError(f"{out}: holds files that argus prepare did not write; name a new folder")
 
 
-def _check_result(curation: Curation, out: Path) -> None:
+def _check_result(curation: Curation, out: Path, problems: list[Problem]) -> None:
     if not curation.scans:
-        raise ValueError(f"{out}: no scan is left after curation; see that the downloads hold volumes and reports")
+        logs = _write_failure(out, problems, curation.set_aside)
+        found = [(entry.reason, entry.detail) for entry in curation.set_aside]
+        found = found or [(problem.kind, problem.detail) for problem in problems]
+        told = "the downloads hold no pair of a volume and a report"
+        if found:
+            causes = [(reason, cause_of(detail)) for reason, detail in found]
+            cause, count = Counter(causes).most_common(1)[0]
+            reason, detail = found[causes.index(cause)]
+            told = f"the commonest cause is {reason} ({count} of {len(found)}), such as: {detail}"
+        raise ValueError(f"{out}: no scan is left after curation; {told}; see {logs}")
     if found := leaks(curation.scans):
         raise ValueError(f"patient {found[0][1]} of {found[0][0]} would be in two splits; the source's ids are wrong")
 
 
-def examine_all(
-    listings: Mapping[str, Listing], roots: Mapping[str, Path], folder: Path, options: PrepareOptions
-) -> tuple[list[VolumeRecord], list[Problem]]:
-    """Return a record for each listed scan, in order, reading only the volumes without one."""
-    tasks = [
-        VolumeTask(name, scan.scan_id, str(roots[name] / scan.volume), str(record_path(folder, name, scan.scan_id)))
-        for name, listing in listings.items()
-        for scan in listing.scans
-    ]
-    found = {task: record for task in tasks if (record := load_record(task))}
-    missing = [task for task in tasks if task not in found]
-    results = ENGINES[options.engine](missing, options.workers) if missing else iter(())
-    bar = track(results, "Volumes", total=len(missing), console=Console(stderr=True), transient=True)
-    found.update(bar)
-    problems = [
-        Problem("record_not_kept", f"{task.source} {task.scan_id}", f"{found[task].not_saved}; it is used all the same")
-        for task in tasks
-        if found[task].not_saved
-    ]
-    return [found[task] for task in tasks], problems
+def _write_failure(out: Path, problems: list[Problem], set_aside: list[SetAside]) -> Path:
+    """Write what was found before a run failed, beside an earlier result if there is one; returns the folder."""
+    (out / WORK).mkdir(parents=True, exist_ok=True)  # by which the next run knows its folder
+    logs = out / WORK / LOGS if (out / MANIFEST).exists() else out / LOGS
+    write_log(logs / PROBLEMS, problems)
+    write_log(logs / SET_ASIDE, set_aside)
+    return logs
 
 
 def write_folder(
     out: Path,
     curation: Curation,
-    listings: Mapping[str, Listing],
+    counts: dict[str, dict[str, int]],
     problems: list[Problem],
     roots: dict[str, Path],
-    judge_name: str,
+    judge: Judge,
     options: PrepareOptions,
 ) -> dict[str, Any]:
     """Write the result beside the last one and then put it in its place; returns the manifest."""
@@ -167,20 +208,21 @@ def write_folder(
     shutil.rmtree(staged, ignore_errors=True)
     staged.mkdir(parents=True)
     try:
-        write_rows(staged, curation.scans, roots, options.with_volumes)
+        if options.with_volumes:
+            write_rows_with_volumes(staged, curation.scans, roots, options.max_shard_bytes)
+        else:
+            write_rows(staged, curation.scans, roots)
         write_decisions(staged, curation, list(roots))
         write_log(staged / LOGS / "dropped_sentences.jsonl", curation.dropped)
-        write_log(staged / LOGS / "set_aside.jsonl", curation.set_aside)
-        write_log(staged / LOGS / "problems.jsonl", problems)
+        write_log(staged / LOGS / SET_ASIDE, curation.set_aside)
+        write_log(staged / LOGS / PROBLEMS, problems)
         manifest = {
-            "judge": judge_name if options.decisions is None else "published decisions",
+            "judge": judge.name if options.decisions is None else "published decisions",
             "with_volumes": options.with_volumes,
             "content": content_hash(staged / DATA),
-            "counts": {
-                name: {"listed": len(listing.scans)} | dict(sorted(listing.counts.items())) | curation.counts(name)
-                for name, listing in listings.items()
-            },
+            "counts": counts,
             "statistics": statistics_of(curation.scans, list(roots)),
+            "cost_of_rules": cost_of_rules(curation, list(roots)),
         }
         write_card(staged, manifest, [draft.report for draft in curation.scans])
         manifest["files"] = checksums_of(staged)

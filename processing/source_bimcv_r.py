@@ -1,57 +1,105 @@
-"""BIMCV-R as it is downloaded (Chen et al.): volumes in parts, one table with translated reports."""
+"""BIMCV-R as it is downloaded (Chen et al.): volumes in zipped parts, tables with machine-translated reports."""
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from .source_bimcv_r_text import clean_text, is_placeholder
 from .source_tables import (
+    VOLUME_SUFFIXES,
     Listing,
     Problem,
     SourceScan,
     drop_duplicate_ids,
-    find_file,
-    find_volumes,
+    find_tables,
     listing_of,
     match_volumes,
+    missing_table,
     read_rows,
     stem_of,
+    volumes_by_name,
 )
 
 NAME = "bimcv-r"
-TABLE = "meta/curated_ct_report_path_En.csv"
+# The table of all rows, and the curated one, which has fewer columns. A row of the first counts.
+TABLES = ("BIMCV_meta.csv", "curated_ct_report_path_En.csv")
 _PATIENT = re.compile(r"sub-[A-Za-z0-9]+")
+_PART = re.compile(r"ct[ _-]?\d*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class BimcvRColumns:
-    """Column names of the report table."""
+    """Column names of the report tables; `ct_path` names the file, and `path` does where there is no `ct_path`."""
 
     path: str = "path"
+    ct_path: str = "ct_path"
     report: str = "Report_en"
+    patient: str = "PatientID"
 
 
 def list_scans(root: Path, columns: BimcvRColumns | None = None) -> Listing:
-    """List the scans of `CT*/ct/` that have a report; a patient is the `sub-` part of a file's name.
+    """List the scans of `CT*/ct/` that have a report, by the volume's name.
+
+    A row whose report is the mark of a failed translation is left out as `placeholder_report`.
 
     Raises:
-        ValueError: if the table or a column is missing.
+        ValueError: if no table is there or a column is missing, or the volumes are still zipped.
     """
     columns = columns or BimcvRColumns()
-    path = find_file(root, TABLE, Path(TABLE).name)
+    tables = find_tables(root, *TABLES)
+    parts = sorted(path.name for path in root.iterdir() if path.is_dir() and _PART.fullmatch(path.name))
+    zips = sorted(path.name for path in root.iterdir() if path.suffix.lower() == ".zip")
+    if not tables:
+        packed = [name for name in zips if name.lower().startswith("meta")] or zips
+        raise _zipped(root, packed) if packed else missing_table(root, TABLES[0])
     problems: list[Problem] = []
-    rows = read_rows(path, {"id": columns.path, "report": columns.report}, {}, problems)
+    rows: dict[str, dict] = {}
+    for path in tables:
+        for row in _rows_of(path, columns, problems):
+            if row["id"] not in rows or is_placeholder(rows[row["id"]]["report"]):
+                rows[row["id"]] = row
+    packed = [name for name in zips if _PART.fullmatch(name[: -len(".zip")]) and name[: -len(".zip")] not in parts]
+    volumes = volumes_by_name(root, parts) or volumes_by_name(root, ["."])
+    if packed and not volumes:
+        raise _zipped(root, packed)
+    problems += [Problem("not_unzipped", name, "unzip it, or its scans stay out") for name in packed]
+    names = " or ".join(path.name for path in tables)
+    pairs = match_volumes(list(rows.values()), volumes, names, problems)
+    return listing_of([_scan_of(row, volume) for row, volume in pairs], problems, rows=len(rows))
+
+
+def _zipped(root: Path, names: list[str]) -> ValueError:
+    return ValueError(f"{root}: {names[0]} ({len(names)} such) is still zipped; unzip first, in the download's folder")
+
+
+def _rows_of(path: Path, columns: BimcvRColumns, problems: list[Problem]) -> list[dict]:
+    """Rows by the name of their volume; the table's own duplicates are dropped."""
+    optional = {"ct_path": columns.ct_path, "path": columns.path, "patient": columns.patient}
+    rows = read_rows(path, {"report": columns.report}, optional, problems)
+    if rows and not {"ct_path", "path"} & set(rows[0]):
+        read_rows(path, {"path": columns.path}, {}, [])  # names the missing column
+    named = []
     for row in rows:
-        row["id"] = stem_of(row["id"].strip().replace("\\", "/"))
-    rows = drop_duplicate_ids(rows, path.name, problems)
-    parts = sorted(part.name for part in root.glob("CT*") if part.is_dir())
-    volumes = {stem_of(volume): volume for part in parts for volume in find_volumes(root, part)}
-    scans = [
-        SourceScan(NAME, row["id"], _patient_of(row["id"]), volume, row["report"])
-        for row, volume in match_volumes(rows, volumes, path.name, problems)
-    ]
-    return listing_of(scans, problems, rows=len(rows))
+        places = [row.get(role, "").strip() for role in ("ct_path", "path")]
+        # Beside a `ct_path`, `path` is only the folder.
+        volumes = [place for place in places if place.lower().endswith(VOLUME_SUFFIXES)] or places[-1:]
+        name = stem_of(volumes[0])
+        if name and (volumes != places[-1:] or "ct_path" not in row):
+            named.append({"id": name, "report": row["report"], "patient": row.get("patient", ""), "line": row["line"]})
+        else:
+            problems.append(Problem("broken_row", f"{path.name}, line {row['line']}", "names no volume"))
+    return drop_duplicate_ids(named, path.name, problems)
 
 
-def _patient_of(name: str) -> str:
-    found = _PATIENT.match(name)
-    return found[0] if found else name
+def _scan_of(row: dict, volume: str) -> SourceScan:
+    left_out = None
+    if is_placeholder(row["report"]):
+        left_out = "placeholder_report", "the source marks its report as wrong"
+    elif not row["report"].strip() or row["report"].strip().lower() == "nan":
+        left_out = "no_report", "the report is empty"
+    patient = row["patient"].strip()
+    if patient.lower() in ("", "nan"):
+        found = _PATIENT.match(row["id"])
+        patient = found[0] if found else row["id"]
+    report = "" if left_out else clean_text(row["report"])
+    return SourceScan(NAME, row["id"], patient, volume, report, left_out=left_out)

@@ -1,28 +1,32 @@
-"""INSPECT as it is downloaded (Huang et al.): CT pulmonary angiograms, impressions in one table."""
+"""INSPECT as it is downloaded (Huang et al.): CT pulmonary angiograms, impressions in tables named by release."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
+from .source_inspect_text import clean_text
 from .source_tables import (
+    KNOWN_MISSING,
     Listing,
     Problem,
     SourceScan,
     drop_duplicate_ids,
-    find_file,
-    find_volumes,
+    find_tables,
     listing_of,
     match_volumes,
+    missing_table,
     read_rows,
     stem_of,
+    volumes_by_name,
 )
 
 NAME = "inspect"
-TABLE = "Final_Impressions.csv"
 FOLDER = "CTPA"
-# Tables that may tell which patient a scan is of, and the source's own split.
-_PATIENT_TABLES = ("study_mapping*.tsv", "study_mapping*.csv")
-_SPLIT_TABLE = "splits.csv"
-_SPLITS = {"train": "train", "valid": "validation", "validation": "validation", "test": "test"}
+# The release of 2025-06 dates its tables; "Final_Impressions.csv" is the older one's.
+_IMPRESSIONS = ("impressions*.tsv", "impressions*.csv", "final_impressions*.csv", "final_impressions*.tsv")
+_MAPPINGS = ("study_mapping*.tsv", "study_mapping*.csv")
+_SPLIT_TABLES = ("splits*.tsv", "splits*.csv")
+_SPLITS = {"train": "train", "valid": "validation", "validation": "validation", "val": "validation", "test": "test"}
+_NUM_KNOWN_MISSING = 8  # volumes that the release's tables name and its archive lacks
 
 
 @dataclass(frozen=True)
@@ -32,48 +36,77 @@ class InspectColumns:
     impression_id: str = "impression_id"
     impression: str = "impressions"
     person: str = "person_id"
+    image: str = "image_id"
     split: str = "split"
 
 
 def list_scans(root: Path, columns: InspectColumns | None = None) -> Listing:
-    """List the scans of `CTPA/` that have an impression.
+    """List the scans of `CTPA/` that have an impression, by the volume's name.
 
-    A scan whose patient no table names is taken for a patient of its own, and counted as `no_patient_id`.
+    A volume is named by the mapping's `image_id`, in older copies by `impression_id`. A scan whose patient no table
+    names is taken for a patient of its own, and counted as `no_patient_id`.
 
     Raises:
         ValueError: if the table or a column is missing.
     """
     columns = columns or InspectColumns()
-    path = find_file(root, TABLE)
+    tables = find_tables(root, *_IMPRESSIONS)
+    if not tables:
+        raise missing_table(root, _IMPRESSIONS[0])
     problems: list[Problem] = []
     needed = {"id": columns.impression_id, "report": columns.impression}
-    rows = read_rows(path, needed, {"person": columns.person}, problems)
-    for row in rows:
-        row["id"] = row["id"].strip()
-    rows = drop_duplicate_ids(rows, path.name, problems)
-    persons = _persons_of(root, rows, columns, problems)
-    splits = _splits_of(root, columns, problems)
-    volumes = {stem_of(volume): volume for volume in find_volumes(root, FOLDER)}
-    scans = [
-        SourceScan(NAME, row["id"], persons.get(row["id"]) or row["id"], volume, row["report"], splits.get(row["id"]))
-        for row, volume in match_volumes(rows, volumes, path.name, problems)
-    ]
-    nameless = sum(not persons.get(scan.scan_id) for scan in scans)
+    optional = {"person": columns.person, "image": columns.image}
+    rows = _unique(tables[0], read_rows(tables[0], needed, optional, problems), problems)
+    mapping = _table_of(root, _MAPPINGS, columns, problems)
+    splits = _table_of(root, _SPLIT_TABLES, columns, problems)
+    folders = [path.relative_to(root).as_posix() for path in (root, tables[0].parent) if (path / FOLDER).is_dir()]
+    volumes = volumes_by_name(root, [f"{folder}/{FOLDER}" for folder in folders] or ["."])
+    scans, nameless = [], 0
+    named = drop_duplicate_ids(_with_volumes(rows, mapping, volumes), tables[0].name, problems)
+    for row, volume in match_volumes(named, volumes, tables[0].name, problems):
+        number = row["impression_id"]
+        known = (mapping.get(number, {}), splits.get(number, {}), row)
+        patient = next((name for entry in known if (name := entry.get("person", "").strip()) not in ("", "nan")), "")
+        nameless += not patient
+        split = _SPLITS.get(splits.get(number, {}).get("split", "").strip().lower())
+        report = clean_text(row["report"])
+        left_out = None if report else ("no_report", "the impression holds no sentence on the scan")
+        scans.append(
+            SourceScan(NAME, row["id"], patient or row["id"], volume, report, official_split=split, left_out=left_out)
+        )
+    missing = [problem for problem in problems if problem.kind == "row_without_volume"]
+    if len(missing) <= _NUM_KNOWN_MISSING:
+        problems = [
+            Problem(KNOWN_MISSING, problem.where, problem.detail) if problem in missing else problem
+            for problem in problems
+        ]
     return listing_of(scans, problems, rows=len(rows), no_patient_id=nameless)
 
 
-def _persons_of(root: Path, rows: list[dict], columns: InspectColumns, problems: list[Problem]) -> dict[str, str]:
-    persons = {row["id"]: row["person"].strip() for row in rows if "person" in row}
-    for pattern in _PATIENT_TABLES:
-        for table in sorted(root.glob(pattern)):
-            needed = {"id": columns.impression_id, "person": columns.person}
-            persons |= {row["id"].strip(): row["person"].strip() for row in read_rows(table, needed, {}, problems)}
-    return persons
+def _table_of(
+    root: Path, patterns: tuple[str, ...], columns: InspectColumns, problems: list[Problem]
+) -> dict[str, dict]:
+    """Rows of the latest table that matches, by impression; there may be none."""
+    for path in find_tables(root, *patterns)[:1]:
+        optional = {"person": columns.person, "image": columns.image, "split": columns.split}
+        rows = read_rows(path, {"id": columns.impression_id}, optional, problems)
+        return {row["id"]: row for row in _unique(path, rows, problems)}
+    return {}
 
 
-def _splits_of(root: Path, columns: InspectColumns, problems: list[Problem]) -> dict[str, str]:
-    table = root / _SPLIT_TABLE
-    if not table.is_file():
-        return {}
-    rows = read_rows(table, {"id": columns.impression_id, "split": columns.split}, {}, problems)
-    return {row["id"].strip(): _SPLITS[row["split"].strip()] for row in rows if row["split"].strip() in _SPLITS}
+def _unique(path: Path, rows: list[dict], problems: list[Problem]) -> list[dict]:
+    for row in rows:
+        # Programs that take an id for a number write "123.0".
+        row["id"] = stem_of(row["id"]).removesuffix(".0")
+    return drop_duplicate_ids(rows, path.name, problems)
+
+
+def _with_volumes(rows: list[dict], mapping: dict[str, dict], volumes: dict[str, str]) -> list[dict]:
+    """Rows under the name of their volume: the mapping's image, the table's own, or the impression itself."""
+    named = []
+    for row in rows:
+        number = row["id"]
+        images = [stem_of(entry.get("image", "")) for entry in (mapping.get(number, {}), row)]
+        names = [name for name in (*images, number) if name and name.lower() != "nan"]
+        named.append(row | {"id": next((name for name in names if name in volumes), names[0]), "impression_id": number})
+    return named

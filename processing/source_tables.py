@@ -1,15 +1,20 @@
 """What a source's download holds: its tables, its volumes, and what does not fit together."""
 
-import csv
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 
+from .table_files import Table, open_table
+
 VOLUME_SUFFIXES = (".nii.gz", ".nii")
-_LARGEST_FIELD = 1 << 24  # characters; the module's own limit cuts long reports' rows
+# Flaws of the releases themselves: counted and logged, but nothing that the owner of a download could mend.
+DUPLICATE_ROW, KNOWN_MISSING = "duplicate_row", "known_missing"
+TOLERATED = (DUPLICATE_ROW, KNOWN_MISSING)
 _SHOWN = 8  # names in an error
+_TABLE_DEPTH = 2  # folders below the root in which tables are looked for
 
 
 @dataclass(frozen=True)
@@ -17,7 +22,8 @@ class Problem:
     """Something in a download that a person should look at; the rest goes on.
 
     Attributes:
-        kind: row_without_volume, volume_without_row, broken_row, duplicate_id, unreadable_volume or record_not_kept.
+        kind: row_without_volume, volume_without_row, broken_row, duplicate_id, not_unzipped, missing_list,
+            unreadable_volume, unreadable_reconstruction, record_not_kept, or one of `TOLERATED`.
         where: the file and line, or the scan.
         detail: what is wrong.
     """
@@ -36,9 +42,11 @@ class SourceScan:
         scan_id: unique in the source.
         patient_id: the source's own pseudonym.
         volume: path of the file below the download's root, with forward slashes.
-        report: the source's text, untouched; findings and impression joined.
+        report: the source's text, findings and impression joined, without what is only the source's way of writing.
         official_split: train, validation or test where the source has splits of its own.
         metadata: further columns, by name.
+        other_volumes: further volumes of the same scan, to be taken in this order if `volume` cannot be read.
+        left_out: (reason, detail) for a scan that its source itself marks as unusable; its volume is not read.
     """
 
     source: str
@@ -48,6 +56,8 @@ class SourceScan:
     report: str
     official_split: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict, hash=False)
+    other_volumes: tuple[str, ...] = ()
+    left_out: tuple[str, str] | None = None
 
 
 @dataclass
@@ -71,18 +81,52 @@ def find_file(root: Path, *names: str) -> Path:
     folder = (root / names[0]).parent
     while not folder.is_dir() and folder != root:
         folder = folder.parent
+    raise ValueError(f"{root / names[0]}: no such file; {_holding(folder)}; see that the download is complete")
+
+
+def find_tables(root: Path, *patterns: str) -> list[Path]:
+    """Return the tables at a root or up to two folders below whose names match a pattern, in any case of letters.
+
+    Sorted by pattern, then nearest to the root, then the latest name first, which is that of the latest release.
+    """
+    files = list(_files_in(root, _TABLE_DEPTH))
+    found = []
+    for pattern in patterns:
+        matching = [path for path in files if fnmatch(path.name.lower(), pattern.lower())]
+        matching.sort(key=lambda path: path.name, reverse=True)
+        found += sorted(matching, key=lambda path: len(path.parts))
+    return list(dict.fromkeys(found))
+
+
+def _files_in(folder: Path, depth: int) -> Iterator[Path]:
+    """Files of a folder, other than volumes, and of those up to `depth` below it."""
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            if entry.name.lower().endswith(VOLUME_SUFFIXES):
+                continue
+            if entry.is_file():
+                yield Path(entry.path)
+            elif depth and entry.is_dir():
+                yield from _files_in(Path(entry.path), depth - 1)
+
+
+def missing_table(root: Path, pattern: str) -> ValueError:
+    """Return the error for a table that is nowhere in a download, saying what is there instead."""
+    return ValueError(f"{root / pattern}: no such file; {_holding(root)}; see that the download is complete")
+
+
+def _holding(folder: Path) -> str:
     there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    found = ", ".join(there[:_SHOWN]) + (", ..." if len(there) > _SHOWN else "") or "nothing"
-    raise ValueError(f"{root / names[0]}: no such file; {folder} holds {found}; see that the download is complete")
+    return f"{folder} holds " + (", ".join(there[:_SHOWN]) + (", ..." if len(there) > _SHOWN else "") or "nothing")
 
 
 def read_rows(
     path: Path, columns: Mapping[str, str], optional: Mapping[str, str], problems: list[Problem]
 ) -> list[dict]:
-    """Read a CSV (or, by its suffix, TSV) file into dicts by role.
+    """Read a table into dicts by role.
 
     Args:
-        path: the table.
+        path: the table, see `table_files`.
         columns: role -> column name; all must be there.
         optional: the same for columns that may be missing.
         problems: rows that cannot be read are added here, and the rest goes on.
@@ -93,89 +137,99 @@ def read_rows(
     Raises:
         ValueError: if the table is empty or lacks a column.
     """
-    csv.field_size_limit(_LARGEST_FIELD)
+    table = open_table(path, [*columns.values(), *optional.values()])
+    places = _places_of(path, table, columns, optional)
     rows = []
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        reader = csv.reader(file, delimiter="\t" if path.suffix == ".tsv" else ",")
-        header = next(reader, [])
-        places = _places_of(path, header, columns, optional)
-        for line, cells in _records(reader):
-            if reason := _fault_of(cells, header):
-                problems.append(Problem("broken_row", f"{path.name}, line {line}", reason))
-                continue
-            rows.append({role: cells[place] for role, place in places.items()} | {"line": line})
+    for line, cells in table.records():
+        if reason := _fault_of(cells, len(table.header)):
+            problems.append(Problem("broken_row", f"{path.name}, line {line}", reason))
+            continue
+        rows.append({role: cells[place] for role, place in places.items()} | {"line": line})
     return rows
 
 
-def _places_of(
-    path: Path, header: list[str], columns: Mapping[str, str], optional: Mapping[str, str]
-) -> dict[str, int]:
-    missing = [name for name in columns.values() if name not in header]
+def _places_of(path: Path, table: Table, columns: Mapping[str, str], optional: Mapping[str, str]) -> dict[str, int]:
+    names = [name.casefold() for name in table.header]
+    missing = [name for name in columns.values() if name.casefold() not in names]
     if missing:
-        found = ", ".join(header) or "no columns"
+        found = ", ".join(table.header) or "no columns"
         raise ValueError(f"{path}: no column {missing[0]!r}; it has {found}; name the right one by --columns")
-    wanted = dict(columns) | {role: name for role, name in optional.items() if name in header}
-    return {role: header.index(name) for role, name in wanted.items()}
+    wanted = dict(columns) | {role: name for role, name in optional.items() if name.casefold() in names}
+    return {role: names.index(name.casefold()) for role, name in wanted.items()}
 
 
-def _records(reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str] | None]]:
-    """Rows with their line, None for one that the reader cannot parse."""
-    while True:
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error:
-            yield reader.line_num, None
-            continue
-        if cells:
-            yield reader.line_num, cells
-
-
-def _fault_of(cells: list[str] | None, header: list[str]) -> str | None:
+def _fault_of(cells: list[str] | None, width: int) -> str | None:
     if cells is None:
-        return "cannot be parsed as CSV"
-    if len(cells) != len(header):
-        return f"{len(cells)} fields where the header has {len(header)}"
+        return "cannot be parsed as a table"
+    # Spreadsheet programs add empty cells to the right.
+    if len(cells) < width or any(cell.strip() for cell in cells[width:]):
+        return f"{len(cells)} fields where the header has {width}"
     text = "".join(cells)
     if "\0" in text or "\ufffd" in text:
         return "holds bytes that are not text"
     return None
 
 
-def find_volumes(root: Path, folder: str) -> Iterator[str]:
-    """Paths of all volumes below a folder, relative to the root, in order; nothing is opened."""
-    for where, folders, names in os.walk(root / folder):
-        folders.sort()
-        for name in sorted(names):
-            if name.endswith(VOLUME_SUFFIXES):
-                yield (Path(where) / name).relative_to(root).as_posix()
+def find_volumes(root: Path, folder: str = ".") -> Iterator[str]:
+    """Paths of all volumes below a folder, relative to the root, in order, also through links; nothing is opened."""
+    start = root / folder
+    if start.is_dir():
+        yield from (Path(path).relative_to(root).as_posix() for path in _volumes_in(start, (os.path.realpath(start),)))
+
+
+def _volumes_in(folder: str | Path, above: tuple[str, ...]) -> Iterator[str]:
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            if entry.is_dir():
+                # A link to a folder that it lies in would go round for ever.
+                real = os.path.realpath(entry.path)
+                if real not in above:
+                    yield from _volumes_in(entry.path, (*above, real))
+            elif entry.name.lower().endswith(VOLUME_SUFFIXES):
+                yield entry.path
+
+
+def volumes_by_name(root: Path, folders: Sequence[str]) -> dict[str, str]:
+    """Return the volumes below some folders by their names without suffix; the first of two with one name."""
+    found: dict[str, str] = {}
+    for folder in folders:
+        for volume in find_volumes(root, folder):
+            found.setdefault(stem_of(volume), volume)
+    return found
 
 
 def stem_of(volume: str) -> str:
-    """A volume's file name without folder and suffix."""
-    name = volume.rsplit("/", 1)[-1]
+    """A volume's file name without folder and suffix, whichever system wrote the path."""
+    name = volume.strip().replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
     for suffix in VOLUME_SUFFIXES:
-        name = name.removesuffix(suffix)
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)]
     return name
 
 
 def drop_duplicate_ids(rows: list[dict], table: str, problems: list[Problem]) -> list[dict]:
-    """Keep the first row of each `id`; the others become problems."""
-    seen: dict[str, int] = {}
+    """Keep the first row of each `id`; others that say the same are tolerated, else they are problems."""
+    seen: dict[str, dict] = {}
     kept = []
     for row in rows:
-        first = seen.setdefault(row["id"], row["line"])
-        if first == row["line"]:
+        first = seen.setdefault(row["id"], row)
+        if first is row:
             kept.append(row)
+            continue
+        where = f"{table}, line {row['line']}: {row['id']}"
+        if first | {"line": 0} == row | {"line": 0}:
+            problems.append(Problem(DUPLICATE_ROW, where, f"the same row as line {first['line']}"))
         else:
-            detail = f"the same id as line {first}, which is kept"
-            problems.append(Problem("duplicate_id", f"{table}, line {row['line']}: {row['id']}", detail))
+            problems.append(Problem("duplicate_id", where, f"the same id as line {first['line']}, which is kept"))
     return kept
 
 
 def match_volumes(
-    rows: list[dict], volumes: Mapping[str, str], table: str, problems: list[Problem]
+    rows: list[dict],
+    volumes: Mapping[str, str],
+    table: str,
+    problems: list[Problem],
+    known_missing: Collection[str] = (),
 ) -> list[tuple[dict, str]]:
     """Pair rows and volumes by id; what has no partner becomes a problem.
 
@@ -184,6 +238,7 @@ def match_volumes(
         volumes: id -> path of the volume.
         table: the rows' file name.
         problems: added to.
+        known_missing: ids of volumes that the release itself lacks.
     """
     pairs = []
     for row in rows:
@@ -191,7 +246,8 @@ def match_volumes(
             pairs.append((row, volume))
         else:
             where = f"{table}, line {row['line']}: {row['id']}"
-            problems.append(Problem("row_without_volume", where, "no volume of that name is in the download"))
+            kind = KNOWN_MISSING if row["id"] in known_missing else "row_without_volume"
+            problems.append(Problem(kind, where, "no volume of that name is in the download"))
     known = {row["id"] for row in rows}
     for name in sorted(set(volumes) - known):
         problems.append(Problem("volume_without_row", volumes[name], f"no row for it in {table}"))

@@ -1,17 +1,60 @@
-"""Reading many volumes: on one machine's cores, or on a Ray cluster. Every engine runs the same function."""
+"""Reading many volumes: on one machine's cores, or on a Ray cluster. Every engine reads each in a separate process."""
 
+import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from itertools import islice
+from queue import SimpleQueue
 
-from .volume_records import VolumeRecord, VolumeTask, examine_volume, record_of_death
-from .worker_pool import run_in_workers
+from .volume_records import VolumeRecord, VolumeTask, record_of_death
+from .volume_worker import VolumeWorker
 
 Results = Iterator[tuple[VolumeTask, VolumeRecord]]
 
 
 def examine_on_cores(tasks: list[VolumeTask], workers: int) -> Results:
-    """Read volumes in `workers` processes, or in this one; results come as they are ready."""
-    for task, result in run_in_workers(examine_volume, tasks, workers):
-        yield result or (task, record_of_death(task))
+    """Read volumes in `workers` processes; results come as they are ready.
+
+    A volume that ends its process is read once more at the end, alone: another may have taken the memory.
+    """
+    readers = [VolumeWorker() for _ in range(max(1, workers))]
+    free: SimpleQueue[VolumeWorker] = SimpleQueue()
+    for reader in readers:
+        free.put(reader)
+
+    def examine(task: VolumeTask) -> tuple[VolumeTask, VolumeRecord | None]:
+        reader = free.get()
+        try:
+            return task, reader.examine(task)
+        finally:
+            free.put(reader)
+
+    again = []
+    pool = ThreadPoolExecutor(len(readers))
+    try:
+        for task, record in _as_ready(pool, examine, tasks, len(readers)):
+            if record is None:
+                again.append(task)
+            else:
+                yield task, record
+        for task in again:
+            yield task, readers[0].examine(task) or record_of_death(task)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for reader in readers:
+            reader.close()
+        pool.shutdown()
+
+
+def _as_ready(pool: ThreadPoolExecutor, function: Callable, tasks: list[VolumeTask], at_once: int) -> Iterator:
+    """Results in the order they come, no more tasks handed out than can run: a list may hold 50,000."""
+    queue = iter(tasks)
+    waiting: set[Future] = {pool.submit(function, task) for task in islice(queue, at_once)}
+    while waiting:
+        done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+        waiting |= {pool.submit(function, task) for task in islice(queue, len(done))}
+        for future in done:
+            yield future.result()
 
 
 def examine_on_ray(tasks: list[VolumeTask], workers: int) -> Results:
@@ -41,13 +84,16 @@ def examine_on_ray(tasks: list[VolumeTask], workers: int) -> Results:
 
 
 def _has_cluster() -> bool:
-    import os
-
     return bool(os.environ.get("RAY_ADDRESS"))
 
 
+# One in each of Ray's processes.
+_reader = VolumeWorker()
+
+
 def _examine_row(row: dict) -> dict:
-    task, record = examine_volume(row["task"])
+    task = row["task"]
+    record = _reader.examine(task) or _reader.examine(task) or record_of_death(task)
     return {"task": task, "record": record}
 
 

@@ -56,23 +56,31 @@ class VolumeRecord:
     not_saved: str | None = None
 
 
-def record_path(folder: Path, source: str, scan_id: str) -> Path:
-    """Where a scan's record is kept below `folder`; 256 folders a source, so that none grows too large."""
-    key = hashlib.sha256(f"{source}:{scan_id}".encode()).hexdigest()
+def record_path(folder: Path, source: str, volume: str) -> Path:
+    """Where the record of a source's volume is kept below `folder`; 256 folders a source, none grows too large."""
+    key = hashlib.sha256(f"{source}:{volume}".encode("utf-8", "surrogateescape")).hexdigest()
     return folder / source / key[:2] / f"{key[2:34]}.json"
 
 
 def load_record(task: VolumeTask) -> VolumeRecord | None:
     """Return the record of an earlier run, if it is whole and its file has not changed since."""
     try:
-        stored = json.loads(Path(task.record).read_text(encoding="utf-8"))
-        record = VolumeRecord(**{entry.name: stored[entry.name] for entry in fields(VolumeRecord)})
+        record = record_of(json.loads(Path(task.record).read_text(encoding="utf-8")))
         now = os.stat(task.path)
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    if (record.size, record.mtime_ns) != (now.st_size, now.st_mtime_ns):
-        return None
+    return record if (record.size, record.mtime_ns) == (now.st_size, now.st_mtime_ns) else None
+
+
+def record_of(stored: dict) -> VolumeRecord:
+    """Return the record that was stored as JSON."""
+    record = VolumeRecord(**{entry.name: stored[entry.name] for entry in fields(VolumeRecord)})
     return replace(record, shape=_tuple(record.shape), spacing_mm=_tuple(record.spacing_mm))
+
+
+def record_of_death(task: VolumeTask) -> VolumeRecord:
+    """What is known of a volume whose reading ended its process; it is read again in the next run."""
+    return VolumeRecord(0, 0, error=DIED)
 
 
 def _tuple(values: list | None) -> tuple | None:
@@ -91,11 +99,6 @@ def examine_volume(task: VolumeTask) -> tuple[VolumeTask, VolumeRecord]:
     return task, record
 
 
-def record_of_death(task: VolumeTask) -> VolumeRecord:
-    """What is known of a volume whose reading ended its process; it is read again in the next run."""
-    return VolumeRecord(0, 0, error=DIED)
-
-
 def _read_record(path: str) -> tuple[VolumeRecord, bool]:
     """Read a volume; also whether what hinders that may pass, such as a missing permission or a want of memory."""
     size, mtime_ns = 0, 0
@@ -108,7 +111,7 @@ def _read_record(path: str) -> tuple[VolumeRecord, bool]:
         record = VolumeRecord(
             size,
             mtime_ns,
-            shape=volume.hu.shape,
+            shape=tuple(int(side) for side in volume.hu.shape),
             spacing_mm=tuple(round(side, 4) for side in volume.spacing_mm),
             content_hash=hash_volume(volume),
         )

@@ -154,7 +154,7 @@ def test_evaluate_refuses_an_unknown_subset_and_split_in_one_line(argus, model_d
 
 def test_phantom_writes_a_layout_and_refuses_an_unknown_one(argus, tmp_path):
     assert argus("phantom", tmp_path / "inspect", "--layout", "inspect", "--n", 1)[0] == 0
-    assert (tmp_path / "inspect" / "Final_Impressions.csv").is_file()
+    assert (tmp_path / "inspect" / "impressions_20250611.tsv").is_file()
     code, _, stderr = argus("phantom", tmp_path / "x", "--layout", "xnat")
     assert code == 2 and "unknown layout 'xnat'" in stderr.splitlines()[-1]
 
@@ -209,7 +209,7 @@ def test_prepare_says_by_its_exit_code_and_in_one_line_what_could_not_be_used(ar
         "prepare", tmp_path / "new", "--inspect", tmp_path / "inspect", "--columns", tmp_path / "columns.yaml"
     )
     assert code == 2
-    assert "Final_Impressions.csv: no column 'Befund'; it has impression_id, impressions" in stderr
+    assert "impressions_20250611.tsv: no column 'Befund'; it has impression_id, impressions" in stderr
     assert not (tmp_path / "new").exists()
 
 

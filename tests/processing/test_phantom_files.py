@@ -89,7 +89,7 @@ def test_a_layout_is_complete_and_its_truth_names_every_volume(tmp_path, layout)
     assert {row["file"] for row in truth} == volumes
     assert len(volumes) >= 3
     assert [path.name for path in out.parent.iterdir()] == ["set"]
-    tables = "".join(path.read_text() for path in out.rglob("*.csv"))
+    tables = "".join(path.read_text() for path in [*out.rglob("*.csv"), *out.rglob("*.tsv")])
     for row in truth:
         injected = [entry["sentence"] for entry in row["injected"]]
         assert all(sentence in tables for sentence in [*row["clean"].split(". ")[0].split("."), *injected])
@@ -99,14 +99,18 @@ def test_a_layout_is_complete_and_its_truth_names_every_volume(tmp_path, layout)
 def test_ct_rate_volumes_are_in_hu_without_the_metadata(tmp_path):
     out = write_layout(tmp_path / "set", "ct-rate", n=3)
     assert {path.name for path in (out / "dataset").iterdir()} == {
-        "train",
-        "valid",
+        "train_fixed",
+        "valid_fixed",
         "radiology_text_reports",
         "metadata",
     }
     image = nib.load(next(out.rglob("train_1_a_1.nii.gz")))
     assert (image.dataobj.slope, image.dataobj.inter) == (1, 0)
-    assert np.asanyarray(image.dataobj).min() >= -1024
+    stored = np.asanyarray(image.dataobj)
+    assert nib.aff2axcodes(image.affine) == ("L", "P", "S")
+    # Corners outside the round field of view, and nothing else, are padding.
+    assert stored[0, 0].tolist() == [-8192] * stored.shape[2]
+    assert stored[stored != -8192].min() >= -1024
 
 
 def test_a_folder_that_holds_something_is_refused(tmp_path):
