@@ -7,6 +7,7 @@ import typer
 
 from .cli_options import (
     NOTICE,
+    AllowedHostOption,
     AnonymousOption,
     BatchOption,
     BitsOption,
@@ -185,9 +186,11 @@ def reader_study(
     cases: Annotated[int | None, typer.Option(min=1, help="Cases drawn of each subset; all when not given.")] = None,
     order_seed: Annotated[int, typer.Option(min=0, help="Of the drawn cases and of every order.")] = 0,
     with_references: Annotated[bool, typer.Option(help="Read the scans' own reports too, blinded.")] = False,
-    host: Annotated[str, typer.Option(help="Another address lets others in, without a password.")] = "127.0.0.1",
+    reader: Annotated[list[str] | None, typer.Option(help="Name of a reader; give it once for each.")] = None,
+    host: Annotated[str, typer.Option(help="Another address lets in whoever has a reader's link.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8600,
     anonymous_paths: AnonymousOption = False,
+    allowed_host: AllowedHostOption = None,
 ) -> None:
     """Serve a local page on which readers score blinded reports beside the CT."""
     quiet()
@@ -199,7 +202,9 @@ def reader_study(
     names = path_names(anonymous_paths)
     signals_as_usual()
     id_of = names.name if names else str
-    reader_command.run(runs, out, options, data_dir, phantoms, (host, port), say, id_of)
+    reader_command.run(
+        runs, out, options, data_dir, phantoms, (host, port), say, id_of, reader or (), allowed_host or ()
+    )
 
 
 @app.command()

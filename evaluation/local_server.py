@@ -44,7 +44,7 @@ def open_listener(host: str, port: int) -> socket.socket:
         listener.listen(MAX_CONNECTIONS)  # from here on nobody is refused, though the server comes up a moment later
     except OSError as error:
         listener.close()
-        raise OSError(f"{host}:{port} cannot be used ({error.strerror}); give another --host or --port") from None
+        raise OSError(f"{host}:{port} cannot be used ({error.strerror}); give another --port or --host") from None
     return listener
 
 

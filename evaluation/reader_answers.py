@@ -3,7 +3,9 @@
 import fcntl
 import json
 import os
+import stat
 import threading
+from collections import Counter
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -53,7 +55,7 @@ def read_answers(path: Path) -> list[Answer]:
         if line:
             try:
                 answers.append(Answer(**json.loads(line)))
-            except (ValueError, TypeError) as error:
+            except (ValueError, TypeError, RecursionError) as error:
                 raise ValueError(f"{path}: line {number} is not an answer ({error}); repair the file") from None
     return answers
 
@@ -68,8 +70,16 @@ def last_comments(answers: list[Answer]) -> dict[Key, str]:
     return {answer.key: answer.comment for answer in answers if answer.comment is not None}
 
 
+class StaleAnswerError(Exception):
+    """An answer to what has been answered again since its reader saw it, in another window."""
+
+
 class AnswerFile:
-    """The answers of a study, open for one server; several readers' requests may come at once."""
+    """The answers of a study, open for one server; several readers' requests may come at once.
+
+    Each score and each comment has a version: how often it was given. An answer names the version it was given on, so
+    that of two windows the later one cannot overwrite the other unseen.
+    """
 
     def __init__(self, path: Path) -> None:
         """Open the file, cut a half-written last line off it, and read what is there.
@@ -78,7 +88,13 @@ class AnswerFile:
             ValueError: if another server has it open, or it holds something else.
         """
         self._lock = threading.Lock()
-        self._file = open(path, "ab", buffering=0)
+        # Made for its owner alone; a pipe in its place would hold a plain open.
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+        self._file = open(descriptor, "ab", buffering=0)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            self._file.close()
+            raise ValueError(f"{path}: is no regular file; move it away")
+        os.fchmod(descriptor, 0o600)
         try:
             # The system drops the lock with the process, also when that is killed.
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -89,30 +105,55 @@ class AnswerFile:
         content = path.read_bytes()
         self._file.truncate(content.rfind(b"\n") + 1)
         self.scores, self.comments = last_scores(answers), last_comments(answers)
+        self._versions = Counter((answer.key, answer.score is None) for answer in answers)
         _sync_folder(path.parent)
 
-    def add(self, answer: Answer) -> None:
-        """Put an answer on the disk; when this returns, no crash takes it back.
+    def versions(self, key: Key) -> dict[str, int]:
+        """How often a score and a comment were given."""
+        return {"score": self._versions[key, False], "comment": self._versions[key, True]}
+
+    def add(self, answer: Answer, version: int | None = None) -> int:
+        """Put an answer on the disk and give its version; when this returns, no crash takes it back.
+
+        Args:
+            answer: what is kept.
+            version: of the score or comment that the reader saw; None takes whatever is there.
 
         Raises:
+            StaleAnswerError: if another answer came meanwhile.
             OSError: if it cannot be written; nothing half-written stays.
         """
+        with self._lock:
+            seen = answer.key, answer.score is None
+            if version is not None and version != self._versions[seen]:
+                # Sent again because its confirmation was lost: it is there already.
+                if version + 1 == self._versions[seen] and self._holds(answer):
+                    return self._versions[seen]
+                raise StaleAnswerError
+            self._write(answer)
+            self._versions[seen] += 1
+            return self._versions[seen]
+
+    def _holds(self, answer: Answer) -> bool:
+        kept = self.comments if answer.score is None else self.scores
+        return kept.get(answer.key) == (answer.comment if answer.score is None else answer.score)
+
+    def _write(self, answer: Answer) -> None:
         stamped = asdict(answer) | {"time": datetime.now(UTC).isoformat(timespec="milliseconds")}
         line = json.dumps(stamped, ensure_ascii=False).encode() + b"\n"
-        with self._lock:
-            size = os.fstat(self._file.fileno()).st_size
-            try:
-                written = self._file.write(line)
-                if written != len(line):
-                    raise OSError("the disk took only part of an answer")
-                os.fsync(self._file.fileno())
-            except OSError:
-                self._file.truncate(size)
-                raise
-            if answer.score is not None:
-                self.scores[answer.key] = answer.score
-            else:
-                self.comments[answer.key] = answer.comment
+        size = os.fstat(self._file.fileno()).st_size
+        try:
+            written = self._file.write(line)
+            if written != len(line):
+                raise OSError("the disk took only part of an answer")
+            os.fsync(self._file.fileno())
+        except OSError:
+            self._file.truncate(size)
+            raise
+        if answer.score is not None:
+            self.scores[answer.key] = answer.score
+        else:
+            self.comments[answer.key] = answer.comment
 
     def close(self) -> None:
         """Close the file and let another server have it."""

@@ -1,6 +1,6 @@
 """`argus reader-study` for people: from a runs file to a page that is served."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 from argus_processing.claimed_folders import claimed_folder
 
 from .reader_answers import ANSWERS_FILE, AnswerFile
+from .reader_links import READERS_FILE, ReaderLinks, clean_reader
 from .reader_study import build_study, keep_study
 from .run_list import read_runs
 
@@ -21,6 +22,8 @@ def run(
     address: tuple[str, int],
     say: Callable[[str], None],
     id_of: Callable[[str], str] = str,
+    readers: Sequence[str] = (),
+    other_hosts: Sequence[str] = (),
 ) -> None:
     """Serve a reader study kept in the folder `out` until it is interrupted; a second start goes on with it.
 
@@ -28,21 +31,26 @@ def run(
         options: arguments of `build_study`.
         address: host and port.
         id_of: how the evaluations named their scans, from `scan_id`.
+        readers: names of who reads, besides those who already do.
+        other_hosts: names that the server answers to besides its own.
 
     Raises:
         ValueError, OSError: if the study cannot be put together, is another one, or the address is taken.
     """
-    if find_spec("starlette") is None or find_spec("uvicorn") is None:
+    if any(find_spec(name) is None for name in ("starlette", "uvicorn", "pydantic")):
         raise ValueError("the reader study needs the extra `reader`: pip install 'argus-ct[reader]'")
     from .reader_scans import ScanShelf, find_scans
     from .reader_server import serve
 
+    for name in readers:
+        clean_reader(name)
     study = build_study(read_runs(runs), **options)
     shelf = ScanShelf(find_scans(study.cases, study.split, data_dir, phantom_options, id_of))
     with claimed_folder(out):
         keep_study(study, out)
         answers = AnswerFile(out / ANSWERS_FILE)
         try:
-            serve(study, answers, shelf, *address, say)
+            links = ReaderLinks(out / READERS_FILE, readers)
+            serve(study, answers, shelf, links, *address, say, other_hosts)
         finally:
             answers.close()

@@ -1,8 +1,10 @@
 """The scans of a reader study: found once, read when a reader opens them, handed out slice by slice in HU."""
 
-import threading
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from argus_processing.read_ct import read_ct
 
 from .preview import PLANES, cut_plane
 from .reader_study import Case
+from .scan_files import ScanNotReadError
+from .scan_process import read_apart
 from .splits import load_split
 
 KEPT = 3  # volumes in memory; one of 512 x 512 x 300 is 160 MB
@@ -60,27 +64,37 @@ def find_scans(
 
 
 class ScanShelf:
-    """Reads volumes and keeps the last few."""
+    """Reads volumes, two at a time and each in a process of its own, and keeps the last few."""
 
     def __init__(self, paths: dict[tuple[str, str], Path]) -> None:
         self._paths = paths
-        self._volumes: OrderedDict[Path, CTVolume] = OrderedDict()
-        self._lock = threading.Lock()
+        self._volumes: OrderedDict[Path, asyncio.Future[CTVolume]] = OrderedDict()
+        self._readers = ThreadPoolExecutor(2, "argus-scan")
 
-    def volume(self, case: Case) -> CTVolume:
+    async def volume(self, case: Case) -> CTVolume:
         """Read a case's volume, once though its three planes are asked for at a time.
 
         Raises:
-            CTReadError: if it cannot be read.
+            ScanNotReadError: if it cannot be read.
         """
         path = self._paths[case.subset, case.scan_id]
-        with self._lock:
-            if path not in self._volumes:
-                self._volumes[path] = read_ct(path)
-            self._volumes.move_to_end(path)
-            while len(self._volumes) > KEPT:
-                self._volumes.popitem(last=False)
-            return self._volumes[path]
+        if path not in self._volumes:
+            loop = asyncio.get_running_loop()
+            self._volumes[path] = loop.run_in_executor(self._readers, read_apart, partial(_read_path, path))
+        self._volumes.move_to_end(path)
+        while len(self._volumes) > KEPT:
+            self._volumes.popitem(last=False)
+        volume = self._volumes[path]
+        try:
+            return await asyncio.shield(volume)  # others wait for it too
+        except ScanNotReadError:
+            if self._volumes.get(path) is volume:
+                del self._volumes[path]
+            raise
+
+
+def _read_path(path: Path, room: Path) -> CTVolume:
+    return read_ct(path)
 
 
 def describe_planes(volume: CTVolume) -> list[dict[str, Any]]:

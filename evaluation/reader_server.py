@@ -1,36 +1,42 @@
 """The reader study's local web page: what a browser may ask for, and the answers it gives.
 
 Nothing that leaves here holds a system's name, a scan's id or anything of its file: a case is its number in the
-reader's order, a report is a letter. Needs the extra `reader` (starlette, uvicorn).
+reader's order, a report is a letter. Who reads is told by the secret in the link, sent with every request.
+Needs the extra `reader`.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict
 from pathlib import Path
 from string import ascii_uppercase
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from argus_processing.ct_volume import CTReadError
+from argus_processing.ct_volume import CTVolume
 
-from .local_server import allowed_hosts, open_listener, run_app
+from .local_server import BodyGuard, HostGuard, allowed_hosts, open_listener, run_app, web_address
 from .preview import BONE, LUNG, MEDIASTINUM
-from .reader_answers import Answer, AnswerFile
+from .reader_answers import Answer, AnswerFile, StaleAnswerError
+from .reader_links import ReaderLinks
 from .reader_scans import ScanShelf, describe_planes, slice_bytes
 from .reader_study import Case, Study
+from .scan_files import ScanNotReadError
+from .scan_process import prepare_readers
 
 PAGE = Path(__file__).parent / "reader_page"
 WINDOWS = (LUNG, MEDIASTINUM, BONE)
-LONGEST_NAME, LONGEST_COMMENT = 40, 20_000
+LONGEST_COMMENT = 20_000
+MAX_BODY_BYTES = 256 << 10  # a comment of the longest, every letter escaped
 # The browser itself refuses anything from elsewhere, and keeps nothing.
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -45,16 +51,16 @@ class UnreadableScanError(Exception):
     """A case's scan cannot be read; why is said to who runs the study, not to the reader."""
 
 
-def clean_reader(name: Any) -> str:
-    """A reader's name as it is kept: lower case, single spaces, so that nobody is two readers by a slip.
+class _Answer(BaseModel):
+    """An answer as the page sends it; nothing is converted, and no other field is taken."""
 
-    Raises:
-        ValueError: if it is empty, too long or holds other than letters, digits, spaces, dots and dashes.
-    """
-    kept = " ".join(str(name or "").casefold().split())
-    if not 0 < len(kept) <= LONGEST_NAME or not all(letter.isalnum() or letter in " .-" for letter in kept):
-        raise ValueError(f"give your name or initials: letters, digits, spaces, dots, dashes, up to {LONGEST_NAME}")
-    return kept
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    case: Annotated[int, Field(ge=0)]
+    letter: Annotated[str, Field(min_length=1, max_length=1)]
+    version: Annotated[int, Field(ge=0)]
+    score: int | None = None
+    comment: Annotated[str, Field(max_length=LONGEST_COMMENT)] | None = None
 
 
 class ReaderSession:
@@ -86,6 +92,7 @@ class ReaderSession:
                     "text": case.reports[system],
                     "score": self._answers.scores.get(key),
                     "comment": self._answers.comments.get(key, ""),
+                    "versions": self._answers.versions(key),
                 }
             )
         return shown
@@ -97,26 +104,39 @@ class ReaderSession:
         case = done.index(False) if False in done else len(done) - 1
         return {"done": done, "case": case, "report": scored[case].index(False) if not done[case] else 0}
 
-    def save(self, number: int, letter: str, score: int | None, comment: str | None) -> None:
-        """Keep a score or a comment.
+    def save(self, given: _Answer) -> int:
+        """Keep a score or a comment and give its version.
 
         Raises:
             ValueError: if there is no such case or report, or the answer is not one.
+            StaleAnswerError: if the reader gave another answer meanwhile.
         """
-        case = self.case(number)
+        case = self.case(given.case)
         systems = dict(zip(ascii_uppercase, self._study.report_order(self.reader, case), strict=False))
-        if letter not in systems:
-            raise ValueError(f"there is no report {letter!r}")
-        self._answers.add(Answer(self.reader, case.subset, case.scan_id, systems[letter], score, comment))
+        if given.letter not in systems:
+            raise ValueError("there is no such report")
+        system = systems[given.letter]
+        answer = Answer(self.reader, case.subset, case.scan_id, system, given.score, given.comment)
+        return self._answers.add(answer, given.version)
+
+    def report(self, given: _Answer) -> dict[str, Any]:
+        """The report that an answer is about, as it stands."""
+        return next(report for report in self.reports(given.case) if report["letter"] == given.letter)
 
 
-def build_app(study: Study, answers: AnswerFile, shelf: ScanShelf, hosts: tuple[str, ...]) -> Starlette:
+def build_app(
+    study: Study, answers: AnswerFile, shelf: ScanShelf, links: ReaderLinks, hosts: Collection[str]
+) -> Starlette:
     """Build the web application; `hosts` are the names it answers to, so that no other site can speak through one."""
     if len(study.systems) > len(ascii_uppercase):
         raise ValueError(f"at most {len(ascii_uppercase)} systems can be told apart by letters")
 
     def session(request: Request) -> ReaderSession:
-        return ReaderSession(study, answers, clean_reader(request.query_params.get("reader")))
+        scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+        reader = links.reader_of(secret.strip()) if scheme.lower() == "bearer" else None
+        if reader is None:
+            raise HTTPException(401, "open the link that you were given for this study", {"WWW-Authenticate": "Bearer"})
+        return ReaderSession(study, answers, reader)
 
     async def progress(request: Request) -> Response:
         reader = session(request)
@@ -125,26 +145,28 @@ def build_app(study: Study, answers: AnswerFile, shelf: ScanShelf, hosts: tuple[
 
     async def case(request: Request) -> Response:
         reader, number = session(request), request.path_params["case"]
-        volume = await _read(lambda: shelf.volume(reader.case(number)))
+        volume = await _read(shelf, reader.case(number))
         return JSONResponse({"reports": reader.reports(number), "planes": describe_planes(volume)})
 
     async def one_slice(request: Request) -> Response:
         reader, where = session(request), request.path_params
-        volume = await _read(lambda: shelf.volume(reader.case(where["case"])))
+        volume = await _read(shelf, reader.case(where["case"]))
         return Response(slice_bytes(volume, where["plane"], where["index"]), media_type="application/octet-stream")
 
     async def answer(request: Request) -> Response:
+        reader = session(request)
         # Another site's form can send text, never JSON, to an address on this machine.
         if request.headers.get("content-type") != "application/json":
             raise ValueError("an answer comes as JSON")
-        reader, given = session(request), await request.json()
-        if not isinstance(given, dict) or type(given.get("case")) is not int or type(given.get("letter")) is not str:
-            raise ValueError("an answer names its case and report")
-        comment = given.get("comment")
-        if isinstance(comment, str) and len(comment) > LONGEST_COMMENT:
-            raise ValueError(f"a comment has at most {LONGEST_COMMENT} letters")
-        await run_in_threadpool(reader.save, given["case"], given["letter"], given.get("score"), comment)
-        return JSONResponse({"saved": True})
+        try:
+            given = _Answer.model_validate_json(await request.body())
+        except ValidationError:
+            raise ValueError(f"an answer is a score or a comment of at most {LONGEST_COMMENT} letters") from None
+        try:
+            return JSONResponse({"version": await run_in_threadpool(reader.save, given)})
+        except StaleAnswerError:
+            error = "this report was answered in another window meanwhile"
+            return JSONResponse({"error": error, "report": reader.report(given)}, status_code=409)
 
     async def page(request: Request) -> Response:
         return FileResponse(PAGE / "index.html")
@@ -157,7 +179,11 @@ def build_app(study: Study, answers: AnswerFile, shelf: ScanShelf, hosts: tuple[
         Route("/api/case/{case:int}/{plane}/{index:int}", one_slice),
         Route("/api/answer", answer, methods=["POST"]),
     ]
-    middleware = [Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts)), Middleware(_PrivateHeaders)]
+    middleware = [
+        Middleware(_PrivateHeaders),
+        Middleware(HostGuard, hosts=hosts, refuse=_refusal),
+        Middleware(BodyGuard, max_bytes=MAX_BODY_BYTES, max_bytes_together=64 * MAX_BODY_BYTES),
+    ]
     return Starlette(routes=routes, middleware=middleware, exception_handlers=FAILURES)
 
 
@@ -177,39 +203,58 @@ class _PrivateHeaders:
         await self._app(scope, receive, send_with_headers)
 
 
-async def _read(read: Callable[[], Any]) -> Any:
-    """Read a volume beside the loop; a file that fails is told without its name."""
+async def _read(shelf: ScanShelf, case: Case) -> CTVolume:
+    """Read a volume; a file that fails is told without its name."""
     try:
-        return await run_in_threadpool(read)
-    except (CTReadError, OSError) as error:
+        return await shelf.volume(case)
+    except ScanNotReadError as error:
         print(f"argus: {error}", file=sys.stderr, flush=True)
         raise UnreadableScanError from None
 
 
+def _refusal(message: str, status: int) -> JSONResponse:
+    return JSONResponse({"error": message}, status_code=status)
+
+
 async def _refuse(request: Request, error: Exception) -> Response:
-    return JSONResponse({"error": str(error)}, status_code=400)
+    return _refusal(str(error), 400)
+
+
+async def _http_refuse(request: Request, error: HTTPException) -> Response:
+    return JSONResponse({"error": error.detail}, status_code=error.status_code, headers=error.headers)
 
 
 async def _failed(request: Request, error: Exception) -> Response:
-    return JSONResponse({"error": "the answer could not be saved; please tell who runs the study"}, status_code=500)
+    return _refusal("the answer could not be saved; please tell who runs the study", 500)
 
 
 async def _unreadable(request: Request, error: Exception) -> Response:
-    return JSONResponse({"error": "the scan cannot be read; please tell who runs the study"}, status_code=500)
+    return _refusal("the scan cannot be read; please tell who runs the study", 500)
 
 
-FAILURES = {ValueError: _refuse, OSError: _failed, UnreadableScanError: _unreadable}
+FAILURES = {ValueError: _refuse, HTTPException: _http_refuse, OSError: _failed, UnreadableScanError: _unreadable}
 
 
 def serve(
-    study: Study, answers: AnswerFile, shelf: ScanShelf, host: str, port: int, say: Callable[[str], None]
+    study: Study,
+    answers: AnswerFile,
+    shelf: ScanShelf,
+    links: ReaderLinks,
+    host: str,
+    port: int,
+    say: Callable[[str], None],
+    other_hosts: Collection[str] = (),
 ) -> None:
-    """Serve the study until it is interrupted; `port` 0 takes a free one. The address is given to `say`.
+    """Serve the study until it is interrupted; `port` 0 takes a free one. `say` gets the address and every link.
 
     Raises:
         OSError: if the address is taken.
     """
     listener = open_listener(host, port)
-    app = build_app(study, answers, shelf, allowed_hosts(host))
-    say(f"reader study at http://{host}:{listener.getsockname()[1]}/ (ctrl-c ends it; every answer is already saved)")
+    prepare_readers()
+    address = web_address(host, listener)
+    app = build_app(study, answers, shelf, links, allowed_hosts(host, other_hosts))
+    for name, secret in links.items():
+        say(f"link of {name}, for nobody else: {address}/#{secret}")
+    say(f"reader study at {address}/ (ctrl-c ends it; every answer is already saved)")
     run_app(app, listener)

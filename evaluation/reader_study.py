@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from argus_processing.whole_files import write_json
+from argus_processing.claimed_folders import entries_of
 
 from .generation import Prediction
+from .reader_links import write_private
 from .run_list import Run, read_predictions, read_settings
 
 HUMAN = "human reference"  # the reports that came with the scans, as one of the blinded systems
@@ -140,11 +141,14 @@ def keep_study(study: Study, out: Path) -> None:
     Raises:
         ValueError: if another study was begun in the folder.
     """
-    out.mkdir(parents=True, exist_ok=True)
     path = out / STUDY_FILE
+    out.mkdir(parents=True, exist_ok=True)
+    if path.exists() or not entries_of(out):
+        out.chmod(0o700)  # a folder of its own; one that holds other things keeps its mode
     if not path.exists():
-        write_json(path, study.describe())
+        write_private(path, study.describe())
         return
+    path.chmod(0o600)
     kept, now = json.loads(path.read_text(encoding="utf-8")), study.describe()
     changed = sorted(key for key in kept.keys() | now.keys() if kept.get(key) != now.get(key))
     if changed:

@@ -10,18 +10,14 @@ class Visit {
     this.reader = reader;
     this.windows = progress.windows;
     this.done = progress.done;
-    this.saver = new Saver(reader, (state, text) => {
+    this.saver = new Saver((state, text) => {
       byId("saved").className = state;
       byId("saved").textContent = text;
-    });
-    this.viewer = new Viewer(byId("viewer"), (number, plane, index) => this.address(`case/${number}/${plane}/${index}`));
+    }, (report, now, kind) => this.meet(report, now, kind));
+    this.viewer = new Viewer(byId("viewer"));
     this.commentTimer = null;
     this.buildControls();
     this.openCase(progress.case, progress.report);
-  }
-
-  address(path) {
-    return `/api/${path}?reader=${encodeURIComponent(this.reader)}`;
   }
 
   buildControls() {
@@ -59,7 +55,7 @@ class Visit {
     byId("case-title").textContent = `Case ${number + 1} of ${this.done.length} …`;
     try {
       await this.saver.idle();
-      const response = await fetch(this.address(`case/${number}`));
+      const response = await ask(`case/${number}`);
       const content = await response.json();
       if (!response.ok) throw new Error(content.error);
       this.number = number;
@@ -120,16 +116,33 @@ class Visit {
     if (this.opening) return;
     const report = this.reports[this.current];
     report.score = value;
-    this.saver.save({ case: this.number, letter: report.letter, score: value });
+    this.saver.save(this.number, report, "score", value);
+    this.showAgain();
+  }
+
+  showAgain() {
     const top = byId("report").scrollTop;
     this.show();
     byId("report").scrollTop = top;
   }
 
+  // Another window answered first. Its score is shown; a comment that is being written stays, and the next letter
+  // replaces the other one.
+  meet(report, now, kind) {
+    report.versions = now.versions;
+    const elsewhere = "in another window, report " + report.letter + " was";
+    if (kind === "comment") {
+      return `${elsewhere} commented “${now.comment}”; change your comment to replace it`;
+    }
+    report.score = now.score;
+    this.showAgain();
+    return `${elsewhere} scored ${now.score}; score again to replace it`;
+  }
+
   writeComment() {
     const report = this.reports[this.current];
     report.comment = byId("comment").value;
-    this.unsent = { case: this.number, letter: report.letter, comment: report.comment };
+    this.unsent = [this.number, report, "comment", report.comment];
     byId("saved").className = "waiting";
     byId("saved").textContent = "writing …";
     clearTimeout(this.commentTimer);
@@ -138,7 +151,7 @@ class Visit {
 
   flushComment() {
     clearTimeout(this.commentTimer);
-    if (this.unsent) this.saver.save(this.unsent);
+    if (this.unsent) this.saver.save(...this.unsent);
     this.unsent = null;
   }
 
@@ -179,21 +192,16 @@ class Visit {
 }
 
 async function begin() {
-  const reader = new URLSearchParams(location.search).get("reader");
-  if (!reader) {
+  const response = location.hash.length > 1 ? await ask("progress") : null;
+  if (!response || !response.ok) {
     byId("welcome").hidden = false;
-    byId("reader-name").focus();
+    if (response) byId("welcome-error").textContent = (await response.json()).error;
     return;
   }
-  const response = await fetch("/api/progress?reader=" + encodeURIComponent(reader));
   const progress = await response.json();
-  if (!response.ok) {
-    byId("welcome").hidden = false;
-    byId("welcome-error").textContent = progress.error;
-    return;
-  }
   byId("study").hidden = false;
   new Visit(progress.reader, progress);
 }
 
+window.addEventListener("hashchange", () => location.reload());
 begin();

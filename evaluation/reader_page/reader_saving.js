@@ -1,10 +1,16 @@
 "use strict";
 
+// The secret in the link says who reads. It stays behind the #, which a browser sends to nobody by itself.
+function ask(path, options = {}) {
+  const secret = location.hash.slice(1);
+  return fetch("/api/" + path, { ...options, headers: { ...options.headers, Authorization: "Bearer " + secret } });
+}
+
 // Sends answers one after the other, each until the server has confirmed that it is on its disk.
 class Saver {
-  constructor(reader, show) {
-    this.address = "/api/answer?reader=" + encodeURIComponent(reader);
+  constructor(show, conflict) {
     this.show = show; // called with "waiting", "saved" or "failing" and a text
+    this.conflict = conflict; // called with a refused answer and its report as the server has it
     this.waiting = [];
     this.sending = false;
     window.addEventListener("beforeunload", (event) => {
@@ -12,8 +18,9 @@ class Saver {
     });
   }
 
-  save(answer) {
-    this.waiting.push(answer);
+  // `kind` is "score" or "comment"; `report` is what the page shows, with the versions it was answered on.
+  save(number, report, kind, value) {
+    this.waiting.push({ number, report, kind, value });
     if (!this.sending) this.sent = this.send();
   }
 
@@ -27,26 +34,46 @@ class Saver {
     while (this.waiting.length) {
       this.show("waiting", "saving …");
       try {
-        const response = await fetch(this.address, {
-          method: "POST",
-          headers: { "Content-Type": "application/json" },
-          body: JSON.stringify(this.waiting[0]),
-        });
-        if (response.status === 400) {
-          // Asking again would not change the server's mind; say so and keep the page usable.
-          this.waiting.shift();
-          this.show("failing", "NOT SAVED: " + (await response.json()).error);
-          await new Promise((resolve) => setTimeout(resolve, 4000));
-          continue;
-        }
-        if (!response.ok) throw new Error("status " + response.status);
-        this.waiting.shift();
+        await this.sendFirst(this.waiting[0]);
       } catch {
         this.show("failing", "NOT SAVED, trying again …");
-        await new Promise((resolve) => setTimeout(resolve, 500));
+        await pause(500);
       }
     }
     this.show("saved", "all saved ✓");
     this.sending = false;
   }
+
+  async sendFirst({ number, report, kind, value }) {
+    const response = await ask("answer", {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ case: number, letter: report.letter, version: report.versions[kind], [kind]: value }),
+    });
+    if (response.ok) {
+      report.versions[kind] = (await response.json()).version;
+      this.waiting.shift();
+    } else if (response.status === 409) {
+      // Nobody saw the other window's answer: what waits for the same place was meant for an older one.
+      const now = (await response.json()).report;
+      this.waiting = this.waiting.filter((other) => other.report !== report || other.kind !== kind);
+      await this.tell(this.conflict(report, now, kind));
+    } else if (response.status >= 400 && response.status < 500) {
+      // Asking again would not change the server's mind; say so and keep the page usable.
+      const said = (await response.json()).error;
+      this.waiting.shift();
+      await this.tell(said);
+    } else {
+      throw new Error("status " + response.status);
+    }
+  }
+
+  async tell(text) {
+    this.show("failing", "NOT SAVED: " + text);
+    await pause(4000);
+  }
+}
+
+function pause(milliseconds) {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }

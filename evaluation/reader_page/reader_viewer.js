@@ -13,9 +13,8 @@ const PLANE_AXES = {
 
 // The three planes of one scan. Slices come as HU and are windowed here, so that a window costs no request.
 class Viewer {
-  constructor(root, sliceAddress) {
+  constructor(root) {
     this.root = root;
-    this.sliceAddress = sliceAddress;
     this.slices = new Map();
     this.planes = [];
     this.at = [0, 0, 0];
@@ -173,7 +172,7 @@ class Viewer {
   }
 
   async load(view, index) {
-    const response = await fetch(this.sliceAddress(this.caseNumber, view.name, index));
+    const response = await ask(`case/${this.caseNumber}/${view.name}/${index}`);
     if (!response.ok) throw new Error((await response.json()).error);
     const bytes = new DataView(await response.arrayBuffer());
     const hu = new Int16Array(view.rows * view.columns);

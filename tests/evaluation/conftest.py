@@ -114,11 +114,13 @@ class StudyServer:
     """A real `argus reader-study` process, which a test may kill and start again."""
 
     def __init__(self, runs: Path, out: Path, cache: Path) -> None:
-        sizes = ("--num-phantoms", "0", "0", "4")  # the test split alone; its scans are the same
+        # The test split alone; its scans are the same.
+        sizes = ("--num-phantoms", "0", "0", "4", "--reader", "ab", "--reader", "Zoë O'Brien")
         self._command = [str(Path(sys.executable).with_name("argus")), "reader-study", str(out), "--runs", str(runs)]
         self._command += [*sizes, "--port"]
         self._environment = os.environ | {"HF_DATASETS_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
         self.answers = out / "answers.jsonl"
+        self.secrets: dict[str, str] = {}
         self.port = 0  # the first start takes a free one, later starts the same again
         self.start()
 
@@ -129,6 +131,9 @@ class StudyServer:
         told = []
         for line in self._process.stderr:
             told.append(line)
+            if link := re.search(r"link of (.*), for nobody else: http://.*/#(\S+)", line):
+                self.secrets[link.group(1)] = link.group(2)
+                continue
             address = re.search(r"http://127\.0\.0\.1:(\d+)/", line)
             if address:
                 self.url, self.port = address.group(), int(address.group(1))

@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from argus_evaluation.reader_answers import Answer, AnswerFile, read_answers
+from argus_evaluation.reader_answers import Answer, AnswerFile, StaleAnswerError, read_answers
 
 
 def answer(score: int | None = None, comment: str | None = None, system: str = "A1", reader: str = "ab") -> Answer:
@@ -103,3 +103,27 @@ def test_two_servers_never_share_a_folder(path):
 def test_what_is_no_answer_is_refused(score, comment):
     with pytest.raises(ValueError, match="score"):
         answer(score, comment)
+
+
+def test_versions_count_and_outlive_the_server(path):
+    file = AnswerFile(path)
+    assert [file.add(answer(3), 0), file.add(answer(4), 1), file.add(answer(comment="x"), 0)] == [1, 2, 1]
+    assert file.add(answer(4), 1) == 2  # sent twice
+    file.close()
+    again = AnswerFile(path)
+    assert again.versions(answer(3).key) == {"score": 2, "comment": 1}
+    with pytest.raises(StaleAnswerError):
+        again.add(answer(5), 1)
+    again.close()
+    assert [line.score for line in read_answers(path)] == [3, 4, None]
+
+
+def test_the_file_is_its_owners_alone_and_a_regular_one(path):
+    path.write_bytes(b"")
+    path.chmod(0o644)
+    AnswerFile(path).close()
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(ValueError, match="no regular file"):
+        AnswerFile(path)

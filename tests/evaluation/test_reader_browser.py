@@ -3,16 +3,14 @@
 import os
 import re
 import shutil
-import socket
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import uvicorn
 
 from argus_evaluation.preview import MEDIASTINUM
 from argus_evaluation.reader_answers import AnswerFile, read_answers
+from argus_evaluation.reader_links import ReaderLinks
 from argus_evaluation.reader_scans import ScanShelf
 from argus_evaluation.reader_server import build_app
 from argus_evaluation.reader_study import build_study
@@ -37,7 +35,7 @@ def browser() -> Iterator["playwright.Browser"]:
 
 @pytest.fixture
 def open_page(browser) -> Iterator[Callable[[str], "playwright.Page"]]:
-    """Open a study as reader AB; the page keeps every address asked for and every script error."""
+    """Open a reader's link; the page keeps every address asked for and every script error."""
     context = browser.new_context(viewport={"width": 1600, "height": 900})
 
     def open_at(url: str) -> "playwright.Page":
@@ -47,8 +45,6 @@ def open_page(browser) -> Iterator[Callable[[str], "playwright.Page"]]:
         page.on("request", lambda request: page.asked.append(request.url))
         page.on("pageerror", lambda error: page.errors.append(str(error)))
         page.goto(url)
-        page.fill("#reader-name", "AB")
-        page.press("#reader-name", "Enter")
         wait_for_planes(page)
         return page
 
@@ -57,20 +53,24 @@ def open_page(browser) -> Iterator[Callable[[str], "playwright.Page"]]:
 
 
 @pytest.fixture
-def page(open_page, study_runs, split, tmp_path) -> Iterator["playwright.Page"]:
-    """A page on a server in this process, for what needs no kill."""
+def links(tmp_path) -> ReaderLinks:
+    return ReaderLinks(tmp_path / "readers.json", ["ab", "Zoë O'Brien"])
+
+
+@pytest.fixture
+def address(study_runs, split, links, serving, tmp_path) -> Iterator[str]:
+    """A server in this process, for what needs no kill."""
     answers = AnswerFile(tmp_path / "answers.jsonl")
     paths = {("phantom", row["scan_id"]): Path(row["image"]["path"]) for row in split}
-    app = build_app(build_study(read_runs(study_runs[0])), answers, ScanShelf(paths), ("127.0.0.1",))
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
-        thread = threading.Thread(target=server.run, args=([listener],))
-        thread.start()
-        page = open_page(f"http://127.0.0.1:{listener.getsockname()[1]}/")
-        yield page
-        server.should_exit = True
-        thread.join()
+    app = build_app(build_study(read_runs(study_runs[0])), answers, ScanShelf(paths), links, ("127.0.0.1",))
+    with serving(app) as served:
+        yield served
     answers.close()
+
+
+@pytest.fixture
+def page(open_page, address, links) -> "playwright.Page":
+    return open_page(f"{address}/#{dict(links.items())['ab']}")
 
 
 def wait_for_planes(page) -> None:
@@ -107,7 +107,7 @@ def pixels(page, plane: str) -> list[list[int]]:
 
 
 def test_a_study_is_read_by_keys_and_clicks_through_a_kill(open_page, study_server, study_runs):
-    page = open_page(study_server.url)
+    page = open_page(f"{study_server.url}#{study_server.secrets['ab']}")
     page.keyboard.press("4")
     page.keyboard.press("ArrowRight")
     page.click('#scores button:has-text("2")')
@@ -159,13 +159,14 @@ def test_a_study_is_read_by_keys_and_clicks_through_a_kill(open_page, study_serv
 
 
 def test_the_browser_sees_no_names_and_asks_for_nothing_from_outside(page):
-    home = page.url.split("?")[0]
+    home, _, secret = page.url.partition("#")
     for key in ("ArrowRight", "n", "m", "s", "PageDown"):
         page.keyboard.press(key)
     playwright.expect(page.locator("#case-title")).to_have_text("Case 2 of 4")
     wait_for_planes(page)
     assert len(page.asked) > 10
     assert all(address.startswith((home, "data:")) for address in page.asked)
+    assert secret and not any(secret in address for address in page.asked[1:])  # it is sent in no address
     seen = " ".join([page.content(), page.evaluate("document.body.innerText"), *page.asked])
     for name in ("Argus", "M3D", "RadFM"):
         assert not re.search(rf"(?<!\w){name}(?!\w)", seen, re.IGNORECASE)
@@ -226,3 +227,44 @@ def test_pictures_are_lettered_and_shaped_as_the_patient_is(page):
     half = len(low[0]) // 2
     left, right = (sum(sum(row[part]) for row in low) for part in (slice(0, half), slice(half, None)))
     assert left > 1.1 * right
+
+
+def test_of_two_windows_the_later_one_says_so_and_loses_nothing(open_page, address, links, tmp_path):
+    link = f"{address}/#{dict(links.items())['ab']}"
+    first, second = open_page(link), open_page(link)
+    first.keyboard.press("2")
+    wait_saved(first)
+    second.keyboard.press("5")
+    second.wait_for_selector("#saved.failing")
+    assert "scored 2" in second.inner_text("#saved")
+    playwright.expect(second.locator('#scores [aria-checked="true"] b')).to_have_text("2")
+    wait_saved(second)
+    second.keyboard.press("5")  # having seen it
+    wait_saved(second)
+    assert [line.score for line in read_answers(tmp_path / "answers.jsonl")] == [2, 5]
+
+    for page, text, outcome in ((first, "lung fine", "saved"), (second, "rib missed", "failing")):
+        page.keyboard.press("t")
+        page.keyboard.type(text)
+        page.keyboard.press("Escape")
+        page.wait_for_selector(f"#saved.{outcome}")
+    assert "lung fine" in second.inner_text("#saved") and second.input_value("#comment") == "rib missed"
+    wait_saved(second)
+    second.keyboard.press("t")
+    second.keyboard.type("!")
+    second.keyboard.press("Escape")
+    wait_saved(second)
+    assert [line.comment for line in read_answers(tmp_path / "answers.jsonl")][2:] == ["lung fine", "rib missed!"]
+    assert first.errors == second.errors == []
+
+
+def test_a_page_without_a_readers_link_shows_nothing(page, address, links):
+    for fragment in ("", "#ab", "#" + dict(links.items())["ab"][:-1]):
+        page.goto("about:blank")
+        page.goto(f"{address}/{fragment}")
+        playwright.expect(page.locator("#welcome")).to_be_visible()
+        assert "open the link" in page.inner_text("#welcome").lower() and not page.is_visible("#study")
+    secret = dict(links.items())["Zoë O'Brien"]
+    page.goto(f"{address}/#{secret}")
+    wait_for_planes(page)
+    assert page.inner_text("#reader") == "Zoë O'Brien"

@@ -19,5 +19,12 @@ def test_a_taken_port_is_told_and_nothing_is_announced():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         with pytest.raises(OSError, match="give another --port"):
             study = Study("test", 0, (Case("phantom", "s1", {"A1": "text"}),))
-            serve(study, None, None, "127.0.0.1", taken.getsockname()[1], said.append)
+            serve(study, None, None, None, "127.0.0.1", taken.getsockname()[1], said.append)
     assert said == []
+
+
+def test_a_name_that_is_none_is_refused_before_anything_is_written(tmp_path):
+    arguments = (tmp_path / "runs.yaml", tmp_path / "out", {}, None, {}, ("127.0.0.1", 0), print)
+    with pytest.raises(ValueError, match="a reader's name"):
+        reader_command.run(*arguments, readers=["ab", "../x"])
+    assert list(tmp_path.iterdir()) == []

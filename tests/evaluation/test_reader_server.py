@@ -10,8 +10,9 @@ from starlette.testclient import TestClient
 
 from argus_evaluation.preview import cut_plane
 from argus_evaluation.reader_answers import AnswerFile, read_answers
+from argus_evaluation.reader_links import ReaderLinks
 from argus_evaluation.reader_scans import ScanShelf, describe_planes, slice_bytes
-from argus_evaluation.reader_server import PAGE, build_app, clean_reader
+from argus_evaluation.reader_server import MAX_BODY_BYTES, PAGE, build_app
 from argus_evaluation.reader_study import HUMAN, Study, build_study
 from argus_evaluation.run_list import read_runs
 from argus_processing import CTVolume
@@ -40,25 +41,38 @@ def paths(split, tmp_path) -> dict[tuple[str, str], Path]:
 
 
 @pytest.fixture
-def client(study, paths, tmp_path):
+def links(tmp_path):
+    return ReaderLinks(tmp_path / "readers.json", ["ab", "cd"])
+
+
+@pytest.fixture
+def client(study, paths, links, tmp_path):
     answers = AnswerFile(tmp_path / "answers.jsonl")
-    with TestClient(
-        build_app(study, answers, ScanShelf(paths), ("testserver",)), raise_server_exceptions=False
-    ) as client:
+    app = build_app(study, answers, ScanShelf(paths), links, ("testserver",))
+    with TestClient(app, raise_server_exceptions=False) as client:
+        client.secrets = dict(links.items())
         yield client
     answers.close()
 
 
-def answer(client, reader="ab", **content):
-    return client.post(f"/api/answer?reader={reader}", json=content)
+def as_reader(client, reader="ab") -> dict[str, str]:
+    return {"Authorization": f"Bearer {client.secrets[reader]}"}
+
+
+def fetch(client, path, reader="ab"):
+    return client.get(path, headers=as_reader(client, reader))
+
+
+def answer(client, reader="ab", version=0, **content):
+    return client.post("/api/answer", json=content | {"version": version}, headers=as_reader(client, reader))
 
 
 def test_nothing_a_browser_gets_names_a_system_a_scan_or_a_patient(client, study, study_runs):
     """Fetches the page, its files, and all data of two readers, and searches address, header and content."""
     texts = []
 
-    def get(address: str) -> bytes:
-        response = client.get(address)
+    def get(address: str, reader: str = "ab") -> bytes:
+        response = fetch(client, address, reader)
         assert response.status_code == 200, address
         texts.append(f"{address} {dict(response.headers)} {response.content.decode('latin-1')}")
         return response.content
@@ -69,13 +83,13 @@ def test_nothing_a_browser_gets_names_a_system_a_scan_or_a_patient(client, study
     for address in linked:
         get(address)
     for reader in ("ab", "cd"):
-        get(f"/api/progress?reader={reader}")
+        get("/api/progress", reader)
         for number in range(len(study.cases)):
             assert answer(client, reader, case=number, letter="A", score=3).status_code == 200
-            case = json.loads(get(f"/api/case/{number}?reader={reader}"))
-            assert set(case["reports"][0]) == {"letter", "text", "score", "comment"}
+            case = json.loads(get(f"/api/case/{number}", reader))
+            assert set(case["reports"][0]) == {"letter", "text", "score", "comment", "versions"}
             for plane in case["planes"]:
-                get(f"/api/case/{number}/{plane['name']}/0?reader={reader}")
+                get(f"/api/case/{number}/{plane['name']}/0", reader)
     for refused in (answer(client, case=99, letter="A", score=1), answer(client, case=0, letter="Z", score=1)):
         texts.append(refused.text)
     everything = "\n".join(texts)
@@ -97,7 +111,7 @@ def test_the_page_asks_for_nothing_from_outside(client):
 def test_letters_lead_back_to_the_right_system(client, study, study_runs, tmp_path):
     told = study_runs[1]
     for number in range(len(study.cases)):
-        for report in client.get(f"/api/case/{number}?reader=ab").json()["reports"]:
+        for report in fetch(client, f"/api/case/{number}").json()["reports"]:
             score = 1 + int(report["text"][5]) if report["text"].startswith("Text") else 5
             assert answer(client, case=number, letter=report["letter"], score=score).status_code == 200
     lines = read_answers(tmp_path / "answers.jsonl")
@@ -107,25 +121,25 @@ def test_letters_lead_back_to_the_right_system(client, study, study_runs, tmp_pa
 
 
 def test_a_reader_goes_on_at_the_first_report_without_a_score(client, study):
-    assert client.get("/api/progress?reader=ab").json()["case"] == 0
+    assert fetch(client, "/api/progress").json()["case"] == 0
     for letter in "ABCD":
         answer(client, case=0, letter=letter, score=2)
     answer(client, case=1, letter="A", score=2)
-    progress = client.get("/api/progress?reader=%20AB%20").json()
+    progress = fetch(client, "/api/progress").json()
     assert (progress["case"], progress["report"], progress["done"]) == (1, 1, [True, False, False, False])
-    assert client.get("/api/progress?reader=cd").json()["case"] == 0
+    assert fetch(client, "/api/progress", "cd").json()["case"] == 0
     for number in range(len(study.cases)):
         for letter in "ABCD":
             answer(client, case=number, letter=letter, score=2)
-    assert client.get("/api/progress?reader=ab").json()["done"] == [True] * 4
+    assert fetch(client, "/api/progress").json()["done"] == [True] * 4
 
 
 def test_scores_and_comments_come_back_to_their_reader_only(client):
     answer(client, case=0, letter="B", score=4)
     answer(client, case=0, letter="B", comment="<b>rib</b> missed")
-    own = client.get("/api/case/0?reader=ab").json()["reports"][1]
+    own = fetch(client, "/api/case/0").json()["reports"][1]
     assert (own["score"], own["comment"]) == (4, "<b>rib</b> missed")
-    others = [client.get(f"/api/case/{n}?reader=cd").json()["reports"] for n in range(4)]
+    others = [fetch(client, f"/api/case/{n}", "cd").json()["reports"] for n in range(4)]
     assert all((report["score"], report["comment"]) == (None, "") for reports in others for report in reports)
 
 
@@ -141,6 +155,8 @@ def test_scores_and_comments_come_back_to_their_reader_only(client):
         {"case": -1, "letter": "A", "score": 3},
         {"case": 0, "letter": "A", "comment": "x" * 20_001},
         {"case": 0, "letter": "A", "comment": 5},
+        {"case": 10**400, "letter": "A", "score": 3},
+        {"case": 0, "letter": "A", "score": 3, "author": "cd"},
     ],
 )
 def test_what_is_no_answer_is_refused_and_not_kept(client, content, tmp_path):
@@ -150,28 +166,92 @@ def test_what_is_no_answer_is_refused_and_not_kept(client, content, tmp_path):
 
 
 def test_other_sites_cannot_answer(client):
-    body = json.dumps({"case": 0, "letter": "A", "score": 1})
-    assert client.post("/api/answer?reader=ab", content=body, headers={"content-type": "text/plain"}).status_code == 400
+    body = json.dumps({"case": 0, "letter": "A", "score": 1, "version": 0})
+    plain = as_reader(client) | {"content-type": "text/plain"}
+    assert client.post("/api/answer", content=body, headers=plain).status_code == 400
     assert client.get("/", headers={"host": "evil.example"}).status_code == 400
+    headers = as_reader(client) | {"content-type": "application/json", "origin": "http://evil.example"}
+    assert client.post("/api/answer", content=body, headers=headers).status_code == 403
 
 
-@pytest.mark.parametrize("name", ["", " ", "a" * 41, "../x", "a\n<b>", None])
-def test_readers_without_a_proper_name_are_refused(name):
-    with pytest.raises(ValueError, match="name or initials"):
-        clean_reader(name)
-    assert clean_reader("  Dr. Müller-Lüdenscheidt ") == "dr. müller-lüdenscheidt"
+def test_only_a_readers_own_secret_opens_anything(client, links):
+    addresses = ["/api/progress", "/api/case/0", "/api/case/0/axial/0"]
+    secret = client.secrets["ab"]
+    for given in (
+        "",
+        "Bearer ",
+        "Bearer ab",
+        f"Basic {secret}",
+        f"Bearer {secret[:-1]}",
+        f"Bearer {secret}x",
+        "Bearer \xff",
+    ):
+        for address in addresses:
+            refused = client.get(address, headers={"authorization": given.encode("latin-1")})
+            assert refused.status_code == 401 and "link" in refused.json()["error"]
+        content = {"case": 0, "letter": "A", "score": 1, "version": 0}
+        assert client.post("/api/answer?reader=ab", json=content).status_code == 401
+    assert client.get("/api/progress?reader=ab").status_code == 401  # as it was once asked
+    assert fetch(client, "/api/progress", "cd").json()["reader"] == "cd"
+    assert links.reader_of(secret) == "ab" and links.reader_of("\ud800") is None
+
+
+def test_of_two_windows_the_later_one_is_told(client, tmp_path):
+    assert answer(client, case=0, letter="A", score=2).json() == {"version": 1}
+    stale = answer(client, case=0, letter="A", score=5)
+    assert stale.status_code == 409 and "another window" in stale.json()["error"]
+    assert (stale.json()["report"]["score"], stale.json()["report"]["versions"]) == (2, {"score": 1, "comment": 0})
+    assert answer(client, case=0, letter="A", comment="a comment is another matter").json() == {"version": 1}
+    assert answer(client, version=1, case=0, letter="A", score=5).json() == {"version": 2}
+    assert answer(client, version=3, case=0, letter="A", score=4).status_code == 409
+    assert [line.score for line in read_answers(tmp_path / "answers.jsonl")] == [2, None, 5]
+
+
+def test_an_answer_sent_again_because_its_confirmation_was_lost_is_kept_once(client, tmp_path):
+    for _ in range(3):
+        assert answer(client, case=0, letter="A", score=2).json() == {"version": 1}
+    for _ in range(3):
+        assert answer(client, case=0, letter="A", comment="twice").json() == {"version": 1}
+    assert len(read_answers(tmp_path / "answers.jsonl")) == 2
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[" * 100_000,
+        b'{"case":' * 30_000,
+        b"\xff",
+        b'{"case": 0, "letter": "A", "version": 0, "comment": "\\ud800"}',
+    ],
+)
+def test_what_is_no_json_is_refused(client, body, tmp_path):
+    headers = as_reader(client) | {"content-type": "application/json"}
+    assert client.post("/api/answer", content=body, headers=headers).status_code == 400
+    assert (tmp_path / "answers.jsonl").read_bytes() == b""
+
+
+def test_no_more_is_read_than_the_longest_comment_takes(client):
+    headers = as_reader(client) | {"content-type": "application/json"}
+    assert client.post("/api/answer", content=b" " * (MAX_BODY_BYTES + 1), headers=headers).status_code == 413
+    longest = "\\ud83e\\udec1" * 20_000
+    body = f'{{"case": 0, "letter": "A", "version": 0, "comment": "{longest}"}}'
+    assert client.post("/api/answer", content=body, headers=headers).status_code == 200
 
 
 def test_slices_are_the_scans_hu_the_right_way_round(client, study, paths):
     order = study.case_order("ab")
     volume = read_ct(paths["phantom", study.cases[order[2]].scan_id])
-    for plane in client.get("/api/case/2?reader=ab").json()["planes"]:
-        content = client.get(f"/api/case/2/{plane['name']}/1?reader=ab").content
+    for plane in fetch(client, "/api/case/2").json()["planes"]:
+        content = fetch(client, f"/api/case/2/{plane['name']}/1").content
         pixels = np.frombuffer(content, "<i2").reshape(plane["rows"], plane["columns"])
         expected = cut_plane(volume.hu, volume.spacing_mm, plane["name"], 1).pixels
         assert np.abs(pixels - expected.astype(float)).max() <= 0.5
-    assert client.get("/api/case/2/axial/9999?reader=ab").status_code == 400
-    assert client.get("/api/case/2/oblique/0?reader=ab").status_code == 400
+    assert fetch(client, "/api/case/2/axial/9999").status_code == 400
+    assert fetch(client, "/api/case/2/oblique/0").status_code == 400
+    for huge in ("9" * 30, "9" * 5000):
+        assert fetch(client, f"/api/case/2/axial/{huge}").status_code == 400
+        assert fetch(client, f"/api/case/{huge}").status_code == 400
 
 
 def test_planes_tell_size_in_mm_and_edges():
@@ -192,32 +272,36 @@ def test_planes_tell_size_in_mm_and_edges():
 
 def test_a_scan_that_cannot_be_read_is_told_without_its_path(client, study, paths, capsys):
     paths["phantom", study.cases[study.case_order("ab")[0]].scan_id].write_bytes(b"broken")
-    response = client.get("/api/case/0?reader=ab")
+    response = fetch(client, "/api/case/0")
     assert response.status_code == 500
     assert response.json()["error"] == "the scan cannot be read; please tell who runs the study"
     assert ".nii" in capsys.readouterr().err
-    assert client.get("/api/case/1?reader=ab").status_code == 200
+    assert fetch(client, "/api/case/1").status_code == 200
 
 
 def test_a_server_killed_between_two_clicks_loses_nothing(study_server):
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {study_server.secrets['ab']}"}
+
     def ask(path: str, content: dict | None = None) -> dict:
         data = None if content is None else json.dumps(content).encode()
-        request = urllib.request.Request(study_server.url + path, data, {"Content-Type": "application/json"})
+        request = urllib.request.Request(study_server.url + path, data, headers)
         with urllib.request.urlopen(request, timeout=30) as response:
             return json.load(response)
 
-    shown = ask("api/case/0?reader=ab")["reports"]
+    shown = ask("api/case/0")["reports"]
     for score, letter in enumerate("ABC", start=2):
-        assert ask("api/answer?reader=ab", {"case": 0, "letter": letter, "score": score}) == {"saved": True}
-    ask("api/answer?reader=ab", {"case": 1, "letter": "A", "score": 5})
+        assert ask("api/answer", {"case": 0, "letter": letter, "version": 0, "score": score}) == {"version": 1}
+    ask("api/answer", {"case": 1, "letter": "A", "version": 0, "score": 5})
     study_server.kill()
     with study_server.answers.open("ab") as file:
         file.write(b'{"reader": "ab", "sub')  # and the disk had taken half of a click that was never confirmed
     study_server.start()
-    progress = ask("api/progress?reader=ab")
+    assert {oct(path.stat().st_mode & 0o777) for path in study_server.answers.parent.iterdir()} == {"0o600"}
+    assert study_server.answers.parent.stat().st_mode & 0o777 == 0o700
+    progress = ask("api/progress")
     assert (progress["case"], progress["report"]) == (1, 1)
-    again = ask("api/case/0?reader=ab")["reports"]
+    again = ask("api/case/0")["reports"]
     assert [report["text"] for report in again] == [report["text"] for report in shown]
     assert [report["score"] for report in again] == [2, 3, 4]
-    ask("api/answer?reader=ab", {"case": 1, "letter": "B", "score": 1})
+    ask("api/answer", {"case": 1, "letter": "B", "version": 0, "score": 1})
     assert [line.score for line in read_answers(study_server.answers)] == [2, 3, 4, 5, 1]
