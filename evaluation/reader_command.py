@@ -41,9 +41,11 @@ def run(
         raise ValueError("the reader study needs the extra `reader`: pip install 'argus-ct[reader]'")
     from .reader_scans import ScanShelf, find_scans
     from .reader_server import serve
+    from .scan_process import prepare_readers
 
     for name in readers:
         clean_reader(name)
+    prepare_readers()
     study = build_study(read_runs(runs), **options)
     shelf = ScanShelf(find_scans(study.cases, study.split, data_dir, phantom_options, id_of))
     with claimed_folder(out):

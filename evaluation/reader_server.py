@@ -31,7 +31,7 @@ from .reader_links import ReaderLinks
 from .reader_scans import ScanShelf, describe_planes, slice_bytes
 from .reader_study import Case, Study
 from .scan_files import ScanNotReadError
-from .scan_process import prepare_readers
+from .scan_process import wait_for_readers
 
 PAGE = Path(__file__).parent / "reader_page"
 WINDOWS = (LUNG, MEDIASTINUM, BONE)
@@ -251,7 +251,7 @@ def serve(
         OSError: if the address is taken.
     """
     listener = open_listener(host, port)
-    prepare_readers()
+    wait_for_readers()
     address = web_address(host, listener)
     app = build_app(study, answers, shelf, links, allowed_hosts(host, other_hosts))
     for name, secret in links.items():

@@ -51,6 +51,14 @@ def prepare_readers() -> None:
     forkserver.ensure_running()
 
 
+def wait_for_readers() -> None:
+    """Return when readers can start at once, so that the first client does not wait for their imports."""
+    prepare_readers()
+    process = _context.Process(target=os.getpid)
+    process.start()
+    process.join()
+
+
 def read_apart(
     read: Callable[[Path], CTVolume], gone: threading.Event | None = None, limits: ReaderLimits = DEFAULT_LIMITS
 ) -> CTVolume:

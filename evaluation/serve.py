@@ -38,7 +38,7 @@ from .local_server import (
     web_address,
 )
 from .model_folder import Loading, load_model
-from .scan_process import ClientLeftError, prepare_readers
+from .scan_process import ClientLeftError, prepare_readers, wait_for_readers
 from .serve_requests import RefusedError, ReportRequest, ScanDoor, parse_request
 from .serve_writing import ReportWriter, WritingError
 
@@ -262,6 +262,7 @@ def serve_model(
     listener = open_listener(host, port)
     prepare_readers()
     writer = ReportWriter(*load_model(model_dir, loading), name=Path(model_dir).resolve().name)
+    wait_for_readers()
     if host not in LOOPBACK:
         say(f"warning: whoever reaches {host} can read the scans in {scans}" if scans else f"open to all on {host}")
     say(f"model {writer.name} at {web_address(host, listener)}/v1 (ctrl-c ends it)")
