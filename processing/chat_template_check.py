@@ -22,7 +22,7 @@ _NODES = (
     *(nodes.Template, nodes.Output, nodes.TemplateData, nodes.Scope, nodes.If, nodes.For, nodes.Macro, nodes.Assign),
     *(nodes.Const, nodes.Name, nodes.Getattr, nodes.Getitem, nodes.Slice, nodes.Neg, nodes.Not, nodes.And, nodes.Or),
     *(nodes.Compare, nodes.Operand, nodes.Add, nodes.Sub, nodes.Mod, nodes.Concat, nodes.CondExpr, nodes.Test),
-    *(nodes.Filter, nodes.Call, nodes.Keyword, nodes.Break, nodes.Continue),
+    *(nodes.Filter, nodes.Call, nodes.Keyword, nodes.Break, nodes.Continue, nodes.NSRef),
 )
 _FILTERS = ("trim", "length", "count", "string", "tojson", "default", "d", "first", "last", "upper", "lower", "title",
             "capitalize", "safe", "int")  # fmt: skip
@@ -106,7 +106,9 @@ def _check_node(node: nodes.Node, macros: dict[str, nodes.Macro]) -> None:
     if isinstance(node, nodes.Mod) and not _chain(node.left).startswith("loop."):
         raise _Refused("uses % on something else than a loop's index")
     if isinstance(node, nodes.Assign) and not isinstance(node.target, nodes.Name):
-        raise _Refused("sets more than a name")
+        # Of a namespace constants only, which do not grow from one round of a loop to the next.
+        if not (isinstance(node.target, nodes.NSRef) and isinstance(node.node, nodes.Const)):
+            raise _Refused("sets more than a name")
     if isinstance(node, nodes.For) and node.recursive:
         raise _Refused("has a recursive loop")
 
@@ -119,9 +121,17 @@ def _check_call(call: nodes.Call, macros: dict[str, nodes.Macro]) -> None:
         raise _Refused("calls strftime_now with a width")
     if name in macros or name == "raise_exception":
         return
+    if name == "namespace":
+        if call.args or call.dyn_args or call.dyn_kwargs or not all(_is_constant(given) for given in call.kwargs):
+            raise _Refused("calls namespace with more than constants")
+        return
     if isinstance(call.node, nodes.Getattr) and call.node.attr in _METHODS:
         return
     raise _Refused(f"calls {name or getattr(call.node, 'attr', 'a value')}")
+
+
+def _is_constant(given: nodes.Keyword) -> bool:
+    return isinstance(given.value, nodes.Const)
 
 
 def _chain(node: nodes.Node) -> str:

@@ -51,7 +51,12 @@ HOSTILE = {
     "justified": "{{ 'a'.ljust(1000000000) }}",
     "joined": "{{ messages[0].content | join(messages[0].content) }}",
     "words": "{{ lipsum(n=1000000) }}",
-    "namespace": "{% set ns = namespace(x='a') %}",
+    "namespace that grows": "{% set n = namespace(x='a') %}{% for m in messages %}"
+    "{% set n.x = n.x ~ n.x %}{% endfor %}",
+    "namespace of what comes": "{% set ns = namespace(x=messages) %}",
+    "namespace unpacked": "{% set ns = namespace(**messages[0]) %}",
+    "loop over a namespace": "{% set n = namespace(x='aa') %}{% for a in n.x %}{% for b in n.x %}"
+    "{% endfor %}{% endfor %}",
     "include": "{% include '/etc/passwd' %}",
     "block": "{% set x %}a{% endset %}",
     "unwound": "{% macro f(x) %}" + "{{ x }}" * 1000 + "{% endmacro %}" + "{{ f(1) }}" * 1000,
