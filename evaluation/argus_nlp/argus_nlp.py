@@ -21,11 +21,13 @@ INPUTS = """
 Args:
     predictions: reports, one a scan.
     references: the true reports, one a scan, in the same order.
-    per_report: whether to give each report's own scores too.
+    details: whether to tell by metric how it was computed, in place of its number.
 Returns:
-    by metric a dictionary with `value` (None if missing, and then `missing` says what to install), `signature`, and on
-    demand `per_report`.
+    by metric its number; one that cannot be computed here is left out, and a warning says what to install. With
+    `details` a dictionary for every metric with `value` (None if missing, and then `missing` says what to install),
+    `signature` and `per_report`, each report's own scores.
 """
+logger = evaluate.logging.get_logger(__name__)
 
 
 class ArgusNLP(evaluate.Metric):
@@ -40,9 +42,11 @@ class ArgusNLP(evaluate.Metric):
             features=datasets.Features({"predictions": text, "references": text}),
         )
 
-    def _compute(self, predictions: list[str], references: list[str], per_report: bool = False) -> dict[str, dict]:
+    def _compute(self, predictions: list[str], references: list[str], details: bool = False) -> dict:
         scores = score_nlp(predictions, references)
-        if not per_report:
-            for metric in scores.values():
-                metric.pop("per_report", None)
-        return scores
+        if details:
+            return scores
+        for name, score in scores.items():
+            if score["value"] is None:
+                logger.warning(f"{name} is left out: {score['missing']}")
+        return {name: float(score["value"]) for name, score in scores.items() if score["value"] is not None}

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import evaluate
@@ -23,12 +24,21 @@ def test_evaluate_gives_the_same_values_as_the_functions(metric):
     scores = metric.compute(predictions=PREDICTIONS, references=REFERENCES)
     for name in ("BLEU-1", "BLEU-2 (mean)", "ROUGE-L", "CIDEr"):
         expected = METRICS[name].score(PREDICTIONS, REFERENCES).value
-        assert scores[name] == {"value": expected, "signature": METRICS[name].signature}
-    assert scores["METEOR"]["value"] is None and "Java" in scores["METEOR"]["missing"]
+        assert scores[name] == expected
+    assert all(type(score) is float for score in scores.values())
+    assert json.loads(json.dumps(scores)) == scores and "METEOR" not in scores
 
 
-def test_evaluate_gives_per_report_scores_on_demand_and_takes_batches(metric):
+def test_numbers_of_several_modules_are_combined(metric):
+    both = evaluate.combine({"ours": metric, "again": metric}, force_prefix=True)
+    scores = both.compute(predictions=PREDICTIONS, references=REFERENCES)
+    assert scores["ours_ROUGE-L"] == scores["again_ROUGE-L"] == METRICS["ROUGE-L"].score(PREDICTIONS, REFERENCES).value
+
+
+def test_evaluate_gives_details_on_demand_and_takes_batches(metric):
     metric.add_batch(predictions=PREDICTIONS[:2], references=REFERENCES[:2])
     metric.add(prediction=PREDICTIONS[2], reference=REFERENCES[2])
-    scores = metric.compute(per_report=True)
+    scores = metric.compute(details=True)
+    assert scores["METEOR"]["value"] is None and "Java" in scores["METEOR"]["missing"]
+    assert scores["ROUGE-1"]["signature"] == METRICS["ROUGE-1"].signature
     assert scores["ROUGE-1"]["per_report"] == METRICS["ROUGE-1"].score(PREDICTIONS, REFERENCES).per_report.tolist()

@@ -1,9 +1,13 @@
+import pickle
 from pathlib import Path
 
 import datasets
 import numpy as np
 import pytest
+import torch
+from torch.utils.data import DataLoader
 
+from argus_processing import ArgusImageProcessor
 from argus_processing.ct3drrg import register, with_preprocessing
 from argus_processing.phantom_files import scan_id_of
 
@@ -85,6 +89,19 @@ def test_preprocesses_on_access(load):
     assert np.shape(rows[0]["pixel_values"])[0] == 1
     assert len(rows[:2]["pixel_values"]) == 2
     assert calls == [1, 2]
+
+
+def test_preprocessing_goes_to_worker_processes_that_are_started_anew(load):
+    image_processor = ArgusImageProcessor(image_size=(4, 8, 8))
+    rows = load()["train"].select_columns(["scan_id", "image"])
+    expected = {row["scan_id"]: image_processor(row["image"])["pixel_values"][0] for row in rows}
+    sent = with_preprocessing(rows, image_processor)
+    loader = DataLoader(sent, batch_size=None, num_workers=1, multiprocessing_context="spawn")
+    streamed = pickle.loads(pickle.dumps(with_preprocessing(rows.to_iterable_dataset(), image_processor)))  # noqa: S301
+    for rows in (loader, streamed):
+        found = {row["scan_id"]: torch.as_tensor(row["pixel_values"]).float() for row in rows}
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(found[scan], expected[scan]) for scan in expected)
 
 
 def test_an_unknown_configuration_or_setting_is_refused(load):
