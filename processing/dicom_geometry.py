@@ -1,5 +1,6 @@
 """Order the slices of one DICOM series along the line that they lie on, and place them in the patient."""
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -42,16 +43,18 @@ def stack_slices(slices: list[DicomSlice], folder: Path) -> tuple[list[DicomSlic
 
 def _check_alike(slices: list[DicomSlice], folder: Path) -> None:
     """Refuse slices that differ in size, direction or pixel spacing, or of which some lack what others have."""
-    first = slices[0]
     facts = {
-        "image size": [item.shape != first.shape for item in slices],
-        "orientation": [_apart(item.orientation, first.orientation) > COSINE_TOLERANCE for item in slices],
-        "pixel spacing": [_apart(item.spacing, first.spacing) > COSINE_TOLERANCE for item in slices],
+        "image size": [item.shape for item in slices],
+        "orientation": [tuple(np.round(item.orientation, 2) + 0.0) for item in slices],
+        "pixel spacing": [tuple(np.round(item.spacing, 2)) for item in slices],
     }
-    for fact, differs in facts.items():
-        if any(differs):
-            cause = f"{sum(differs)} of {len(slices)} slices differ from the others in {fact}"
-            raise read_error(folder, cause, "give one series per folder")
+    exact = {"image size": "shape", "orientation": "orientation", "pixel spacing": "spacing"}
+    for fact, values in facts.items():
+        usual = getattr(slices[values.index(Counter(values).most_common(1)[0][0])], exact[fact])
+        odd = [item for item in slices if _apart(getattr(item, exact[fact]), usual) > COSINE_TOLERANCE]
+        if odd:
+            cause = f"{len(odd)} of {len(slices)} slices differ from the others in {fact}"
+            raise read_error(_culprit(odd, folder), cause, "give one series per folder")
     for index, what in enumerate(SAME.values()):
         count = len({item.same[index] for item in slices} - {""})
         if count > 1:
@@ -60,10 +63,15 @@ def _check_alike(slices: list[DicomSlice], folder: Path) -> None:
         "slope": [item.slope for item in slices],
         "intercept": [item.intercept for item in slices],
     }.items():
-        lacking = [item.path.name for item, number in zip(slices, numbers, strict=True) if number is None]
+        lacking = [item for item, number in zip(slices, numbers, strict=True) if number is None]
         if 0 < len(lacking) < len(slices):
-            cause = f"{len(lacking)} of {len(slices)} slices have no rescale {name} ({lacking[0]}), and the others have"
-            raise read_error(folder, cause, "export the series again with its rescale")
+            cause = f"{len(lacking)} of {len(slices)} slices have no rescale {name}, and the others have"
+            raise read_error(_culprit(lacking, folder), cause, "export the series again with its rescale")
+
+
+def _culprit(odd: list[DicomSlice], folder: Path) -> Path:
+    """Give what an error names: the file, where one alone is at fault."""
+    return odd[0].path if len({item.path for item in odd}) == 1 else folder
 
 
 def _apart(one: tuple[float, ...], other: tuple[float, ...]) -> float:

@@ -63,10 +63,10 @@ def kind_of(header: Dataset, meta_class: str) -> str:
         return IMAGE_MODALITIES[modality]
     sop_class = own_class or meta_class  # anonymised files may have both blank
     if sop_class and sop_class not in CT_CLASSES:
-        # Called a CT elsewhere, or of a class that nobody knows, and yet lying in the patient: a damaged slice.
-        doubtful = meta_class in CT_CLASSES or UID(sop_class).name == sop_class
-        place = modality == "CT" and "ImagePositionPatient" in header and not sop_class.startswith(CAPTURES)
-        return LOST if doubtful and place else OTHER
+        # Called a CT in the other place, or of a class that nobody knows and yet lying in the patient: a damaged slice.
+        torn = meta_class in CT_CLASSES and not sop_class.startswith(CAPTURES)
+        unknown = UID(sop_class).name == sop_class and modality == "CT" and "ImagePositionPatient" in header
+        return LOST if torn or unknown else OTHER
     if modality != "CT":
         return LOST
     return derived_kind(image_type_of(header.get("ImageType")), [header.get(name) for name in DESCRIPTIONS]) or SLICE
