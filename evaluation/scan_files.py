@@ -5,12 +5,14 @@ The reader then gets a private folder of links to those open files: what it read
 a file of the folder like any other: no system tells the two apart.
 """
 
+import errno
 import os
 import stat
 from contextlib import ExitStack
 from pathlib import Path
 
-MAX_FILES = 8192
+from argus_processing.dicom_files import MAX_FILES
+
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # A pipe without a writer would hold a plain open for ever.
 FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -39,15 +41,14 @@ def open_below(root: Path, asked: str, room: Path, opened: ExitStack) -> Path:
             _link_file(root, real, shown, opened)
             return shown
         shown.mkdir()
-        names = os.listdir(_open_folder(root, real, opened))
-        if len(names) > MAX_FILES:
-            raise ScanNotReadError
-        for name in names:
+        for name in os.listdir(_open_folder(root, real, opened))[: MAX_FILES + 1]:  # one too many is told by the reader
             inside = _resolve_below(root, os.path.join(real, name))
             if not stat.S_ISDIR(os.lstat(inside).st_mode):
                 _link_file(root, inside, shown / name, opened)
         return shown
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        if getattr(error, "errno", None) == errno.EMFILE:
+            raise ScanNotReadError("the series has more files than this server may open at once") from None
         raise ScanNotReadError("no such scan in the folder that this server opens") from None
 
 

@@ -8,7 +8,9 @@ import threading
 import time
 
 import httpx
+import numpy as np
 import pytest
+from dicom_series import body_hu, write_series
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -19,6 +21,7 @@ from argus_evaluation.scan_files import ScanNotReadError, open_below
 from argus_evaluation.scan_process import ClientLeftError, ReaderLimits, read_apart
 from argus_evaluation.serve_requests import ScanDoor, _received
 from argus_evaluation.serve_writing import MAX_INSTRUCTION_BYTES, ReportWriter
+from argus_processing import read_ct
 
 TOKENS = 900
 JSON = {"content-type": "application/json"}
@@ -289,6 +292,23 @@ def test_a_decoder_that_dies_costs_its_scan_alone(folder):
     with pytest.raises(ScanNotReadError, match="reader died"):
         read_apart(Reader(os.abort))
     assert ScanDoor(folder).read((folder / "scan.nii.gz").as_uri()).hu.ndim == 3
+
+
+@pytest.mark.parametrize("syntax", ["explicit", "jpeg_lossless_70", "rle"])
+def test_a_dicom_folder_is_read_as_it_is_without_the_server(tmp_path, syntax):
+    (tmp_path / "served").mkdir()
+    series = write_series(tmp_path / "served" / "series", body_hu(), syntax)
+    (tmp_path / "served" / "link").symlink_to("series")
+    door, direct = ScanDoor(tmp_path / "served"), read_ct(series)
+    for name in ("series", "link"):
+        volume = door.read((tmp_path / "served" / name).as_uri())
+        assert np.array_equal(volume.hu, direct.hu) and volume.hu.dtype == direct.hu.dtype
+        assert np.array_equal(volume.affine, direct.affine)
+        assert (volume.original_orientation, volume.warnings) == (direct.original_orientation, direct.warnings)
+    next(series.iterdir()).write_bytes(b"\0" * 128 + b"DICM" + b"\xff" * 99)
+    with pytest.raises(ValueError) as refused:
+        door.read(series.as_uri())
+    assert str(tmp_path) not in str(refused.value) and "argus-" not in str(refused.value)
 
 
 def test_a_decoder_that_hangs_is_ended():
