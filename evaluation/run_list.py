@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
+from argus_processing.foreign_files import read_json_object, read_yaml
 
 from .generation import Prediction
 
+MAX_RESULTS_BYTES = 256 << 20  # they hold every report's scores
 RESOLUTIONS = ("nr", "hr")  # normal and high resolution
 KEYS = {"system", "resolution", "folder"}
 
@@ -42,10 +43,7 @@ def read_runs(path: Path) -> list[Run]:
         ValueError: if it is not of the form above.
     """
     path = Path(path)
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: is not YAML: {error}") from None
+    content = read_yaml(path)
     entries = content.get("runs") if isinstance(content, dict) else None
     if not isinstance(entries, list) or not entries or set(content) != {"runs"}:
         raise ValueError(f"{path}: expected one key, `runs`, with a list of evaluations")
@@ -74,10 +72,7 @@ def read_results(folder: Path) -> dict[str, Any]:
     path = Path(folder) / "results.json"
     if not path.is_file():
         raise FileNotFoundError(f"{path}: not there; run or finish argus evaluate in this folder")
-    try:
-        results = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        raise ValueError(f"{path}: is damaged, no JSON; run argus evaluate again") from None
+    results = read_json_object(path, MAX_RESULTS_BYTES, max_values=None)
     missing = {"subset", "split", "n_test", "model_hash", "metrics"} - set(results)
     if missing:
         raise ValueError(f"{path}: has no {', '.join(sorted(missing))}; was it written by argus evaluate?")
@@ -93,7 +88,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
     path = Path(folder) / "predictions.jsonl.settings.json"
     if not path.is_file():
         raise FileNotFoundError(f"{path}: not there; give a folder written by argus evaluate")
-    return json.loads(path.read_text(encoding="utf-8"))
+    return read_json_object(path)
 
 
 def read_predictions(folder: Path) -> dict[str, Prediction]:

@@ -1,6 +1,9 @@
 """What went wrong, said in one line that quotes nothing of a patient, and what must never be taken for a bad scan."""
 
 import errno
+from pickle import UnpicklingError
+
+from safetensors import SafetensorError
 
 from .ct_checks import CTReadError
 
@@ -63,6 +66,8 @@ def explain(error: BaseException) -> str | None:
         return one_line(error)
     if is_memory(error):
         return "there is not enough memory for this; take smaller batches or a machine with more"
+    if isinstance(error, UnpicklingError):
+        return "a pickled file of a run holds more than tensors; it is not read"
     if isinstance(error, RecursionError):
         return "a file is nested too deeply to be read"
-    return one_line(error) if isinstance(error, ImportError) else None
+    return one_line(error) if isinstance(error, ImportError | SafetensorError) else None

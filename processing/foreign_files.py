@@ -71,15 +71,16 @@ def read_json_object(
         content = json.loads(text)
     except (RecursionError, ValueError) as error:
         raise ForeignFileError(f"{path}: is damaged ({_cause(error)}); copy it again") from None
-    return _checked_object(path, content, max_values)
+    _check_extent(path, content, max_values)
+    return _checked_object(path, content)
 
 
-def read_yaml_object(path: str | os.PathLike) -> dict[str, Any]:
-    """Read a YAML mapping, with nothing constructed but plain values; an empty file is an empty mapping.
+def read_yaml(path: str | os.PathLike) -> Any:
+    """Read YAML, with nothing constructed but plain values; None for an empty file.
 
     Raises:
         FileNotFoundError: if it is not there.
-        ForeignFileError: if it is no such mapping, too large or too deep.
+        ForeignFileError: if it is no YAML, too large or too deep.
     """
     path = Path(path)
     text = read_bounded(path, MAX_YAML_BYTES)
@@ -87,20 +88,30 @@ def read_yaml_object(path: str | os.PathLike) -> dict[str, Any]:
         content = yaml.safe_load(text)
     except (RecursionError, ValueError, TypeError, yaml.YAMLError) as error:
         raise ForeignFileError(f"{path}: cannot be read as YAML ({_cause(error)})") from None
-    return _checked_object(path, {} if content is None else content, MAX_VALUES)
+    _check_extent(path, content, MAX_VALUES)
+    return content
+
+
+def read_yaml_object(path: str | os.PathLike) -> dict[str, Any]:
+    """Read a YAML mapping as `read_yaml` does; an empty file is an empty mapping."""
+    content = read_yaml(path)
+    return _checked_object(Path(path), {} if content is None else content)
 
 
 def _cause(error: BaseException) -> str:
     return "nested too deep" if isinstance(error, RecursionError) else str(error).splitlines()[0]
 
 
-def _checked_object(path: Path, content: Any, max_values: int | None) -> dict[str, Any]:
+def _checked_object(path: Path, content: Any) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ForeignFileError(f"{path}: must be a mapping of names to values, is a {type(content).__name__}")
+    return content
+
+
+def _check_extent(path: Path, content: Any, max_values: int | None) -> None:
     for count, _ in enumerate(values_of(path, content), start=1):
         if max_values is not None and count > max_values:
             raise ForeignFileError(f"{path}: stands for more than {max_values:,} values; no such file needs them")
-    return content
 
 
 def values_of(path: Path, content: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:

@@ -5,9 +5,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from . import source_bimcv_r, source_ct_rate, source_inspect
+from .foreign_files import read_yaml
 from .source_tables import Listing
 
 
@@ -33,9 +32,9 @@ def read_columns(path: Path) -> dict[str, dict[str, str]]:
         ValueError: if the file is no such mapping.
     """
     try:
-        columns = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, yaml.YAMLError) as error:
-        raise ValueError(f"{path}: cannot be read as YAML ({str(error).splitlines()[0]})") from None
+        columns = read_yaml(path) or {}
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read as YAML ({error.strerror})") from None
     if not isinstance(columns, dict) or not all(isinstance(roles, dict) for roles in columns.values()):
         raise ValueError(f"{path}: must map a source to roles and column names, such as inspect: {{impression: text}}")
     return columns

@@ -8,7 +8,6 @@ not trained yet.
 """
 
 import argparse
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from accelerate import PartialState
 
 from argus_training.ablation_grid import Cell, Grid, read_grid
 from argus_training.ablation_steps import Step, last_step, run_step
+from argus_training.recipe_command import run_command
 
 STEPS = "steps"
 
@@ -43,15 +43,16 @@ def main() -> None:
     arguments = parser.parse_args()
     # Before anything asks which process this is: without this, on a CPU, each would take itself for the only one.
     PartialState(cpu=not torch.accelerator.is_available())
-    try:
-        grid = read_grid(arguments.config, arguments.base)
-        if grid.kind != "reports":
-            raise ValueError(f"{arguments.config}: nothing to train; score it with argus ablate")
-        for cell, seed in planned(grid):
-            train_cell(cell, seed, arguments.output_dir / STEPS)
-    except (ValueError, OSError) as error:
-        print(f"ablate.py: {error}", file=sys.stderr)
-        sys.exit(2)
+    run_command("ablate.py", lambda: train_grid(arguments.config, arguments.base, arguments.output_dir))
+
+
+def train_grid(config: Path, base: Path | None, output_dir: Path) -> None:
+    """Train every cell of a grid with every seed, or find them trained."""
+    grid = read_grid(config, base)
+    if grid.kind != "reports":
+        raise ValueError(f"{config}: nothing to train; score it with argus ablate")
+    for cell, seed in planned(grid):
+        train_cell(cell, seed, output_dir / STEPS)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from argus_processing.foreign_files import read_yaml_object
 from argus_training.ablation_recipes import DRIVEN, RECIPES
 
 _GRID_KEYS = {"name", "title", "kind", "base", "seeds", "score", "metrics", "panels", "settings"}
@@ -120,15 +119,9 @@ def read_base(path: Path) -> dict[str, Any]:
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
-    if not Path(path).is_file():
+    if not Path(path).exists():
         raise ValueError(f"{path}: no such recipe")
-    try:
-        content = yaml.safe_load(Path(path).read_text())
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: is no YAML ({str(error).splitlines()[0]})") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: a recipe is a mapping of names to settings, got {type(content).__name__}")
-    return content
+    return read_yaml_object(path)
 
 
 def _check_keys(path: Path, said: dict, known: set[str], needed: set[str]) -> None:

@@ -11,23 +11,34 @@ from transformers import TrainingArguments
 from transformers.trainer_utils import sort_checkpoints
 
 from argus_processing.claimed_folders import claimed_folder
+from argus_processing.foreign_files import ForeignFileError, read_json_object
+from argus_processing.weight_files import check_pickled
 from argus_processing.whole_files import write_whole
 
+MAX_STATE_BYTES = 256 << 20  # it holds every logged step
+PICKLED = ("*.pt", "*.pth", "*.bin")
 RECIPE_FILE = "recipe.json"
 
 
 def last_whole_checkpoint(output_dir: Path) -> str | None:
     """Return the newest checkpoint that was written to its end, None where there is none.
 
-    The trainer writes `trainer_state.json` last; a checkpoint without it was cut off.
+    The trainer writes `trainer_state.json` last; a checkpoint without it was cut off. transformers reads the states of
+    optimizer and generators as tensors alone.
+
+    Raises:
+        ForeignFileError: if one of those could inflate to any size.
     """
     if not output_dir.is_dir():
         return None
     for checkpoint in reversed(sort_checkpoints(output_dir=str(output_dir))):
         try:
-            json.loads((Path(checkpoint) / "trainer_state.json").read_text())
-        except (OSError, json.JSONDecodeError):
+            read_json_object(Path(checkpoint) / "trainer_state.json", MAX_STATE_BYTES, max_values=None)
+        except (OSError, ForeignFileError):
             continue
+        for pattern in PICKLED:
+            for file in Path(checkpoint).glob(pattern):
+                check_pickled(file)
         return checkpoint
     return None
 

@@ -40,7 +40,7 @@ def load_for_training(
         AutoModelForImageTextToText,
         model_path,
         REPORT_WRITER,
-        trust=recipe.trust_remote_code,
+        trust=config.trust_remote_code,
         dtype=dtype,
         quantization_config=quantization,
         attn_implementation=recipe.attn_implementation,

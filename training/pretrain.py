@@ -8,7 +8,6 @@ command started again goes on where it was stopped.
 """
 
 import json
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from argus_training.curves import save_curves
 from argus_training.objective import Objective, held_out_batches
 from argus_training.pretrain_trainer import PretrainTrainer
 from argus_training.pretraining_scans import PreprocessedScans
+from argus_training.recipe_command import parse_recipe, run_command
 from modeling_argus import ArgusVisionConfig, ArgusVisionModel, preset_vision_config
 
 # name in a recipe -> (tower, training split, objective_options, seed) -> Objective
@@ -172,11 +172,7 @@ def finish(trainer: PretrainTrainer, objective: Objective, held_out: Preprocesse
 def main() -> None:
     """Parse recipe and command line, and train."""
     parser = TrlParser((PretrainArguments, TrainingArguments), description=__doc__)
-    try:
-        pretrain(*parser.parse_args_and_config())
-    except (ValueError, OSError) as error:
-        print(f"pretrain.py: {error}", file=sys.stderr)
-        sys.exit(2)
+    run_command("pretrain.py", lambda: pretrain(*parse_recipe(parser)))
 
 
 if __name__ == "__main__":

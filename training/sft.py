@@ -6,7 +6,6 @@ python training/sft.py --config training/recipes/demo.yaml --stage 2 --learning_
 The same command started again goes on where it was stopped.
 """
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from argus_processing.pretrained import check_fit, load_processor
 from argus_training.checkpoints import claim_output, last_whole_checkpoint, own_output
 from argus_training.frozen_vision import NoFrozenCheckpointing, reading_through, training_images
 from argus_training.lora import ADAPTER_FOLDER, adapter_config, load_for_training, merge_adapter
+from argus_training.recipe_command import parse_recipe, run_command
 from argus_training.report_examples import count_cut_reports, report_examples
 from argus_training.sharded_weights import check_saved_weights, count_trained, upcast_trained
 from argus_training.stages import RecipeArguments, accumulation_steps, set_trainable, stage_config
@@ -60,7 +60,7 @@ def train_stage(
     if recipe.global_batch_size:
         settings = settings | {"gradient_accumulation_steps": accumulation_steps(recipe.global_batch_size, config)}
     own = stage_config(config, settings, str(output_dir))
-    processor = load_processor(model_path, recipe.trust_remote_code)
+    processor = load_processor(model_path, own.trust_remote_code)
     own.max_length = recipe.max_text_tokens + processor.num_image_tokens
     model = load_for_training(model_path, recipe, stage, own)
     check_fit(model_path, model, processor)
@@ -74,7 +74,7 @@ def train_stage(
     save_model(trainer, output_dir / ADAPTER_FOLDER if adapters else partial)
     if trainer.is_world_process_zero():
         if adapters:
-            merge_adapter(model_path, output_dir / ADAPTER_FOLDER, partial, recipe.trust_remote_code)
+            merge_adapter(model_path, output_dir / ADAPTER_FOLDER, partial, own.trust_remote_code)
         partial.rename(done)
     trainer.accelerator.wait_for_everyone()
     return done
@@ -149,12 +149,7 @@ def _run_stages(recipe: RecipeArguments, config: SFTConfig) -> Path:
 def main() -> None:
     """Parse recipe and command line, train, push only where `push_to_hub` asks for it."""
     parser = TrlParser((RecipeArguments, SFTConfig), description=__doc__)
-    try:
-        recipe, config = parser.parse_args_and_config()
-        train(recipe, config)
-    except ValueError as error:
-        print(f"sft.py: {error}", file=sys.stderr)
-        sys.exit(2)
+    run_command("sft.py", lambda: train(*parse_recipe(parser)))
 
 
 if __name__ == "__main__":

@@ -40,7 +40,6 @@ class RecipeArguments:
         volume_cache: folder of preprocessed volumes, filled as training goes or by `argus cache`; none without it.
         feature_cache: folder of the vision tower's tokens; a stage that freezes the tower sends each scan through it
             once, before its first step. All nodes must see the same folder.
-        trust_remote_code: run code that comes with the model folder; an Argus folder needs none.
     """
 
     model_name_or_path: str
@@ -60,7 +59,6 @@ class RecipeArguments:
     attn_implementation: str | None = None
     volume_cache: str | None = None
     feature_cache: str | None = None
-    trust_remote_code: bool = False
 
     def __post_init__(self):
         if not 0 < self.train_share <= 1:

@@ -14,7 +14,7 @@ def test_runs_are_read_with_folders_beside_the_file(make_runs, tmp_path):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("runs: [", "is not YAML"),
+        ("runs: [", "cannot be read as YAML"),
         ("[]", "one key, `runs`"),
         ("runs: []", "one key, `runs`"),
         ("runs: [{system: A, resolution: nr}]", "exactly the keys folder, resolution, system"),

@@ -1,0 +1,46 @@
+"""What the training commands share: a recipe is read within bounds, and what a person can put right is one line."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from trl import TrlParser
+
+from argus_processing.failures import explain
+from argus_processing.foreign_files import read_yaml_object
+
+
+def parse_recipe(parser: TrlParser, arguments: Sequence[str] | None = None) -> tuple[Any, ...]:
+    """Parse recipe and command line; the recipe is looked at before TRL reads it.
+
+    Raises:
+        FileNotFoundError, ValueError: if it cannot be read.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    for place, argument in enumerate(given):
+        name, _, value = argument.partition("=")
+        if name == "--config":
+            path = value or (given[place + 1] if place + 1 < len(given) else "")
+            if path:
+                read_yaml_object(Path(path))
+    try:
+        return parser.parse_args_and_config(args=given)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"the recipe: a setting is not of its kind ({error})") from None
+
+
+def run_command(name: str, command: Callable[[], Any]) -> None:
+    """Run a training command; an error that a person can put right ends in one line on stderr and exit code 2.
+
+    With ARGUS_DEBUG set in the environment the traceback is shown.
+    """
+    try:
+        command()
+    except Exception as error:
+        said = None if os.environ.get("ARGUS_DEBUG") else explain(error)
+        if said is None:
+            raise
+        print(f"{name}: {said}", file=sys.stderr)
+        sys.exit(2)
