@@ -14,9 +14,10 @@ from rich.console import Console
 from transformers import TrainingArguments
 from trl import SFTConfig, TrlParser
 
-from argus_processing import CTVolume, read_ct
+from argus_processing import CTVolume
 from argus_processing.claimed_folders import claimed_folder
 from argus_processing.instructions import instruction_for
+from argus_processing.read_ct import read_ct_row
 from argus_processing.whole_files import write_json, write_text
 from argus_training import pretrain, sft
 from argus_training.create import create_model
@@ -121,7 +122,7 @@ def learn_reports(out: Path, recipe: RecipeArguments, config: SFTConfig, languag
 def write_one_report(model_dir: Path, test: datasets.Dataset, out: Path) -> None:
     """Write the report of the first test scan as text and as a picture."""
     row = test.cast_column("image", datasets.Nifti(decode=False))[0]
-    volume: CTVolume = read_ct(row["image"]["path"])
+    volume: CTVolume = read_ct_row(row["image"])
     model, processor = load_model(model_dir)
     (report,) = generate_batch(model, processor, [volume], [instruction_for(row["scan_id"])])
     write_text(out / "report.txt", report.text + "\n")

@@ -96,10 +96,10 @@ def _decode(processor: Any, row: list[int], ends: set[int]) -> Generated:
 
 
 def image_of_scan(example: dict[str, Any]) -> Any:
-    """Read the CT of an example whose `image` column gives paths (`datasets.Nifti(decode=False)`)."""
-    from argus_processing.read_ct import read_ct
+    """Read the CT of an example whose `image` column gives bytes or a path (`datasets.Nifti(decode=False)`)."""
+    from argus_processing.read_ct import read_ct_row
 
-    return read_ct(example["image"]["path"])
+    return read_ct_row(example["image"])
 
 
 def generate_reports(

@@ -7,6 +7,7 @@ intensities of other modalities have no such peak. The limits below were set on 
 with and without bone kernel, contrast, metal, low dose, padding of -1024 to -3024, and 7,800 crops of them.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -50,7 +51,7 @@ class Histogram:
     @classmethod
     def of(cls, hu: np.ndarray) -> "Histogram":
         """Count a volume of finite numbers."""
-        step = max(1, round((hu.size / SAMPLED_VOXELS) ** (1 / 3)))
+        step = max(1, math.ceil((hu.size / SAMPLED_VOXELS) ** (1 / 3)))
         sample = hu[::step, ::step, ::step].ravel()
         low, high = float(hu.min()), float(hu.max())
         whole = np.rint(np.clip(sample, -EDGE, EDGE)).astype(np.int64) + EDGE

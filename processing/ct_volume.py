@@ -4,19 +4,33 @@ Axes are (D, H, W): D rises toward the patient's Superior, H toward Posterior, W
 A slice `hu[d]` is thus the radiological picture: row 0 is anterior, column 0 is the patient's right.
 """
 
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
 import nibabel as nib
 import numpy as np
-from nibabel.spatialimages import HeaderDataError
 
-from .ct_checks import CTReadError, check_affine, check_dtype, check_hu, read_error, rescale_to_hu, spatial_shape
+from .ct_checks import (
+    CTReadError,
+    check_affine,
+    check_dtype,
+    check_hu,
+    check_memory,
+    read_error,
+    rescale_to_hu,
+    spatial_shape,
+)
 
 __all__ = ["CANONICAL_AXES", "CTReadError", "CTVolume", "nifti_affine"]
 
 CANONICAL_AXES = ("S", "P", "L")  # where D, H and W rise to
 FORM_TOLERANCE_MM = 1.0  # sform and qform may differ by this before a warning
+PIXDIM_TOLERANCE = 0.02  # of the sform's columns
+QUATERNION_LIMIT = 1.01  # squared length of its imaginary part: what is over 1 by rounding is made 1
+LENGTH_UNITS = {1: (1000.0, "metres"), 3: (0.001, "micrometres")}  # NIfTI's codes
+IDENTITY_MEANS = "which often stands for an unknown spacing and orientation"
+CONVERT_AGAIN = "convert the scan again from its DICOM series with both forms set"
 
 
 @dataclass(frozen=True)
@@ -81,12 +95,11 @@ class CTVolume:
         affine, warnings = _image_affine(image, name)
         check_affine(affine, shape, name)
         check_dtype(np.dtype(image.get_data_dtype()), name)
-        if nib.is_proxy(image.dataobj):
-            slope, intercept = getattr(image.dataobj, "slope", 1.0), getattr(image.dataobj, "inter", 0.0)
-            raw = _unscaled(image.dataobj, name)
-        else:
-            slope, intercept, raw = 1.0, 0.0, np.asarray(image.dataobj)
-            check_dtype(raw.dtype, name)
+        check_memory(shape, 4, name)
+        raw, slope, intercept = _stored_numbers(image, name)
+        check_dtype(raw.dtype, name)
+        if not np.isfinite([slope, intercept]).all():
+            raise read_error(name, "slope or intercept is not a finite number", CONVERT_AGAIN)
         hu = rescale_to_hu(raw.reshape(shape, order="F"), slope, intercept)
         return cls.from_file_axes(hu, affine, name, warnings)
 
@@ -115,55 +128,139 @@ class CTVolume:
 
 
 def nifti_affine(header: nib.Nifti1Header, name: object) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Give a NIfTI header's affine (sform, else qform) and what is odd about it.
+    """Give a NIfTI header's affine in mm (sform, else qform) and what is odd about it.
 
     Raises:
-        CTReadError: if neither form is set, or the two place left, front or head differently.
+        CTReadError: if neither form is set, one that is set is no affine, the two place left, front or head
+            differently, the sform contradicts the voxel sizes, or the affine is the identity that stands for none.
     """
-    advice = "convert the scan again from its DICOM series with both forms set"
+    affine, warnings = _stated_affine(header, name)
+    if _is_identity(affine):
+        cause = f"the affine is the identity, {IDENTITY_MEANS}"
+        raise read_error(name, cause, "it is never guessed: " + CONVERT_AGAIN)
+    return affine, warnings
+
+
+def _stated_affine(header: nib.Nifti1Header, name: object) -> tuple[np.ndarray, tuple[str, ...]]:
     if header["sform_code"] <= 0 and header["qform_code"] <= 0:
         cause = "the orientation is missing (sform_code and qform_code are 0)"
-        raise read_error(name, cause, "it is never guessed: " + advice)
+        raise read_error(name, cause, "it is never guessed: " + CONVERT_AGAIN)
+    unit, warnings = _length_unit(header, name)
+    qform = _qform(header, name) if header["qform_code"] > 0 else None
     if header["sform_code"] <= 0:
-        try:
-            return header.get_qform(), ()
-        except (HeaderDataError, ValueError):
-            raise read_error(name, "the qform is not a valid rotation", advice) from None
-    sform = header.get_sform()
-    qform = _second_opinion(header)
-    if qform is None or not np.isfinite(sform).all() or not np.isfinite(qform).all():
-        return sform, ()
-    if nib.aff2axcodes(sform) != nib.aff2axcodes(qform):
+        if (header["pixdim"][1:4] < 0).any():
+            raise read_error(name, "pixdim is negative, and no sform says what is meant", CONVERT_AGAIN)
+        affine = qform
+    else:
+        affine = header.get_sform()
+        _check_pixdim(affine, header, name)
+        if qform is not None:
+            warnings += _compare_forms(affine, qform, header.get_data_shape()[:3], unit, name)
+    return affine * np.array([[unit], [unit], [unit], [1.0]]), warnings
+
+
+def _length_unit(header: nib.Nifti1Header, name: object) -> tuple[float, tuple[str, ...]]:
+    """Give the mm of the header's unit of length; where none is stated it is the mm."""
+    code = int(header["xyzt_units"]) & 7
+    if code in (0, 2):
+        return 1.0, ()
+    if code not in LENGTH_UNITS:
+        raise read_error(name, "the unit of length is not one that NIfTI knows", CONVERT_AGAIN)
+    unit, word = LENGTH_UNITS[code]
+    return unit, (f"the header's lengths are in {word}; they were taken as such",)
+
+
+def _qform(header: nib.Nifti1Header, name: object) -> np.ndarray:
+    """Compute the qform as the standard says: any pixdim[0] that is not negative means 1, and rounding is forgiven."""
+    quaternion = np.array([header[f"quatern_{axis}"] for axis in "bcd"], dtype=np.float64)
+    offset = np.array([header[f"qoffset_{axis}"] for axis in "xyz"], dtype=np.float64)
+    pixdim = np.asarray(header["pixdim"][:4], dtype=np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        square = float(quaternion @ quaternion)
+    if not np.isfinite([square, *offset, *pixdim]).all() or square > QUATERNION_LIMIT or not pixdim[1:].all():
+        raise read_error(name, "the qform is not a valid rotation", CONVERT_AGAIN)
+    real = np.sqrt(max(0.0, 1.0 - square))
+    rotation = nib.quaternions.quat2mat([real, *(quaternion / max(1.0, np.sqrt(square)))])
+    steps = np.abs(pixdim[1:]) * (1, 1, -1 if pixdim[0] < 0 else 1)
+    return nib.affines.from_matvec(rotation * steps, offset)
+
+
+def _check_pixdim(sform: np.ndarray, header: nib.Nifti1Header, name: object) -> None:
+    """Refuse an sform whose columns are not as long as the voxels; sizes of 1 or 0 throughout were never set."""
+    pixdim = np.abs(np.asarray(header["pixdim"][1:4], dtype=np.float64))
+    if not np.isfinite(pixdim).all():
+        raise read_error(name, "pixdim holds NaN or an infinite number", CONVERT_AGAIN)
+    if not np.isfinite(sform).all() or (pixdim == 1).all() or (pixdim == 0).all():
+        return
+    lengths = np.linalg.norm(sform[:3, :3], axis=0)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        # Sheared columns (gantry tilt) are longer than the distance between the planes: both are in use.
+        heights = abs(np.linalg.det(sform[:3, :3])) / np.linalg.norm(np.cross(*_others(sform)), axis=1)
+    low, high = np.fmin(lengths, heights) * (1 - PIXDIM_TOLERANCE), lengths * (1 + PIXDIM_TOLERANCE)
+    if ((pixdim < low) | (pixdim > high)).any() and lengths.all():
+        ours, theirs = (" x ".join(f"{side:.4g}" for side in sides) for sides in (lengths, pixdim))
+        cause = f"the sform's voxels measure {ours} and pixdim's {theirs}: the affine is not the scan's own"
+        raise read_error(name, cause, CONVERT_AGAIN)
+
+
+def _others(sform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    columns = sform[:3, :3].T
+    return columns[[1, 2, 0]], columns[[2, 0, 1]]
+
+
+def _compare_forms(
+    sform: np.ndarray, qform: np.ndarray, shape: tuple[int, ...], unit: float, name: object
+) -> tuple[str, ...]:
+    """Refuse forms that name different sides; warn where they lie apart."""
+    if not np.isfinite(sform).all():
+        return ()  # refused by whoever checks the affine
+    codes = nib.aff2axcodes(sform)
+    if None not in codes and codes != nib.aff2axcodes(qform):
         here, there = ("".join(str(code) for code in nib.aff2axcodes(form)) for form in (sform, qform))
-        raise read_error(name, f"sform says {here} and qform says {there}: the orientation is ambiguous", advice)
-    corners = np.array(header.get_data_shape()[:3]) - 1
-    drift = np.abs((sform - qform)[:3] @ np.append(corners, 1)).max()
+        raise read_error(name, f"sform says {here} and qform says {there}: the orientation is ambiguous", CONVERT_AGAIN)
+    corner = np.append(np.asarray(shape[:3], dtype=np.float64) - 1, 1)
+    drift = unit * np.abs((sform - qform)[:3] @ corner).max() if len(corner) == 4 else 0.0
     if drift > FORM_TOLERANCE_MM:
-        return sform, (f"sform and qform differ by {drift:.1f} mm at the far corner; the sform is used",)
-    return sform, ()
+        return (f"sform and qform differ by {drift:.1f} mm at the far corner; the sform is used",)
+    return ()
 
 
-def _second_opinion(header: nib.Nifti1Header) -> np.ndarray | None:
-    try:
-        return header.get_qform() if header["qform_code"] > 0 else None
-    except (HeaderDataError, ValueError):
-        return None
+def _is_identity(affine: np.ndarray) -> bool:
+    """Find the affine that libraries write where they know none: voxels of 1 mm, a corner at the origin."""
+    return any(np.array_equal(affine, np.diag([side, side, 1.0, 1.0])) for side in (1.0, -1.0))
 
 
 def _image_affine(image: Any, name: object) -> tuple[np.ndarray, tuple[str, ...]]:
     """Give the affine of any nibabel image that has a real one."""
-    if isinstance(image.header, nib.Nifti1Header):
-        affine, warnings = nifti_affine(image.header, name)
-        # A caller may have given the image another affine than its header's.
-        return (affine, warnings) if image.affine is None else (np.asarray(image.affine, dtype=np.float64), warnings)
-    if image.affine is None or isinstance(image, nib.AnalyzeImage):
+    if image.affine is None or (isinstance(image, nib.AnalyzeImage) and not isinstance(image.header, nib.Nifti1Header)):
         raise read_error(name, "the image format holds no orientation", "give a NIfTI file with its affine set")
-    return np.asarray(image.affine, dtype=np.float64), ()
+    affine = np.asarray(image.affine, dtype=np.float64)
+    if not isinstance(image.header, nib.Nifti1Header):
+        return affine, ()
+    from_file = nib.is_proxy(image.dataobj)
+    stated, warnings = (nifti_affine if from_file else _stated_affine)(image.header, name)
+    # A caller may have given the image another affine than its header's.
+    unit, _ = _length_unit(image.header, name)
+    affine = affine * np.array([[unit], [unit], [unit], [1.0]])
+    if _is_identity(affine) and not from_file:
+        warnings = (*warnings, f"the affine is the identity, {IDENTITY_MEANS}; it was taken as stated")
+    return (stated if np.allclose(affine, stated, rtol=0, atol=1e-4) else affine), warnings
 
 
-def _unscaled(dataobj: Any, name: object) -> np.ndarray:
-    """Read a proxy's stored numbers without nibabel's float64 scaling."""
+def _stored_numbers(image: Any, name: object) -> tuple[np.ndarray, float, float]:
+    """Give an image's numbers with the slope and intercept that are still due.
+
+    The plain proxy is read without nibabel's float64 scaling; of others (AFNI, MINC, PAR/REC) only they themselves know
+    how they scale.
+    """
+    proxy = image.dataobj
     try:
-        return np.asarray(dataobj.get_unscaled() if hasattr(dataobj, "get_unscaled") else dataobj)
-    except (OSError, EOFError, ValueError) as error:
+        if type(proxy) is nib.arrayproxy.ArrayProxy:
+            return np.asarray(proxy.get_unscaled()), float(proxy.slope), float(proxy.inter)
+        if hasattr(proxy, "get_scaled"):
+            return np.asarray(proxy.get_scaled(dtype=np.float32)), 1.0, 0.0
+        return np.asarray(proxy), 1.0, 0.0
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise read_error(name, f"the voxels cannot be read ({type(error).__name__})", "check the file") from None
+    except MemoryError:
+        raise read_error(name, "the volume does not fit into memory", "use a machine with more memory") from None

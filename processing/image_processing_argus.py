@@ -13,9 +13,10 @@ from transformers.processing_utils import ImagesKwargs
 
 from .ct_volume import CTVolume
 from .normalization import CROPS, NORMALIZATIONS, centred
-from .read_ct import read_ct
+from .read_ct import read_ct, read_ct_row
+from .read_nifti import read_nifti_bytes
 from .resampling import RESAMPLINGS, GridOperators, grid_operators, resample_into, resample_planes, scale_hu
-from .sent_scan import array_of, path_or_bytes, read_sent_scan
+from .sent_scan import SENT_SCAN, array_of, path_or_bytes
 
 # What decides the pixels of a scan; saved with the model.
 SETTINGS = ("image_size", "hu_window", "target_spacing_mm", "resampling", "normalization", "crop", "value_range")
@@ -122,12 +123,10 @@ class ArgusImageProcessor(BaseImageProcessor):
         """
         if isinstance(image, str):
             image = path_or_bytes(image)
-        if isinstance(image, dict) and image.get("bytes") is not None:
-            image = image["bytes"]
+        if isinstance(image, dict) and (image.get("bytes") is not None or image.get("path")):
+            return read_ct_row(image)
         if isinstance(image, bytes | bytearray | memoryview):
-            return read_sent_scan(bytes(image))
-        if isinstance(image, dict) and image.get("path"):
-            image = image["path"]
+            return read_nifti_bytes(bytes(image), SENT_SCAN)
         if isinstance(image, str | os.PathLike):
             return read_ct(image)
         if hasattr(image, "hu") and hasattr(image, "spacing_mm"):

@@ -1,12 +1,15 @@
 """Read a CT scan from whatever it is stored in."""
 
 import os
+import stat
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from .ct_checks import read_error
 from .ct_volume import CTVolume
 from .read_dicom import read_dicom
-from .read_nifti import read_nifti
+from .read_nifti import read_nifti, read_nifti_bytes
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 
@@ -21,15 +24,45 @@ def read_ct(path: str | os.PathLike) -> CTVolume:
         CTReadError: with the file, the cause and what to do, in one line.
     """
     path = Path(path)
-    if not path.exists():
-        raise read_error(path, "no such file or folder", "check the path")
-    if path.is_dir():
+    mode = _mode(path)
+    if stat.S_ISDIR(mode):
         return read_dicom(path)
+    if not stat.S_ISREG(mode):
+        raise read_error(path, "a pipe, socket or device, not a file", "save the scan to a file first")
     if path.name.lower().endswith(NIFTI_SUFFIXES):
         return read_nifti(path)
     if path.suffix.lower() in (".dcm", ".ima") or _has_dicom_mark(path):
         raise read_error(path, "one DICOM file is not a whole scan", "give the folder that holds the series")
     raise read_error(path, "not a format that is read", "give a .nii or .nii.gz file, or a folder with a DICOM series")
+
+
+def read_ct_row(row: Mapping[str, Any]) -> CTVolume:
+    """Read the CT of a row as `datasets.Nifti(decode=False)` gives it: its bytes, and only without them its path.
+
+    The path of a row with bytes is a mere name: a file of that name may hold another patient's scan.
+
+    Args:
+        row: "bytes", a NIfTI file's content or None; "path", a file or name, or None.
+
+    Raises:
+        CTReadError: as `read_ct` does, or if the row holds neither.
+    """
+    content, path = row.get("bytes"), row.get("path")
+    if content is not None:
+        return read_nifti_bytes(bytes(content), os.path.basename(path or "") or "image")
+    if not path:
+        raise read_error("image", "the row holds neither bytes nor a path", "give one of both")
+    return read_ct(path)
+
+
+def _mode(path: Path) -> int:
+    try:
+        return path.stat().st_mode
+    except FileNotFoundError:
+        raise read_error(path, "no such file or folder", "check the path") from None
+    except (OSError, ValueError) as error:  # a name too long, a loop of links, a null in it
+        reason = getattr(error, "strerror", None) or "not a valid path"
+        raise read_error(path, f"cannot be opened ({reason})", "check the path and its permissions") from None
 
 
 def _has_dicom_mark(path: Path) -> bool:

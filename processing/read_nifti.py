@@ -1,6 +1,9 @@
 """Read a CT from a NIfTI file, .nii or .nii.gz, in one pass and with one copy of the volume in memory."""
 
+import io
+import math
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,16 +11,21 @@ from typing import BinaryIO
 
 import nibabel as nib
 import numpy as np
-from isal import igzip, isal_zlib
+from isal import isal_zlib
 from nibabel.spatialimages import HeaderDataError
 
-from .ct_checks import check_affine, check_dtype, read_error, rescale_to_hu, spatial_shape
+from .ct_checks import check_affine, check_dtype, check_memory, read_error, rescale_to_hu, spatial_shape
 from .ct_volume import CTVolume, nifti_affine
+from .file_kinds import GZIP_MAGIC, describe_content
 
 HEADER_BYTES = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
-GZIP_MAGIC = b"\x1f\x8b"
+FIRST_VOXEL = {348: 352, 540: 544}  # the lowest vox_offset of a single file
+MAX_EXTENSION_BYTES = 64 << 20  # between header and voxels
+MAX_TRAILING_BYTES = 1 << 20  # padding after the voxels
 CHUNK_BYTES = 1 << 20
 MAX_DEFLATE_RATIO = 1032  # of the format itself: a file that promises more is cut short or a trap
+AGAIN = "convert the scan again from its source"
+COPY_AGAIN = "copy or download it again"
 
 
 def read_nifti(path: str | os.PathLike) -> CTVolume:
@@ -29,82 +37,162 @@ def read_nifti(path: str | os.PathLike) -> CTVolume:
         CTReadError: if the file is damaged or is not one oriented 3D CT in Hounsfield units.
     """
     path = Path(path)
-    with _opened(path) as stream:
-        header, position = _read_header(stream, path)
-        shape = spatial_shape(_data_shape(header, path), path)
-        affine, warnings = nifti_affine(header, path)
-        check_affine(affine, shape, path)
-        dtype = _data_dtype(header, path)
-        slope, intercept = _slope_and_intercept(header, path)
-        _skip(stream, max(int(header["vox_offset"]), position) - position)
-        raw = _read_voxels(stream, dtype, int(np.prod(shape, dtype=np.int64)), path)
-        _read_to_checksum(stream)
-    hu = rescale_to_hu(raw, slope, intercept)
-    return CTVolume.from_file_axes(hu.reshape(shape, order="F"), affine, path, warnings)
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    """Open the file for reading its content, and tell damage to it in words."""
     try:
-        with open(path, "rb") as file:
-            packed = file.read(2) == GZIP_MAGIC
-            file.seek(0)
-            if not packed:
-                yield file
-                return
-            with igzip.IGzipFile(fileobj=file, mode="rb") as stream:
-                yield stream
-    except EOFError:
-        raise read_error(path, "the file is truncated", "copy or download it again") from None
-    except (igzip.BadGzipFile, isal_zlib.error):
-        cause = "the compressed data are damaged (wrong checksum or not gzip)"
-        raise read_error(path, cause, "copy or download it again") from None
+        with _opened(path) as file:
+            return _read(file, os.fstat(file.fileno()).st_size, path)
     except OSError as error:
         raise read_error(path, f"cannot be opened ({error.strerror})", "check the path and its permissions") from None
 
 
-def _read_header(stream: BinaryIO, path: Path) -> tuple[nib.Nifti1Header, int]:
+def read_nifti_bytes(content: bytes, name: object = "image") -> CTVolume:
+    """Read the content of a NIfTI file, compressed or not, that is in memory already.
+
+    Raises:
+        CTReadError: as `read_nifti` does, with `name` for the file.
+    """
+    return _read(io.BytesIO(content), len(content), name)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a regular file; a pipe, device or socket would block, or never end."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise read_error(path, "a pipe, socket or device, not a file", "save the scan to a file first")
+        yield file
+
+
+def _read(file: BinaryIO, size: int, name: object) -> CTVolume:
+    """Read a whole NIfTI of `size` stored bytes, and tell damage to it in words."""
+    packed = file.read(2) == GZIP_MAGIC
+    file.seek(0)
+    stream = GzipContent(file) if packed else file
+    try:
+        header, position = _read_header(stream, name)
+        shape = spatial_shape(_data_shape(header, name), name)
+        affine, warnings = nifti_affine(header, name)
+        check_affine(affine, shape, name)
+        dtype = _data_dtype(header, name)
+        slope, intercept = _slope_and_intercept(header, name)
+        count = math.prod(shape)
+        if count * dtype.itemsize > size * (MAX_DEFLATE_RATIO if packed else 1):
+            raise EOFError
+        hu_bytes = 2 if dtype.kind in "iu" and slope.is_integer() and intercept.is_integer() else 4
+        check_memory(shape, hu_bytes, name)
+        _skip(stream, _voxel_offset(header, position, name) - position)
+        hu = _read_voxels(stream, dtype, count, slope, intercept)
+        _read_rest(stream, min(count // side for side in shape) * dtype.itemsize, name)
+    except EOFError:
+        raise read_error(name, "the file is truncated", COPY_AGAIN) from None
+    except isal_zlib.error:
+        cause = "the compressed data are damaged (wrong checksum or not gzip)"
+        raise read_error(name, cause, COPY_AGAIN) from None
+    except MemoryError:
+        raise read_error(name, "the volume does not fit into memory", "use a machine with more memory") from None
+    if packed and stream.followed:
+        warnings = (*warnings, "something that is not gzip follows the compressed data; it was left out")
+    return CTVolume.from_file_axes(hu.reshape(shape, order="F"), affine, name, warnings)
+
+
+class GzipContent:
+    """The content of a gzip file, member after member.
+
+    What follows the last one (a line break, padding, anything else) is not read: `followed` tells of it.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._inflater = None
+        self._pending = b""
+        self._ended = False
+        self.followed = False
+
+    def read(self, size: int) -> bytes:
+        """Give `size` bytes, or fewer at the end.
+
+        Raises:
+            EOFError: if a member is cut short.
+            isal_zlib.error: if it is damaged, or its checksum is wrong.
+        """
+        parts = []
+        while size > 0 and not self._ended:
+            part = self._inflate(size)
+            parts.append(part)
+            size -= len(part)
+        return b"".join(parts)
+
+    def _inflate(self, size: int) -> bytes:
+        if (self._inflater is None or self._inflater.eof) and not self._next_member():
+            return b""
+        part = self._inflater.decompress(self._pending, size)
+        self._pending = self._inflater.unused_data if self._inflater.eof else self._inflater.unconsumed_tail
+        if not part and not self._inflater.eof and not self._pending:
+            self._pending = self._file.read(CHUNK_BYTES // 8)
+            if not self._pending:
+                raise EOFError
+        return part
+
+    def _next_member(self) -> bool:
+        if len(self._pending) < len(GZIP_MAGIC):
+            self._pending += self._file.read(CHUNK_BYTES // 8)
+        if self._pending.startswith(GZIP_MAGIC):
+            self._inflater = isal_zlib.decompressobj(wbits=31)
+            return True
+        self._ended, self.followed = True, bool(self._pending)
+        return False
+
+
+def _read_header(stream: BinaryIO, name: object) -> tuple[nib.Nifti1Header, int]:
     """Read the header alone; give it and the number of bytes read."""
     block = stream.read(348)
     sizes = {order: int.from_bytes(block[:4], order) for order in ("little", "big")}
     order = next((order for order, size in sizes.items() if size in HEADER_BYTES), None)
     if order is None:
-        raise read_error(path, "not a NIfTI file", "give a .nii or .nii.gz file, or a DICOM folder")
+        raise read_error(name, *describe_content(block))
     size = sizes[order]
     block += stream.read(size - len(block))
     if len(block) < size:
         raise EOFError
     header = HEADER_BYTES[size](block, endianness="<" if order == "little" else ">", check=False)
     if bytes(header["magic"])[:3] not in (b"n+1", b"n+2"):
-        raise read_error(path, "not a single-file NIfTI (.hdr/.img pair or Analyze)", "convert it to .nii.gz")
+        raise read_error(name, "not a single-file NIfTI (.hdr/.img pair or Analyze)", "convert it to .nii.gz")
     return header, size
 
 
-def _data_shape(header: nib.Nifti1Header, path: Path) -> tuple[int, ...]:
+def _voxel_offset(header: nib.Nifti1Header, header_bytes: int, name: object) -> int:
+    """Give the place of the first voxel, which no single file may have inside its header."""
+    offset, lowest = float(header["vox_offset"]), FIRST_VOXEL[header_bytes]
+    if not (lowest <= offset <= lowest + MAX_EXTENSION_BYTES and offset.is_integer()):
+        raise read_error(name, f"vox_offset is not a whole number from {lowest} on", AGAIN)
+    return int(offset)
+
+
+def _data_shape(header: nib.Nifti1Header, name: object) -> tuple[int, ...]:
     count = int(header["dim"][0])
     sides = tuple(int(side) for side in header["dim"][1 : count + 1])
     if not 1 <= count <= 7 or min(sides) < 1:
-        raise read_error(path, "the header's dimensions are not valid", "convert the scan again from its source")
+        raise read_error(name, "the header's dimensions are not valid", AGAIN)
     return sides
 
 
-def _data_dtype(header: nib.Nifti1Header, path: Path) -> np.dtype:
+def _data_dtype(header: nib.Nifti1Header, name: object) -> np.dtype:
     try:
         dtype = header.get_data_dtype()
     except (HeaderDataError, KeyError):
-        raise read_error(path, "the header's data type is unknown", "convert the scan to int16") from None
-    check_dtype(dtype, path)
+        raise read_error(name, "the header's data type is unknown", "convert the scan to int16") from None
+    check_dtype(dtype, name)
     return dtype
 
 
-def _slope_and_intercept(header: nib.Nifti1Header, path: Path) -> tuple[float, float]:
+def _slope_and_intercept(header: nib.Nifti1Header, name: object) -> tuple[float, float]:
     """Give the rescale; a slope of 0 or NaN means none, as the format says."""
-    try:
-        slope, intercept = header.get_slope_inter()
-    except HeaderDataError:
-        raise read_error(path, "scl_inter is not a finite number", "convert the scan again from its source") from None
-    return (1.0, 0.0) if slope is None else (float(slope), float(intercept or 0.0))
+    slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
+    if slope == 0 or np.isnan(slope):
+        return 1.0, 0.0
+    if not np.isfinite(slope) or not np.isfinite(intercept):
+        raise read_error(name, "scl_slope or scl_inter is not a finite number", AGAIN)
+    return slope, intercept
 
 
 def _skip(stream: BinaryIO, count: int) -> None:
@@ -115,25 +203,32 @@ def _skip(stream: BinaryIO, count: int) -> None:
         count -= len(chunk)
 
 
-def _read_voxels(stream: BinaryIO, dtype: np.dtype, count: int, path: Path) -> np.ndarray:
-    """Fill one flat array in native byte order; float64 is narrowed to float32 on the way."""
-    if count * dtype.itemsize > max(path.stat().st_size, 1) * MAX_DEFLATE_RATIO:
-        raise EOFError
-    native = dtype.newbyteorder("=")
-    voxels = np.empty(count, np.float32 if native == np.float64 else native)
+def _read_voxels(stream: BinaryIO, dtype: np.dtype, count: int, slope: float, intercept: float) -> np.ndarray:
+    """Fill one flat array of HU, rescaling as it is read: int16 as long as every value is whole and fits, else float32.
+
+    So nothing is held twice, whatever type the file has.
+    """
+    whole = dtype.kind in "iu" and slope.is_integer() and intercept.is_integer()
+    hu = np.empty(count, np.int16 if whole else np.float32)
     step = CHUNK_BYTES // dtype.itemsize
     for start in range(0, count, step):
         size = min(step, count - start)
         block = stream.read(size * dtype.itemsize)
         if len(block) < size * dtype.itemsize:
             raise EOFError
-        with np.errstate(over="ignore", invalid="ignore"):  # infinities are refused with the other values
-            voxels[start : start + size] = np.frombuffer(block, dtype)
-    return voxels
+        part = rescale_to_hu(np.frombuffer(block, dtype), slope, intercept)
+        if part.dtype != hu.dtype and hu.dtype == np.int16:
+            check_memory((count,), 4, "the volume as float32")
+            hu = hu.astype(np.float32)
+        hu[start : start + size] = part
+    return hu
 
 
-def _read_to_checksum(stream: BinaryIO) -> None:
-    """Read what follows the voxels, so that a compressed file's checksum is compared."""
-    if isinstance(stream, igzip.IGzipFile):
-        while stream.read(CHUNK_BYTES):
-            pass
+def _read_rest(stream: BinaryIO, plane_bytes: int, name: object) -> None:
+    """Read what follows the voxels, so that checksums are compared; padding may follow, but no plane of voxels."""
+    rest = b""
+    while len(rest) <= MAX_TRAILING_BYTES and (chunk := stream.read(CHUNK_BYTES)):
+        rest += chunk
+    if len(rest) > MAX_TRAILING_BYTES or (len(rest) >= plane_bytes and rest.strip(b"\0")):
+        cause = "the file holds more voxels than its header's dimensions state"
+        raise read_error(name, cause, AGAIN)

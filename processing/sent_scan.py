@@ -4,22 +4,16 @@ import base64
 import binascii
 import os
 import re
-import tempfile
-from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import torch
 
-from .ct_volume import CTReadError, CTVolume
-from .read_ct import read_ct
-
-_GZIP = b"\x1f\x8b"
 # How base64 of a gzip file and of a NIfTI header (348 or 540 bytes, either byte order) begins.
 _BASE64_STARTS = ("H4sI", "XAEAA", "AAABX", "HAIAA", "AAACH")
 _LONGEST_PATH = 4096
 _ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
-_SENT = "the scan sent along"
+SENT_SCAN = "the scan sent along"  # what errors call bytes
 
 
 def path_or_bytes(text: str) -> str | bytes:
@@ -57,21 +51,6 @@ def _decoded(content: str) -> bytes:
         return base64.b64decode("".join(content.split()), validate=True)
     except (binascii.Error, ValueError):
         raise ValueError("the scan sent as text is not whole base64; send it again") from None
-
-
-def read_sent_scan(content: bytes) -> CTVolume:
-    """Read a NIfTI file, plain or gzipped, that came as bytes.
-
-    Raises:
-        CTReadError: if it cannot be read as a CT; the file has no name there.
-    """
-    with tempfile.TemporaryDirectory(prefix="argus-") as folder:
-        path = Path(folder) / ("scan.nii.gz" if content[:2] == _GZIP else "scan.nii")
-        path.write_bytes(content)
-        try:
-            return read_ct(path)
-        except CTReadError as error:
-            raise CTReadError(str(error).replace(str(path), _SENT)) from None
 
 
 def array_of(tensor: torch.Tensor) -> np.ndarray:

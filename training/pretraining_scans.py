@@ -49,7 +49,7 @@ class PreprocessedScans(torch.utils.data.Dataset):
 
     def _volume(self, index: int, row: dict) -> torch.Tensor:
         if self.kept is None:
-            return self.preprocess(row["image"]["path"])["pixel_values"][0]
+            return self.preprocess(row["image"])["pixel_values"][0]
         if index not in self.kept:
-            self.kept[index] = self.preprocess(row["image"]["path"])["pixel_values"][0].half()
+            self.kept[index] = self.preprocess(row["image"])["pixel_values"][0].half()
         return self.kept[index].float()
