@@ -226,7 +226,8 @@ def _other_modality(histogram: Histogram) -> Refusal | None:
     valley = inside.share(-500, -200)
     beside = (valley + inside.share(250, 550)) * 40 / 602  # in 40 of these 602 HU, on average
     peak = max(inside.share(start, start + 39) for start in range(-140, 120, 10))
-    filled_valley = valley > 0.08 and peak < PEAK_RATIO * beside
+    background = histogram.share(-1100, -900) > 0.15 or valley > 0.3
+    filled_valley = background and valley > 0.08 and peak < PEAK_RATIO * beside
     broad = (no_peak or filled_valley) and not inside.is_drawn
     if broad or histogram.share(BEYOND_BONE_HU, EDGE) > 0.05:
         return f"{_span(histogram)} without the peak of soft tissue that a CT has (MR?)", HU_ADVICE
