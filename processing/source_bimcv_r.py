@@ -16,6 +16,7 @@ from .source_tables import (
     match_volumes,
     missing_table,
     read_rows,
+    refuse_zipped,
     stem_of,
     volumes_by_name,
 )
@@ -47,29 +48,24 @@ def list_scans(root: Path, columns: BimcvRColumns | None = None) -> Listing:
     """
     columns = columns or BimcvRColumns()
     tables = find_tables(root, *TABLES)
-    parts = sorted(path.name for path in root.iterdir() if path.is_dir() and _PART.fullmatch(path.name))
-    zips = sorted(path.name for path in root.iterdir() if path.suffix.lower() == ".zip")
     if not tables:
-        packed = [name for name in zips if name.lower().startswith("meta")] or zips
-        raise _zipped(root, packed) if packed else missing_table(root, TABLES[0])
+        refuse_zipped(root, ("meta*.zip", "*.zip"))
+        raise missing_table(root, TABLES[0])
+    parts = sorted(path.name for path in root.iterdir() if path.is_dir() and _PART.fullmatch(path.name))
     problems: list[Problem] = []
     rows: dict[str, dict] = {}
     for path in tables:
         for row in _rows_of(path, columns, problems):
             if row["id"] not in rows or is_placeholder(rows[row["id"]]["report"]):
                 rows[row["id"]] = row
-    packed = [name for name in zips if _PART.fullmatch(name[: -len(".zip")]) and name[: -len(".zip")] not in parts]
     volumes = volumes_by_name(root, parts) or volumes_by_name(root, ["."])
-    if packed and not volumes:
-        raise _zipped(root, packed)
+    if not volumes:
+        refuse_zipped(root, ("ct*.zip", "*.zip"))
+    packed = [path.name for path in find_tables(root, "ct*.zip") if path.stem not in parts]
     problems += [Problem("not_unzipped", name, "unzip it, or its scans stay out") for name in packed]
     names = " or ".join(path.name for path in tables)
     pairs = match_volumes(list(rows.values()), volumes, names, problems)
     return listing_of([_scan_of(row, volume) for row, volume in pairs], problems, rows=len(rows))
-
-
-def _zipped(root: Path, names: list[str]) -> ValueError:
-    return ValueError(f"{root}: {names[0]} ({len(names)} such) is still zipped; unzip first, in the download's folder")
 
 
 def _rows_of(path: Path, columns: BimcvRColumns, problems: list[Problem]) -> list[dict]:

@@ -24,6 +24,14 @@ _VERTEBRA = re.compile(r"[ctls]\d{1,2}", re.IGNORECASE)
 # The names of patients and doctors were replaced by "name": such a sentence says who, not what.
 _NAMES = re.compile(r"\bname\W+name\b|^fdo\b|^(?:signed|signature)\b[\s:]*$", re.IGNORECASE)
 _LONE_NUMBER = re.compile(r"\W*\d{0,2}\W*")
+# "post -surgical", "high -resolution": the translation sets a space before hyphens.
+_LOOSE_HYPHEN = re.compile(r"(?<=[^\W\d_]) -(?=[^\W\d_])")
+# "Vidrio deslustrado" came out in dozens of ways, "tired" among them, which would pass for how the patient feels.
+_GROUND_GLASS = re.compile(
+    r"\b(?:tangled?|rant(?:ing|less)?|tired|sliced|frosted|tuning|grated|gra[zt]ing|grazed|granted|tarnished|rating|dull)"
+    r"[ -]glass\b",
+    re.IGNORECASE,
+)
 _BETWEEN_SENTENCES = re.compile(r"(?<=[.!?])\s+")
 
 
@@ -35,9 +43,10 @@ def is_placeholder(text: str) -> bool:
 def clean_text(text: str) -> str:
     """Return a report with a space after every full stop that ends a sentence, without headers of names.
 
-    Decimals, times, abbreviations and names of files keep their full stops, lists lose their numbers. What is said is
-    not touched.
+    Decimals, times, abbreviations and names of files keep their full stops, lists lose their numbers. Ground glass is
+    called so; otherwise what is said is not touched.
     """
+    text = _GROUND_GLASS.sub("ground glass", _LOOSE_HYPHEN.sub("-", text))
     text = _STOP.sub(lambda stop: stop[0] + ("" if _is_inside(text, stop) else " "), text)
     text = _OTHER_ENDS.sub(r"\1 ", text)
     parts = [part for item in split_numbered(text) for part in _BETWEEN_SENTENCES.split(ended(item))]

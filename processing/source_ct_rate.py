@@ -29,6 +29,7 @@ _SPLITS = {
     "valid": ("test", "validation_reports.csv", "validation_metadata.csv"),
 }
 _VOLUME_NAME = re.compile(r"(?P<scan>(?P<patient>(?:train|valid)_\d+)_[a-z]+)_(?P<number>\d+)$")
+_SCAN_NAME = re.compile(r"(?:train|valid)_\d+_[a-z]+(?=_\d+$|$)")
 _KNOWN_MISSING = ("train_14384_a_2", "valid_251_a_2")
 
 
@@ -87,8 +88,8 @@ def _no_chest_scans(root: Path, problems: list[Problem]) -> set[str]:
         detail = "not in the download (dataset/metadata), so that head scans stay paired with chest reports"
         problems.append(Problem("missing_list", "no_chest_train.txt, no_chest_valid.txt", detail))
     lines = [line for path in lists for line in decode(path.read_bytes()).splitlines()]
-    names = [_VOLUME_NAME.match(stem_of(line.strip().strip("\"',;"))) for line in lines]
-    return {name["scan"] for name in names if name}
+    names = [_SCAN_NAME.match(stem_of(line.strip().strip("\"',;"))) for line in lines]
+    return {name[0] for name in names if name}
 
 
 def _rows_of(path: Path, columns: CTRateColumns, problems: list[Problem]) -> list[dict]:

@@ -15,6 +15,7 @@ from .source_tables import (
     match_volumes,
     missing_table,
     read_rows,
+    refuse_zipped,
     stem_of,
     volumes_by_name,
 )
@@ -52,6 +53,7 @@ def list_scans(root: Path, columns: InspectColumns | None = None) -> Listing:
     columns = columns or InspectColumns()
     tables = find_tables(root, *_IMPRESSIONS)
     if not tables:
+        refuse_zipped(root, ("*impressions*.zip", "*.zip"))
         raise missing_table(root, _IMPRESSIONS[0])
     problems: list[Problem] = []
     needed = {"id": columns.impression_id, "report": columns.impression}
@@ -61,19 +63,21 @@ def list_scans(root: Path, columns: InspectColumns | None = None) -> Listing:
     splits = _table_of(root, _SPLIT_TABLES, columns, problems)
     folders = [path.relative_to(root).as_posix() for path in (root, tables[0].parent) if (path / FOLDER).is_dir()]
     volumes = volumes_by_name(root, [f"{folder}/{FOLDER}" for folder in folders] or ["."])
-    scans, nameless = [], 0
     named = drop_duplicate_ids(_with_volumes(rows, mapping, volumes), tables[0].name, problems)
-    for row, volume in match_volumes(named, volumes, tables[0].name, problems):
+    spare = {name for row in named for name in row["spare"]}
+    first = {name: volume for name, volume in volumes.items() if name not in spare}
+    scans, nameless = [], 0
+    for row, volume in match_volumes(named, first, tables[0].name, problems):
         number = row["impression_id"]
         known = (mapping.get(number, {}), splits.get(number, {}), row)
-        patient = next((name for entry in known if (name := entry.get("person", "").strip()) not in ("", "nan")), "")
+        patient = next((name for entry in known if (name := _id_of(entry.get("person", ""))) not in ("", "nan")), "")
         nameless += not patient
         split = _SPLITS.get(splits.get(number, {}).get("split", "").strip().lower())
         report = clean_text(row["report"])
         left_out = None if report else ("no_report", "the impression holds no sentence on the scan")
-        scans.append(
-            SourceScan(NAME, row["id"], patient or row["id"], volume, report, official_split=split, left_out=left_out)
-        )
+        others = tuple(volumes[name] for name in row["spare"])
+        scan = SourceScan(NAME, row["id"], patient or row["id"], volume, report, split, {}, others, left_out)
+        scans.append(scan)
     missing = [problem for problem in problems if problem.kind == "row_without_volume"]
     if len(missing) <= _NUM_KNOWN_MISSING:
         problems = [
@@ -86,19 +90,31 @@ def list_scans(root: Path, columns: InspectColumns | None = None) -> Listing:
 def _table_of(
     root: Path, patterns: tuple[str, ...], columns: InspectColumns, problems: list[Problem]
 ) -> dict[str, dict]:
-    """Rows of the latest table that matches, by impression; there may be none."""
+    """Rows of the latest table that matches, by impression, each with all its `images`; there may be none."""
     for path in find_tables(root, *patterns)[:1]:
         optional = {"person": columns.person, "image": columns.image, "split": columns.split}
-        rows = read_rows(path, {"id": columns.impression_id}, optional, problems)
-        return {row["id"]: row for row in _unique(path, rows, problems)}
+        images: dict[str, list[str]] = {}
+        rows = []
+        for row in read_rows(path, {"id": columns.impression_id}, optional, problems):
+            image = stem_of(row.pop("image", ""))
+            known = images.setdefault(_id_of(row["id"]), [])
+            # A second image of one impression is a second volume of its scan, not a second row of the same.
+            if not known or image in known:
+                rows.append(row)
+            known += [image] if image not in known else []
+        return {row["id"]: row | {"images": images[row["id"]]} for row in _unique(path, rows, problems)}
     return {}
 
 
 def _unique(path: Path, rows: list[dict], problems: list[Problem]) -> list[dict]:
     for row in rows:
-        # Programs that take an id for a number write "123.0".
-        row["id"] = stem_of(row["id"]).removesuffix(".0")
+        row["id"] = _id_of(row["id"])
     return drop_duplicate_ids(rows, path.name, problems)
+
+
+def _id_of(cell: str) -> str:
+    """An id as text: programs that take it for a number write "123.0"."""
+    return stem_of(cell).removesuffix(".0")
 
 
 def _with_volumes(rows: list[dict], mapping: dict[str, dict], volumes: dict[str, str]) -> list[dict]:
@@ -106,7 +122,8 @@ def _with_volumes(rows: list[dict], mapping: dict[str, dict], volumes: dict[str,
     named = []
     for row in rows:
         number = row["id"]
-        images = [stem_of(entry.get("image", "")) for entry in (mapping.get(number, {}), row)]
-        names = [name for name in (*images, number) if name and name.lower() != "nan"]
-        named.append(row | {"id": next((name for name in names if name in volumes), names[0]), "impression_id": number})
+        images = [*mapping.get(number, {}).get("images", ()), stem_of(row.get("image", "")), number]
+        names = [name for name in dict.fromkeys(images) if name and name.lower() != "nan"]
+        there = [name for name in names if name in volumes] or names[:1]
+        named.append(row | {"id": there[0], "spare": tuple(there[1:]), "impression_id": number})
     return named

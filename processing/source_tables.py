@@ -170,6 +170,13 @@ def _fault_of(cells: list[str] | None, width: int) -> str | None:
     return None
 
 
+def refuse_zipped(root: Path, patterns: Sequence[str]) -> None:
+    """Raise a ValueError if a download holds archives where it should hold what is in them; the likeliest first."""
+    if found := next((found for pattern in patterns if (found := find_tables(root, pattern))), None):
+        more = f" ({len(found)} such)" if len(found) > 1 else ""
+        raise ValueError(f"{found[0]}: still zipped{more}; unzip first, in the download's folder")
+
+
 def find_volumes(root: Path, folder: str = ".") -> Iterator[str]:
     """Paths of all volumes below a folder, relative to the root, in order, also through links; nothing is opened."""
     start = root / folder

@@ -52,6 +52,13 @@ def test_bimcv_r_lists_leave_no_number_behind():
     ]
 
 
+def test_bimcv_r_habits_of_its_translation_are_no_false_friends():
+    text = "Opacities in tired glass and Tangled glass.High -resolution technique.Non -free air.A glass eye, 3 -4 cm"
+    assert source_bimcv_r_text.clean_text(text) == (
+        "Opacities in ground glass and ground glass. High-resolution technique. Non-free air. A glass eye, 3 -4 cm."
+    )
+
+
 def test_bimcv_r_placeholders_are_known_and_sentences_of_names_dropped():
     for text in (
         "Something wrong with the data! ####",

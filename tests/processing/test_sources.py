@@ -183,6 +183,19 @@ def test_inspect_older_copies_name_volumes_by_impression(layouts, tmp_path):
     assert all(scan.patient_id == scan.scan_id for scan in alone.scans)
 
 
+def test_inspect_takes_a_second_image_of_an_impression_for_a_spare_volume(layouts, tmp_path):
+    root = copy_of(layouts, "inspect", tmp_path)
+    rows = read_table(root / "study_mapping_20250611.tsv")
+    write_table(
+        root / "study_mapping_20250611.tsv", [*rows, rows[0] | {"image_id": "PEffff"}, rows[1] | {"image_id": "x"}]
+    )
+    (root / "CTPA" / "PEffff.nii.gz").touch()
+    listing = listing_of("inspect", root)
+    assert not listing.problems and len(listing.scans) == 6
+    spare = {scan.scan_id: scan.other_volumes for scan in listing.scans if scan.other_volumes}
+    assert spare == {rows[0]["image_id"]: ("CTPA/PEffff.nii.gz",)}
+
+
 def test_inspect_lists_a_volume_once_if_two_impressions_name_it(layouts, tmp_path):
     root = copy_of(layouts, "inspect", tmp_path)
     rows = read_table(root / "study_mapping_20250611.tsv")
@@ -229,11 +242,11 @@ def test_bimcv_r_says_unzip_first(layouts, tmp_path):
     (root / "CT2.zip").touch()
     assert [(p.kind, p.where) for p in listing_of("bimcv-r", root).problems] == [("not_unzipped", "CT2.zip")]
     shutil.rmtree(root / "CT1")
-    with pytest.raises(ValueError, match=r"CT2\.zip .* unzip first"):
+    with pytest.raises(ValueError, match=r"CT2\.zip: still zipped; unzip first"):
         listing_of("bimcv-r", root)
     shutil.rmtree(root / "meta")
     (root / "meta_1.zip").touch()
-    with pytest.raises(ValueError, match=r"meta_1\.zip .* unzip first"):
+    with pytest.raises(ValueError, match=r"meta_1\.zip: still zipped; unzip first"):
         listing_of("bimcv-r", root)
 
 
@@ -241,6 +254,10 @@ def test_ct_rate_leaves_out_other_body_parts_and_reports_without_text(tmp_path):
     root = write_layout(tmp_path / "ct-rate", "ct-rate", 12, faults=["nothing-given", "no-chest"])
     scans = {scan.scan_id: scan for scan in listing_of("ct-rate", root).scans}
     reasons = {name: scan.left_out[0] for name, scan in scans.items() if scan.left_out}
+    with (root / "dataset/metadata/no_chest_train.txt").open("a") as file:
+        file.write("train_2_a\n'C:\\\\old\\\\train_4_a_2.nii.gz'\n")  # a scan, and a path of another system
+    more = {scan.scan_id for scan in listing_of("ct-rate", root).scans if scan.left_out}
+    assert more == {*reasons, "train_2_a", "train_4_a"}
     done = [json.loads(line) for line in (root / FAULTS_FILE).read_text().splitlines()]
     assert {entry["at"] for entry in done if entry["fault"] == "no-chest"} == {"train_1_a", "valid_1_a"}
     assert reasons == {
