@@ -33,10 +33,11 @@ def downloads(tmp_path_factory):
     return {name: write_layout(folder / name, name, NUM_SCANS) for name in LAYOUTS}
 
 
-@pytest.fixture
-def reading_here(monkeypatch):
-    """Read volumes in this process, where a test can see it and step in."""
-    monkeypatch.setitem(ENGINES, "local", lambda tasks, workers: map(volume_records.examine_volume, tasks))
+@pytest.fixture(autouse=True)
+def reading_here(monkeypatch, request):
+    """Read volumes in this process, where a test can step in, and which takes no second to start."""
+    if "engine" not in request.fixturenames:
+        monkeypatch.setitem(ENGINES, "local", lambda tasks, workers: map(volume_records.examine_volume, tasks))
 
 
 @pytest.fixture(scope="session")
@@ -173,7 +174,7 @@ def test_two_workers_write_the_same_bytes_on_either_engine(engine, downloads, pr
     assert files_of(tmp_path / "two") == files_of(out)
 
 
-def test_a_killed_run_goes_on_without_reading_again(downloads, prepared, tmp_path, monkeypatch, reading_here):
+def test_a_killed_run_goes_on_without_reading_again(downloads, prepared, tmp_path, monkeypatch):
     out, _ = prepared
     again = tmp_path / "again"
     script = (
@@ -368,7 +369,7 @@ def test_damage_is_counted_named_and_does_not_stop_the_rest(downloads, prepared,
     assert undamaged - 3 <= result.manifest["statistics"]["inspect"]["scans"] <= undamaged
 
 
-def test_a_full_disk_while_reading_loses_nothing(downloads, prepared, tmp_path, monkeypatch, reading_here):
+def test_a_full_disk_while_reading_loses_nothing(downloads, prepared, tmp_path, monkeypatch):
     def full(path, record):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
