@@ -76,15 +76,19 @@ def _rows_of(path: Path, columns: BimcvRColumns, problems: list[Problem]) -> lis
         read_rows(path, {"path": columns.path}, {}, [])  # names the missing column
     named = []
     for row in rows:
-        places = [row.get(role, "").strip() for role in ("ct_path", "path")]
-        # Beside a `ct_path`, `path` is only the folder.
-        volumes = [place for place in places if place.lower().endswith(VOLUME_SUFFIXES)] or places[-1:]
-        name = stem_of(volumes[0])
-        if name and (volumes != places[-1:] or "ct_path" not in row):
+        if name := _volume_name(row):
             named.append({"id": name, "report": row["report"], "patient": row.get("patient", ""), "line": row["line"]})
         else:
             problems.append(Problem("broken_row", f"{path.name}, line {row['line']}", "names no volume"))
     return drop_duplicate_ids(named, path.name, problems)
+
+
+def _volume_name(row: dict) -> str:
+    """The volume that a row names: beside a `ct_path`, `path` is only the folder unless it ends like a volume."""
+    ct_path, path = (row.get(role, "").strip() for role in ("ct_path", "path"))
+    if ct_path and ct_path.lower() != "nan":
+        return stem_of(ct_path)
+    return stem_of(path) if path.lower().endswith(VOLUME_SUFFIXES) or "ct_path" not in row else ""
 
 
 def _scan_of(row: dict, volume: str) -> SourceScan:

@@ -230,6 +230,28 @@ def test_bimcv_r_reads_either_table_and_the_first_one_with_a_report(layouts, tmp
     assert listing_of("bimcv-r", root).scans == due.scans
 
 
+@pytest.mark.parametrize(
+    ("ct_path", "path", "found"),
+    [
+        ("x/{}.nii.gz", "x/mod-rx", 6),
+        ("{}", "x/mod-rx", 6),
+        ("", "x/{}.nii.gz", 6),
+        ("nan", "x/mod-rx", 5),
+        ("", "", 5),
+    ],
+)
+def test_bimcv_r_a_row_names_its_volume_by_ct_path_or_a_path_to_a_file(layouts, tmp_path, ct_path, path, found):
+    root = copy_of(layouts, "bimcv-r", tmp_path)
+    (root / CURATED).unlink()
+    rows = read_table(root / TABLES["bimcv-r"])
+    name = rows[0]["ct_path"].rsplit("/", 1)[1].removesuffix(".nii.gz")
+    rows[0] |= {"ct_path": ct_path.format(name), "path": path.format(name)}
+    write_table(root / TABLES["bimcv-r"], rows)
+    listing = listing_of("bimcv-r", root)
+    assert len(listing.scans) == found
+    assert kinds(listing) == ([] if found == 6 else ["broken_row", "volume_without_row"])
+
+
 def test_bimcv_r_placeholders_are_left_out_with_their_reason(tmp_path):
     root = write_layout(tmp_path / "bimcv-r", "bimcv-r", 6, faults=["placeholders"])
     left_out = [scan for scan in listing_of("bimcv-r", root).scans if scan.left_out]
