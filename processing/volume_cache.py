@@ -12,6 +12,8 @@ import struct
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ import numpy as np
 import torch
 from isal import isal_zlib
 
+from .foreign_files import ForeignFileError, check_regular
 from .image_processing_argus import SETTINGS, ArgusImageProcessor, flatten_images
 from .normalization import centred
 from .resampling import resample_planes
@@ -163,7 +166,11 @@ class VolumeCache:
             warnings.warn(f"{self.folder}: nothing more is kept ({reason}); volumes are preprocessed", stacklevel=2)
 
     def _read(self, entry: Path, out: torch.Tensor) -> None:
-        self._read_packed(entry.read_bytes(), out)
+        try:
+            check_regular(entry)
+            self._read_packed(entry.read_bytes(), out)
+        except (ForeignFileError, IndexError, KeyError, TypeError) as error:
+            raise DamagedEntryError(f"not what this cache writes ({type(error).__name__})") from None
 
     def _read_packed(self, packed: bytes, out: torch.Tensor) -> None:
         header, read_plane = open_planes(packed)
@@ -259,8 +266,16 @@ def open_planes(packed: bytes) -> tuple[dict[str, Any], Callable[[int], torch.Te
     content = view[_LENGTHS.size :]
     if magic != MAGIC or isal_zlib.crc32(content) != checksum:
         raise DamagedEntryError("the checksum is wrong")
-    header = json.loads(bytes(content[:length]))
-    starts = np.cumsum([length, *header["lengths"]]).tolist()
+    try:
+        header = json.loads(bytes(content[:length]))
+        starts = np.cumsum([length, *header["lengths"]]).tolist()
+        num_bytes = prod(header["shape"]) * INT16.dtype.itemsize
+        sizes = [blosc2.get_cbuffer_sizes(content[start:stop]) for start, stop in pairwise(starts)]
+    except (KeyError, RecursionError, RuntimeError, TypeError, ValueError) as error:
+        raise DamagedEntryError(f"not what this cache writes ({type(error).__name__})") from None
+    # A plane says itself what it unpacks to: more would be written past the buffer, and gigabytes into memory.
+    if starts[-1] != len(content) or any(size[0] != num_bytes for size in sizes):
+        raise DamagedEntryError("its planes are not of the size it says")
     buffer = np.empty(header["shape"], np.int16)
 
     def read_plane(index: int) -> torch.Tensor:

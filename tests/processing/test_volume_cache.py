@@ -1,18 +1,21 @@
 import errno
+import json
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import datasets
+import numpy as np
 import pytest
 import torch
+from isal import isal_zlib
 
 from argus_processing import ArgusImageProcessor
 from argus_processing import volume_cache as volume_cache_module
 from argus_processing.ct3drrg import register, with_preprocessing
 from argus_processing.phantom_files import write_phantom
 from argus_processing.tower_preprocessing import ct2rep_settings, m3d_settings, radfm_settings
-from argus_processing.volume_cache import ENCODINGS, VolumeCache, settings_hash
+from argus_processing.volume_cache import ENCODINGS, DamagedEntryError, VolumeCache, open_planes, settings_hash
 
 register()
 SETTINGS = [
@@ -143,3 +146,34 @@ def test_what_cannot_work_is_refused(processor, tmp_path):
         VolumeCache(tmp_path, processor, "npz")
     with pytest.raises(ValueError, match="int16"):
         VolumeCache(tmp_path, ArgusImageProcessor(hu_window=(-1000.0, 50_000.0)))
+
+
+BIG = ENCODINGS["zstd"].pack(np.zeros((2000, 2000), np.int16))
+FORGED = {
+    "shape of a terabyte": ({"shape": [10**6, 10**6], "lengths": [len(BIG)]}, BIG),
+    "plane that inflates": ({"shape": [4, 5], "lengths": [len(BIG)]}, BIG),
+    "shape below zero": ({"shape": [-4, 5], "lengths": [len(BIG)]}, BIG),
+    "no plane": ({"shape": [4, 5], "lengths": [3]}, b"abc"),
+    "no lengths": ({"shape": [4, 5]}, b""),
+    "list": ([1], b""),
+}
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_an_entry_whose_checksum_is_right_and_whose_sizes_are_not_is_damaged(name):
+    header, packed = FORGED[name]
+    said = {"planes": 1, "window": [-1, 1], "to_grid": None} | header if isinstance(header, dict) else header
+    body = json.dumps(said).encode()
+    content = body + packed
+    entry = volume_cache_module._LENGTHS.pack(volume_cache_module.MAGIC, len(body), isal_zlib.crc32(content)) + content
+    with pytest.raises(DamagedEntryError):
+        open_planes(entry)
+
+
+def test_a_header_nested_too_deep_is_damaged():
+    content = b"[" * 100_000
+    with pytest.raises(DamagedEntryError):
+        open_planes(
+            volume_cache_module._LENGTHS.pack(volume_cache_module.MAGIC, len(content), isal_zlib.crc32(content))
+            + content
+        )
