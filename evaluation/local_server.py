@@ -25,6 +25,7 @@ MAX_CONNECTIONS = 256
 HEAD_SECONDS = 10.0  # from the connection, or the last answer on it, to the next request's last header
 BODY_SECONDS = 30.0  # for any body, and so much more as it takes at the least speed
 BODY_BYTES_A_SECOND = 256 << 10
+SMALL_BYTES = 64 << 10  # of every body do not count toward what all may hold
 GRACE_SECONDS = 3  # from SIGTERM to the end of whatever still runs
 WRITE_SECONDS = 60.0  # for a client that does not read its answer
 LINGER_SECONDS, LINGER_BYTES = 2.0, 8 << 20  # read on after a refusal, so that its sender comes to read it
@@ -229,8 +230,8 @@ class BodyGuard:
         finally:
             self._left += body.held
 
-    def hold(self, num_bytes: int) -> None:
-        """Count bytes that a request holds.
+    def hold(self, num_bytes: int) -> int:
+        """Count bytes that a request comes to hold, and give them back.
 
         Raises:
             HTTPException: if all requests together hold too many.
@@ -238,6 +239,7 @@ class BodyGuard:
         if num_bytes > self._left:
             raise HTTPException(503, "too many large requests at once; try again later", {"Retry-After": "10"})
         self._left -= num_bytes
+        return num_bytes
 
     @property
     def max_bytes(self) -> int:
@@ -255,7 +257,7 @@ class _Body:
         self._expected = self._declared > 0 or "transfer-encoding" in headers
         self._started = time.monotonic()
         self._whole = False
-        self.held = 0
+        self.size = self.held = 0
 
     async def receive(self) -> Message:
         """Receive a part.
@@ -267,16 +269,16 @@ class _Body:
             return await self._receive()
         if self._declared > self._guard.max_bytes:
             raise self._too_large()
-        allowed = self._started + BODY_SECONDS + self.held / BODY_BYTES_A_SECOND - time.monotonic()
+        allowed = self._started + BODY_SECONDS + self.size / BODY_BYTES_A_SECOND - time.monotonic()
         try:
             message = await asyncio.wait_for(self._receive(), allowed)
         except TimeoutError:
             raise HTTPException(408, "the request took too long to come") from None
         size = len(message.get("body", b""))
-        if self.held + size > self._guard.max_bytes:
+        if self.size + size > self._guard.max_bytes:
             raise self._too_large()
-        self._guard.hold(size)
-        self.held += size
+        self.size += size
+        self.held += self._guard.hold(max(0, self.size - SMALL_BYTES) - self.held)
         self._whole = message["type"] != "http.request" or not message.get("more_body", False)
         return message
 
