@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .cli_options import ModelOption, TrustOption, quiet, say, tell
+from .cli_options import AnonymousOption, ModelOption, TrustOption, path_names, quiet, say, tell
 
 app = typer.Typer()
 
@@ -38,8 +38,13 @@ def prepare(
     judge: Annotated[str | None, typer.Option(help="Chat model (folder or id), instead of the rules.")] = None,
     judge_url: Annotated[str | None, typer.Option(help="OpenAI-compatible address that serves --judge.")] = None,
     trust_remote_code: TrustOption = False,
+    anonymous_paths: AnonymousOption = False,
 ) -> None:
-    """Curate CT-3DRRG from the downloads; exit code 2 if a volume or row could not be used."""
+    """Curate CT-3DRRG from the downloads; exit code 2 if a volume or row could not be used.
+
+    Rows hold the volumes' paths and the sources' ids: a patient's name in them goes along. --anonymous-paths, with
+    --embed-volumes, gives the rows opaque names; decisions/ and logs/ keep the sources' own.
+    """
     from argus_processing.source_registry import read_columns
 
     from . import prepare_command
@@ -47,6 +52,10 @@ def prepare(
     quiet()
     roots = {"ct-rate": ct_rate, "bimcv-r": bimcv_r, "inspect": inspect}
     options = {"workers": workers, "engine": engine, "with_volumes": embed_volumes, "decisions": decisions}
+    if anonymous_paths and not embed_volumes:
+        raise ValueError("--anonymous-paths needs --embed-volumes: without it the rows find their volumes by path")
+    names = path_names(anonymous_paths)
+    options["name_of"] = names.name if names else None
     if columns:
         options["columns"] = read_columns(columns)
     sound = prepare_command.run(

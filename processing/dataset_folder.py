@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -51,10 +51,18 @@ def row_of(draft: CuratedScan, root: Path) -> dict[str, Any]:
     return _row(draft, {"path": str(root / draft.scan.volume), "bytes": None})
 
 
-def row_with_volume(draft: CuratedScan, root: Path) -> dict[str, Any]:
-    """Return one row; its image is the volume's bytes under its name."""
+def row_with_volume(draft: CuratedScan, root: Path, name_of: Callable[[str], str] | None = None) -> dict[str, Any]:
+    """Return one row; its image is the volume's bytes under its name.
+
+    `name_of` gives opaque names in the place of the volume's, the scan's and the patient's.
+    """
     path = root / draft.scan.volume
-    return _row(draft, {"path": path.name, "bytes": path.read_bytes()})
+    row = _row(draft, {"path": path.name, "bytes": path.read_bytes()})
+    if name_of is None:
+        return row
+    ending = ".nii.gz" if path.name.lower().endswith(".gz") else ".nii"
+    scan, patient = name_of(draft.scan.scan_id), name_of(f"patient {draft.scan.patient_id}")
+    return row | {"scan_id": scan, "patient_id": patient, "image": row["image"] | {"path": f"{scan}{ending}"}}
 
 
 def _row(draft: CuratedScan, image: dict[str, Any]) -> dict[str, Any]:
@@ -83,7 +91,11 @@ def write_rows(folder: Path, scans: Sequence[CuratedScan], roots: Mapping[str, P
 
 
 def write_rows_with_volumes(
-    folder: Path, scans: Sequence[CuratedScan], roots: Mapping[str, Path], max_bytes: int = MAX_SHARD_BYTES
+    folder: Path,
+    scans: Sequence[CuratedScan],
+    roots: Mapping[str, Path],
+    max_bytes: int = MAX_SHARD_BYTES,
+    name_of: Callable[[str], str] | None = None,
 ) -> None:
     """Write the same rows with the volumes' bytes in them, at most `max_bytes` of volumes, or one volume, a file.
 
@@ -92,7 +104,7 @@ def write_rows_with_volumes(
     """
     for source, split, part in _parts(scans, roots):
         for path, shard in _named(folder, source, split, _shards_by_bytes(part, max_bytes)):
-            _write_shard(path, [row_with_volume(draft, roots[source]) for draft in shard])
+            _write_shard(path, [row_with_volume(draft, roots[source], name_of) for draft in shard])
 
 
 def _parts(scans: Sequence[CuratedScan], roots: Mapping[str, Path]) -> Iterator[tuple[str, str, list[CuratedScan]]]:

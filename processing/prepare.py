@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,7 @@ class PrepareOptions:
         columns: column names that differ from the defaults, source -> role -> name.
         give_up_after: stop when this many volumes of a source fail for one cause before any could be read.
         max_shard_bytes: most of the volumes' bytes in one Parquet file.
+        name_of: gives opaque names to scans and patients in rows with volumes, from the sources' ids.
     """
 
     workers: int = 1
@@ -60,6 +61,7 @@ class PrepareOptions:
     columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     give_up_after: int = 50
     max_shard_bytes: int = MAX_SHARD_BYTES
+    name_of: Callable[[str], str] | None = None
 
 
 @dataclass(frozen=True)
@@ -209,7 +211,7 @@ def write_folder(
     staged.mkdir(parents=True)
     try:
         if options.with_volumes:
-            write_rows_with_volumes(staged, curation.scans, roots, options.max_shard_bytes)
+            write_rows_with_volumes(staged, curation.scans, roots, options.max_shard_bytes, options.name_of)
         else:
             write_rows(staged, curation.scans, roots)
         write_decisions(staged, curation, list(roots))

@@ -1,6 +1,6 @@
 """One function over many items in several processes, one of which may die without taking the others' work along."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
@@ -26,27 +26,27 @@ def run_in_workers(
             yield item, function(item)
         return
     queue = iter(items)
-    suspects = yield from _until_a_death(function, queue, workers)
-    while suspects:
-        # The death of one process ends its whole pool, and does not say over which item.
-        for item in suspects:
-            died = yield from _until_a_death(function, iter([item]), 1)
-            if died:
-                yield item, None
-        suspects = yield from _until_a_death(function, queue, workers)
+    while suspects := (yield from _until_a_death(function, queue, workers, workers * WAITING_PER_WORKER)):
+        # The death of one process ends its whole pool, and does not say over which item: one at a time does.
+        alone = iter(suspects)
+        while died := (yield from _until_a_death(function, alone, 1, 1)):
+            yield died[0], None
 
 
-def _until_a_death(function: Callable, queue: Iterator[Item], workers: int) -> Iterator[tuple[Item, Result]]:
-    """Work through the queue; returns the items that were under way when a process died, none at its end."""
+def _until_a_death(
+    function: Callable, queue: Iterator[Item], workers: int, ahead: int
+) -> Generator[tuple[Item, Result], None, list[Item]]:
+    """Work through the queue, `ahead` items handed out; returns those when a process dies, none at the end."""
     waiting: dict[Future, Item] = {}
     taken: list[Item] = []  # from the queue, and not handed out
     # "spawn": a forked child could inherit a lock that another thread holds.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         try:
             while True:
-                for item in islice(queue, workers * WAITING_PER_WORKER - len(waiting)):
+                for item in islice(queue, ahead - len(waiting)):
                     taken.append(item)
-                    waiting[pool.submit(function, item)] = taken.pop()
+                    future = pool.submit(function, item)  # which fails too, once a process has died
+                    waiting[future] = taken.pop()
                 if not waiting:
                     return []
                 done = next(as_completed(waiting))

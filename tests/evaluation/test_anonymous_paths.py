@@ -1,0 +1,69 @@
+import hashlib
+import hmac
+import json
+import os
+import shutil
+
+import pytest
+
+from argus_evaluation.anonymous_paths import PathNames, read_key
+
+NAMES = PathNames(b"k" * 32)
+
+
+@pytest.fixture(autouse=True)
+def own_key(tmp_path, monkeypatch):
+    monkeypatch.setenv("ARGUS_PATH_KEY", str(tmp_path / "keys" / "path.key"))
+
+
+def test_a_name_is_the_keyed_hash_of_the_true_path_however_that_is_written(tmp_path, monkeypatch):
+    scan = tmp_path / "DOE_JOHN.nii.gz"
+    scan.write_bytes(b"")
+    (tmp_path / "link").symlink_to(scan)
+    monkeypatch.chdir(tmp_path)
+    true = os.path.realpath(scan).encode()
+    expected = "scan-" + hmac.new(b"k" * 32, true, hashlib.sha256).hexdigest()[:16]
+    assert {NAMES.of(path) for path in (scan, "DOE_JOHN.nii.gz", tmp_path / "link")} == {expected}
+    assert PathNames(b"o" * 32).of(scan) != expected and hashlib.sha256(true).hexdigest()[:16] not in expected
+
+
+def test_the_key_is_drawn_once_for_its_owner_alone(tmp_path):
+    key = read_key()
+    path = tmp_path / "keys" / "path.key"
+    assert len(key) == 32 and read_key() == key and path.stat().st_mode & 0o777 == 0o600
+    path.chmod(0o644)
+    with pytest.raises(ValueError, match="others may read this key"):
+        read_key()
+    path.chmod(0o600)
+    path.write_bytes(b"short")
+    with pytest.raises(ValueError, match="holds no key"):
+        read_key()
+
+
+def test_texts_about_a_scan_lose_its_path_and_the_files_in_it(tmp_path):
+    folder = tmp_path / "DOE_JANE" / "ct"
+    folder.mkdir(parents=True)
+    (folder / "JANE_DOE_001.dcm").write_bytes(b"")
+    text = f"{folder}/JANE_DOE_001.dcm: is cut; {folder} holds JANE_DOE_001.dcm; {folder.parent}: see"
+    said = NAMES.without_paths(text, folder)
+    assert "DOE" not in said and str(tmp_path) not in said
+    assert NAMES.of(folder) in said and "is cut" in said
+
+
+def test_no_output_of_report_holds_the_path(argus, model_dir, scans, tmp_path):
+    good = tmp_path / "DOE_JOHN_19500101.nii.gz"
+    shutil.copy(scans[0], good)
+    bad = tmp_path / "ROE_MARY.nii.gz"
+    bad.write_bytes(b"no scan")
+    out = tmp_path / "out.jsonl"
+    options = ("--model", model_dir, "--max-new-tokens", 2, "--out", out, "--anonymous-paths")
+    code, stdout, stderr = argus("report", good, bad, "--json", *options)
+    names = PathNames(read_key())
+    first, failed = map(json.loads, stdout.splitlines())
+    assert code == 2 and (first["scan"], failed["scan"]) == (names.of(good), names.of(bad))
+    assert names.of(bad) in failed["error"]
+    for text in (stdout, out.read_text()):
+        assert not any(part in text for part in ("DOE", "ROE", str(tmp_path)))
+    assert f"{good}: is called {names.of(good)}" in stderr
+    _, stdout, _ = argus("report", good, good, *options)
+    assert stdout.count(f"== {names.of(good)} ==") == 2 and "DOE" not in stdout
