@@ -120,8 +120,8 @@ def _read(path: Path) -> tuple[str, object]:
         advice = "copy or export the file again"
         try:
             header, place = read_header(file, encoding, TAGS)
-            for keyword in KEYWORDS:
-                header.get(keyword)  # values are parsed on access: damage shows here
+            for element in header:  # values are parsed on access: damage shows here
+                element.value  # noqa: B018
             kind = kind_of(header, encoding.sop_class)
             if kind == SLICE:
                 return kind, list(_slices_of(path, header, encoding, place))

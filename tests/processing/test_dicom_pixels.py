@@ -129,6 +129,14 @@ def test_padding_below_air_stays_as_nifti_files_keep_it(hu, write_dicom):
     assert (read_ct(write_dicom(hu, edit=edit)).hu[:, 0] == -2000).all()
 
 
+def test_padding_that_the_header_does_not_state_is_refused(hu, write_dicom, refusal):
+    def edit(index, header):
+        pad(header, hu[index], 65535)
+        del header.PixelPaddingValue
+
+    assert "padding that the header does not state" in refusal(write_dicom(hu, edit=edit))
+
+
 def test_tissue_that_has_the_padding_value_stays_tissue(hu, write_dicom):
     hu[:, 6, 8] = 0
 
