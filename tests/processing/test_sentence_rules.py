@@ -1,9 +1,11 @@
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from argus_evaluation.measure_rules import HALVES, measure, read_sentences
-from argus_processing.sentence_rules import NAMES, RULES, judge_sentence, read_rules
+from argus_processing.sentence_rules import NAMES, RULES, VOCABULARY, judge_sentence, read_rules
 
 LABELLED = Path(__file__).parent / "labelled_sentences.csv"
 
@@ -58,3 +60,68 @@ def test_the_notation_of_the_vocabulary(tmp_path, phrase, found, not_found):
 def test_a_harmless_phrase_hides_only_itself():
     assert judge_sentence("Persistent left superior vena cava.") is None
     assert judge_sentence("Persistent left superior vena cava, unchanged.") == ("comparison", "unchanged")
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "AML in follow-up.",
+        "Follow-up gastric ca.",
+        "On follow-up, ovarian Ca, ascites in the pelvis.",
+        "Case with mitral regurgitation.",
+        "In the patient operated for an ovarian tumor, the uterus was not observed.",
+        "Pericardial effusion in a case with systemic lupus.",
+        "The left kidney was not observed, nephrectomy due to renal cell carcinoma.",
+        "The lesions were attributed to the patient's known disease.",
+        "In the case, which was learned to have lymphoma, the spleen is large.",
+    ],
+)
+def test_background_goes_in_any_wording(told):
+    assert judge_sentence(told)[0] == "not_in_image"
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        "Appearance compatible with lymphoma.",
+        "Lung ca?",
+        "Findings compatible with mitral valve replacement.",
+        "The gallbladder was not observed (operated).",
+        "In a patient with mediastinal lymph nodes, sarcoidosis should be considered.",
+        "If the patient has a known malignancy, metastasis should be considered.",
+        "Heart sizes have increased.",
+        "One or two examinations a year are recommended.",
+        "Evaluation together with previous examinations is recommended.",
+        "Occupation of the alveolar space, gastric distension, infection to rule out.",
+        "Study of the abdomen without findings.",
+        "2. No pulmonary embolism.",
+    ],
+)
+def test_what_explains_the_image_advice_and_false_friends_stay(seen):
+    assert judge_sentence(seen) is None
+
+
+def test_certain_phrases_are_found_beside_a_cue_whatever_is_harmless(tmp_path):
+    for name in (*NAMES, "words"):
+        (tmp_path / f"{name}.yaml").write_text(
+            "reason: why\ntopic: tumour;\nharmless: old .*;\ncue: who;\ncertain: scar;\n", encoding="utf-8"
+        )
+    rule = read_rules(tmp_path)[0]
+    assert rule.find("old tumour") is None and rule.find("tumour") == "tumour"
+    assert rule.find("old scar") is None and rule.find("who has an old scar") == "scar"
+
+
+def test_every_phrase_of_the_vocabulary_is_whole():
+    # A ";" inside brackets would cut a phrase in two, and both halves would mean something else.
+    for file in VOCABULARY.glob("*.yaml"):
+        for topic, text in yaml.safe_load(file.read_text(encoding="utf-8")).items():
+            for phrase in text.split(";") if topic != "reason" else ():
+                plain = re.sub(r"\[[^]]*\]", "", re.sub(r"\\.", "", phrase))
+                assert plain.count("(") == plain.count(")") and "[" not in plain and "]" not in plain, (
+                    file.name,
+                    phrase,
+                )
+
+
+def test_nothing_is_compiled_before_a_sentence_is_judged():
+    assert not {"pattern", "exempt", "sure", "hint"} & set(vars(read_rules()[0]))
