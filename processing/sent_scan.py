@@ -25,12 +25,12 @@ def path_or_bytes(text: str) -> str | bytes:
     Raises:
         ValueError: in one line without any of the text, if it is another address or neither path nor base64.
     """
-    if text.startswith("data:"):
+    if text[:5].lower() == "data:":
         header, _, content = text.partition(",")
         if not header.endswith(";base64"):
             raise ValueError("a data: address of a scan holds a .nii or .nii.gz in base64 (data:;base64,...)")
         return _decoded(content)
-    if text.startswith("file:"):
+    if text[:5].lower() == "file:":
         parts = urlsplit(text)
         if parts.netloc not in ("", "localhost"):
             raise ValueError("a file: address names a scan on this machine, as file:///folder/scan.nii.gz")

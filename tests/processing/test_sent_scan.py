@@ -27,7 +27,7 @@ def test_a_scan_sent_in_any_form_gives_the_pixels_of_its_file(image_processor, w
     sent = base64.b64encode(content).decode()
     lines = "\n".join(sent[start : start + 76] for start in range(0, len(sent), 76))
     forms = [path.as_uri(), content, bytearray(content), {"path": None, "bytes": content}, sent, lines]
-    forms += [f"data:application/gzip;base64,{sent}", f"data:;base64,{sent}"]
+    forms += [f"data:application/gzip;base64,{sent}", f"DATA:;base64,{sent}"]
     expected = pixels(image_processor, path)
     for form in forms:
         assert torch.equal(pixels(image_processor, form), expected), str(form)[:20]
