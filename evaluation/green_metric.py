@@ -106,6 +106,8 @@ class GreenModel:
         self._model = load_pretrained(AutoModelForCausalLM, path, LANGUAGE_MODEL, dtype=dtype).to(device).eval()
         self._tokenizer = load_tokenizer(path)
         self._batch_size, self._max_new_tokens = batch_size, max_new_tokens
+        if self._tokenizer.bos_token_id is None or self._tokenizer.eos_token_id is None:
+            raise ValueError(f"{path}: its tokenizer has no mark of the start or the end; this is not the GREEN model")
         frame = len(self.encode("", ""))
         self._room = self._model.config.max_position_embeddings - max_new_tokens - frame
         if self._room < 2:

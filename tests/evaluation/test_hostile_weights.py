@@ -8,12 +8,15 @@ import os
 import tarfile
 import tracemalloc
 
+import hostile_folders as hostile
 import pytest
 import torch
 
 from argus_evaluation.clinical_weights import ClinicalOptions, read_config, unpacked
+from argus_evaluation.green_metric import GreenModel
 from argus_evaluation.radgraph_metric import radgraph_metrics
 from argus_evaluation.radgraph_weights import language_model_name, safe_config, safe_weights
+from argus_evaluation.rate_metric import RateModel
 from argus_processing.foreign_files import ForeignFileError
 
 BERT = {"type": "pretrained_transformer_mismatched", "model_name": "someone/bert", "max_length": 512}
@@ -199,3 +202,14 @@ def test_a_vocabulary_is_a_few_small_text_files(tmp_path, name):
     VOCABULARIES[name](folder / "vocabulary")
     with pytest.raises(ForeignFileError), safe_weights(folder, folder.name):
         pass
+
+
+@pytest.mark.parametrize("name", ["code", "kernel", "layers", "quantizer", "not a number"])
+def test_green_and_ratescore_go_through_the_door_of_all_models(model_dir, tmp_path, name):
+    folder = hostile.copy_folder(model_dir.parent / "llm", tmp_path / "GREEN-radllama2-7b")
+    hostile.ANY_MODEL[name](folder)
+    for load in (lambda: GreenModel(folder, 1), lambda: RateModel(folder, folder, 1)):
+        with pytest.raises(ForeignFileError) as error:
+            load()
+        assert str(error.value).startswith(str(folder)) and "\n" not in str(error.value)
+    assert not (tmp_path / hostile.MARK).exists()
