@@ -33,9 +33,9 @@ _UNBOUNDED = ("time_step_limit", "model_max_length")
 _LAYERS = re.compile(r"(^|_)(n_|num_)?(layers?|depths?|blocks)$|^num_.*layers$")
 _SIZE = re.compile(r"^(num|n)_|_(size|dim|dims|heads|rank|channels|latents|tokens|factor)$|^(image|patch)_size$")
 _WHOLE = re.compile(
-    r"^num_.*(layers|heads|latents|tokens|channels)$|^(hidden|vocab|intermediate|codebook)_size$|_depth$"
+    r"^num_.*(layers|heads|latents|tokens|channels)$|^(hidden|vocab|intermediate|codebook)_size$|^perceiver_depth$"
 )
-_POSITIVE = re.compile(r"(_eps|_epsilon|_theta)$|^voxel_std$")
+_POSITIVE = re.compile(r"(_eps|_epsilon)$|^rope_theta$|^voxel_std$")
 _NOT_NEGATIVE = re.compile(r"initializer_range$|_std$")
 _NUMBER = re.compile(r"(_mean|_std|_range)$")
 _SHARE = re.compile(r"_?dropout$|_pdrop$|dropout_prob$")
@@ -90,8 +90,8 @@ def _expected_number(key: str, value: float) -> str | None:
         return f"a whole number from 1 to {MAX_BEAMS}"
     if _LAYERS.search(key) and abs(value) > MAX_LAYERS:
         return f"at most {MAX_LAYERS} (layers)"
-    if _SIZE.search(key) and isinstance(value, int) and not (-1 if "window" in key else 0) <= value <= MAX_SIZE:
-        return f"a whole number from 0 to {MAX_SIZE:,}"
+    if _SIZE.search(key) and isinstance(value, int) and not (0 if _WHOLE.search(key) else -1) <= value <= MAX_SIZE:
+        return f"a whole number of at most {MAX_SIZE:,}"
     if _LAYERS.search(key) and _WHOLE.search(key) and value < 0:
         return "a whole number from 0 up"
     if _POSITIVE.search(key) and value <= 0:
