@@ -4,6 +4,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import datasets
 import numpy as np
 
 from argus_processing.ct_volume import CTVolume
-from argus_processing.read_ct import read_ct
+from argus_processing.read_ct import read_ct, read_ct_row
 
 from .preview import PLANES, cut_plane
 from .reader_study import Case
@@ -23,13 +24,26 @@ from .splits import load_split
 KEPT = 3  # volumes in memory; one of 512 x 512 x 300 is 160 MB
 
 
+@dataclass(frozen=True)
+class EmbeddedScan:
+    """A volume that the data set itself holds.
+
+    Attributes:
+        rows: with an undecoded `image` column.
+        index: of its row.
+    """
+
+    rows: datasets.Dataset
+    index: int
+
+
 def find_scans(
     cases: Iterable[Case],
     split: str,
     data_dir: Path | None,
     options: dict[str, Any],
     id_of: Callable[[str], str] = str,
-) -> dict[tuple[str, str], Path]:
+) -> dict[tuple[str, str], Path | EmbeddedScan]:
     """Find the volume of every case, by subset and scan id.
 
     Args:
@@ -44,7 +58,7 @@ def find_scans(
     wanted: dict[str, list[str]] = {}
     for case in cases:
         wanted.setdefault(case.subset, []).append(case.scan_id)
-    paths = {}
+    found: dict[tuple[str, str], Path | EmbeddedScan] = {}
     for subset, scan_ids in wanted.items():
         where = {"options": options} if subset == "phantom" else {"data_dir": data_dir}
         rows = load_split(subset, split, **where).select_columns(["scan_id", "image"])
@@ -56,19 +70,20 @@ def find_scans(
                     f"scan {scan_id} is not in {subset} {split}; give the data that the evaluations ran on "
                     "(--data-dir, or --num-phantoms and --seed)"
                 )
-            path = Path(rows[index_of[scan_id]]["image"]["path"])
-            if not path.exists():
-                raise FileNotFoundError(f"{path}: the volume of scan {scan_id} is not there")
-            paths[subset, scan_id] = path
-    return paths
+            image = rows[index_of[scan_id]]["image"]
+            if image["bytes"] is None and not Path(image["path"]).exists():
+                raise FileNotFoundError(f"{image['path']}: the volume of scan {scan_id} is not there")
+            embedded = image["bytes"] is not None
+            found[subset, scan_id] = EmbeddedScan(rows, index_of[scan_id]) if embedded else Path(image["path"])
+    return found
 
 
 class ScanShelf:
     """Reads volumes, two at a time and each in a process of its own, and keeps the last few."""
 
-    def __init__(self, paths: dict[tuple[str, str], Path]) -> None:
-        self._paths = paths
-        self._volumes: OrderedDict[Path, asyncio.Future[CTVolume]] = OrderedDict()
+    def __init__(self, scans: dict[tuple[str, str], Path | EmbeddedScan]) -> None:
+        self._scans = scans
+        self._volumes: OrderedDict[tuple[str, str], asyncio.Future[CTVolume]] = OrderedDict()
         self._readers = ThreadPoolExecutor(2, "argus-scan")
 
     async def volume(self, case: Case) -> CTVolume:
@@ -77,20 +92,30 @@ class ScanShelf:
         Raises:
             ScanNotReadError: if it cannot be read.
         """
-        path = self._paths[case.subset, case.scan_id]
-        if path not in self._volumes:
+        key = case.subset, case.scan_id
+        if key not in self._volumes:
             loop = asyncio.get_running_loop()
-            self._volumes[path] = loop.run_in_executor(self._readers, read_apart, partial(_read_path, path))
-        self._volumes.move_to_end(path)
+            self._volumes[key] = loop.run_in_executor(self._readers, read_apart, _reader_of(self._scans[key]))
+        self._volumes.move_to_end(key)
         while len(self._volumes) > KEPT:
             self._volumes.popitem(last=False)
-        volume = self._volumes[path]
+        volume = self._volumes[key]
         try:
             return await asyncio.shield(volume)  # others wait for it too
         except ScanNotReadError:
-            if self._volumes.get(path) is volume:
-                del self._volumes[path]
+            if self._volumes.get(key) is volume:
+                del self._volumes[key]
             raise
+
+
+def _reader_of(scan: Path | EmbeddedScan) -> Callable[[Path], CTVolume]:
+    if isinstance(scan, EmbeddedScan):
+        return partial(_read_row, scan.rows[scan.index]["image"])
+    return partial(_read_path, scan)
+
+
+def _read_row(image: dict[str, Any], room: Path) -> CTVolume:
+    return read_ct_row(image)
 
 
 def _read_path(path: Path, room: Path) -> CTVolume:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import pyarrow as pa
 
 from .curation import CuratedScan, Curation
 from .report_text import count_tokens
@@ -134,7 +135,9 @@ def _named(
 
 def _write_shard(path: Path, rows: list[dict[str, Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    datasets.Dataset.from_list(rows, features=PREPARED_FEATURES).to_parquet(path)
+    # Not `from_list`: it drops a volume's bytes where the working directory holds a file of its name.
+    table = pa.Table.from_pylist(rows, schema=PREPARED_FEATURES.arrow_schema)
+    datasets.Dataset(table).to_parquet(path)
 
 
 def write_decisions(folder: Path, curation: Curation, sources: Sequence[str]) -> None:

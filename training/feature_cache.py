@@ -58,7 +58,8 @@ class FeatureCache:
         """
         path = path_of(image)
         if path is None:
-            raise ValueError(f"{image}: no such scan; the feature cache takes scans by their files")
+            name = image.get("path") if isinstance(image, dict) else image
+            raise ValueError(f"{name}: no such file; the feature cache takes scans by their files, not embedded ones")
         key = scan_key(path)
         return self.folder / key[:2] / f"{key[2:]}.safetensors"
 

@@ -1,4 +1,4 @@
-"""Training examples: a CT's path, an instruction and the report, in the columns TRL's trainer takes."""
+"""Training examples: a CT's path or bytes, an instruction and the report, in the columns TRL's trainer takes."""
 
 import datasets
 
@@ -15,28 +15,41 @@ def report_messages(scan_id: str, report: str) -> dict:
 
 
 def report_examples(split: datasets.Dataset) -> datasets.Dataset:
-    """Turn a ct3drrg split into `image` (a path), `prompt`, `completion` and `length`, the letters of both.
+    """Turn a ct3drrg split into `image`, `prompt`, `completion` and `length`, the letters of both.
 
-    Volumes are read and preprocessed when a batch is made, so that nothing large is stored twice.
+    `image` is a path, or the row of `datasets.Nifti(decode=False)` where the split holds the volumes themselves and a
+    path is a mere name. Volumes are read and preprocessed when a batch is made, so that nothing large is stored twice.
     """
-    paths = split.cast_column("image", datasets.Nifti(decode=False))
+    rows = split.cast_column("image", datasets.Nifti(decode=False))
+    embedded = holds_volumes(rows)
 
     def example(row: dict) -> dict:
         messages = report_messages(row["scan_id"], row["report"])
         length = sum(len(message["content"]) for turn in messages.values() for message in turn)
-        return {"image": row["image"]["path"], "length": length, **messages}
+        image = {} if embedded else {"image": row["image"]["path"]}
+        return {**image, "length": length, **messages}
 
-    features = datasets.Features(
-        {"image": datasets.Value("string"), "length": datasets.Value("int32")}
-        | {
-            column: [{"role": datasets.Value("string"), "content": datasets.Value("string")}]
-            for column in ("prompt", "completion")
-        }
-    )
+    features = {} if embedded else {"image": datasets.Value("string")}
+    features |= {"length": datasets.Value("int32")}
+    features |= {
+        column: [{"role": datasets.Value("string"), "content": datasets.Value("string")}]
+        for column in ("prompt", "completion")
+    }
+    told = rows.select_columns(["scan_id", "report"] if embedded else ["scan_id", "report", "image"])
     # Not from the cache: its key sees this function but not a change in those it calls.
-    return paths.map(
-        example, remove_columns=paths.column_names, features=features, load_from_cache_file=False, desc="Examples"
+    examples = told.map(
+        example,
+        remove_columns=told.column_names,
+        features=datasets.Features(features),
+        load_from_cache_file=False,
+        desc="Examples",
     )
+    return datasets.concatenate_datasets([rows.select_columns(["image"]), examples], axis=1) if embedded else examples
+
+
+def holds_volumes(rows: datasets.Dataset) -> bool:
+    """Tell whether an `image` column of undecoded rows holds bytes, without reading them."""
+    return any(part.field("bytes").null_count < len(part) for part in rows.data.column("image").chunks)
 
 
 def count_cut_reports(examples: datasets.Dataset, processor: ArgusProcessor, max_text_tokens: int) -> int:
