@@ -29,6 +29,7 @@ MEMORY_SHARE = 0.5  # of what is free for one volume: preprocessing, and whateve
 CGROUP = Path("/sys/fs/cgroup")
 SPACING_LIMITS_MM = (0.05, 20.0)
 EXTENT_LIMITS_MM = (8.0, 3000.0)  # of the longest side
+LARGEST_NUMBER = 1e9  # of an affine: far beyond any place, and its square still a number
 MAX_AXIS_ANGLE_DEG = 40.0  # beyond this the nearest patient axis is a matter of taste
 OBLIQUE_WARNING_DEG = 5.0
 SHEAR_WARNING_DEG = 1.0
@@ -131,6 +132,11 @@ def check_dtype(dtype: np.dtype, name: object) -> None:
         raise read_error(name, f"the voxels are {kind}, not Hounsfield units", "give a CT volume of one number a voxel")
 
 
+def is_usable(affine: np.ndarray) -> bool:
+    """Tell whether an affine's numbers are finite, and small enough to compute with."""
+    return bool((np.abs(affine) < LARGEST_NUMBER).all())
+
+
 def check_affine(affine: np.ndarray, shape: tuple[int, int, int], name: object) -> tuple[str, ...]:
     """Refuse an affine that does not place the volume in the patient, and warn of a tilted one.
 
@@ -142,7 +148,7 @@ def check_affine(affine: np.ndarray, shape: tuple[int, int, int], name: object) 
         The warnings, for oblique and for sheared axes (gantry tilt).
     """
     advice = "convert the scan again from its DICOM series"
-    if affine.shape != (4, 4) or not np.isfinite(affine).all():
+    if affine.shape != (4, 4) or not is_usable(affine):
         raise read_error(name, "the affine is not a 4x4 matrix of finite numbers", advice)
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     low, high = SPACING_LIMITS_MM

@@ -17,6 +17,7 @@ from .ct_checks import (
     check_dtype,
     check_hu,
     check_memory,
+    is_usable,
     read_error,
     rescale_to_hu,
     spatial_shape,
@@ -152,7 +153,8 @@ def _stated_affine(header: nib.Nifti1Header, name: object) -> tuple[np.ndarray, 
             raise read_error(name, "pixdim is negative, and no sform says what is meant", CONVERT_AGAIN)
         affine = qform
     else:
-        affine = header.get_sform()
+        with np.errstate(invalid="ignore"):  # a signalling NaN
+            affine = header.get_sform()
         _check_pixdim(affine, header, name)
         if qform is not None:
             warnings += _compare_forms(affine, qform, header.get_data_shape()[:3], unit, name)
@@ -177,7 +179,7 @@ def _qform(header: nib.Nifti1Header, name: object) -> np.ndarray:
     pixdim = np.asarray(header["pixdim"][:4], dtype=np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
         square = float(quaternion @ quaternion)
-    if not np.isfinite([square, *offset, *pixdim]).all() or square > QUATERNION_LIMIT or not pixdim[1:].all():
+    if not is_usable(np.array([square, *offset, *pixdim])) or square > QUATERNION_LIMIT or not pixdim[1:].all():
         raise read_error(name, "the qform is not a valid rotation", CONVERT_AGAIN)
     real = np.sqrt(max(0.0, 1.0 - square))
     rotation = nib.quaternions.quat2mat([real, *(quaternion / max(1.0, np.sqrt(square)))])
@@ -190,7 +192,7 @@ def _check_pixdim(sform: np.ndarray, header: nib.Nifti1Header, name: object) -> 
     pixdim = np.abs(np.asarray(header["pixdim"][1:4], dtype=np.float64))
     if not np.isfinite(pixdim).all():
         raise read_error(name, "pixdim holds NaN or an infinite number", CONVERT_AGAIN)
-    if not np.isfinite(sform).all() or (pixdim == 1).all() or (pixdim == 0).all():
+    if not is_usable(sform) or (pixdim == 1).all() or (pixdim == 0).all():
         return
     lengths = np.linalg.norm(sform[:3, :3], axis=0)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
@@ -212,7 +214,7 @@ def _compare_forms(
     sform: np.ndarray, qform: np.ndarray, shape: tuple[int, ...], unit: float, name: object
 ) -> tuple[str, ...]:
     """Refuse forms that name different sides; warn where they lie apart."""
-    if not np.isfinite(sform).all():
+    if not is_usable(sform):
         return ()  # refused by whoever checks the affine
     codes = nib.aff2axcodes(sform)
     if None not in codes and codes != nib.aff2axcodes(qform):
