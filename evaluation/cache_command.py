@@ -32,7 +32,15 @@ def fill_cache(prepared: Path, out: Path, model: Path, workers: int, trust: bool
         raise ValueError(f"{prepared}: holds no volumes; see what argus prepare said of them")
     with claimed_folder(folder):
         results = run_in_workers(partial(fill_one, model, out, trust), paths, workers)
-        bar = track(results, "Volumes", total=len(paths), console=Console(stderr=True), transient=True)
+        console = Console(stderr=True)
+        bar = track(
+            results,
+            "Volumes",
+            total=len(paths),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
         reasons = {path: f"{path}: {DIED}" if reason is None else reason for path, reason in bar}
     return [reasons[path] for path in paths if reasons[path]]
 

@@ -1,0 +1,55 @@
+import errno
+import json
+from pathlib import Path
+
+import datasets
+import pytest
+
+from argus_evaluation import cache_command
+from argus_processing import volume_cache
+
+
+@pytest.fixture
+def three_paths(monkeypatch, scans):
+    monkeypatch.setattr(cache_command, "volume_paths", lambda prepared: iter(map(str, scans[:3])))
+    return scans[:3]
+
+
+def test_a_scan_that_cannot_be_read_costs_no_other_entry(argus, monkeypatch, model_dir, three_paths, tmp_path):
+    load = volume_cache.VolumeCache.load_into
+
+    def load_or_fail(self, image, out):
+        if image == str(three_paths[1]):
+            raise MemoryError
+        return load(self, image, out)
+
+    monkeypatch.setattr(volume_cache.VolumeCache, "load_into", load_or_fail)
+    code, _, stderr = argus("cache", tmp_path, tmp_path / "out", "--model", model_dir)
+    assert code == 2 and len(list((tmp_path / "out").rglob("*.planes"))) == 2
+    assert stderr == f"argus: {three_paths[1]}: could not be read: it needs more memory than there is\n"
+
+
+def test_a_cache_that_keeps_nothing_says_so_and_ends_in_2(argus, monkeypatch, model_dir, three_paths, tmp_path):
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(volume_cache, "write_whole", full)
+    code, _, stderr = argus("cache", tmp_path, tmp_path / "out", "--model", model_dir)
+    assert code == 2 and "nothing more is kept (the disk is full)" in stderr
+    assert len(stderr.splitlines()) == 1
+
+
+def test_embedded_rows_get_opaque_names_when_asked(argus, monkeypatch, tmp_path):
+    monkeypatch.setenv("ARGUS_PATH_KEY", str(tmp_path / "path.key"))
+    argus("phantom", tmp_path / "source", "--layout", "ct-rate", "--n", 2)
+    asked = ("prepare", tmp_path / "out", "--ct-rate", tmp_path / "source", "--anonymous-paths")
+    code, _, stderr = argus(*asked)
+    assert code == 2 and "needs --embed-volumes" in stderr and not (tmp_path / "out").exists()
+    argus(*asked, "--embed-volumes")
+    files = [str(path) for path in (tmp_path / "out" / "data").rglob("*.parquet")]
+    rows = datasets.Dataset.from_parquet(files, cache_dir=str(tmp_path / "cache"))
+    for row in rows.cast_column("image", datasets.Nifti(decode=False)):
+        assert row["scan_id"].startswith("scan-") and row["patient_id"].startswith("scan-")
+        assert row["image"]["path"] == row["scan_id"] + ".nii.gz" and row["image"]["bytes"]
+        row["image"] = None
+        assert "train_" not in json.dumps(row) and "valid_" not in json.dumps(row)
