@@ -136,7 +136,7 @@ def nifti_affine(header: nib.Nifti1Header, name: object) -> tuple[np.ndarray, tu
             differently, the sform contradicts the voxel sizes, or the affine is the identity that stands for none.
     """
     affine, warnings = _stated_affine(header, name)
-    if _is_identity(affine):
+    if _is_identity(affine, header.get_data_shape()):
         cause = f"the affine is the identity, {IDENTITY_MEANS}"
         raise read_error(name, cause, "it is never guessed: " + CONVERT_AGAIN)
     return affine, warnings
@@ -227,9 +227,16 @@ def _compare_forms(
     return ()
 
 
-def _is_identity(affine: np.ndarray) -> bool:
-    """Find the affine that libraries write where they know none: voxels of 1 mm, a corner at the origin."""
-    return any(np.array_equal(affine, np.diag([side, side, 1.0, 1.0])) for side in (1.0, -1.0))
+def _is_identity(affine: np.ndarray, shape: tuple[int, ...]) -> bool:
+    """Find the affine that libraries write where they know none: voxels of 1 mm, a corner at the origin.
+
+    In whatever order and direction the axes were put since.
+    """
+    axes = np.abs(affine[:3, :3])
+    if not (np.isin(axes, (0.0, 1.0)).all() and (axes.sum(axis=0) == 1).all() and (axes.sum(axis=1) == 1).all()):
+        return False
+    ends = axes @ (np.asarray([*shape, 1, 1, 1][:3], dtype=np.float64) - 1)  # of each patient axis
+    return bool(((affine[:3, 3] == 0) | (np.abs(affine[:3, 3]) == ends)).all())
 
 
 def _image_affine(image: Any, name: object) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -237,16 +244,17 @@ def _image_affine(image: Any, name: object) -> tuple[np.ndarray, tuple[str, ...]
     if image.affine is None or (isinstance(image, nib.AnalyzeImage) and not isinstance(image.header, nib.Nifti1Header)):
         raise read_error(name, "the image format holds no orientation", "give a NIfTI file with its affine set")
     affine = np.asarray(image.affine, dtype=np.float64)
-    if not isinstance(image.header, nib.Nifti1Header):
-        return affine, ()
     from_file = nib.is_proxy(image.dataobj)
+    unknown = ()
+    if _is_identity(affine, image.shape) and not from_file:
+        unknown = (f"the affine is the identity, {IDENTITY_MEANS}; it was taken as stated",)
+    if not isinstance(image.header, nib.Nifti1Header):
+        return affine, unknown
     stated, warnings = (nifti_affine if from_file else _stated_affine)(image.header, name)
     # A caller may have given the image another affine than its header's.
     unit, _ = _length_unit(image.header, name)
     affine = affine * np.array([[unit], [unit], [unit], [1.0]])
-    if _is_identity(affine) and not from_file:
-        warnings = (*warnings, f"the affine is the identity, {IDENTITY_MEANS}; it was taken as stated")
-    return (stated if np.allclose(affine, stated, rtol=0, atol=1e-4) else affine), warnings
+    return (stated if np.allclose(affine, stated, rtol=0, atol=1e-4) else affine), (*warnings, *unknown)
 
 
 def _stored_numbers(image: Any, name: object) -> tuple[np.ndarray, float, float]:

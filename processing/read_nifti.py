@@ -21,6 +21,7 @@ from .file_kinds import GZIP_MAGIC, describe_content
 HEADER_BYTES = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 FIRST_VOXEL = {348: 352, 540: 544}  # the lowest vox_offset of a single file
 MAX_EXTENSION_BYTES = 64 << 20  # between header and voxels
+MIN_EXTENSION_BYTES = 16  # and a multiple of it, as the format says
 MAX_TRAILING_BYTES = 1 << 20  # padding after the voxels
 CHUNK_BYTES = 1 << 20
 MAX_DEFLATE_RATIO = 1032  # of the format itself: a file that promises more is cut short or a trap
@@ -80,9 +81,12 @@ def _read(file: BinaryIO, size: int, name: object) -> CTVolume:
             raise EOFError
         hu_bytes = 2 if dtype.kind in "iu" and slope.is_integer() and intercept.is_integer() else 4
         check_memory(shape, hu_bytes, name)
-        _skip(stream, _voxel_offset(header, position, name) - position)
+        fits = _skip_extensions(stream, _voxel_offset(header, position, name) - position, header.endianness)
         hu = _read_voxels(stream, dtype, count, slope, intercept)
-        _read_rest(stream, min(count // side for side in shape) * dtype.itemsize, name)
+        followed = _read_rest(stream, min(count // side for side in shape) * dtype.itemsize, name)
+        if followed and not fits:
+            cause = "vox_offset lies within the extensions that the header announces, so the voxels are displaced"
+            raise read_error(name, cause, AGAIN)
     except EOFError:
         raise read_error(name, "the file is truncated", COPY_AGAIN) from None
     except isal_zlib.error:
@@ -195,6 +199,25 @@ def _slope_and_intercept(header: nib.Nifti1Header, name: object) -> tuple[float,
     return slope, intercept
 
 
+def _skip_extensions(stream: BinaryIO, count: int, order: str) -> bool:
+    """Skip the `count` bytes between header and voxels; say whether what they announce fits into them."""
+    flag, left = stream.read(4), count - 4
+    if len(flag) < 4:
+        raise EOFError
+    fits = not flag[0] or left >= MIN_EXTENSION_BYTES
+    while flag[0] and left >= MIN_EXTENSION_BYTES:
+        start = stream.read(8)
+        size = int.from_bytes(start[:4], "big" if order == ">" else "little")
+        left -= len(start)
+        if size < MIN_EXTENSION_BYTES or size % MIN_EXTENSION_BYTES:  # padding, or a damaged size: nothing is told
+            break
+        fits = size - 8 <= left
+        _skip(stream, min(size - 8, left))
+        left = max(0, left + 8 - size)
+    _skip(stream, left)
+    return fits
+
+
 def _skip(stream: BinaryIO, count: int) -> None:
     while count > 0:
         chunk = stream.read(min(count, CHUNK_BYTES))
@@ -224,11 +247,16 @@ def _read_voxels(stream: BinaryIO, dtype: np.dtype, count: int, slope: float, in
     return hu
 
 
-def _read_rest(stream: BinaryIO, plane_bytes: int, name: object) -> None:
-    """Read what follows the voxels, so that checksums are compared; padding may follow, but no plane of voxels."""
+def _read_rest(stream: BinaryIO, plane_bytes: int, name: object) -> bool:
+    """Read what follows the voxels, so that checksums are compared; padding may follow, but no plane of voxels.
+
+    Returns:
+        Whether anything follows.
+    """
     rest = b""
     while len(rest) <= MAX_TRAILING_BYTES and (chunk := stream.read(CHUNK_BYTES)):
         rest += chunk
     if len(rest) > MAX_TRAILING_BYTES or (len(rest) >= plane_bytes and rest.strip(b"\0")):
         cause = "the file holds more voxels than its header's dimensions state"
         raise read_error(name, cause, AGAIN)
+    return bool(rest)

@@ -78,14 +78,25 @@ def test_qform_that_is_no_rotation_is_refused_beside_a_good_sform(stored, right,
         assert "the qform is not a valid rotation" in refusal(path)
 
 
-@pytest.mark.parametrize("side", [1.0, -1.0])
-def test_identity_affine_is_refused(stored, write_nifti, side, refusal):
-    assert "the affine is the identity" in refusal(write_nifti(stored, np.diag([side, side, 1.0, 1.0])))
-    assert "the affine is the identity" in refusal(write_nifti(stored, None, qform=np.diag([side, side, 1.0, 1.0])))
+@pytest.mark.parametrize("signs", [(1, 1, 1), (-1, -1, 1), (-1, 1, 1), (1, -1, 1), (1, 1, -1)])
+def test_identity_affine_is_refused_whichever_way_it_was_turned(stored, write_nifti, signs, refusal):
+    identity = np.diag([*signs, 1.0])
+    assert "the affine is the identity" in refusal(write_nifti(stored, identity))
+    assert "the affine is the identity" in refusal(write_nifti(stored, None, qform=identity))
+    turned = nib.orientations.apply_orientation(stored, nib.orientations.axcodes2ornt("SPL"))
+    image = nib.Nifti1Image(stored, identity).as_reoriented(nib.orientations.axcodes2ornt("SPL"))
+    assert "the affine is the identity" in refusal(write_nifti(turned, image.affine))
 
 
-def test_identity_affine_of_an_image_in_memory_is_told(stored):
-    assert "identity" in CTVolume.from_nibabel(nib.Nifti1Image(stored, np.eye(4))).warnings[0]
+@pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image, nib.MGHImage, nib.spatialimages.SpatialImage])
+def test_identity_affine_of_an_image_in_memory_is_told(stored, kind):
+    assert "identity" in CTVolume.from_nibabel(kind(stored.astype(np.float32), np.eye(4))).warnings[0]
+
+
+def test_voxels_of_one_millimetre_with_a_place_in_the_patient_are_read(stored, write_nifti):
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0])
+    affine[:3, 3] = 180, 160, -720
+    assert read_ct(write_nifti(stored, affine)).warnings == ()
 
 
 @pytest.mark.parametrize("pixdim", [(4, 4, 5), (0.5, 0.75, 5), (0.7, 0.75, 2.5), (np.nan, 0.75, 2.5), (np.inf, 1, 1)])
@@ -203,3 +214,22 @@ def test_image_whose_slope_is_not_finite_is_refused(stored, right):
     image._dataobj = nib.arrayproxy.ArrayProxy(io.BytesIO(b""), ((8, 8, 8), np.int16, 0, np.inf, 0.0))
     with pytest.raises(CTReadError):
         CTVolume.from_nibabel(image)
+
+
+@pytest.mark.parametrize(("order", "size"), [("<", "little"), (">", "big")])
+def test_voxels_within_announced_extensions_are_refused(stored, right, write_nifti, order, size, refusal):
+    path = write_nifti(stored, right, name="scan.nii", order=order)
+    plain = path.read_bytes()
+    extension = b"\1\0\0\0" + (32).to_bytes(4, size) + (6).to_bytes(4, size) + b"a comment".ljust(24)
+    path.write_bytes(plain[:348] + extension + plain[352:])
+    assert "vox_offset lies within the extensions" in refusal(path)
+    where = np.array([384], f"{order}f4").tobytes()
+    path.write_bytes(plain[:108] + where + plain[112:348] + extension + plain[352:])
+    np.testing.assert_array_equal(read_ct(path).hu, stored[::-1, ::-1].transpose(2, 1, 0))
+
+
+def test_an_announced_extension_that_is_not_there_costs_nothing(stored, right, write_nifti):
+    path = write_nifti(stored, right, name="scan.nii")
+    plain = path.read_bytes()
+    path.write_bytes(plain[:348] + b"\1\0\0\0" + plain[352:])
+    np.testing.assert_array_equal(read_ct(path).hu, stored[::-1, ::-1].transpose(2, 1, 0))
