@@ -27,6 +27,10 @@ PILE_RATIO = 20.0  # of the voxels at the highest value to those at each of the 
 MANY_LEVELS = 64  # whole HU that occur; a drawing without noise has fewer
 BEYOND_BONE_HU = 4000  # metal on an extended scale
 NOTABLE_SHARE = 0.01
+FILL_HU = (-900, 900)  # where no value may have voxels of its own
+FILL_SHARE = 0.02
+FILL_RATIO = 4.0  # of the voxels at this value to those at any value near it
+FILL_AROUND = 60  # HU; wider than the steps of any rescale slope
 HU_ADVICE = "give the CT in Hounsfield units"
 
 Refusal = tuple[str, str]  # cause and advice
@@ -109,6 +113,7 @@ def why_not_hu(hu: np.ndarray) -> Refusal | None:
         _no_soft_tissue,
         _cut_above,
         _other_modality,
+        _filled,
     )
     return next((refusal for rule in rules if (refusal := rule(histogram)) is not None), None)
 
@@ -229,6 +234,21 @@ def _other_modality(histogram: Histogram) -> Refusal | None:
     background = histogram.share(-1100, -900) > 0.15 or valley > 0.3
     filled_valley = background and valley > 0.08 and peak < PEAK_RATIO * beside
     broad = (no_peak or filled_valley) and not inside.is_drawn
-    if broad or histogram.share(BEYOND_BONE_HU, EDGE) > 0.05:
+    if broad or histogram.share(BEYOND_BONE_HU, EDGE) > 0.2:
         return f"{_span(histogram)} without the peak of soft tissue that a CT has (MR?)", HU_ADVICE
+    return None
+
+
+def _filled(histogram: Histogram) -> Refusal | None:
+    """Find what was filled with one tissue's value: a background of 0, or what lay outside a mask."""
+    first, last = (edge + EDGE for edge in FILL_HU)
+    place = first + int(np.argmax(histogram.counts[first : last + 1]))
+    pile = int(histogram.counts[place])
+    around = histogram.counts[place - FILL_AROUND : place + FILL_AROUND + 1].copy()
+    around[FILL_AROUND] = 0
+    if pile > FILL_SHARE * histogram.total and pile > FILL_RATIO * around.max() and not histogram.is_drawn:
+        cause = (
+            f"{pile / histogram.total:.0%} of the voxels are exactly {place - EDGE}: filled with the value of a tissue"
+        )
+        return cause, "fill what lies outside the scan with air (-1000 or -1024)"
     return None

@@ -14,7 +14,8 @@ ORDINARY_HU = 3071.0  # the highest of 12 bits: a padding value up to it may be 
 MIN_PADDED = 16  # voxels at the border; fewer may be tissue of the same number
 SHIFT = 16  # 12 bits stored in the upper part of 16
 SHIFTED_HU = 8000.0  # water stored so comes to 16,000
-JUMP_HU = 200.0
+JUMP_HU = 25.0  # of the median over tissue, which hardly changes from slice to slice
+TISSUE_HU = -500.0
 METAL_HU = 32_767.0  # of an extended scale; it lies within the body, not in the first or last row
 
 
@@ -101,8 +102,11 @@ def _check_rescales(hu: np.ndarray, slices: list[DicomSlice], folder: Path) -> N
         if (one.slope, one.intercept) == (other.slope, other.intercept) or not one.slope or not other.slope:
             continue
         here, there = hu[place].astype(np.float32), hu[place + 1].astype(np.float32)
-        alike = (there - other.intercept) / other.slope * one.slope + one.intercept
-        jump, without = np.median(np.abs(here - there)), np.median(np.abs(here - alike))
+        alike = (there - (other.intercept or 0.0)) / other.slope * one.slope + (one.intercept or 0.0)
+        # Air and padding may be cut at the lowest number: tissue tells more, where there is any.
+        tissue = (here > TISSUE_HU) & ((there > TISSUE_HU) | (alike > TISSUE_HU))
+        tissue = tissue if tissue.mean() > 0.02 else np.ones_like(tissue)
+        jump, without = (abs(float(np.median((picture - here)[tissue]))) for picture in (there, alike))
         if jump > without + JUMP_HU:
             between = f"{one.path.name} and {other.path.name}"
             cause = f"the values jump by {jump:.0f} HU between {between}, where the rescale changes"

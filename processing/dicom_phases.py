@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from .ct_checks import read_error
-from .dicom_slices import CLOCK_KEYWORDS, PHASE_KEYWORDS, DicomSlice
+from .dicom_slices import CLOCK_KEYWORDS, NUMBERS, PHASE_KEYWORDS, DicomSlice
+from .dicom_values import as_numbers
 
 ALTERNATING_RUN = 5  # slices in a row that are more like the next but one than like the next
 # Of the difference to the next but one, against that to the next. It is 1 or more where nothing alternates; numbers in
@@ -18,6 +19,7 @@ PICTURE_LIKENESS = 0.7
 GRAIN_STEP = 0.1  # of the logarithm; noise of one reconstruction changes less from slice to slice
 BLOCK = 8  # voxels a side, whose mean leaves the noise behind
 STEP = 2  # voxels of a block that are looked at
+SAME_NUMBER = 0.05  # of it; phases and reconstructions lie further apart
 FORGOTTEN = 3  # a slice here and there may lack a label that the others have
 ADVICE = "give one acquisition, phase and reconstruction per folder"
 
@@ -30,6 +32,7 @@ def check_labels(slices: list[DicomSlice], folder: Path) -> None:
     """
     for index, keyword in enumerate(PHASE_KEYWORDS):
         labels = [item.phases[index] for item in slices]
+        labels = _classes(labels) if keyword in NUMBERS else labels
         stated = [label for label in labels if label]
         if _returns(stated) > 1 or _returns(labels) > FORGOTTEN:
             cause = f"slices of {len(set(labels))} acquisitions, phases or reconstructions alternate ({keyword})"
@@ -40,6 +43,17 @@ def check_labels(slices: list[DicomSlice], folder: Path) -> None:
             raise read_error(
                 folder, f"slices of two acquisitions or phases alternate ({keyword} jumps to and fro)", ADVICE
             )
+
+
+def _classes(labels: list[str]) -> list[str]:
+    """Give numbers that lie close to each other one label, the lowest of them."""
+    numbers = {label: parts[0] for label in set(labels) if (parts := as_numbers(label, 1)) is not None}
+    classes, last = {}, None
+    for label in sorted(numbers, key=numbers.__getitem__):
+        near = last is not None and numbers[label] - numbers[last] <= SAME_NUMBER * abs(numbers[label])
+        classes[label] = classes[last] if near else label
+        last = label
+    return [classes.get(label, label) for label in labels]
 
 
 def _returns(labels: list[str]) -> int:

@@ -4,6 +4,7 @@ Nothing that tells a patient (names, numbers, dates, UIDs, descriptions) leaves 
 """
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -35,13 +36,22 @@ for library in ("pydicom", "openjpeg"):
     logging.getLogger(library).addHandler(logging.NullHandler())
 
 SAME = {"FrameOfReferenceUID": "frames of reference", "StudyInstanceUID": "studies", "PatientID": "patients"}
+SAME |= {"PatientName": "patients", "PatientBirthDate": "patients", "PatientPosition": "patient positions"}
 # What two acquisitions, phases or reconstructions of one series differ in.
 PHASE_KEYWORDS = (
     "AcquisitionNumber FrameAcquisitionNumber TemporalPositionIdentifier TemporalPositionIndex StackID ImageType "
     "FrameType NominalPercentageOfCardiacPhase NominalCardiacTriggerDelayTime ConvolutionKernel KVP FilterType "
     "ReconstructionDiameter ContrastBolusAgent ContrastBolusAgentPhase SeriesDescription ImageComments SliceThickness "
-    "ScanOptions"
+    "ScanOptions SeriesNumber SeriesDate SeriesTime StudyDate AcquisitionDate AcquisitionTime AcquisitionDateTime "
+    "AcquisitionUID IrradiationEventUID ProtocolName StationName Manufacturer ContrastBolusStartTime "
+    "ContrastBolusVolume DataCollectionDiameter ReconstructionTargetCenterPatient ReconstructionAlgorithm "
+    "RevolutionTime"
 ).split()
+NUMBERS = (  # written with more or fewer digits, or measured anew for each slice
+    "NominalPercentageOfCardiacPhase NominalCardiacTriggerDelayTime KVP ReconstructionDiameter SliceThickness "
+    "ContrastBolusVolume DataCollectionDiameter RevolutionTime"
+).split()
+HEART_RATE = re.compile(r"\b(HR|BPM|HEART[ -]?RATE)\b[^,;]*|[\d.]+ ?(BPM|/MIN)\b")
 CLOCK_KEYWORDS = (
     "AcquisitionTime AcquisitionDateTime FrameAcquisitionDateTime FrameReferenceDateTime ContentTime TriggerTime "
     "InstanceNumber"
@@ -191,7 +201,7 @@ def _slice(path: Path, frame: int, form: PixelFormat, facts: dict[str, object]) 
     series = (as_text(facts.get("SeriesInstanceUID")),)
     if series == ("",):  # anonymised: tell series apart by what else they cannot share
         series = ("", same[0], (form.rows, form.columns), tuple(round(cosine, 3) + 0.0 for cosine in orientation))
-    phases = tuple(as_text(facts.get(name)) for name in PHASE_KEYWORDS)
+    phases = tuple(_label(name, facts.get(name)) for name in PHASE_KEYWORDS)
     clocks = tuple(
         (numbers[0] if (numbers := as_numbers(facts.get(name), 1)) else None)
         if name in COUNTED
@@ -199,6 +209,13 @@ def _slice(path: Path, frame: int, form: PixelFormat, facts: dict[str, object]) 
         for name in CLOCK_KEYWORDS
     )
     return DicomSlice(path, frame, form, series, orientation, position, spacing, slope, intercept, same, phases, clocks)
+
+
+def _label(keyword: str, value: object) -> str:
+    """Give what tells phases apart in one header value: equal texts for equal things, however they are written."""
+    if keyword == "ImageComments":  # the heart's rate during a slice makes no phase
+        return HEART_RATE.sub("", as_text(value).upper())
+    return as_text(value)
 
 
 def _geometry(path: Path, facts: dict[str, object], keyword: str, count: int) -> tuple[float, ...]:

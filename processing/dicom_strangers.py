@@ -28,7 +28,8 @@ def check_strangers(strangers: list[tuple[Path, bytes]], slices: list[Path]) -> 
         CTReadError: naming the first of them.
     """
     patterns = {_pattern(path) for path in slices}
-    lost = [(path, head) for path, head in strangers if not _harmless(path, head, patterns)]
+    unnumbered = {name for name in patterns if "#" not in name}
+    lost = [(path, head) for path, head in strangers if not _harmless(path, head, patterns, bool(unnumbered))]
     if not lost:
         return
     path, head = lost[0]
@@ -38,8 +39,15 @@ def check_strangers(strangers: list[tuple[Path, bytes]], slices: list[Path]) -> 
     raise read_error(path, f"may be a lost slice: it lies among the series' files and {state}{more}", advice)
 
 
-def _harmless(path: Path, head: bytes, patterns: set[str]) -> bool:
-    """Say whether a file that is no DICOM can be no slice, by its name and its first bytes."""
+def _harmless(path: Path, head: bytes, patterns: set[str], unnumbered: bool) -> bool:
+    """Say whether a file that is no DICOM can be no slice, by its name and its first bytes.
+
+    Args:
+        path: the file.
+        head: its first bytes.
+        patterns: of the names of the series' files.
+        unnumbered: whether some of these are named without any digit.
+    """
     name = path.name.lower()
     if name.startswith(".") or name in HARMLESS_NAMES:
         return True
@@ -47,7 +55,7 @@ def _harmless(path: Path, head: bytes, patterns: set[str]) -> bool:
         return False
     if name.endswith(HARMLESS_ENDS):
         return True
-    if not any(letter.isdigit() for letter in path.stem):  # "notes", "_SUCCESS"
+    if not unnumbered and not any(letter.isdigit() for letter in path.stem):  # "notes", "_SUCCESS"
         return True
     return (
         bool(head)

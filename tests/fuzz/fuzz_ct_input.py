@@ -125,7 +125,8 @@ def print_findings(findings: Findings, console: Console) -> None:
 
 def write_findings(findings: Findings, out: Path) -> None:
     """Write `results.json`."""
-    results = asdict(findings) | {"total": findings.total}
+    results = {"total": findings.total, "counts": {name: dict(kinds) for name, kinds in findings.counts.items()}}
+    results |= {"slowest_seconds": findings.slowest_seconds, "peak_bytes": findings.peak_bytes}
     results["wrong"] = [{"input": name} | asdict(outcome) for name, outcome in findings.wrong]
     (out / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 

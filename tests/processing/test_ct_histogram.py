@@ -142,3 +142,19 @@ def test_a_drawing_of_two_values_in_air_passes():
     hu = np.full((16, 16, 16), -1000, np.int16)
     hu[:, :, 10:14] = 1000
     assert why_not_hu(hu) is None
+
+
+@pytest.mark.parametrize("value", [-500, 0, 24])
+def test_background_filled_with_the_value_of_a_tissue_is_told(ct, value):
+    assert "filled with the value of a tissue" in cause(padded(ct, value, slices=3))
+
+
+@pytest.mark.parametrize("step", [2, 5, 8, 25])
+def test_coarse_steps_of_a_rescale_are_no_filling(ct, step):
+    assert why_not_hu((ct // step * step).astype(np.float32)) is None
+
+
+def test_large_metal_on_an_extended_scale_passes_beside_tissue():
+    hu = draw().astype(np.float32)
+    hu[:5] = 20_000
+    assert why_not_hu(hu) is None

@@ -9,6 +9,7 @@ import pytest
 from dicom_series import SPACING, write_series
 from pydicom.uid import generate_uid
 
+from argus_processing.ct_volume import CTReadError
 from argus_processing.dicom_files import encoding_of
 from argus_processing.dicom_kind import DERIVED, LOCALIZER, derived_kind
 from argus_processing.dicom_values import as_numbers, as_seconds, as_text, as_whole
@@ -324,3 +325,84 @@ def test_numbers_times_and_words_of_a_header():
     assert as_numbers(["1.5", 2], 2) == (1.5, 2.0) and as_whole("12") == 12 and as_whole(12.5) is None
     assert as_seconds("101530.25") == 36930.25 and as_seconds("20200102101530") - as_seconds("20200101101530") == 86400
     assert as_text([" CT ", "A\0"]) == "CT\\A"
+
+
+@pytest.mark.parametrize(
+    ("keyword", "values"),
+    [
+        ("SeriesNumber", (2, 3)),
+        ("SeriesTime", ("101010", "111111")),
+        ("AcquisitionDate", ("20200101", "20200102")),
+        ("IrradiationEventUID", ("1.2.3.1", "1.2.3.2")),
+        ("ProtocolName", ("ONE", "OTHER")),
+        ("ContrastBolusVolume", (0, 80)),
+        ("RevolutionTime", (0.28, 0.5)),
+        ("NominalCardiacTriggerDelayTime", (300, 600)),
+    ],
+)
+@pytest.mark.parametrize("block", [1, 2])
+def test_labels_that_go_to_and_fro_are_refused_one_by_one_or_two_by_two(
+    hu, write_dicom, keyword, values, block, refusal
+):
+    def edit(index, header):
+        setattr(header, keyword, values[index // block % 2])
+
+    assert f"alternate ({keyword})" in refusal(write_dicom(hu, edit=edit))
+
+
+def test_acquisition_times_that_alternate_two_by_two_are_refused(hu, write_dicom, refusal):
+    def edit(index, header):
+        header.AcquisitionTime = ("101010.25", "101110.75")[index // 2 % 2]
+
+    assert "alternate (AcquisitionTime)" in refusal(write_dicom(hu, edit=edit))
+
+
+@pytest.mark.parametrize(
+    ("keyword", "values"),
+    [
+        ("KVP", ("120", "120.0")),
+        ("SliceThickness", (2.5, 2.501)),
+        ("ReconstructionDiameter", (360, 360.0001)),
+        ("NominalCardiacTriggerDelayTime", (300, 304, 308)),
+        ("ImageComments", ("75 %, HR 61 BPM", "75 %, HR 62 BPM", "75 %, HR 60 BPM")),
+        ("AcquisitionNumber", tuple(range(1, 13))),
+        ("ContentTime", tuple(f"10{minute:02d}01.5" for minute in range(12))),
+    ],
+)
+def test_labels_that_say_the_same_in_other_words_are_read(hu, write_dicom, keyword, values):
+    def edit(index, header):
+        setattr(header, keyword, values[index % len(values)])
+
+    np.testing.assert_array_equal(read_ct(write_dicom(hu, edit=edit)).hu, hu)
+
+
+@pytest.mark.parametrize("keyword", ["PatientName", "PatientBirthDate", "PatientPosition"])
+def test_slices_of_two_patients_or_positions_are_refused(hu, write_dicom, keyword, refusal):
+    values = {"PatientName": "SECRET^OTHER", "PatientBirthDate": "19610204", "PatientPosition": "FFS"}
+
+    def edit(index, header):
+        header.PatientPosition = "HFS"
+        if index > 5:
+            setattr(header, keyword, values[keyword])
+
+    assert "the slices are of 2 patient" in refusal(write_dicom(hu, edit=edit))
+
+
+@pytest.mark.parametrize(("slope", "intercept"), [(1, -1100), (1.2, -1024), (1, -900)])
+def test_rescale_that_differs_a_little_while_the_numbers_do_not_is_refused(hu, write_dicom, slope, intercept, refusal):
+    def edit(index, header):
+        if index > 7:
+            header.RescaleSlope, header.RescaleIntercept = slope, intercept
+
+    assert "where the rescale changes" in refusal(write_dicom(hu, edit=edit))
+
+
+@pytest.mark.parametrize("content", [b"", bytes(999)])
+def test_lost_slices_are_found_where_names_have_no_digits(hu, write_dicom, content):
+    folder = write_dicom(hu)
+    for index, path in enumerate(sorted(folder.iterdir())):
+        named = path.rename(folder / f"a{chr(97 + index)}")
+        if index > 9:
+            named.write_bytes(content)
+    with pytest.raises(CTReadError, match="may be a lost slice"):
+        read_ct(folder)
