@@ -74,6 +74,11 @@ def test_a_harmless_phrase_hides_only_itself():
         "The left kidney was not observed, nephrectomy due to renal cell carcinoma.",
         "The lesions were attributed to the patient's known disease.",
         "In the case, which was learned to have lymphoma, the spleen is large.",
+        "In the case with asbestosis diagnosis, comparison with old examinations is recommended.",
+        "Pulmonary fibrosis on follow-up, reticular densities in both bases.",
+        "In the cranial MRI dated June 2021, metastases are observed in the cerebellum.",
+        "The lesion in the right adrenal was evaluated on MRI as adenoma.",
+        "Pancreas ca. Stent in the common bile duct.",
     ],
 )
 def test_background_goes_in_any_wording(told):
@@ -95,10 +100,32 @@ def test_background_goes_in_any_wording(told):
         "Occupation of the alveolar space, gastric distension, infection to rule out.",
         "Study of the abdomen without findings.",
         "2. No pulmonary embolism.",
+        "Comparative evaluation will be appropriate for the consolidation in the left lower lobe.",
+        "Clinical lab findings in terms of acute pancreatitis.",
+        "It is recommended to evaluate the lesion in the liver on MRI.",
+        "Emphysema is, however, a pathological diagnosis.",
+        "A similar lesion is also present on the right.",
+        "The patient could not remain still during the scan.",
+        "No increase in pericardial effusion-thickness was detected.",
+        "A few millimeter-sized nodules are observed in both lungs.",
+        "There is a reduction of 50% in the height of the T12 vertebra.",
     ],
 )
 def test_what_explains_the_image_advice_and_false_friends_stay(seen):
     assert judge_sentence(seen) is None
+
+
+@pytest.mark.parametrize(
+    "compared",
+    [
+        "It was learned that the lesion had grown compared to the previous CT.",
+        "There is a reduction of 30% in the long axis of the mass.",
+        "Compared with the previous MRI, the vertebral lesion is stable.",
+        "No significant change was found in the nodules; follow-up is recommended.",
+    ],
+)
+def test_a_change_is_a_comparison_whoever_told_it_and_whatever_is_advised(compared):
+    assert judge_sentence(compared)[0] == "comparison"
 
 
 def test_certain_phrases_are_found_beside_a_cue_whatever_is_harmless(tmp_path):
