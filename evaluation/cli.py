@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
+from argus_training.threads import ThreadsError, check_threads
+
 from . import cli_benchmark, cli_data, cli_models
 from .cli_options import (
     NOTICE,
@@ -21,10 +23,8 @@ from .cli_options import (
     DtypeOption,
     ModelOption,
     StaticOption,
-    ThreadsError,
     TokensOption,
     TrustOption,
-    check_threads,
     path_names,
     quiet,
     say,

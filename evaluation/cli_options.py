@@ -1,7 +1,6 @@
 """Options that several commands of `argus` have, and how they speak to a person."""
 
 import os
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -31,14 +30,9 @@ TrustOption = Annotated[
 BatchOption = Annotated[int, typer.Option(min=1, help="Scans generated at a time.")]
 
 
-class ThreadsError(ValueError):
-    """The environment's number of threads is none; torch and its like cannot be imported under it."""
-
-
 AnonymousOption = Annotated[
     bool, typer.Option("--anonymous-paths", help="Name scans by a keyed hash, not by path or id, in what is written.")
 ]
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "NUMEXPR_MAX_THREADS", "NUMEXPR_NUM_THREADS")
 
 
 def say(message: str) -> None:
@@ -65,20 +59,6 @@ def take_any_letter() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-
-
-def check_threads() -> None:
-    """Refuse a number of threads that is none: the libraries fail on it while they are imported.
-
-    Raises:
-        ThreadsError: naming the variable.
-    """
-    for name in THREAD_VARIABLES:
-        number = os.environ.get(name)
-        if number == "":
-            del os.environ[name]
-        elif number is not None and not re.fullmatch("0*[1-9][0-9]{0,4}", number):
-            raise ThreadsError(f"the environment's {name} is {number!r}; set it to 1 or more, or unset it")
 
 
 def quiet() -> None:

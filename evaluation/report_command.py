@@ -31,14 +31,29 @@ def check_options(scans: Sequence[Path], out: Path | None, as_json: bool, stream
         raise ValueError(f"--preview takes one scan, got {len(scans)}; run it once a scan")
     if preview is not None and preview.suffix.lower() != ".png":
         raise ValueError(f"--preview {preview}: the picture is a PNG; give a name that ends in .png")
-    if out is not None and out == preview:
+    given = [path for path in (out, preview) if path is not None]
+    targets = [os.path.realpath(path) for path in given]
+    if len(set(targets)) < len(targets):
         raise ValueError(f"{out}: is named by --out and by --preview; give two names")
-    for path in (out, preview):
-        if path is not None:
-            for scan in scans:
-                if path.exists() and scan.exists() and os.path.samefile(path, scan):
-                    raise ValueError(f"{path}: is a scan to be read; give another name for the output")
-            check_can_write(path)
+    for path, target in zip(given, targets, strict=True):
+        if str(path) == "-":
+            raise ValueError(f"{path}: reports go to stdout anyway; leave it out, or give a file name")
+        for scan in scans:
+            _refuse_scan(path, target, scan)
+        check_can_write(path)
+
+
+def _refuse_scan(path: Path, target: str, scan: Path) -> None:
+    """Refuse an output `path`, which leads to `target`, that is a scan or lies in a scan's folder among its slices."""
+    if os.path.exists(path) and os.path.exists(scan) and os.path.samefile(path, scan):
+        raise ValueError(f"{path}: is a scan to be read; give another name for the output")
+    if os.path.isdir(scan):
+        if Path(os.path.realpath(scan)) in Path(target).parents:
+            raise ValueError(f"{path}: lies in the scan {scan}; give a name outside of that folder")
+        own = os.path.exists(path) and os.stat(path)
+        for slice_file in os.scandir(scan) if own and own.st_nlink > 1 else ():
+            if slice_file.inode() == own.st_ino and os.path.samefile(path, slice_file):
+                raise ValueError(f"{path}: is a slice of the scan {scan}; give another name for the output")
 
 
 def choose_style(as_json: bool, stream: bool) -> str:

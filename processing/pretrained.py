@@ -22,6 +22,7 @@ from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 from transformers.utils import cached_file
 
 from .chat_template_check import check_template
+from .failures import is_stop
 from .foreign_files import ForeignFileError
 from .model_folders import (
     CONFIG,
@@ -60,7 +61,7 @@ def refusing(source: Any, advice: str = "copy it again") -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except (ForeignFileError, KeyboardInterrupt, SystemExit, GeneratorExit):
+    except ForeignFileError:
         raise
     except UnpicklingError:
         raise ForeignFileError(f"{source}: its pickled weights hold more than tensors; they are not read") from None
@@ -68,6 +69,8 @@ def refusing(source: Any, advice: str = "copy it again") -> Iterator[None]:
         raise ForeignFileError(f"{source}: asks for more memory than there is") from None
     # Libraries in Rust raise a panic that is no Exception.
     except BaseException as error:
+        if is_stop(error):
+            raise
         text = " ".join(re.sub(r"[^\x20-\x7e\n]", "?", str(error)).split())
         if "custom code" in text or "trust_remote_code" in text:
             raise ForeignFileError(f"{source}: brings its own code, which is not run; {OWN_CODE_ADVICE}") from error

@@ -7,6 +7,10 @@ The same command started again goes on where it was stopped. `argus ablate` scor
 not trained yet.
 """
 
+import argus_training.program_start  # noqa: F401 - before any library reads the number of threads
+
+# isort: split
+
 import argparse
 from collections.abc import Iterator
 from pathlib import Path

@@ -7,6 +7,10 @@ The result is an `ArgusVisionModel` folder, `model` in the run's folder, that `a
 command started again goes on where it was stopped.
 """
 
+import argus_training.program_start  # noqa: F401 - before any library reads the number of threads
+
+# isort: split
+
 import json
 from dataclasses import dataclass, field
 from pathlib import Path

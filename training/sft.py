@@ -6,6 +6,10 @@ python training/sft.py --config training/recipes/demo.yaml --stage 2 --learning_
 The same command started again goes on where it was stopped.
 """
 
+import argus_training.program_start  # noqa: F401 - before any library reads the number of threads
+
+# isort: split
+
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
