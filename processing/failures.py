@@ -25,8 +25,11 @@ def is_memory(error: BaseException) -> bool:
 def one_line(error: BaseException) -> str:
     """Say in one line what went wrong: an operating-system error as `path: cause`, others in their own words."""
     if isinstance(error, OSError) and error.strerror and error.filename:
-        return f"{error.filename}: {_DISK.get(error.errno, error.strerror)}"
-    text = " ".join(str(error).split()) or type(error).__name__
+        # A copy names where it comes from and where it goes: a disk that is full is the latter's.
+        path = (error.errno in _DISK and error.filename2) or error.filename
+        return f"{path}: {_DISK.get(error.errno, error.strerror)}"
+    told = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    text = " ".join(told.split()) or type(error).__name__
     return text if len(text) <= _MOST_LETTERS else f"{text[:_MOST_LETTERS]} [...]"
 
 

@@ -3,9 +3,12 @@ import hmac
 import json
 import os
 import shutil
+from pathlib import Path
 
+import datasets
 import pytest
 
+from argus_evaluation import reader_scans, reader_server, scan_process, splits
 from argus_evaluation.anonymous_paths import PathNames, read_key
 
 NAMES = PathNames(b"k" * 32)
@@ -67,3 +70,59 @@ def test_no_output_of_report_holds_the_path(argus, model_dir, scans, tmp_path):
     assert f"{good}: is called {names.of(good)}" in stderr
     _, stdout, _ = argus("report", good, good, *options)
     assert stdout.count(f"== {names.of(good)} ==") == 2 and "DOE" not in stdout
+
+
+def holding(folder, *words) -> list[str]:
+    """Which files below `folder` hold any of the words, in their bytes or in their names."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert files
+    found = [
+        path
+        for path in files
+        for word in words
+        if word.encode() in path.read_bytes() or word in str(path.relative_to(folder))
+    ]
+    return [str(path) for path in found]
+
+
+@pytest.fixture
+def named_split(split, scans, tmp_path_factory, monkeypatch) -> Path:
+    """Let `argus` load a split whose ids and paths hold names, its second scan damaged; return the folder of scans."""
+    folder = tmp_path_factory.mktemp("DOE_JOHN")
+    copies = [shutil.copy(scan, folder / f"ROE_MARY_{number}.nii.gz") for number, scan in enumerate(scans)]
+    copies[1].write_bytes(b"<html>")
+    rows = split.remove_columns(["image", "scan_id"])
+    rows = rows.add_column("scan_id", [f"ROE_MARY_{number}" for number in range(len(rows))])
+    rows = rows.add_column("image", [{"path": str(path), "bytes": None} for path in copies])
+    rows = rows.cast_column("image", datasets.Nifti(decode=False))
+    monkeypatch.setattr(splits, "load_split", lambda *args, **options: rows)
+    monkeypatch.setattr(reader_scans, "load_split", lambda *args, **options: rows)
+    return folder
+
+
+def test_no_file_of_an_evaluation_or_a_study_of_it_holds_a_name(argus, model_dir, named_split, monkeypatch, tmp_path):
+    shelves = []
+    monkeypatch.setattr(scan_process, "prepare_readers", lambda: None)
+    monkeypatch.setattr(reader_scans, "ScanShelf", dict)
+    monkeypatch.setattr(reader_server, "serve", lambda study, answers, shelf, *rest: shelves.append((study, shelf)))
+    run, study = tmp_path / "run", tmp_path / "study"
+    options = ("--model", model_dir, "--max-new-tokens", 2, "--anonymous-paths")
+    code, stdout, stderr = argus("evaluate", run, *options)
+    assert code == 2 and "ROE_MARY_1" in stderr  # who runs it must find the bad scan
+    assert holding(run, "ROE_MARY", "DOE_JOHN", str(tmp_path)) == [] and "MARY" not in stdout
+    names = PathNames(read_key())
+    results = json.loads((run / "results.json").read_text())
+    lines = [json.loads(line) for line in (run / "predictions.jsonl").read_text().splitlines()]
+    assert results["unreadable"] == [names.name("ROE_MARY_1")]
+    assert [line["scan_id"] for line in lines] == [names.name(f"ROE_MARY_{number}") for number in (0, 2, 3)]
+
+    runs = tmp_path / "runs.yaml"
+    runs.write_text("runs:\n- {system: A1, resolution: nr, folder: run}\n")
+    code, stdout, stderr = argus("reader-study", study, "--runs", runs, "--reader", "ab", "--anonymous-paths")
+    assert code == 0, stderr
+    ((served, shelf),) = shelves
+    assert holding(study, "ROE_MARY", "DOE_JOHN", str(tmp_path)) == []
+    assert {case.scan_id for case in served.cases} == {line["scan_id"] for line in lines}
+    assert shelf["phantom", names.name("ROE_MARY_2")] == named_split / "ROE_MARY_2.nii.gz"
+    code, _, stderr = argus("reader-study", study, "--runs", runs, "--reader", "ab")
+    assert code == 2 and "is not in phantom test" in stderr

@@ -54,6 +54,18 @@ def test_what_a_library_wraps_is_looked_for_behind_it():
     assert "\n" not in explain(ValueError("line\n" * 1000)) and len(explain(ValueError("x" * 5000))) < 1100
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(28, "No space left on device", "from.py", None, "to.py"), "to.py: the disk is full"),
+        (OSError(2, "No such file or directory", "from.py", None, "to.py"), "from.py: No such file or directory"),
+        (OSError(28, "out: could not be written; make room"), "out: could not be written; make room"),
+    ],
+)
+def test_an_error_of_the_system_names_the_file_at_fault_and_no_number(error, said):
+    assert explain(error) == said
+
+
 def break_reading(monkeypatch, bad, fault):
     """Let the reader fail with `fault` on the scan `bad`."""
     reader = sys.modules["argus_processing.read_ct"]  # the package's own `read_ct` is the function
