@@ -158,7 +158,8 @@ class ArgusModel(ArgusPreTrainedModel):
             position_ids=position_ids,
             past_key_values=past_key_values,
             inputs_embeds=inputs_embeds,
-            **kwargs,
+            # Whatever the configuration says: what comes back is read by name.
+            **kwargs | {"return_dict": True},
         )
         return ArgusModelOutputWithPast(
             last_hidden_state=outputs.last_hidden_state,
@@ -171,10 +172,13 @@ class ArgusModel(ArgusPreTrainedModel):
 
 def without_token(config: GenerationConfig | None, token: int) -> GenerationConfig | None:
     """Return a generation configuration that suppresses a token; the one given stays as it is."""
-    if config is None or token in (config.suppress_tokens or []):
+    if config is None:
+        return config
+    given = [] if config.suppress_tokens is None else [int(other) for other in config.suppress_tokens]
+    if token in given:
         return config
     config = copy.deepcopy(config)
-    config.suppress_tokens = [*(config.suppress_tokens or []), token]
+    config.suppress_tokens = [*given, token]
     return config
 
 
@@ -251,7 +255,7 @@ class ArgusForConditionalGeneration(ArgusPreTrainedModel, GenerationMixin):
             inputs_embeds=inputs_embeds,
             mm_encoder_outputs=mm_encoder_outputs,
             vision_tokens=vision_tokens,
-            **kwargs,
+            **kwargs | {"return_dict": True},
         )
         logits = self.lm_head(slice_logits_to_keep(outputs.last_hidden_state, logits_to_keep))
         loss = None

@@ -26,6 +26,7 @@ _NODES = (
 )
 _FILTERS = ("trim", "length", "count", "string", "tojson", "default", "d", "first", "last", "upper", "lower", "title",
             "capitalize", "safe", "int")  # fmt: skip
+_PART_FILTERS = ("first", "last", "length", "count")
 _METHODS = ("strip", "lstrip", "rstrip", "startswith", "endswith", "split", "upper", "lower", "title", "capitalize",
             "items", "get", "keys", "values")  # fmt: skip
 _DATE = re.compile(r"[%A-Za-z ,.:/-]*")  # no digits: they are widths
@@ -83,6 +84,7 @@ def _check_text(text: Any) -> None:
     if (count := _count(tree, macros)) > MAX_NODES:
         raise _Refused(f"has {count:,} steps, more than {MAX_NODES:,}")
     _check_values(tree, macros)
+    _check_escapes(tree)
     _check_loops(tree, macros)
 
 
@@ -167,6 +169,23 @@ def _check_values(tree: nodes.Node, macros: dict[str, nodes.Macro]) -> None:
         through = any(_called(call) in macros for call in _expression_calls(assign.node))
         if used > 1 or used and through:
             raise _Refused("makes a value of several that it made")
+
+
+def _check_escapes(tree: nodes.Node) -> None:
+    """Refuse texts that are escaped again and again, each time up to twice as long: by JSON, or as a list is written.
+
+    JSON is made of what the conversation holds; of what `split` gives, one part is taken.
+    """
+    made = set(_assigned(tree))
+    for json in tree.find_all(nodes.Filter):
+        root = _chain(json.node).split(".")[0] if json.name == "tojson" else None
+        if root == "" or root in made:
+            raise _Refused("makes JSON of a text that it made")
+    taken = [node.node for node in tree.find_all(nodes.Getitem) if not isinstance(node.arg, nodes.Slice)]
+    taken += [node.node for node in tree.find_all(nodes.Filter) if node.name in _PART_FILTERS]
+    whole = [call for call in tree.find_all(nodes.Call) if getattr(call.node, "attr", "") == "split"]
+    if any(all(call is not node for node in taken) for call in whole):
+        raise _Refused("writes a text's parts as a list")
 
 
 def _names(node: nodes.Node) -> list[nodes.Name]:

@@ -38,6 +38,7 @@ _WHOLE = re.compile(
 _POSITIVE = re.compile(r"(_eps|_epsilon)$|^rope_theta$|^voxel_std$")
 _NOT_NEGATIVE = re.compile(r"initializer_range$|_std$")
 _NUMBER = re.compile(r"(_mean|_std|_range)$")
+_ONE_NUMBER = re.compile(r"_eps$|^voxel_(mean|std)$")
 _SHARE = re.compile(r"_?dropout$|_pdrop$|dropout_prob$")
 
 
@@ -62,6 +63,8 @@ def check_values(path: Path, content: Mapping[str, Any]) -> None:
 
 def _expected(key: str, value: Any) -> str | None:
     """Return what a setting should be where it is not, None where it is."""
+    if _ONE_NUMBER.search(key) and isinstance(value, list | dict) or key.startswith("voxel_") and value is None:
+        return "a number"
     if isinstance(value, bool) or value is None:
         return "a number" if isinstance(value, bool) and _WHOLE.search(key) else None
     if isinstance(value, int | float):

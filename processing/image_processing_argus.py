@@ -44,7 +44,8 @@ class ScanToGrid:
 class ArgusImagesKwargs(ImagesKwargs, total=False):
     """What a call may say of its images, beside what transformers knows."""
 
-    spacing_mm: tuple[float, float, float] | None
+    # transformers takes a type at its word, and whole numbers of millimetres or a list for an error.
+    spacing_mm: Any
 
 
 class ArgusImageProcessor(BaseImageProcessor):
@@ -104,6 +105,20 @@ class ArgusImageProcessor(BaseImageProcessor):
         self.normalization = normalization
         self.crop = crop
         self.value_range = [float(edge) for edge in value_range]
+
+    @classmethod
+    def from_dict(cls, image_processor_dict: dict[str, Any], **kwargs):
+        """Make one of saved settings and those of a call of `from_pretrained`, which are checked as well.
+
+        Raises:
+            ValueError: if a setting is not of its form, or an option nearly is a setting's name.
+        """
+        for name in kwargs:
+            # Options of models and tokenizers come along here, so only near misses are known to be wrong.
+            if name not in SETTINGS and difflib.get_close_matches(name, SETTINGS, n=1, cutoff=0.8):
+                refuse_unknown("setting", [name], SETTINGS)
+        changed = {name: kwargs.pop(name) for name in SETTINGS if name in kwargs}
+        return super().from_dict(image_processor_dict | changed, **kwargs)
 
     def fetch_images(self, images: Any) -> Any:
         """Leave images as they are: a path is a CT to read, never a picture for PIL."""
@@ -237,11 +252,19 @@ def check_options(options: dict[str, Any]) -> None:
     refuse_unknown("option of images", list(options), known)
 
 
+def list_of_images(images: Any) -> list | None:
+    """Return what a sequence of images holds (a list, a data set's column, an array of objects), None of one image."""
+    if isinstance(images, np.ndarray) and images.dtype == object:
+        return images.tolist()
+    if isinstance(images, Sequence) and not isinstance(images, str | bytes | bytearray | memoryview):
+        return list(images)
+    return None
+
+
 def flatten_images(images: Any) -> list:
     """Make a flat list of one image, a list of images or nested lists of images."""
-    if isinstance(images, list | tuple):
-        return [scan for item in images for scan in flatten_images(item)]
-    return [images]
+    items = list_of_images(images)
+    return [images] if items is None else [scan for item in items for scan in flatten_images(item)]
 
 
 ArgusImageProcessor.register_for_auto_class("AutoImageProcessor")

@@ -19,9 +19,10 @@ from transformers.models.auto.tokenization_auto import tokenizer_class_from_name
 
 from .config_limits import check_values
 from .foreign_files import ForeignFileError, check_regular, read_json_object, values_of
+from .tokenizer_files import check_tokenizer_file
 from .weight_files import weight_files
 
-CONFIG = "config.json"
+CONFIG, TOKENIZER = "config.json", "tokenizer.json"
 OWN_CODE_ADVICE = "--trust-remote-code (trust_remote_code: true in a recipe) runs it, if you trust who made it"
 MAX_ENTRIES = 10_000
 # Of vocabularies and the like; Gemma's tokenizer.json has 33 MB.
@@ -167,17 +168,19 @@ def _check_types(path: Path, config: dict[str, Any], kind: ModelKind) -> None:
     for name, value, part in places:
         if isinstance(value, str) and part.accepts(value):
             continue
-        if isinstance(config.get("auto_map"), dict) and value not in CONFIG_MAPPING:
+        if isinstance(config.get("auto_map"), dict) and str(value) not in CONFIG_MAPPING:
             raise ForeignFileError(f"{path}: it brings its own code, which is not run; {OWN_CODE_ADVICE}")
         raise ForeignFileError(f"{path}: {name} {str(value)[:60]!r} is not {part.name}")
 
 
 def check_tokenizer(folder: Path, trust: bool = False) -> None:
-    """Refuse a tokenizer that is no class of transformers.
+    """Refuse a tokenizer that is no class of transformers, or whose steps swell a text.
 
     Raises:
         ForeignFileError: naming the file.
     """
+    if (folder / TOKENIZER).exists():
+        check_tokenizer_file(folder / TOKENIZER)
     path = folder / "tokenizer_config.json"
     content = read_json_object(path) if path.exists() else {}
     said = {path: content.get("tokenizer_class")}

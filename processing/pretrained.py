@@ -41,6 +41,7 @@ _MAX_MESSAGE = 200
 _SMALL_FILES = (
     "generation_config.json",
     "tokenizer_config.json",
+    "tokenizer.json",
     "adapter_config.json",
     "model.safetensors.index.json",
     "pytorch_model.bin.index.json",
@@ -141,7 +142,19 @@ def load_processor(folder: str | Path, trust: bool = False) -> Any:
     with refusing(folder):
         processor = AutoProcessor.from_pretrained(folder, trust_remote_code=trust, local_files_only=True)
     check_template(processor.chat_template, folder)
+    _check_prompt(folder, processor)
     return processor
+
+
+def _check_prompt(folder: str | Path, processor: Any) -> None:
+    """Refuse a chat template that makes no prompt of a scan and an instruction."""
+    parts = [{"type": "image"}, {"type": "text", "text": "Describe the scan."}]
+    with refusing(folder, "argus create writes a chat template that is used"):
+        prompt = processor.apply_chat_template([{"role": "user", "content": parts}], add_generation_prompt=True)
+    if prompt.count(processor.image_token) != 1:
+        raise ForeignFileError(
+            f"{folder}: its chat template puts no placeholder where a scan stands; argus create writes one that does"
+        )
 
 
 def load_image_processor(folder: str | Path, trust: bool = False) -> Any:

@@ -7,7 +7,14 @@ import torch
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.processing_utils import ProcessingKwargs, ProcessorMixin, TextKwargs
 
-from .image_processing_argus import SETTINGS, ArgusImagesKwargs, check_options, flatten_images, refuse_unknown
+from .image_processing_argus import (
+    SETTINGS,
+    ArgusImagesKwargs,
+    check_options,
+    flatten_images,
+    list_of_images,
+    refuse_unknown,
+)
 
 # Options of a call beside those of text and images.
 _OWN_OPTIONS = (*ProcessingKwargs.__annotations__, "common_kwargs", "sanitize_control_tokens", "return_metadata")
@@ -149,8 +156,9 @@ def _check_samples(images: Any, placeholders: list[int]) -> None:
     Raises:
         ValueError: naming the first sample that does not fit.
     """
-    groups = images if isinstance(images, list | tuple) else [images]
-    grouped = any(isinstance(group, list | tuple) for group in groups)
+    groups = list_of_images(images)
+    groups = [images] if groups is None else groups
+    grouped = any(list_of_images(group) is not None for group in groups)
     if grouped and len(groups) != len(placeholders):
         raise ValueError(f"images of {len(groups)} sample(s) in lists, {len(placeholders)} text(s)")
     if not grouped and len(groups) != len(placeholders):
@@ -173,6 +181,8 @@ def _check_call_options(options: dict[str, Any]) -> None:
     of_images, of_text = (*SETTINGS, *ArgusImagesKwargs.__annotations__), tuple(TextKwargs.__annotations__)
     check_options(options.get("images_kwargs") or {})
     refuse_unknown("option of text", list(options.get("text_kwargs") or {}), of_text)
+    for other in ("videos_kwargs", "audio_kwargs"):
+        refuse_unknown(f"option in {other}", list(options.get(other) or {}), ())
     for given in (options, options.get("common_kwargs") or {}):
         check_options({name: value for name, value in given.items() if name in of_images})
         refuse_unknown("option", list(given), (*of_text, *of_images, *_OWN_OPTIONS))

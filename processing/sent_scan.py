@@ -9,8 +9,11 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 import torch
 
-# How base64 of a gzip file and of a NIfTI header (348 or 540 bytes, either byte order) begins.
-_BASE64_STARTS = ("H4sI", "XAEAA", "AAABX", "HAIAA", "AAACH")
+# How base64 of a gzip file and of a NIfTI header (348 or 540 bytes, either byte order) begins; then of what is sent in
+# its place: DICOM, ZIP, PNG, JPEG, PDF, NRRD, Zstandard.
+_BASE64_STARTS = ("H4sI", "XAEAA", "AAABX", "HAIAA", "AAACH",
+                  "AAAAAAAAAAAAAAAA", "UEsDB", "iVBORw0KGgo", "/9j/", "JVBERi0", "TlJSRDAw", "KLUv/")  # fmt: skip
+_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{200,}={0,2}|[A-Za-z0-9+/_-]{40,}={1,2}")
 _LONGEST_PATH = 4096
 _ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
 SENT_SCAN = "the scan sent along"  # what errors call bytes
@@ -25,6 +28,10 @@ def path_or_bytes(text: str) -> str | bytes:
     Raises:
         ValueError: in one line without any of the text, if it is another address or neither path nor base64.
     """
+    text = text.lstrip("\ufeff")
+    if not text.strip():
+        # As a path it would be the working directory, and whatever scan lies there.
+        raise ValueError("an empty text names no scan; give a path")
     if text[:5].lower() == "data:":
         header, _, content = text.partition(",")
         if not header.endswith(";base64"):
@@ -39,9 +46,10 @@ def path_or_bytes(text: str) -> str | bytes:
         raise ValueError(
             f"scans are not fetched from {address.group().lower()} addresses; download the scan and give its path"
         )
-    if text.startswith(_BASE64_STARTS) and not os.path.exists(text[:_LONGEST_PATH]):
+    plain = "\0" not in text and os.path.exists(text[:_LONGEST_PATH])
+    if text.lstrip().startswith(_BASE64_STARTS) and not plain:
         return _decoded(text)
-    if len(text) >= _LONGEST_PATH or "\n" in text or "\0" in text:
+    if len(text) >= _LONGEST_PATH or "\n" in text or "\0" in text or not plain and _BASE64.fullmatch(text.strip()):
         raise ValueError(f"a text of {len(text)} characters is neither a scan's path nor a NIfTI file in base64")
     return text
 
@@ -57,9 +65,11 @@ def array_of(tensor: torch.Tensor) -> np.ndarray:
     """Give a tensor's numbers wherever it lies, with or without gradient; bfloat16, which numpy lacks, as float32.
 
     Raises:
-        ValueError: if it holds no plain numbers (meta, sparse, quantised).
+        ValueError: if it holds no plain numbers (meta, sparse, nested, quantised).
     """
-    if tensor.is_meta or tensor.layout is not torch.strided or tensor.is_quantized:
+    if tensor.is_meta or tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_nested:
         raise ValueError("a scan given as a tensor is dense and holds its numbers, not a meta, sparse or quantised one")
-    tensor = tensor.detach().cpu()
-    return (tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor).numpy()
+    tensor = tensor.detach().cpu().resolve_conj().resolve_neg()
+    # bfloat16 and the 8-bit ones are unknown to numpy.
+    short = tensor.is_floating_point() and tensor.dtype not in (torch.float32, torch.float64)
+    return (tensor.float() if short else tensor).numpy()

@@ -188,6 +188,7 @@ def test_the_placeholder_is_never_generated_nor_proposed(tmp_path):
         {"prompt_lookup_num_tokens": 4, "do_sample": False},
         {"suppress_tokens": None, "do_sample": False},
         {"suppress_tokens": [9], "do_sample": False},
+        {"suppress_tokens": torch.tensor([8, 9]), "do_sample": False},
         {"generation_config": GenerationConfig(max_new_tokens=5, do_sample=False)},
         {"assistant_model": copy.deepcopy(model), "do_sample": False},
     )
@@ -226,6 +227,16 @@ def test_towers_give_hidden_states_and_attentions_where_asked(own, implementatio
         close(normed, plain.last_hidden_state)
     tower.config.output_hidden_states = True
     assert len(tower(scans).hidden_states) == num_layers + 1
+
+
+@torch.no_grad()
+def test_a_configuration_that_asks_for_tuples_gets_the_same_numbers(own):
+    expected = own(**inputs(own)).logits
+    for config in (own.config, own.config.vision_config, own.config.text_config):
+        config.return_dict = False
+        outputs = own(**inputs(own))
+        assert torch.equal(outputs[0] if isinstance(outputs, tuple) else outputs.logits, expected)
+    assert own.generate(**inputs(own), max_new_tokens=2, do_sample=False).shape[1] > prompt(own).shape[1]
 
 
 def test_every_weight_learns_the_same_with_and_without_checkpointing(model):

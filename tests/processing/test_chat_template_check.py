@@ -23,7 +23,18 @@ MARKED = (
 )
 
 
-@pytest.mark.parametrize("template", [LLAMA, CHATML, PUBLISHED, MARKED, None, {"default": LLAMA, "other": PUBLISHED}])
+# Qwen 3's ways with tools and thoughts.
+TOOLS = (
+    "{%- for tool in tools -%}{{ tool | tojson }}{%- endfor -%}"
+    "{%- for message in messages -%}{%- set content = message.content.split('</think>')[-1].lstrip('\n') -%}"
+    "{{ content }}{{ message.content.split('</think>')|first }}{{ message.tool_calls[0].arguments | tojson }}"
+    "{%- endfor -%}"
+)
+
+
+@pytest.mark.parametrize(
+    "template", [LLAMA, CHATML, PUBLISHED, MARKED, TOOLS, None, {"default": LLAMA, "other": PUBLISHED}]
+)
 def test_templates_of_conversations_are_taken(template):
     check_template(template, "folder")
 
@@ -57,6 +68,12 @@ HOSTILE = {
     "namespace unpacked": "{% set ns = namespace(**messages[0]) %}",
     "loop over a namespace": "{% set n = namespace(x='aa') %}{% for a in n.x %}{% for b in n.x %}"
     "{% endfor %}{% endfor %}",
+    "escaped again": "{% set x = '\"' %}" + "{% set x = x | tojson %}" * 40 + "{{ x }}",
+    "escaped at once": "{{ bos_token" + " | tojson" * 40 + " }}",
+    "escaped in turns": "{% set x = '\"' %}" + "{% set y = x | tojson %}{% set x = y | tojson %}" * 20,
+    "lists written": "{% set x = '\\\\' %}" + "{% set x = x.split('q') | string %}" * 40 + "{{ x }}",
+    "lists joined to texts": "{{ " + "(" * 40 + "'\\\\'" + ".split('q') ~ '')" * 40 + " }}",
+    "slices of lists": "{% set x = '\\\\' %}" + "{% set x = x.split('q')[0:] ~ '' %}" * 40 + "{{ x }}",
     "include": "{% include '/etc/passwd' %}",
     "block": "{% set x %}a{% endset %}",
     "unwound": "{% macro f(x) %}" + "{{ x }}" * 1000 + "{% endmacro %}" + "{{ f(1) }}" * 1000,

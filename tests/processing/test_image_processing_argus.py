@@ -128,3 +128,12 @@ def test_errors_of_reading_come_through(image_processor, tmp_path):
 def test_wrong_settings_are_refused(wrong):
     with pytest.raises(ValueError):
         ArgusImageProcessor(**wrong)
+
+
+def test_settings_of_a_call_to_from_pretrained_are_checked(tmp_path):
+    ArgusImageProcessor(image_size=(8, 16, 16)).save_pretrained(tmp_path)
+    assert ArgusImageProcessor.from_pretrained(tmp_path, hu_window=(-500, 500)).hu_window == [-500.0, 500.0]
+    ArgusImageProcessor.from_pretrained(tmp_path, padding_side="left")  # a tokenizer's, which comes along
+    for options, said in (({"hu_windw": (-500, 500)}, "hu_window"), ({"hu_window": (500, -500)}, "rise")):
+        with pytest.raises(ValueError, match=said):
+            ArgusImageProcessor.from_pretrained(tmp_path, **options)

@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pytest
 import torch
@@ -169,13 +170,22 @@ def test_scans_go_to_their_own_samples_in_every_grouping(processor, scans):
         ([[one, two, three]], HOLDER * 3),
         ([one, two, three], [HOLDER] * 3),
         ([[one], [two, three], []], [HOLDER, HOLDER * 2, "none"]),
+        (datasets.Dataset.from_dict({"image": [one, two, three]})["image"], [HOLDER] * 3),
+        (datasets.Dataset.from_dict({"images": [[one, two], [three]]})["images"], [HOLDER * 2, HOLDER]),
+        (np.array([one, two, three], dtype=object), (HOLDER,) * 3),
     )
     for images, text in grouped:
         assert torch.equal(processor(images=images, text=text, padding=True)["pixel_values"], expected)
 
 
 def test_unknown_options_are_refused_and_those_of_transformers_pass(processor, scan):
-    for options in ({"retrun_tensors": "pt"}, {"images_kwargs": {"retrun_tensors": "pt"}}, {"fps": 2}):
+    for options in (
+        {"retrun_tensors": "pt"},
+        {"images_kwargs": {"retrun_tensors": "pt"}},
+        {"fps": 2},
+        {"videos_kwargs": {"fps": 2}},
+        {"audio_kwargs": {"rate": 2}},
+    ):
         with pytest.raises(ValueError, match="no such option"):
             processor(images=scan, text=HOLDER, **options)
     with pytest.raises(ValueError, match="part of the model"):

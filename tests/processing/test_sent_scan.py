@@ -42,8 +42,10 @@ def test_nothing_is_fetched(image_processor, scheme):
 
 def test_what_is_no_scan_is_refused_in_one_line_that_holds_nothing_of_it(image_processor):
     content = base64.b64encode(b"SECRET^NAME" * 999).decode()
+    others = (b"\x89PNG\r\n\x1a\n\0\0", b"\xff\xd8\xff\xe0", bytes(128) + b"DICM", b"PK\3\4", b"")
     for text in (
         content,
+        *(base64.b64encode(start + b"SECRET^NAME" * count).decode() for start in others for count in (7, 40)),
         f"data:;base64,{content}",
         "data:;base64,SECRET?",
         "data:text/plain,SECRET",
@@ -71,6 +73,20 @@ def test_a_tensor_with_a_gradient_or_of_another_order_is_a_scan(image_processor,
     values = torch.from_numpy(hu).float()
     for tensor in (values.clone().requires_grad_(), values.movedim(0, 2).contiguous().movedim(2, 0)):
         assert torch.equal(pixels(image_processor, tensor, spacing_mm=SPACING), expected)
+
+
+def test_an_empty_text_is_not_the_working_directory(image_processor):
+    for text in ("", " ", "\n"):
+        with pytest.raises(ValueError, match="names no scan"):
+            image_processor(text)
+
+
+@pytest.mark.parametrize("spacing", [(3, 1, 1), [3.0, 1.0, 1.0], np.array([3, 1, 1]), torch.tensor([3.0, 1.0, 1.0])])
+def test_spacing_comes_as_any_three_numbers(loaded, hu, spacing):
+    processor = loaded[1]
+    text = processor.image_token
+    expected = processor(images=CTVolume.from_array(hu, (3.0, 1.0, 1.0)), text=text)["pixel_values"]
+    assert torch.equal(processor(images=hu, text=text, spacing_mm=spacing)["pixel_values"], expected)
 
 
 @pytest.mark.parametrize("tensor", [torch.zeros(4, 4, 4, device="meta"), torch.zeros(4, 4, 4).to_sparse()])
