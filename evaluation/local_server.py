@@ -37,7 +37,10 @@ def open_listener(host: str, port: int) -> socket.socket:
 
     Raises:
         OSError: if the address is taken.
+        ValueError: if the host is empty, which would be every address.
     """
+    if not host:
+        raise ValueError("--host is empty; give the address to listen on (0.0.0.0 is all of this machine's)")
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -60,7 +63,7 @@ def allowed_hosts(host: str, others: Collection[str] = ()) -> tuple[str, ...]:
     A site elsewhere can give a name of its own this machine's address; a request with such a name is refused. Also
     answered to, without being named here, is the bare address that a connection came in on: see `HostGuard`.
     """
-    return tuple(dict.fromkeys(name.strip("[]").lower() for name in (*LOOPBACK, host, *others)))
+    return tuple(dict.fromkeys(filter(None, map(_host_name, (*LOOPBACK, host, *others)))))
 
 
 def build_server(app: Starlette) -> uvicorn.Server:
@@ -189,9 +192,15 @@ class HostGuard:
             return True
         # A bare address cannot be another site's name; it is where this connection came in, or a stranger's.
         try:
-            return ipaddress.ip_address(name) == ipaddress.ip_address((scope.get("server") or ("",))[0])
+            return ipaddress.ip_address(name) == _own_address(scope)
         except ValueError:
             return False
+
+
+def _own_address(scope: dict[str, Any]) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """Give the address that a connection came in on; one that listens on `::` sees IPv4 as ::ffff:a.b.c.d."""
+    address = ipaddress.ip_address((scope.get("server") or ("",))[0])
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def _headers(scope: dict[str, Any]) -> dict[str, str]:
@@ -199,9 +208,9 @@ def _headers(scope: dict[str, Any]) -> dict[str, str]:
 
 
 def _host_name(host: str) -> str:
-    """Cut the port off a Host header: name:port, address:port or [address]:port."""
+    """Cut the port off a Host header: name:port, address:port or [address]:port; a bare IPv6 address has none."""
     name, colon, port = host.rpartition(":")
-    if not colon or not port.isdecimal():
+    if not colon or not port.isdecimal() or (":" in name and not name.endswith("]")):
         name = host
     return name.strip("[]").lower()
 

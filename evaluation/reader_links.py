@@ -2,6 +2,7 @@
 
 import hmac
 import json
+import re
 import secrets
 import unicodedata
 from collections.abc import Iterable
@@ -13,6 +14,12 @@ from argus_processing.whole_files import read_json, whole_file
 READERS_FILE = "readers.json"
 LONGEST_NAME = 40
 SECRET_BYTES = 24
+SECRET_LETTERS = SECRET_BYTES * 4 // 3  # in base64
+# Letters and marks without a picture: joiners, fillers, selectors of a glyph's form.
+UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u200c\u200d\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+ALIKE = str.maketrans({"\u2010": "-", "\u2011": "-", "\u2019": "'", "\u02bc": "'"})
 NAME_SIGNS = " .,-'\u2010\u2011\u2019\u02bc\u00b7\u200c\u200d"  # hyphens, apostrophes, the Catalan dot, joiners
 
 
@@ -40,9 +47,7 @@ class ReaderLinks:
         Raises:
             ValueError: if there is no reader, a name is none, or two are alike but for capitals or joined letters.
         """
-        kept = read_json(path) if path.exists() else {}
-        if not isinstance(kept, dict) or not all(isinstance(secret, str) and secret for secret in kept.values()):
-            raise ValueError(f"{path}: is no list of readers; repair it, or remove it and send everybody a new link")
+        kept = _read_secrets(path)
         self._secrets: dict[str, str] = dict(kept)
         for name in map(clean_reader, names):
             alike = [other for other in self._secrets if _folded(other) == _folded(name) and other != name]
@@ -73,6 +78,32 @@ def write_private(path: Path, content: dict[str, Any]) -> None:
         part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def _read_secrets(path: Path) -> dict[str, str]:
+    """Read who reads, and see to it that its owner alone can."""
+    if not path.exists():
+        return {}
+    if not path.is_file():  # a pipe would be waited for
+        raise ValueError(f"{path}: is no regular file; move it away")
+    path.chmod(0o600)
+    kept = read_json(path)
+    is_whole = isinstance(kept, dict) and all(map(_is_secret, kept.values())) and all(map(_is_clean, kept))
+    if not is_whole or len(set(kept.values())) < len(kept):
+        raise ValueError(f"{path}: is no list of readers; repair it, or remove it and send everybody a new link")
+    return kept
+
+
+def _is_secret(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch(f"[A-Za-z0-9_-]{{{SECRET_LETTERS},}}", value) is not None
+
+
+def _is_clean(name: str) -> bool:
+    try:
+        return clean_reader(name) == name
+    except ValueError:
+        return False
+
+
 def _folded(name: str) -> str:
-    kept = unicodedata.normalize("NFKC", name.replace("\u200c", "").replace("\u200d", "").replace("\u2019", "'"))
-    return kept.casefold()
+    """Reduce a name to what a person sees of it: no capitals, one kind of hyphen and apostrophe, nothing unseen."""
+    kept = unicodedata.normalize("NFKC", UNSEEN.sub("", name)).translate(ALIKE)
+    return " ".join(unicodedata.normalize("NFKC", kept.casefold()).split())

@@ -1,9 +1,11 @@
 """The scans of a reader study: found once, read when a reader opens them, handed out slice by slice in HU."""
 
 import asyncio
+import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +19,6 @@ from argus_processing.read_ct import read_ct, read_ct_row
 
 from .preview import PLANES, cut_plane
 from .reader_study import Case
-from .scan_files import ScanNotReadError
 from .scan_process import read_apart
 from .splits import load_split
 
@@ -85,27 +86,38 @@ class ScanShelf:
         self._scans = scans
         self._volumes: OrderedDict[tuple[str, str], asyncio.Future[CTVolume]] = OrderedDict()
         self._readers = ThreadPoolExecutor(2, "argus-scan")
+        self._closed = threading.Event()
 
     async def volume(self, case: Case) -> CTVolume:
         """Read a case's volume, once though its three planes are asked for at a time.
 
         Raises:
             ScanNotReadError: if it cannot be read.
+            OSError: if nothing can be read here, as without room for temporary files.
         """
         key = case.subset, case.scan_id
         if key not in self._volumes:
             loop = asyncio.get_running_loop()
-            self._volumes[key] = loop.run_in_executor(self._readers, read_apart, _reader_of(self._scans[key]))
+            self._volumes[key] = loop.run_in_executor(
+                self._readers, read_apart, _reader_of(self._scans[key]), self._closed
+            )
         self._volumes.move_to_end(key)
         while len(self._volumes) > KEPT:
             self._volumes.popitem(last=False)
         volume = self._volumes[key]
         try:
             return await asyncio.shield(volume)  # others wait for it too
-        except ScanNotReadError:
+        except Exception:  # the next one who asks has it tried again
             if self._volumes.get(key) is volume:
                 del self._volumes[key]
             raise
+
+    @asynccontextmanager
+    async def lifespan(self, app: Any) -> AsyncIterator[None]:
+        """Live as long as a server; then end what is being read, until its readers have removed their folders."""
+        yield
+        self._closed.set()
+        await asyncio.get_running_loop().run_in_executor(None, self._readers.shutdown)
 
 
 def _reader_of(scan: Path | EmbeddedScan) -> Callable[[Path], CTVolume]:

@@ -184,7 +184,7 @@ def build_app(
         Middleware(HostGuard, hosts=hosts, refuse=_refusal),
         Middleware(BodyGuard, max_bytes=MAX_BODY_BYTES, max_bytes_together=64 * MAX_BODY_BYTES),
     ]
-    return Starlette(routes=routes, middleware=middleware, exception_handlers=FAILURES)
+    return Starlette(routes=routes, middleware=middleware, exception_handlers=FAILURES, lifespan=shelf.lifespan)
 
 
 class _PrivateHeaders:
@@ -207,7 +207,7 @@ async def _read(shelf: ScanShelf, case: Case) -> CTVolume:
     """Read a volume; a file that fails is told without its name."""
     try:
         return await shelf.volume(case)
-    except ScanNotReadError as error:
+    except (ScanNotReadError, OSError, EOFError) as error:
         print(f"argus: {error}", file=sys.stderr, flush=True)
         raise UnreadableScanError from None
 

@@ -148,6 +148,8 @@ def keep_study(study: Study, out: Path) -> None:
     if not path.exists():
         write_private(path, study.describe())
         return
+    if not path.is_file():  # a pipe would be waited for
+        raise ValueError(f"{path}: is no regular file; move it away")
     path.chmod(0o600)
     kept, now = json.loads(path.read_text(encoding="utf-8")), study.describe()
     changed = sorted(key for key in kept.keys() | now.keys() if kept.get(key) != now.get(key))

@@ -4,6 +4,7 @@ The process has a limit of time and memory; a decoder that dies, hangs or fills 
 prints on the way, which could quote a header, goes nowhere.
 """
 
+import fcntl
 import json
 import multiprocessing
 import os
@@ -123,6 +124,7 @@ def _end(process: multiprocessing.Process) -> None:
 def _work(sender: Connection, read: Callable[[Path], CTVolume], room: Path, limits: ReaderLimits) -> None:
     """Read one scan and send it: the reader's process."""
     os.setsid()
+    _end_with_server()
     _confine(limits)
     try:
         volume = read(room)
@@ -144,6 +146,16 @@ def _refuse(sender: Connection, reason: str) -> None:
     """Send why, without what a terminal would take for a command or JSON cannot hold."""
     shown = "".join(letter if letter.isprintable() else "?" for letter in " ".join(reason.split()))
     sender.send_bytes(json.dumps({"refused": shown}).encode())
+
+
+def _end_with_server() -> None:
+    """Have the system end this process with its server: a decoder that runs would not look whether that is there."""
+    signal.signal(signal.SIGIO, signal.SIG_DFL)  # ends it on Linux; elsewhere the alarm does
+    server = multiprocessing.parent_process().sentinel  # a pipe whose other end the server alone holds
+    fcntl.fcntl(server, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(server, fcntl.F_SETFL, fcntl.fcntl(server, fcntl.F_GETFL) | os.O_ASYNC)
+    if wait([server], 0):
+        os._exit(1)
 
 
 def _confine(limits: ReaderLimits) -> None:

@@ -8,6 +8,7 @@ Nothing of a request or a scan is logged.
 import asyncio
 import json
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine
@@ -61,16 +62,18 @@ def build_app(writer: ReportWriter, door: ScanDoor, hosts: Collection[str]) -> S
             raise RefusedError(f"no such model; this server has {writer.name}", 404, "model", "model_not_found")
         return JSONResponse(entry)
 
+    completions = Completions(writer, door)
+
     routes = [
         Route("/v1/models", models),
         Route("/v1/models/{name:path}", one_model),
-        Route("/v1/chat/completions", Completions(writer, door), methods=["POST"]),
+        Route("/v1/chat/completions", completions, methods=["POST"]),
     ]
     guards = [
         Middleware(HostGuard, hosts=hosts, refuse=_refusal),
         Middleware(BodyGuard, max_bytes=MAX_BODY_BYTES, max_bytes_together=MAX_BODY_BYTES_TOGETHER),
     ]
-    return Starlette(routes=routes, middleware=guards, exception_handlers=REFUSALS)
+    return Starlette(routes=routes, middleware=guards, exception_handlers=REFUSALS, lifespan=completions.lifespan)
 
 
 class Completions:
@@ -90,6 +93,12 @@ class Completions:
             await _while_there(receive, self._answer(asked, num_prompt, scope, receive, send))
         except ClientDisconnect:
             return
+
+    @asynccontextmanager
+    async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        """Live as long as a server; then wait until readers, whose clients are cut off, have removed their folders."""
+        yield
+        await asyncio.get_running_loop().run_in_executor(None, self._readers.shutdown)
 
     async def _answer(
         self, asked: ReportRequest, num_prompt: int, scope: dict[str, Any], receive: Receive, send: Send
@@ -218,6 +227,8 @@ def _finish_reason(report: Generated) -> str:
 def _failure(error: BaseException) -> str:
     """Tell who runs the server what kind of failure it was: its text could hold something of the scan."""
     kind = str(error) if isinstance(error, WritingError) else type(error).__name__
+    if isinstance(error, OSError) and error.strerror:
+        kind = f"{error.strerror}; temporary files lie in {tempfile.gettempdir()}, see TMPDIR"
     print(f"argus: a report could not be written ({kind})", file=sys.stderr, flush=True)
     return "the report could not be written; please tell who runs the server"
 

@@ -24,6 +24,8 @@ from .scan_process import read_apart
 
 GZIP_MAGIC = b"\x1f\x8b"
 BASE64_PART = 4 << 20  # characters; a multiple of four
+# Every value, name and list of a request costs a hundred bytes and more once it is read, however short it is written.
+MOST_JSON_SIGNS = 1 << 15  # commas and opening brackets; base64 has none
 LONGEST_NAME_SHOWN = 40
 
 
@@ -78,6 +80,9 @@ class _ResponseFormat(_Strict):
     type: Literal["text"]
 
 
+Label = Annotated[str, Field(max_length=512)]
+
+
 def _refuse_true(asked: bool) -> bool:
     if asked:
         raise ValueError("this is not done here")
@@ -110,9 +115,27 @@ class _Asked(_Strict):
     frequency_penalty: Zero | None = None
     presence_penalty: Zero | None = None
     logprobs: NotDone | None = None
+    top_logprobs: Zero | None = None
+    logit_bias: Annotated[dict[str, float], Field(max_length=0)] | None = None
     response_format: _ResponseFormat | None = None
-    user: str | None = None
+    modalities: Annotated[list[Literal["text"]], Field(min_length=1, max_length=1)] | None = None
+    audio: None = None
+    prediction: None = None
+    tools: None = None
+    tool_choice: Literal["none"] | None = None
+    parallel_tool_calls: bool | None = None  # of no tools
+    functions: None = None
+    function_call: Literal["none"] | None = None
+    reasoning_effort: Literal["none"] | None = None
+    verbosity: None = None
+    web_search_options: None = None
+    service_tier: Literal["auto", "default"] | None = None
     store: NotDone | None = None
+    # Said of a request, asking for nothing.
+    user: Label | None = None
+    safety_identifier: Label | None = None
+    prompt_cache_key: Label | None = None
+    metadata: Annotated[dict[str, Label], Field(max_length=16)] | None = None
 
 
 @dataclass(frozen=True)
@@ -133,6 +156,8 @@ def parse_request(body: bytes, model: str) -> ReportRequest:
     Raises:
         RefusedError: if it is not of this form, or asks for another model or for what this server does not do.
     """
+    if sum(map(body.count, (b",", b"[", b"{"))) > MOST_JSON_SIGNS:
+        raise RefusedError("the request has too many values; a chat completion has some dozens", param="messages")
     try:
         asked = _Asked.model_validate_json(body)
     except ValidationError as error:
@@ -176,7 +201,7 @@ def _first_fault(error: ValidationError) -> RefusedError:
         return RefusedError("the request is no JSON, or too deep, or not in UTF-8")
     place = ".".join(str(step) for step in fault["loc"])
     shown = "".join(letter if letter.isprintable() else "?" for letter in place[:LONGEST_NAME_SHOWN])
-    if fault["type"] == "extra_forbidden":
+    if fault["type"] in ("extra_forbidden", "none_required"):
         return RefusedError(f"{shown} is unknown or not done here", param=shown, code="unknown_parameter")
     if place == "" or fault["loc"] == ("messages",):
         return RefusedError("a request is an object with messages, a list of 1 to 64", param="messages")
@@ -206,10 +231,10 @@ class ScanDoor:
             ClientLeftError: if `gone` is set meanwhile.
         """
         try:
-            if url.startswith("data:"):
+            if url[:5].lower() == "data:":
                 with _received(url) as sent:
                     return read_apart(partial(_read_sent, sent), gone)
-            if url.startswith("file:"):
+            if url[:5].lower() == "file:":
                 return read_apart(partial(_read_below, *self._place(url)), gone)
         except ScanNotReadError as error:
             raise RefusedError(str(error), param="messages") from None
@@ -224,8 +249,10 @@ class ScanDoor:
             path = os.fsdecode(unquote_to_bytes(parts.path))
         except ValueError:
             path = ""
+        # A name with #, ? or a line break that is not escaped would mean another file than the one it names.
+        is_plain = not any(sign in url for sign in "#?\t\r\n")
         # One answer for all, so that nobody learns what is there outside.
-        if not path.startswith("/") or "\0" in path or parts.netloc not in ("", "localhost"):
+        if not path.startswith("/") or "\0" in path or parts.netloc.lower() not in ("", "localhost") or not is_plain:
             raise ScanNotReadError("no such scan in the folder that this server opens")
         return self.folder, path
 
@@ -253,7 +280,7 @@ def _take_over(handle: Any, suffix: str) -> _OpenFile:
 def _received(url: str) -> Iterator[_OpenFile]:
     """Give a sent scan as a file without a name: a server that is killed leaves nothing of it behind."""
     start = url.find(",") + 1
-    if not url[:start].endswith(";base64,"):
+    if not url[:start].lower().endswith(";base64,"):
         raise ScanNotReadError("a data: address holds a .nii or .nii.gz in base64")
     with tempfile.TemporaryFile() as file:
         try:

@@ -46,7 +46,9 @@ class ReportWriter:
         if len(asked.instruction.encode()) > MAX_INSTRUCTION_BYTES:
             raise _too_long(f"the text has more than {MAX_INSTRUCTION_BYTES >> 10} kB")
         tokenizer = self.processor.tokenizer
-        marks = {*tokenizer.all_special_tokens, self.processor.image_token}
+        # Marks of turns are special without a role of their own, so `all_special_tokens` lacks them.
+        special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+        marks = {*tokenizer.all_special_tokens, *special, self.processor.image_token} - {""}
         if any(mark in asked.instruction for mark in marks):
             raise RefusedError("the text holds a mark that the model's prompt is built with", param="messages")
         prompt = tokenizer(prompt_of(self.processor, asked.instruction), add_special_tokens=False)["input_ids"]

@@ -13,7 +13,6 @@ import yaml
 
 from argus_evaluation import cli, meteor
 from argus_evaluation.local_server import build_server, open_listener
-from argus_evaluation.scan_process import wait_for_readers
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -78,7 +77,6 @@ def serving():
 
     @contextmanager
     def serve(app) -> Iterator[str]:
-        wait_for_readers()
         listener = open_listener("127.0.0.1", 0)
         server = build_server(app)
         thread = threading.Thread(target=server.run, args=([listener],))

@@ -25,7 +25,6 @@ Jos\u00e9 Mar\u00eda, Jr.
 R 2
 \u0b95\u0bbe\u0bb0\u0bcd\u0ba4\u0bbf
 """
-NO_NAMES = ("", " ", "a" * 41, "../x", "a\x00b", "<b>", "a/b", "\u202eab", "\ud800", "'-.", "\x1b[31mx", None, 5)
 
 
 @pytest.mark.parametrize("name", NAMES.strip().split("\n"))
@@ -71,11 +70,57 @@ def test_a_file_of_secrets_is_its_owners_alone(path):
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize("content", [[], {"ab": 1}, {"ab": ""}])
+SECRET = "s" * 32
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [],
+        {"ab": 1},
+        {"ab": ""},
+        {"ab": "short"},
+        {"ab": "\u0001" * 32},
+        {"ab": SECRET, "cd": SECRET},
+        {"../x": SECRET},
+        {"\x1b[31m": SECRET},
+        {"Zoe\u0301": SECRET},
+    ],
+)
 def test_a_damaged_file_is_no_open_door(path, content):
     path.write_text(json.dumps(content))
     with pytest.raises(ValueError, match="no list of readers|nobody reads"):
         ReaderLinks(path)
+
+
+def test_a_file_that_others_could_read_is_closed_and_a_pipe_is_not_waited_for(path):
+    path.write_text(json.dumps({"ab": SECRET}))
+    path.chmod(0o644)
+    assert ReaderLinks(path).reader_of(SECRET) == "ab" and path.stat().st_mode & 0o777 == 0o600
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(ValueError, match="no regular file"):
+        ReaderLinks(path, ["ab"])
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Anne-Marie", "Anne\u2010Marie"),
+        ("Anne-Marie", "Anne\u2011Marie"),
+        ("O'Brien", "O\u2019Brien"),
+        ("O'Brien", "O\u02bcBrien"),
+        ("ab", "ab\u3164"),
+        ("ab", "a\ufe0fb"),
+        ("\uff21nn", "ann"),
+    ],
+)
+def test_names_that_look_alike_are_never_two(path, one, other):
+    for first, second in ((one, other), (other, one)):
+        ReaderLinks(path, [first])
+        with pytest.raises(ValueError, match="could be taken for"):
+            ReaderLinks(path, [second])
+        path.unlink()
 
 
 def test_a_study_without_readers_asks_for_them(path):

@@ -1,5 +1,8 @@
+import errno
 import json
+import os
 import re
+import tempfile
 import urllib.request
 from pathlib import Path
 
@@ -147,6 +150,9 @@ def test_scores_and_comments_come_back_to_their_reader_only(client):
     "content",
     [
         {"case": 0, "letter": "A", "score": 6},
+        {"case": 0, "letter": "A", "score": 0},
+        {"case": 0, "letter": "A", "score": 3.0},
+        {"case": 0, "letter": "A", "score": True},
         {"case": 0, "letter": "A", "score": "3"},
         {"case": 0, "letter": "A"},
         {"case": 0, "letter": "A", "score": 3, "comment": "both"},
@@ -223,6 +229,7 @@ def test_an_answer_sent_again_because_its_confirmation_was_lost_is_kept_once(cli
         b'{"case":' * 30_000,
         b"\xff",
         b'{"case": 0, "letter": "A", "version": 0, "comment": "\\ud800"}',
+        b'{"case": 0, "letter": "A", "version": 0, "score": NaN}',
     ],
 )
 def test_what_is_no_json_is_refused(client, body, tmp_path):
@@ -277,6 +284,18 @@ def test_a_scan_that_cannot_be_read_is_told_without_its_path(client, study, path
     assert response.json()["error"] == "the scan cannot be read; please tell who runs the study"
     assert ".nii" in capsys.readouterr().err
     assert fetch(client, "/api/case/1").status_code == 200
+
+
+def test_a_scan_that_could_not_be_read_for_want_of_room_is_tried_again(client, monkeypatch, capsys):
+    def full(*arguments, **options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tempfile, "mkdtemp", full)
+        refused = fetch(client, "/api/case/0")
+    assert refused.status_code == 500 and "scan cannot be read" in refused.json()["error"]
+    assert "No space left on device" in capsys.readouterr().err
+    assert fetch(client, "/api/case/0").status_code == 200
 
 
 def test_a_server_killed_between_two_clicks_loses_nothing(study_server):

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import tracemalloc
 
 import httpx
 import nibabel as nib
@@ -12,7 +13,7 @@ import pytest
 
 from argus_evaluation.generation import generate_batch
 from argus_evaluation.serve import build_app
-from argus_evaluation.serve_requests import ScanDoor
+from argus_evaluation.serve_requests import RefusedError, ReportRequest, ScanDoor, parse_request
 from argus_evaluation.serve_writing import ReportWriter
 from argus_processing.instructions import INSTRUCTIONS
 from argus_processing.read_ct import read_ct
@@ -111,11 +112,15 @@ def mr_url() -> str:
         ("file://{folder}/%00", "no such scan in the folder"),
         ("file://{folder}/%ff%1b[31m", "no such scan in the folder"),
         ("file://[", "no such scan in the folder"),
+        ("file://{folder}/a%20b.nii.gz#2.nii.gz", "no such scan in the folder"),
+        ("file://{folder}/a%20b.nii.gz?raw=1", "no such scan in the folder"),
+        ("file://{folder}/a%20b.nii\n.gz", "no such scan in the folder"),
+        ("FILE:///etc/passwd", "no such scan in the folder"),
         ("https://example.org/scan.nii.gz", "nothing is fetched"),
         ("data:application/gzip,bm8=", "in base64"),
         ("data:;base64,bm8=bm8=", "no base64"),
         ("data:;base64,b\u00e9==", "no base64"),
-        ("data:;base64,????", "no base64"),
+        ("DATA:;Base64,????", "no base64"),
         ("data:;base64,bm8gc2Nhbg==", "the scan"),
         (mr_url(), "the scan"),
     ],
@@ -194,6 +199,11 @@ GREEDY = "reports are written greedily"
         ({"stop": list("abcde")}, "stop"),
         ({"logprobs": True}, "logprobs"),
         ({"tools": []}, "tools is unknown"),
+        ({"tool_choice": "auto"}, "tool_choice"),
+        ({"logit_bias": {"5": 1}}, "logit_bias"),
+        ({"top_logprobs": 2}, "top_logprobs"),
+        ({"modalities": ["text", "audio"]}, "modalities"),
+        ({"metadata": {"a": 1}}, "metadata"),
         ({"stream_options": {"include_usage": True}}, "stream: true"),
         ({"response_format": {"type": "json_object"}}, "response_format"),
         ({"model": 3}, "model"),
@@ -216,7 +226,18 @@ def test_what_is_asked_wrongly_is_refused_and_named(address, changes, said):
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"[1]", b"{", b"[" * 100_000, b'{"a":' * 50_000, b'{"messages": "\\ud800"}', b"\xff", b'{"seed": 1e999}']
+    [
+        b"",
+        b"[1]",
+        b"{",
+        b"\xef\xbb\xbf{}",
+        "{}".encode("utf-16"),
+        b"[" * 100_000,
+        b'{"a":' * 50_000,
+        b'{"messages": "\\ud800"}',
+        b"\xff",
+        b'{"seed": 1e999}',
+    ]
     + [b'{"seed": ' + b"9" * 20_000 + b"}"],
 )
 def test_what_is_no_request_is_refused(address, body):
@@ -224,9 +245,37 @@ def test_what_is_no_request_is_refused(address, body):
     assert answer.status_code == 400 and answer.json()["error"]["message"]
 
 
-def test_greedy_answers_fit_every_seed_and_nucleus(client, folder):
-    one = ask(client, file_url(folder), temperature=0, top_p=0.5, seed=1, n=1).choices[0].message.content
-    assert one == ask(client, file_url(folder)).choices[0].message.content
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"messages": [' + b"1," * (2 << 20) + b"1]}",
+        b'{"messages": [' + b"[]," * (1 << 20) + b"1]}",
+        b'{"stop": [' + b"{}," * (1 << 20) + b"1]}",
+        b"{" + b'"a":1,' * (1 << 20) + b'"a":1}',
+        b"{" + b",".join(b'"%x":1' % number for number in range(300_000)) + b"}",
+    ],
+)
+def test_what_would_swell_when_it_is_read_is_refused_unread(body):
+    """4 MB of short values were 200 MB once they were read."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(RefusedError, match="too many values"):
+            parse_request(body, "argus-tiny")
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_fields_that_ask_for_nothing_else_are_taken():
+    """As clients send them that write every field they know."""
+    kept = "frequency_penalty temperature stop n tools functions logit_bias audio prediction verbosity".split()
+    asked = dict.fromkeys(kept) | {"tool_choice": "none", "modalities": ["text"], "metadata": {"run": "7"}}
+    asked |= {"response_format": {"type": "text"}, "service_tier": "auto", "user": "me", "top_logprobs": 0}
+    asked |= {"temperature": 0, "top_p": 0.5, "seed": 1, "n": 1, "logit_bias": {}, "parallel_tool_calls": True}
+    content = [{"type": "image_url", "image_url": {"url": "file:///x"}}, *[{"type": "text", "text": "a"}] * 2]
+    message = {"role": "user", "content": content}
+    request = parse_request(json.dumps(asked | {"messages": [message]}).encode(), "argus-tiny")
+    assert request == ReportRequest("file:///x", "a\na")
 
 
 def test_unknown_addresses_and_methods_answer_in_the_same_form(address):

@@ -1,8 +1,12 @@
 """What clients may do to `argus serve`: leave, wait, stall, flood, send too much, speak through another's name."""
 
+import errno
 import json
 import os
+import select
 import socket
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -14,6 +18,7 @@ from dicom_series import body_hu, write_series
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
+from transformers import AddedToken
 
 from argus_evaluation import local_server, scan_files, serve
 from argus_evaluation.local_server import BodyGuard, HostGuard, allowed_hosts, build_server, open_listener
@@ -150,7 +155,9 @@ def test_more_text_than_the_model_reads_is_refused_before_it_is_read(address, fo
 
 def test_marks_of_the_models_prompt_are_refused(address, folder, loaded):
     processor = loaded[1]
-    for mark in (processor.image_token, processor.tokenizer.eos_token):
+    processor.tokenizer.add_tokens([AddedToken("<|turn|>", special=True)], special_tokens=True)
+    assert "<|turn|>" not in processor.tokenizer.all_special_tokens  # as Llama's marks of turns
+    for mark in (processor.image_token, processor.tokenizer.eos_token, "<|turn|>"):
         answer = ask(address, request(folder, text=f"a {mark} b"))
         assert answer.status_code == 400 and "mark" in answer.json()["error"]["message"]
 
@@ -201,6 +208,12 @@ def test_a_half_sent_request_does_not_keep_a_server_alive(half):
         assert not thread.is_alive()
 
 
+@pytest.fixture(scope="module")
+def guarded_address(serving):
+    with serving(guarded(allowed_hosts("0.0.0.0", ["Reports.example:8000", "::1"]))) as served:
+        yield served
+
+
 def guarded(hosts=("127.0.0.1",), max_bytes=1000, together=1500) -> Starlette:
     async def size(request):
         return JSONResponse(len(await request.body()))
@@ -248,18 +261,24 @@ def test_the_bodies_of_all_requests_have_a_limit_together(serving, monkeypatch):
         ("localhost.evil.example:8000", 400),
         ("8.8.8.8", 400),
         ("", 400),
+        ("localhost.", 400),
+        ("me@localhost", 400),
         ("0.0.0.0", 200),  # what it was told to listen on
     ],
 )
-def test_an_open_address_does_not_open_other_names(serving, host, status):
-    with serving(guarded(allowed_hosts("0.0.0.0", ["Reports.example"]))) as address:
-        assert httpx.get(address, headers={"host": host}).status_code == status
+def test_an_open_address_does_not_open_other_names(guarded_address, host, status):
+    assert httpx.get(guarded_address, headers={"host": host}).status_code == status
 
 
 def test_a_bare_address_is_answered_where_it_is_the_servers_own(serving):
     with serving(guarded(())) as address:
         assert httpx.get(address).status_code == 200
         assert httpx.get(address, headers={"host": "127.0.0.2"}).status_code == 400
+    guard = HostGuard(None, (), None)
+    on_any = {"server": ("::ffff:192.0.2.7", 80)}  # how a server on :: sees a connection by IPv4
+    assert guard._is_ours("192.0.2.7:80", on_any) and not guard._is_ours("192.0.2.8:80", on_any)
+    with pytest.raises(ValueError, match="--host"):
+        open_listener("", 0)
 
 
 @pytest.mark.parametrize(
@@ -274,10 +293,9 @@ def test_a_bare_address_is_answered_where_it_is_the_servers_own(serving):
         ({"sec-fetch-site": "same-site"}, 403),
     ],
 )
-def test_another_sites_page_cannot_write(serving, headers, status):
-    with serving(guarded()) as address:
-        sent = {name: value.format(address=address) for name, value in headers.items()}
-        assert httpx.post(address, content=b"{}", headers=sent).status_code == status
+def test_another_sites_page_cannot_write(guarded_address, headers, status):
+    sent = {name: value.format(address=guarded_address) for name, value in headers.items()}
+    assert httpx.post(guarded_address, content=b"{}", headers=sent).status_code == status
 
 
 class Reader:
@@ -320,6 +338,65 @@ def test_a_decoder_that_hangs_is_ended():
     gone.set()
     with pytest.raises(ClientLeftError):
         read_apart(Reader(time.sleep, 60), gone)
+
+
+SERVER = """
+import multiprocessing, sys
+from operator import methodcaller
+from pathlib import Path
+from argus_evaluation.scan_process import DEFAULT_LIMITS, _context, _work
+
+_context.set_forkserver_preload([])
+_, sender = _context.Pipe(duplex=False)
+reader = _context.Process(target=_work, args=(sender, methodcaller("read_bytes"), Path(sys.argv[1]), DEFAULT_LIMITS))
+reader.start()
+reader.join()
+"""
+
+
+def test_a_reader_ends_with_its_server(tmp_path):
+    """However that ends: a decoder at work looks at nothing itself."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    server = subprocess.Popen([sys.executable, "-c", SERVER, str(pipe)])
+    try:
+        with pipe.open("wb", buffering=0) as held:  # opened once the reader reads
+            server.kill()
+            watched = select.poll()
+            watched.register(held, 0)
+            assert watched.poll(30_000)[0][1] & select.POLLERR  # nobody reads any more
+    finally:
+        server.kill()
+        server.wait()
+
+
+def test_a_server_that_ends_waits_for_its_readers_and_their_folders(loaded, tmp_path, serving, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    begun = threading.Event()
+
+    class Door:
+        def read(self, url, gone):
+            begun.set()
+            return read_apart(Reader(time.sleep, 60), gone)
+
+    monkeypatch.setattr(local_server, "GRACE_SECONDS", 0)
+    with serving(serve.build_app(ReportWriter(*loaded, name="argus-tiny"), Door(), ("127.0.0.1",))) as served:
+        asking = send(served, request(tmp_path))
+        assert begun.wait(60)
+    assert list(tmp_path.iterdir()) == []
+    asking.close()
+
+
+def test_a_full_folder_for_temporary_files_is_told_to_who_runs_the_server(address, folder, monkeypatch, capfd):
+    def full(*arguments, **options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/secret")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tempfile, "mkdtemp", full)
+        assert ask(address, request(folder)).status_code == 500
+    said = capfd.readouterr().err
+    assert "No space left on device" in said and "TMPDIR" in said and "secret" not in said
+    assert ask(address, request(folder, max_tokens=1)).status_code == 200
 
 
 def test_a_sent_scan_has_no_name_on_the_disk(tmp_path, monkeypatch):
