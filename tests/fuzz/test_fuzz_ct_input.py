@@ -1,14 +1,44 @@
-"""Proof that `make fuzz` sees what it looks for."""
+"""A short part of `make fuzz` with a seed of its own, and proof that the command sees what it looks for."""
 
+import json
 import sys
 from pathlib import Path
 
 import pytest
-from fuzz_ct_input import fuzz
-from nifti_cases import nifti_case
+from dicom_cases import dicom_case
+from dicom_seeds import dicom_seeds
+from fuzz_ct_input import Reader, fuzz, write_findings
+from nifti_cases import nifti_case, nifti_seeds
 from reading_process import ReadingProcess
 
 READY = "import json, os, sys; print('ready', flush=True); path = sys.stdin.readline(); "
+
+
+@pytest.fixture
+def reader(tmp_path):
+    reader = Reader(tmp_path, seconds=60)
+    yield reader
+    reader.close()
+
+
+def test_damaged_files_are_read_or_refused_and_nothing_else(reader):
+    fuzz(nifti_case(), 400, 1, reader.read)
+    fuzz(dicom_case(), 300, 1, reader.read)
+    assert [(name, outcome.kind, outcome.detail) for name, outcome in reader.findings.wrong] == []
+    outcomes = {kind for kinds in reader.findings.counts.values() for kind in kinds}
+    assert outcomes == {"read", "refused"}
+    assert reader.findings.total == 700
+
+
+def test_every_seed_is_a_scan_that_is_read(reader, tmp_path):
+    for seed in nifti_seeds():
+        reader.read((seed.name, seed.files))
+    for seed in dicom_seeds():
+        reader.read((seed.name, seed.files))
+    assert {kind for kinds in reader.findings.counts.values() for kind in kinds} == {"read"}
+    write_findings(reader.findings, tmp_path)
+    written = json.loads((tmp_path / "results.json").read_text())
+    assert sum(kinds["read"] for kinds in written["counts"].values()) == written["total"] > 0
 
 
 def test_the_same_seed_draws_the_same_files():
