@@ -91,6 +91,8 @@ def _expected_number(key: str, value: float) -> str | None:
         return f"a whole number from 1 to {MAX_VISUAL_TOKENS:,}"
     if key in ("num_beams", "num_return_sequences") and not 1 <= value <= MAX_BEAMS:
         return f"a whole number from 1 to {MAX_BEAMS}"
+    if key == "target_spacing_mm" and not 0.1 <= value <= 100:
+        return "from 0.1 to 100 mm"  # a scan is resampled to it on the way
     if _LAYERS.search(key) and abs(value) > MAX_LAYERS:
         return f"at most {MAX_LAYERS} (layers)"
     if _SIZE.search(key) and isinstance(value, int) and not (0 if _WHOLE.search(key) else -1) <= value <= MAX_SIZE:

@@ -74,6 +74,7 @@ FOLDERS = {
     "no mean": config("vision_config", "voxel_mean", to=None),
     "list of kinds": config("model_type", to=["argus"]),
     "window": processor("image_processor", "hu_window", to=[float("nan"), 5]),
+    "spacing": processor("image_processor", "target_spacing_mm", to=[1e-9, 1e-9, 1e-9]),
     "resampling": processor("image_processor", "resampling", to="os.system"),
     "compressor": config("compressor", to="os.system"),
     "activation": config("vision_config", "hidden_act", to="os.system"),
