@@ -239,14 +239,25 @@ def _other_modality(histogram: Histogram) -> Refusal | None:
     return None
 
 
+def _largest_pile(histogram: Histogram, counts: np.ndarray, share: float) -> tuple[int, bool]:
+    """Find the fullest place of `counts` in `FILL_HU`; also whether it has its `share` and stands above those near."""
+    first, last = (edge + EDGE for edge in FILL_HU)
+    place = first + int(np.argmax(counts[first : last + 1]))
+    around = counts[place - FILL_AROUND : place + FILL_AROUND + 1].copy()
+    around[FILL_AROUND] = 0
+    return place, bool(counts[place] > share * histogram.total and counts[place] > FILL_RATIO * around.max())
+
+
 def _filled(histogram: Histogram) -> Refusal | None:
     """Find what was filled with one tissue's value: a background of 0, or what lay outside a mask."""
-    first, last = (edge + EDGE for edge in FILL_HU)
-    place = first + int(np.argmax(histogram.counts[first : last + 1]))
-    pile = int(histogram.counts[place])
-    around = histogram.counts[place - FILL_AROUND : place + FILL_AROUND + 1].copy()
-    around[FILL_AROUND] = 0
-    if pile > FILL_SHARE * histogram.total and pile > FILL_RATIO * around.max() and not histogram.is_drawn:
+    place, is_pile = _largest_pile(histogram, histogram.counts, FILL_SHARE)
+    if is_pile and not histogram.is_drawn:
+        pile = int(histogram.counts[place])
+        others = histogram.counts.copy()
+        others[place - FILL_AROUND : place + FILL_AROUND + 1] = 0
+        # A drawing whose edges are blurred has many values, but piles of several: each thing's own, without noise.
+        if _largest_pile(histogram, others, FILL_SHARE / 2)[1]:
+            return None
         cause = (
             f"{pile / histogram.total:.0%} of the voxels are exactly {place - EDGE}: filled with the value of a tissue"
         )

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from argus_processing.ct_histogram import why_not_hu
+from argus_processing.phantom_layouts import write_layout
+from argus_processing.read_ct import read_ct
 
 PADDINGS = (-1000, -1024, -2000, -3024, -8192)
 
@@ -158,3 +160,11 @@ def test_large_metal_on_an_extended_scale_passes_beside_tissue():
     hu = draw().astype(np.float32)
     hu[:5] = 20_000
     assert why_not_hu(hu) is None
+
+
+@pytest.mark.parametrize("layout", ["ct-rate", "bimcv-r", "inspect"])
+def test_phantoms_in_the_layout_of_a_source_are_scans(layout, tmp_path):
+    """Drawn without noise and blurred at the edges: the air of the airways is one value, the couch another."""
+    write_layout(tmp_path / layout, layout, 1, 1, ())
+    (scan, *_) = sorted((tmp_path / layout).rglob("*.nii.gz"))
+    assert why_not_hu(read_ct(scan).hu) is None
