@@ -1,5 +1,6 @@
 """What clients may do to `argus serve`: leave, wait, stall, flood, send too much, speak through another's name."""
 
+import copy
 import errno
 import json
 import os
@@ -24,7 +25,7 @@ from argus_evaluation import local_server, scan_files, serve
 from argus_evaluation.local_server import BodyGuard, HostGuard, allowed_hosts, build_server, open_listener
 from argus_evaluation.scan_files import ScanNotReadError, open_below
 from argus_evaluation.scan_process import ClientLeftError, ReaderLimits, read_apart
-from argus_evaluation.serve_requests import ScanDoor, _received
+from argus_evaluation.serve_requests import RefusedError, ReportRequest, ScanDoor, _received
 from argus_evaluation.serve_writing import MAX_INSTRUCTION_BYTES, ReportWriter
 from argus_processing import read_ct
 
@@ -155,11 +156,18 @@ def test_more_text_than_the_model_reads_is_refused_before_it_is_read(address, fo
 
 def test_marks_of_the_models_prompt_are_refused(address, folder, loaded):
     processor = loaded[1]
-    processor.tokenizer.add_tokens([AddedToken("<|turn|>", special=True)], special_tokens=True)
-    assert "<|turn|>" not in processor.tokenizer.all_special_tokens  # as Llama's marks of turns
-    for mark in (processor.image_token, processor.tokenizer.eos_token, "<|turn|>"):
+    for mark in (processor.image_token, processor.tokenizer.eos_token):
         answer = ask(address, request(folder, text=f"a {mark} b"))
         assert answer.status_code == 400 and "mark" in answer.json()["error"]["message"]
+
+
+def test_marks_of_turns_without_a_role_are_refused(loaded):
+    """As Llama's are: special, but in none of the lists of special tokens."""
+    model, processor = loaded[0], copy.deepcopy(loaded[1])
+    processor.tokenizer.add_tokens([AddedToken("<|turn|>", special=True)], special_tokens=True)
+    assert "<|turn|>" not in processor.tokenizer.all_special_tokens
+    with pytest.raises(RefusedError, match="mark"):
+        ReportWriter(model, processor, name="argus-tiny").fit(ReportRequest("file:///x", "a <|turn|> b"))
 
 
 HALF_HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-"
