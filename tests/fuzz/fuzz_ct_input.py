@@ -20,7 +20,7 @@ from dicom_cases import dicom_case
 from hypothesis import HealthCheck, Phase
 from hypothesis import strategies as st
 from nifti_cases import nifti_case
-from reading_process import Outcome, ReadingProcess
+from reading_process import RIGHT, Outcome, ReadingProcess
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -113,10 +113,10 @@ class Reader:
 
 def print_findings(findings: Findings, console: Console) -> None:
     """Print the counts and every wrong outcome."""
-    kinds = sorted({kind for outcomes in findings.counts.values() for kind in outcomes})
-    table = Table("input", *kinds, title=f"{findings.total} damaged inputs")
+    table = Table("input", "read", "refused", "wrong", title=f"{findings.total} damaged inputs")
     for name, outcomes in sorted(findings.counts.items()):
-        table.add_row(name, *(str(outcomes[kind]) for kind in kinds))
+        wrong = ", ".join(f"{count} {kind}" for kind, count in outcomes.items() if kind not in RIGHT)
+        table.add_row(name, *(str(outcomes[kind]) for kind in RIGHT), wrong or "0")
     console.print(table)
     console.print(f"slowest {findings.slowest_seconds:.2f} s, highest memory {findings.peak_bytes / 2**30:.2f} GiB")
     for name, outcome in findings.wrong[:20]:
@@ -125,9 +125,13 @@ def print_findings(findings: Findings, console: Console) -> None:
 
 def write_findings(findings: Findings, out: Path) -> None:
     """Write `results.json`."""
-    results = {"total": findings.total, "counts": {name: dict(kinds) for name, kinds in findings.counts.items()}}
-    results |= {"slowest_seconds": findings.slowest_seconds, "peak_bytes": findings.peak_bytes}
-    results["wrong"] = [{"input": name} | asdict(outcome) for name, outcome in findings.wrong]
+    results = {
+        "total": findings.total,
+        "counts": findings.counts,
+        "slowest_seconds": findings.slowest_seconds,
+        "peak_bytes": findings.peak_bytes,
+        "wrong": [{"input": name} | asdict(outcome) for name, outcome in findings.wrong],
+    }
     (out / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 
 
@@ -153,6 +157,8 @@ def main() -> int:
             reader.close()
     print_findings(reader.findings, console)
     write_findings(reader.findings, options.out)
+    if reader.findings.total < options.examples:
+        console.print(f"stopped by the clock after {reader.findings.total} of {options.examples}")
     return 1 if reader.findings.wrong else 0
 
 

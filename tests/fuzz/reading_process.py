@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LIMIT_BYTES = 2 << 30
+RIGHT = ("read", "refused")
 PATIENT = "SECRET"  # stands in every name, id and description of the seeds
 
 
@@ -28,7 +29,7 @@ class Outcome:
     @property
     def right(self) -> bool:
         """Whether the reader did what it must: read the scan, or refuse it in one line."""
-        return self.kind in ("read", "refused")
+        return self.kind in RIGHT
 
 
 class ReadingProcess:
