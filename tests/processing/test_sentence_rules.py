@@ -109,6 +109,12 @@ def test_background_goes_in_any_wording(told):
         "No increase in pericardial effusion-thickness was detected.",
         "A few millimeter-sized nodules are observed in both lungs.",
         "There is a reduction of 50% in the height of the T12 vertebra.",
+        "Vessels cannot be judged in the patient who was not given contrast.",
+        "No finding suggesting Covid-19 pneumonia was detected.",
+        "In the sections taken in the coronal plane the fracture line is seen.",
+        "Small emboli lie below the resolution limits of CT.",
+        "Other than that, air images beside the catheter.",
+        "The tumour surrounds the aorta 360 degrees.",
     ],
 )
 def test_what_explains_the_image_advice_and_false_friends_stay(seen):
