@@ -59,7 +59,8 @@ class FeatureCache:
         path = path_of(image)
         if path is None:
             name = image.get("path") if isinstance(image, dict) else image
-            raise ValueError(f"{name}: no such file; the feature cache takes scans by their files, not embedded ones")
+            cause = "no such scan file; the feature cache takes scans by their files, not embedded ones"
+            raise ValueError(f"{name}: {cause}")
         key = scan_key(path)
         return self.folder / key[:2] / f"{key[2:]}.safetensors"
 

@@ -14,7 +14,9 @@ SPACING = (3.0, 2.0, 2.0)
 
 @pytest.fixture
 def volume() -> CTVolume:
-    hu = np.random.default_rng(0).integers(-900, 900, (20, 30, 26)).astype(np.int16)
+    generator = np.random.default_rng(0)
+    hu = generator.integers(-900, 900, (20, 30, 26)).astype(np.int16)
+    hu[5:17] = generator.normal(40, 25, (12, 30, 26)).round()  # soft tissue, without which it is no CT
     hu[:3], hu[:, 25:], hu[..., :2] = -1024, -1024, -1024  # nothing but background there
     return CTVolume.from_array(hu, SPACING)
 

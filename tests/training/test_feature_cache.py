@@ -169,7 +169,7 @@ def test_a_flipped_bit_is_found(model_dir, scans, tmp_path):
 
 
 def test_a_missing_scan_is_named(tmp_path):
-    with pytest.raises(ValueError, match="no such scan"):
+    with pytest.raises(ValueError, match="no such scan file"):
         FeatureCache(tmp_path)([tmp_path / "gone.nii.gz"])
 
 
