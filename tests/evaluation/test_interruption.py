@@ -18,6 +18,7 @@ PROGRAM = """
 import signal
 from argus_evaluation import cli, generation
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests were started in the background
 generate, calls = generation.generate_batch, []
 
 def generate_and_wait(*arguments, **options):
