@@ -128,6 +128,7 @@ class CTVolume:
         return cls(turned, turned_affine, "".join(nib.aff2axcodes(affine)), warnings)
 
 
+@np.errstate(all="ignore")  # what is not finite, a signalling NaN too, is refused, and not told on the streams before
 def nifti_affine(header: nib.Nifti1Header, name: object) -> tuple[np.ndarray, tuple[str, ...]]:
     """Give a NIfTI header's affine in mm (sform, else qform) and what is odd about it.
 
@@ -153,8 +154,7 @@ def _stated_affine(header: nib.Nifti1Header, name: object) -> tuple[np.ndarray, 
             raise read_error(name, "pixdim is negative, and no sform says what is meant", CONVERT_AGAIN)
         affine = qform
     else:
-        with np.errstate(invalid="ignore"):  # a signalling NaN
-            affine = header.get_sform()
+        affine = header.get_sform()
         _check_pixdim(affine, header, name)
         if qform is not None:
             warnings += _compare_forms(affine, qform, header.get_data_shape()[:3], unit, name)
@@ -177,8 +177,7 @@ def _qform(header: nib.Nifti1Header, name: object) -> np.ndarray:
     quaternion = np.array([header[f"quatern_{axis}"] for axis in "bcd"], dtype=np.float64)
     offset = np.array([header[f"qoffset_{axis}"] for axis in "xyz"], dtype=np.float64)
     pixdim = np.asarray(header["pixdim"][:4], dtype=np.float64)
-    with np.errstate(over="ignore", invalid="ignore"):
-        square = float(quaternion @ quaternion)
+    square = float(quaternion @ quaternion)
     if not is_usable(np.array([square, *offset, *pixdim])) or square > QUATERNION_LIMIT or not pixdim[1:].all():
         raise read_error(name, "the qform is not a valid rotation", CONVERT_AGAIN)
     real = np.sqrt(max(0.0, 1.0 - square))
@@ -195,9 +194,8 @@ def _check_pixdim(sform: np.ndarray, header: nib.Nifti1Header, name: object) -> 
     if not is_usable(sform) or (pixdim == 1).all() or (pixdim == 0).all():
         return
     lengths = np.linalg.norm(sform[:3, :3], axis=0)
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        # Sheared columns (gantry tilt) are longer than the distance between the planes: both are in use.
-        heights = abs(np.linalg.det(sform[:3, :3])) / np.linalg.norm(np.cross(*_others(sform)), axis=1)
+    # Sheared columns (gantry tilt) are longer than the distance between the planes: both are in use.
+    heights = abs(np.linalg.det(sform[:3, :3])) / np.linalg.norm(np.cross(*_others(sform)), axis=1)
     low, high = np.fmin(lengths, heights) * (1 - PIXDIM_TOLERANCE), lengths * (1 + PIXDIM_TOLERANCE)
     if ((pixdim < low) | (pixdim > high)).any() and lengths.all():
         ours, theirs = (" x ".join(f"{side:.4g}" for side in sides) for sides in (lengths, pixdim))

@@ -1,6 +1,7 @@
 """Header numbers of NIfTI files that mislead: the true volume comes out, or one line of refusal."""
 
 import io
+import warnings
 
 import nibabel as nib
 import numpy as np
@@ -233,3 +234,15 @@ def test_an_announced_extension_that_is_not_there_costs_nothing(stored, right, w
     plain = path.read_bytes()
     path.write_bytes(plain[:348] + b"\1\0\0\0" + plain[352:])
     np.testing.assert_array_equal(read_ct(path).hu, stored[::-1, ::-1].transpose(2, 1, 0))
+
+
+@pytest.mark.parametrize("field", ["pixdim", "srow_x", "qoffset_y", "quatern_c"])
+def test_a_signalling_nan_is_refused_without_a_word_on_the_streams(stored, right, write_nifti, field, refusal):
+    path = write_nifti(stored, right, name="scan.nii", qform=right)
+    place = nib.Nifti1Header.template_dtype.fields[field][1] + (8 if field == "pixdim" else 0)
+    content = bytearray(path.read_bytes())
+    content[place : place + 4] = (0x7F800001).to_bytes(4, "little")
+    path.write_bytes(content)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        refusal(path)
