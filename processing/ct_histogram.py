@@ -29,6 +29,7 @@ BEYOND_BONE_HU = 4000  # metal on an extended scale
 NOTABLE_SHARE = 0.01
 FILL_HU = (-900, 900)  # where no value may have voxels of its own
 FILL_SHARE = 0.02
+DRAWN_SHARE = 0.003  # of the voxels at a second value, which a drawing has and a fill has not
 FILL_RATIO = 4.0  # of the voxels at this value to those at any value near it
 FILL_AROUND = 60  # HU; wider than the steps of any rescale slope
 HU_ADVICE = "give the CT in Hounsfield units"
@@ -256,7 +257,7 @@ def _filled(histogram: Histogram) -> Refusal | None:
         others = histogram.counts.copy()
         others[place - FILL_AROUND : place + FILL_AROUND + 1] = 0
         # A drawing whose edges are blurred has many values, but piles of several: each thing's own, without noise.
-        if _largest_pile(histogram, others, FILL_SHARE / 2)[1]:
+        if _largest_pile(histogram, others, DRAWN_SHARE)[1]:
             return None
         cause = (
             f"{pile / histogram.total:.0%} of the voxels are exactly {place - EDGE}: filled with the value of a tissue"

@@ -85,7 +85,7 @@ def test_reader_study_reads_the_bytes(embedded, true_volumes, monkeypatch):
     from argus_evaluation import reader_scans
 
     monkeypatch.setattr(reader_scans, "load_split", lambda *_, **__: embedded)
-    monkeypatch.setattr(reader_scans, "read_apart", lambda read: read(Path()))
+    monkeypatch.setattr(reader_scans, "read_apart", lambda read, *_: read(Path()))
     cases = [Case.__new__(Case) for _ in embedded]
     for case, scan_id in zip(cases, embedded["scan_id"], strict=True):
         object.__setattr__(case, "subset", "inspect")
