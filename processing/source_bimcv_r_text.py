@@ -32,6 +32,16 @@ _GROUND_GLASS = re.compile(
     r"[ -]glass\b",
     re.IGNORECASE,
 )
+# "Cayado aórtico", the aortic arch, came out as the past of "to fall".
+_AORTIC_ARCH = re.compile(r"\b((?:supra-?)?aortic) (?:fell|cane|crook)\b", re.IGNORECASE)
+# "Anterior" means both in Spanish; before a part of the body it is no earlier day.
+_ANTERIOR = re.compile(
+    r"\bprevious (?=(?:(?:and|or|lateral|medial|basal|apical|inferior|superior|left|right|costal|abdominal|thoracic"
+    r"|chest|upper|lower|middle|vertebral|pulmonary|rib) )*(?:segments?|arch(?:es)?|slopes?|face|wall|mediastin\w*|"
+    r"aspects?|regions?|portion|locations?|hemit\w+|compartment|space|borders?|column|chamber|third|half|field|fields|margin"
+    r"|surface|edge|junction|commissure|descending|pararenal|sulcus|horn|mouth|situation|predominance|disposition)\b)",
+    re.IGNORECASE,
+)
 _BETWEEN_SENTENCES = re.compile(r"(?<=[.!?])\s+")
 
 
@@ -44,9 +54,11 @@ def clean_text(text: str) -> str:
     """Return a report with a space after every full stop that ends a sentence, without headers of names.
 
     Decimals, times, abbreviations and names of files keep their full stops, lists lose their numbers. Ground glass is
-    called so; otherwise what is said is not touched.
+    called so, the aortic arch and what is
+    anterior too; otherwise what is said is not touched.
     """
     text = _GROUND_GLASS.sub("ground glass", _LOOSE_HYPHEN.sub("-", text))
+    text = _ANTERIOR.sub("anterior ", _AORTIC_ARCH.sub(r"\1 arch", text))
     text = _STOP.sub(lambda stop: stop[0] + ("" if _is_inside(text, stop) else " "), text)
     text = _OTHER_ENDS.sub(r"\1 ", text)
     parts = [part for item in split_numbered(text) for part in _BETWEEN_SENTENCES.split(ended(item))]

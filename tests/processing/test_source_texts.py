@@ -59,6 +59,13 @@ def test_bimcv_r_habits_of_its_translation_are_no_false_friends():
     )
 
 
+def test_bimcv_r_arch_and_anterior_parts_are_named_rightly():
+    text = "Aortic fell of normal caliber.Mass in the previous segment.Previous costal arches.Previous study."
+    assert source_bimcv_r_text.clean_text(text) == (
+        "Aortic arch of normal caliber. Mass in the anterior segment. anterior costal arches. Previous study."
+    )
+
+
 def test_bimcv_r_placeholders_are_known_and_sentences_of_names_dropped():
     for text in (
         "Something wrong with the data! ####",
