@@ -29,7 +29,7 @@ _LOOSE_HYPHEN = re.compile(r"(?<=[^\W\d_]) -(?=[^\W\d_])")
 # "Vidrio deslustrado" came out in dozens of ways, "tired" among them, which would pass for how the patient feels.
 _GROUND_GLASS = re.compile(
     r"\b(?:tangled?|rant(?:ing|less)?|tired|sliced|frosted|tuning|grated|gra[zt]ing|grazed|granted|tarnished|rating|dull)"
-    r"[ -]glass\b",
+    r"[ -]gla(?:ss|zes?)\b",
     re.IGNORECASE,
 )
 # "Cayado aórtico", the aortic arch, came out as the past of "to fall".
@@ -39,7 +39,7 @@ _ANTERIOR = re.compile(
     r"\bprevious (?=(?:(?:and|or|lateral|medial|basal|apical|inferior|superior|left|right|costal|abdominal|thoracic"
     r"|chest|upper|lower|middle|vertebral|pulmonary|rib) )*(?:segments?|arch(?:es)?|slopes?|face|wall|mediastin\w*|"
     r"aspects?|regions?|portion|locations?|hemit\w+|compartment|space|borders?|column|chamber|third|half|field|fields|margin"
-    r"|surface|edge|junction|commissure|descending|pararenal|sulcus|horn|mouth|situation|predominance|disposition)\b)",
+    r"|surface|edge|junction|commissure|descending|pararenal|sulcus|horn|mouth|situation|predominance|disposition|peripheral|osteophyt\w*)\b)",
     re.IGNORECASE,
 )
 _BETWEEN_SENTENCES = re.compile(r"(?<=[.!?])\s+")
