@@ -3,99 +3,47 @@
 Every CT has air near -1000 (around the body, in lung or bowel, or as padding below it) and soft tissue, from fat at
 -100 to blood at 60, in one narrow peak; little lies between -500 and -200; bone thins out from 200 to 1500.
 A forgotten or doubled intercept moves that peak, a window cuts the histogram's ends into piles of equal values, and the
-intensities of other modalities have no such peak. The limits below were set on real CTs: chest, abdomen, pelvis, heads
-with and without bone kernel, contrast, metal, low dose, padding of -1024 to -3024, and 7,800 crops of them.
+intensities of other modalities have no such peak. The limits here and in `ct_peaks` were set on real CTs: chest,
+abdomen, pelvis, limbs, heads with and without bone kernel, contrast, metal, noise as at a low dose, padding of -1000 to
+-8192, and thousands of crops of them.
 """
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
-SAMPLED_VOXELS = 2_000_000  # enough for the shares below, whatever the volume's size
-EDGE = 10_000  # what lies beyond is counted at the edge
+from .ct_counts import EDGE, SOFT_HU, Histogram
+from .ct_peaks import Refusal, has_soft_peak, why_peaks_are_not_hu
 
-SOFT_HU = (-150, 250)  # fat, water, organs, blood with some contrast
 FAT_HU = (-150, -30)
+PURE_FAT_HU = (-150, -66)
+SOME_FAT = 1e-4  # in the smallest crop of muscle
 AIR_LIMIT_HU = -500  # lung and air lie below
 HARMLESS_CUT_HU = (-950, 1000)  # a cut beyond these ends takes nothing that a model's window would keep
 PILE_VOXELS = 20
 LOW_PILE_RATIO = 3.0  # of the voxels at the lowest value to those at any of the ten above it
 PEAK_RATIO = 2.5  # of the densest 40 HU of soft tissue to what lies on both sides of it; MR has 0.02 to 2.5
 PILE_RATIO = 20.0  # of the voxels at the highest value to those at each of the values below it
-MANY_LEVELS = 64  # whole HU that occur; a drawing without noise has fewer
+BODY_MASK_HU = -250  # what is cut below it was outside a mask of the body
+END_HU = 5  # width of an end of the histogram
+END_VOXELS = 30  # a scan's own histogram ends in a few
+END_RATIO = 0.3  # of the density at the end to that beside it
+FAR_RATIO = 0.05  # of the density further in to that at the end
+NARROW_HU = 60  # normalised numbers lie within it
 BEYOND_BONE_HU = 4000  # metal on an extended scale
 NOTABLE_SHARE = 0.01
-FILL_HU = (-900, 900)  # where no value may have voxels of its own
+PILE_HU = (-950, 2000)  # where no value may have voxels of its own, but in a drawing
+FILL_HU = -890  # nobody fills with less that is not padding
+COUCH_HU = -200
 FILL_SHARE = 0.02
-DRAWN_SHARE = 0.003  # of the voxels at a second value, which a drawing has and a fill has not
+DRAWN_SHARE = 0.003  # of the voxels at a second value
+END_PILE_RATIO = 1000.0
+NOISY_SHARE = 0.05  # of the voxels beside those values; edges of a drawing that was resampled have no peak
 FILL_RATIO = 4.0  # of the voxels at this value to those at any value near it
 FILL_AROUND = 60  # HU; wider than the steps of any rescale slope
 HU_ADVICE = "give the CT in Hounsfield units"
-
-Refusal = tuple[str, str]  # cause and advice
-
-
-@dataclass(frozen=True)
-class Histogram:
-    """How often each HU occurs in a sample of a volume.
-
-    Attributes:
-        low, high: lowest and highest value of the whole volume.
-        num_low, num_high: voxels of the sample that have exactly these.
-        counts: of values rounded to whole HU, from `-EDGE` to `EDGE`.
-    """
-
-    low: float
-    high: float
-    num_low: int
-    num_high: int
-    counts: np.ndarray
-
-    @classmethod
-    def of(cls, hu: np.ndarray) -> "Histogram":
-        """Count a volume of finite numbers."""
-        step = max(1, math.ceil((hu.size / SAMPLED_VOXELS) ** (1 / 3)))
-        sample = hu[::step, ::step, ::step].ravel()
-        low, high = float(hu.min()), float(hu.max())
-        whole = np.rint(np.clip(sample, -EDGE, EDGE)).astype(np.int64) + EDGE
-        counts = np.bincount(whole, minlength=2 * EDGE + 1)
-        return cls(low, high, int((sample == low).sum()), int((sample == high).sum()), counts)
-
-    @property
-    def total(self) -> int:
-        """Voxels that were counted."""
-        return int(self.counts.sum())
-
-    def count(self, low: float, high: float) -> int:
-        """Count the voxels from `low` to `high`, both included."""
-        first, last = (int(np.clip(edge, -EDGE, EDGE)) + EDGE for edge in (low, high))
-        return int(self.counts[first : last + 1].sum())
-
-    def share(self, low: float, high: float) -> float:
-        """Give the share of the voxels from `low` to `high`, both included."""
-        return self.count(low, high) / max(self.total, 1)
-
-    @property
-    def soft(self) -> float:
-        """Share of soft tissue."""
-        return self.share(*SOFT_HU)
-
-    @property
-    def is_drawn(self) -> bool:
-        """Whether there are so few different values that it is a drawing, not a scan with noise."""
-        return np.count_nonzero(self.counts) < MANY_LEVELS
-
-    def without_padding(self) -> "Histogram":
-        """Leave out a pile of voxels at the lowest value, where that is below all tissue."""
-        if self.low > -1000 or self.num_low < 0.005 * self.total:
-            return self
-        counts = self.counts.copy()
-        counts[int(np.clip(round(self.low), -EDGE, EDGE)) + EDGE] -= self.num_low
-        left = np.flatnonzero(counts)
-        low = float(left[0] - EDGE) if left.size else self.low
-        return Histogram(low, self.high, int(counts[left[0]]) if left.size else 0, self.num_high, counts)
+FILL_ADVICE = "fill what lies outside the scan with air (-1000 or -1024)"
+WINDOW_ADVICE = "give the CT in Hounsfield units, not windowed or normalised"
 
 
 def why_not_hu(hu: np.ndarray) -> Refusal | None:
@@ -110,11 +58,14 @@ def why_not_hu(hu: np.ndarray) -> Refusal | None:
         _missing_intercept,
         _cut_below,
         _too_narrow,
+        _normalised,
         _rescaled_twice,
         _no_soft_tissue,
         _cut_above,
+        _cut_away,
         _other_modality,
         _filled,
+        why_peaks_are_not_hu,
     )
     return next((refusal for rule in rules if (refusal := rule(histogram)) is not None), None)
 
@@ -142,6 +93,19 @@ def _no_negative_value(histogram: Histogram) -> Refusal | None:
     return cause, HU_ADVICE
 
 
+def _normalised(histogram: Histogram) -> Refusal | None:
+    """Find numbers that are all alike at the scale of HU: scores, or 0 to 1, beside padding."""
+    inside = histogram.without_padding()
+    if not histogram.fractional or not inside.total:
+        return None
+    sums = np.cumsum(inside.counts)
+    first, last = (int(np.searchsorted(sums, share * inside.total)) for share in (0.001, 0.999))
+    if last - first < NARROW_HU:
+        cause = f"nearly all values but padding lie within {last - first + 1} of each other: a normalised picture"
+        return cause, WINDOW_ADVICE
+    return None
+
+
 def _cut_below(histogram: Histogram) -> Refusal | None:
     """Find a pile at the lowest value where air and lung should lie below it."""
     for part in (histogram, histogram.without_padding()):
@@ -152,7 +116,7 @@ def _cut_below(histogram: Histogram) -> Refusal | None:
         isolated = part is not histogram and part.is_drawn
         if part.low > HARMLESS_CUT_HU[0] and piled and not isolated:
             cause = f"{part.num_low / part.total:.0%} of the voxels are exactly {part.low:.6g}: a window was cut out"
-            return cause, "give the CT in Hounsfield units, not windowed or normalised"
+            return cause, WINDOW_ADVICE
     return None
 
 
@@ -163,7 +127,7 @@ def _too_narrow(histogram: Histogram) -> Refusal | None:
     water, flesh, fat = (
         histogram.share(*ends) / (ends[1] - ends[0] + 1) for ends in ((-20, 10), (20, 80), (-130, -70))
     )
-    crop = histogram.low < -60 and histogram.share(*FAT_HU) > NOTABLE_SHARE and histogram.soft > 0.5
+    crop = histogram.low < -60 and histogram.share(*PURE_FAT_HU) > SOME_FAT and histogram.soft > 0.5
     if (
         crop
         and max(fat, flesh) > 1.25 * water
@@ -172,7 +136,7 @@ def _too_narrow(histogram: Histogram) -> Refusal | None:
     ):
         return None
     cause = f"{_span(histogram)}: no air or lung, so these are not Hounsfield units (MR, or a cut window?)"
-    return cause, "give the CT in Hounsfield units, not windowed or normalised"
+    return cause, WINDOW_ADVICE
 
 
 def _missing_intercept(histogram: Histogram) -> Refusal | None:
@@ -191,7 +155,8 @@ def _rescaled_twice(histogram: Histogram) -> Refusal | None:
     """Find air near -2024 and tissue near -1000: values below all tissue that are not one padding value."""
     inside = histogram.without_padding()
     below = max(inside.share(-2150, -1500), histogram.share(-2150, -1900))
-    if histogram.soft < 0.05 and below > NOTABLE_SHARE and inside.share(-1250, -850) > 2 * histogram.soft:
+    moved = histogram.soft < 0.05 and not has_soft_peak(inside)
+    if moved and below > NOTABLE_SHARE and inside.share(-1250, -850) > 2 * histogram.soft:
         shifted_fat, shifted_lung = inside.share(-1250, -1060), inside.share(-2000, -1500)
         if max(shifted_fat, shifted_lung) > NOTABLE_SHARE or histogram.soft < 0.002:
             cause = "air lies near -2000 and soft tissue near -1000: slope and intercept were applied twice"
@@ -219,8 +184,32 @@ def _cut_above(histogram: Histogram) -> Refusal | None:
     # Nothing at all below the pile: a drawing of one value, not a cut.
     if 0.2 < below and histogram.num_high > PILE_RATIO * below:
         cause = f"{histogram.num_high / histogram.total:.1%} of the voxels are exactly {high:.6g}: a window was cut out"
-        return cause, "give the CT in Hounsfield units, not windowed or normalised"
+        return cause, WINDOW_ADVICE
     return None
+
+
+def _cut_away(histogram: Histogram) -> Refusal | None:
+    """Find a histogram that breaks off where it should thin out: what lay outside a window was set to air."""
+    inside = histogram.without_padding()
+    low, high = int(np.floor(inside.low)), int(np.ceil(inside.high))
+    if not inside.is_drawn and low > BODY_MASK_HU and _breaks_off(inside, low, 1, 0):
+        return f"the values break off at {low}: a window was cut out", WINDOW_ADVICE
+    if not inside.is_drawn and high < HARMLESS_CUT_HU[1] and _breaks_off(inside, high, -1, inside.num_high):
+        return f"the values break off at {high}: a window was cut out", WINDOW_ADVICE
+    return None
+
+
+def _breaks_off(inside: Histogram, end: int, way: int, pile: int) -> bool:
+    """Compare the last few HU to those further in, `way` being 1 up from the low end and -1 down from the high one.
+
+    A scan's own histogram thins out; one thing drawn with noise has nothing further in.
+    """
+
+    def density(first: int, last: int) -> float:
+        return inside.count(*sorted((end + way * first, end + way * last))) / (last - first + 1)
+
+    there, beside, far = density(0, END_HU - 1) - pile / END_HU, density(END_HU, 49), density(60, 99)
+    return there * END_HU >= END_VOXELS and there > END_RATIO * beside and far > FAR_RATIO * there
 
 
 def _other_modality(histogram: Histogram) -> Refusal | None:
@@ -240,27 +229,37 @@ def _other_modality(histogram: Histogram) -> Refusal | None:
     return None
 
 
-def _largest_pile(histogram: Histogram, counts: np.ndarray, share: float) -> tuple[int, bool]:
-    """Find the fullest place of `counts` in `FILL_HU`; also whether it has its `share` and stands above those near."""
-    first, last = (edge + EDGE for edge in FILL_HU)
-    place = first + int(np.argmax(counts[first : last + 1]))
-    around = counts[place - FILL_AROUND : place + FILL_AROUND + 1].copy()
-    around[FILL_AROUND] = 0
-    return place, bool(counts[place] > share * histogram.total and counts[place] > FILL_RATIO * around.max())
+def _piles(histogram: Histogram, share: float) -> list[int]:
+    """Find the values in `PILE_HU` that alone have this share of the voxels, and stand above all values near them."""
+    counts = histogram.counts
+    high = EDGE if histogram.high > EDGE else round(histogram.high)
+    piles = []
+    first, last = (edge + EDGE for edge in PILE_HU)
+    for place in np.flatnonzero(counts[first : last + 1] > share * histogram.total) + PILE_HU[0]:
+        around = np.sort(counts[place - FILL_AROUND + EDGE : place + FILL_AROUND + EDGE + 1])
+        # Beside the value itself another of its kind may lie, if the steps between values are no coarser than that.
+        near = around[-3] if np.count_nonzero(around) > FILL_AROUND else around[-2]
+        end = place == high  # of a scale or of a cut, where all that is brighter gathers
+        ratio = END_PILE_RATIO if end else FILL_RATIO
+        if counts[place + EDGE] > ratio * max(1, near):
+            piles.append(int(place))
+    return piles
 
 
 def _filled(histogram: Histogram) -> Refusal | None:
-    """Find what was filled with one tissue's value: a background of 0, or what lay outside a mask."""
-    place, is_pile = _largest_pile(histogram, histogram.counts, FILL_SHARE)
-    if is_pile and not histogram.is_drawn:
-        pile = int(histogram.counts[place])
-        others = histogram.counts.copy()
-        others[place - FILL_AROUND : place + FILL_AROUND + 1] = 0
-        # A drawing whose edges are blurred has many values, but piles of several: each thing's own, without noise.
-        if _largest_pile(histogram, others, DRAWN_SHARE)[1]:
-            return None
-        cause = (
-            f"{pile / histogram.total:.0%} of the voxels are exactly {place - EDGE}: filled with the value of a tissue"
-        )
-        return cause, "fill what lies outside the scan with air (-1000 or -1024)"
+    """Find what was filled with one value: a background of 0, or what lay outside a mask.
+
+    A drawing has such values too: all of it, or the couch around a body with noise.
+    """
+    if histogram.is_drawn:
+        return None
+    piles = _piles(histogram, DRAWN_SHARE)
+    large = [place for place in piles if histogram.count(place, place) > FILL_SHARE * histogram.total]
+    rest = histogram.without(piles)
+    has_noise = rest.total > NOISY_SHARE * histogram.total and has_soft_peak(rest)
+    for place in large:
+        is_couch = place < COUCH_HU and len(piles) > 1
+        if place > FILL_HU and not is_couch and (has_noise or len(piles) == 1):
+            share = histogram.share(place, place)
+            return f"{share:.0%} of the voxels are exactly {place}: filled with the value of a tissue", FILL_ADVICE
     return None

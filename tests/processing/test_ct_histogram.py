@@ -168,3 +168,95 @@ def test_phantoms_in_the_layout_of_a_source_are_scans(layout, tmp_path):
     write_layout(tmp_path / layout, layout, 1, 1, ())
     (scan, *_) = sorted((tmp_path / layout).rglob("*.nii.gz"))
     assert why_not_hu(read_ct(scan).hu) is None
+
+
+BODIES = ("chest", "low dose", "abdomen", "head", "contrast", "metal", "small field of view")
+
+
+@pytest.fixture(params=BODIES)
+def body(request) -> np.ndarray:
+    return draw(**KINDS[request.param])
+
+
+@pytest.mark.parametrize("factor", [0.25, 0.5, 1.5, 2, 3, 4])
+def test_a_factor_is_told(body, factor):
+    """A slope that was applied twice, or not at all."""
+    assert cause((body * factor).round().astype(np.float32))
+
+
+@pytest.mark.parametrize("factor", [8, 16])
+@pytest.mark.parametrize("kind", ["chest", "abdomen", "head", "contrast"])
+def test_a_large_factor_is_told(kind, factor):
+    assert cause(draw(**KINDS[kind]).astype(np.float32) * factor)
+
+
+@pytest.mark.parametrize("shift", [-512, 512])
+def test_a_wrong_intercept_is_told(body, shift):
+    assert cause(body + shift)
+
+
+@pytest.mark.parametrize("kind", ["chest", "low dose", "abdomen", "head", "contrast", "metal"])
+def test_a_wrong_sign_is_told_under_any_padding(kind):
+    body = draw(**KINDS[kind])
+    assert cause(-body)
+    assert cause(padded(-body, -1024))
+    assert cause(-1024 - body)
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.uint8])
+def test_numbers_that_were_wrapped_to_8_bits_are_told_beside_padding(body, kind):
+    assert cause(padded(body.astype(kind).astype(np.int16), -1024))
+
+
+@pytest.mark.parametrize("padding", [-1000, -1024, -3024])
+def test_normalised_numbers_are_told_beside_padding(body, padding):
+    unit = (np.clip(body, -1000, 1000) + 1000) / np.float32(2000)
+    for other in (unit, unit * 2 - 1, (body - body.mean()) / body.std()):
+        assert "normalised" in cause(padded(other.astype(np.float32), padding))
+
+
+@pytest.mark.parametrize("window", [(-200, 300), (-100, 300), (-1000, 400), (-900, 500)])
+@pytest.mark.parametrize("air", [-1000, -1024])
+def test_a_window_beyond_which_all_was_set_to_air_is_told(body, window, air):
+    assert "a window was cut out" in cause(np.where((body < window[0]) | (body > window[1]), air, body))
+
+
+@pytest.mark.parametrize("window", [(-500, 500), (-250, 250), (-200, 300), (-175, 275)])
+@pytest.mark.parametrize("noise", [5, 15])
+def test_a_window_with_noise_upon_it_is_told_by_its_air(window, noise):
+    for kind in ("chest", "abdomen", "head"):
+        cut = np.clip(draw(**KINDS[kind]), *window)
+        assert cause(cut + np.random.default_rng(1).normal(0, noise, cut.shape).astype(np.float32))
+
+
+def test_two_or_three_values_of_tissue_are_a_filling_too(body):
+    for values in ((0, 40), (-100, 50), (0, -500), (40, -1000, 20)):
+        filled = body
+        for value in values:
+            filled = np.concatenate([filled[:-3], np.full_like(filled[:3], value)])
+            filled = np.roll(filled, 3, axis=0)
+        assert "filled with the value of a tissue" in cause(filled)
+
+
+def test_a_filling_brighter_than_tissue_is_told(body):
+    assert cause(padded(body, 1000))
+
+
+def test_what_a_body_mask_took_away_is_no_window(body):
+    assert why_not_hu(np.where(body < -300, -1024, body)) is None
+
+
+def test_padding_that_was_resampled_is_no_second_rescale():
+    head = draw(body=0.03, lung=0.0, bone=0.05).astype(np.float32)
+    head[:6] = -2000
+    head[6:8] = np.linspace(-2000, -1000, 64)  # where padding and air were mixed
+    assert why_not_hu(head) is None
+
+
+def test_the_couch_of_a_phantom_is_no_filling():
+    """Of two even values in the drawing only that of the foam may be left once it was resampled."""
+    hu = draw()
+    hu[:2] = -900
+    assert why_not_hu(hu) is None
+    hu[2:4] = -250
+    assert why_not_hu(hu) is None

@@ -1,0 +1,117 @@
+"""Refuse values whose peaks lie where physics puts none: HU times a factor, shifted or negated.
+
+Air lies at -1000 and lung above it, fat near -100, organs from 0 to 130 with contrast; between lung and fat nothing
+gathers, and below air only padding lies. A peak is told from a slope by how it falls on both sides. The limits were
+set on real CTs: trunks, limbs and heads, with contrast and metal, padded, cropped, resampled and with noise added.
+"""
+
+from collections.abc import Callable
+
+from .ct_counts import EDGE, Histogram
+
+SOFT_PEAK_HU = (-140, 200)
+SOFT_REACH = 300
+SOFT_STEEPNESS = 1.5  # of noise of 90 HU over a head: 1.65; of HU times 8: 1.2
+BETWEEN_HU = (-560, -300)  # of lung and fat
+LOW_FAT_HU = (-300, -142)  # fat lies above, but in pictures of a low energy
+REACH = 150
+STEEPNESS = 3.0
+AIR_HU = (-1060, -600)  # air and lung
+PURE_AIR_HU = (-1060, -900)
+FEW = 3e-4  # of the voxels in each HU
+ADVICE = "give the CT in Hounsfield units, with slope and intercept applied once"
+
+Refusal = tuple[str, str]  # cause and advice
+
+
+def why_peaks_are_not_hu(histogram: Histogram) -> Refusal | None:
+    """Say which peak lies where no CT has one, as cause and advice; None if all may be a CT's."""
+    inside = histogram.without_padding()
+    if inside.is_drawn or not inside.total:
+        return None
+    rules: tuple[Callable[[Histogram], str | None], ...] = (
+        _below_air,
+        _between_lung_and_fat,
+        _negated,
+        _negated_and_shifted,
+        _tissue_too_bright,
+        _no_soft_peak,
+    )
+    # What fills the surroundings with -1000 exactly is air for the one rule, and padding for the others.
+    cause = next((cause for rule in rules if (cause := rule(inside)) is not None), _air_too_high(histogram))
+    return None if cause is None else (f"{cause}: slope and intercept were not applied once, or this is no CT", ADVICE)
+
+
+def has_soft_peak(inside: Histogram) -> bool:
+    """Whether values gather where fat, muscle and organs do; give a histogram without padding."""
+    peak = inside.peak(*SOFT_PEAK_HU, SOFT_REACH)
+    return peak.steepness > SOFT_STEEPNESS and peak.density > FEW / 10
+
+
+def _below_air(inside: Histogram) -> str | None:
+    """Find a peak below air, and none where air should be."""
+    peak = inside.peak(-EDGE, -1100, REACH)
+    below, air = inside.share(-EDGE, -1100), inside.share(-1000, -600)
+    stands_out = peak.density > FEW and peak.density > 2 * inside.highest(*PURE_AIR_HU)
+    if below > max(0.01, 2 * air) and stands_out:
+        return f"values gather near {peak.place}, below air"
+    return None
+
+
+def _between_lung_and_fat(inside: Histogram) -> str | None:
+    """Find a peak between lung and fat, where there is neither air nor lung."""
+    for ends, share_of_air in ((BETWEEN_HU, 0.5), (LOW_FAT_HU, 0.1)):
+        peak = inside.peak(*ends, REACH)
+        airless = inside.highest(*AIR_HU) < share_of_air * peak.density
+        if airless and peak.density > FEW and peak.steepness > STEEPNESS:
+            return f"values gather near {peak.place}, between lung and fat, and air is missing"
+    return None
+
+
+def _air_too_high(histogram: Histogram) -> str | None:
+    """Find a peak within the range of lung that ends below as only air does."""
+    peak = histogram.peak(-900, -600, REACH)
+    around, below = histogram.count(peak.place - 60, peak.place + 60), histogram.count(-EDGE, peak.place - 61)
+    if peak.density > FEW and around > 0.05 * histogram.total and below < 0.005 * around and peak.steepness > STEEPNESS:
+        return f"air lies near {peak.place}"
+    return None
+
+
+def _negated(inside: Histogram) -> str | None:
+    """Find the peak of air above all tissue, and bone thinning out below it."""
+    peak = inside.peak(850, 1100, REACH)
+    around, beyond = inside.share(peak.place - 100, peak.place + 100), inside.share(peak.place - 100, EDGE)
+    # Bone that was cut at 1000 makes a peak of one value too.
+    is_cut = inside.num_high > 0.5 * around * inside.total
+    if peak.steepness < STEEPNESS or around < max(0.1 if is_cut else 0.05, 0.8 * beyond):
+        return None
+    # What lies in the range of air may be padding; within bone there may be true air, with as much below as above -600.
+    padding = inside.counts[PURE_AIR_HU[0] + EDGE : PURE_AIR_HU[1] + EDGE + 1].max() / inside.total
+    air, below_fat = inside.share(*AIR_HU) - padding, inside.share(-600, -200)
+    muscle = inside.peak(*SOFT_PEAK_HU, SOFT_REACH).place
+    if air < 0.2 * around and below_fat > max(0.003, 0 if -70 < muscle < -25 else 2 * air):
+        return f"values gather near {peak.place}, where air would lie if the sign were wrong"
+    return None
+
+
+def _negated_and_shifted(inside: Histogram) -> str | None:
+    """Find bone below air, and nothing above tissue."""
+    if inside.share(-EDGE, -1150) > 0.005 and inside.share(150, EDGE) < 1e-4:
+        return "much lies below air, and nothing where bone does"
+    return None
+
+
+def _tissue_too_bright(inside: Histogram) -> str | None:
+    """Find more in the place of bone than any bone has beside it."""
+    bright = inside.share(600, 1400)
+    if bright > 0.25 and inside.soft < 0.1 * bright:
+        return "tissue lies where only bone should"
+    return None
+
+
+def _no_soft_peak(inside: Histogram) -> str | None:
+    """Miss the peaks of air, and of fat, muscle or organs."""
+    air = inside.peak(*PURE_AIR_HU, REACH)
+    if not has_soft_peak(inside) and (air.steepness < STEEPNESS or air.density < FEW):
+        return "nothing gathers where air, fat, muscle and organs do"
+    return None
