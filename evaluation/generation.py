@@ -53,10 +53,7 @@ def generate_batch(
     import torch
 
     prompts = [prompt_of(processor, instruction) for instruction in instructions]
-    # The template writes the start token, so the tokenizer must not add a second one.
-    inputs = processor(
-        images=list(images), text=prompts, padding=True, return_tensors="pt", add_special_tokens=False
-    ).to(model.device)
+    inputs = inputs_of(processor, prompts, images).to(model.device)
     inputs["pixel_values"] = inputs["pixel_values"].to(model.dtype)
     with torch.inference_mode():
         tokens = model.generate(
@@ -64,11 +61,25 @@ def generate_batch(
             max_new_tokens=max_new_tokens,
             do_sample=False,
             num_beams=1,
+            return_dict_in_generate=False,
             streamer=streamer,
             stopping_criteria=stopping,
         )
     ends = _end_tokens(model)
     return [_decode(processor, row, ends) for row in tokens[:, inputs["input_ids"].shape[1] :].tolist()]
+
+
+def inputs_of(processor: Any, prompts: Sequence[str], images: Sequence[Any] | None) -> Any:
+    """Make what a model takes of prompts and their images, whatever options the tokenizer was saved with."""
+    return processor(
+        images=None if images is None else list(images),
+        text=list(prompts),
+        padding=True,
+        truncation=False,
+        return_tensors="pt",
+        # The template writes the start token, so the tokenizer must not add a second one.
+        add_special_tokens=False,
+    )
 
 
 def prompt_of(processor: Any, instruction: str) -> str:

@@ -116,10 +116,13 @@ def load_model(folder: Path, loading: Loading | None = None) -> tuple[Any, Any]:
     from argus_processing.model_folders import REPORT_WRITER
     from argus_processing.pretrained import check_fit, load_pretrained, load_processor
 
+    from .rehearsal import rehearse
+
     arguments = loading.arguments("cuda" if torch.cuda.is_available() else "cpu")
     model = load_pretrained(AutoModelForImageTextToText, folder, REPORT_WRITER, trust=loading.trust, **arguments)
     processor = load_processor(folder, loading.trust)
     check_fit(folder, model, processor)
+    rehearse(folder, model.eval(), processor)
     if loading.static_cache:
         model.generation_config.cache_implementation = "static"
-    return model.eval(), processor
+    return model, processor

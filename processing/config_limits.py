@@ -1,4 +1,8 @@
-"""What the values of a model's configuration files may be: looked at before anything is built or run from them."""
+"""What the values of a model's configuration files may be: looked at before anything is built or run from them.
+
+Here are the rules by the kind of a name or a value, which hold for any decoder; what is known by name stands in
+`known_settings`.
+"""
 
 import re
 from collections.abc import Mapping
@@ -7,14 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from .foreign_files import ForeignFileError, is_finite, values_of
+from .known_settings import DTYPES, MAX_SIZE, refused_settings
+from .setting_forms import printable, shown
 
 MAX_LAYERS = 1024  # ten times what the deepest published decoder has
-MAX_SIZE = 1 << 24
 MAX_VOXELS = 1 << 28  # four times the paper's high resolution
-MAX_VISUAL_TOKENS = 1 << 18
-MAX_LIST = 4096
-MAX_BEAMS = 64
-DTYPES = ("float32", "float16", "bfloat16", "float64", "auto")
+MAX_NUMBER = 1e12  # published settings stay below 1e11
+MAX_ENTRIES = 4096
+# Labels, and tokens beside the vocabulary: the longest published lists have 21,843 and 6,400, and what follows from
+# them takes 50 microseconds each.
+MAX_NAMES = 24_000
+MAX_LETTERS = 64 << 10
 # Both of attention and of experts; a kernel of the Hub would be a name with a slash.
 IMPLEMENTATIONS = (
     "eager",
@@ -25,11 +32,11 @@ IMPLEMENTATIONS = (
     "grouped_mm",
     "batched_mm",
 )
-QUANTIZERS = ("bitsandbytes", "bitsandbytes_4bit", "bitsandbytes_8bit")
 # They name code, another place of weights, or a program that the Hub's kernels are fetched with.
 REFUSED = ("custom_generate", "use_kernels", "kernel_config", "transformers_weights", "trust_remote_code")
 # Honest files have infinities here.
 _UNBOUNDED = ("time_step_limit", "model_max_length")
+_NAMES = ("id2label", "label2id", "added_tokens_decoder", "extra_special_tokens", "additional_special_tokens")
 _LAYERS = re.compile(r"(^|_)(n_|num_)?(layers?|depths?|blocks)$|^num_.*layers$")
 _SIZE = re.compile(r"^(num|n)_|_(size|dim|dims|heads|rank|channels|latents|tokens|factor)$|^(image|patch)_size$")
 _WHOLE = re.compile(
@@ -38,7 +45,7 @@ _WHOLE = re.compile(
 _POSITIVE = re.compile(r"(_eps|_epsilon)$|^rope_theta$|^voxel_std$")
 _NOT_NEGATIVE = re.compile(r"initializer_range$|_std$")
 _NUMBER = re.compile(r"(_mean|_std|_range)$")
-_ONE_NUMBER = re.compile(r"_eps$|^voxel_(mean|std)$")
+_ONE_NUMBER = re.compile(r"_eps$|^rope_theta$|^voxel_(mean|std)$")
 _SHARE = re.compile(r"_?dropout$|_pdrop$|dropout_prob$")
 
 
@@ -55,10 +62,15 @@ def check_values(path: Path, content: Mapping[str, Any]) -> None:
     for name, value in values_of(path, content):
         key = name.rpartition(".")[2]
         if key in REFUSED and value not in (None, False):
-            raise ForeignFileError(f"{path}: {name} is not taken from a model's files; remove it")
-        expected = _expected(key, value)
-        if expected:
-            raise ForeignFileError(f"{path}: {name} must be {expected}, got {_short(value)}")
+            raise ForeignFileError(f"{path}: {printable(name)} is not taken from a model's files; remove it")
+        if expected := _expected(key, value):
+            raise _refusal(path, name, value, expected)
+    for name, value, expected in refused_settings(path.name, content):
+        raise _refusal(path, name, value, expected)
+
+
+def _refusal(path: Path, name: str, value: Any, expected: str) -> ForeignFileError:
+    return ForeignFileError(f"{path}: {printable(name)} must be {expected}, got {shown(value)}")
 
 
 def _expected(key: str, value: Any) -> str | None:
@@ -71,8 +83,8 @@ def _expected(key: str, value: Any) -> str | None:
         return _expected_number(key, value)
     if isinstance(value, str):
         return _expected_word(key, value)
-    if isinstance(value, list) and _SIZE.search(key) and len(value) > MAX_LIST:
-        return f"a list of at most {MAX_LIST} entries"
+    if isinstance(value, list | dict) and len(value) > (most := MAX_NAMES if key in _NAMES else MAX_ENTRIES):
+        return f"at most {most:,} entries"
     if key == "image_size" and isinstance(value, list) and _voxels(value) > MAX_VOXELS:
         return f"a grid of at most {MAX_VOXELS:,} voxels"
     return None
@@ -87,12 +99,10 @@ def _expected_number(key: str, value: float) -> str | None:
         return None if key in _UNBOUNDED else "a finite number"
     if _WHOLE.search(key) and not isinstance(value, int):
         return "a whole number"
-    if key == "num_image_tokens" and not 1 <= value <= MAX_VISUAL_TOKENS:
-        return f"a whole number from 1 to {MAX_VISUAL_TOKENS:,}"
-    if key in ("num_beams", "num_return_sequences") and not 1 <= value <= MAX_BEAMS:
-        return f"a whole number from 1 to {MAX_BEAMS}"
-    if key == "target_spacing_mm" and not 0.1 <= value <= 100:
-        return "from 0.1 to 100 mm"  # a scan is resampled to it on the way
+    if key == "num_labels" and value > MAX_NAMES:
+        return f"at most {MAX_NAMES:,}"
+    if abs(value) > MAX_NUMBER and key not in _UNBOUNDED:
+        return f"a number of at most {MAX_NUMBER:g}"
     if _LAYERS.search(key) and abs(value) > MAX_LAYERS:
         return f"at most {MAX_LAYERS} (layers)"
     if _SIZE.search(key) and isinstance(value, int) and not (0 if _WHOLE.search(key) else -1) <= value <= MAX_SIZE:
@@ -117,11 +127,7 @@ def _expected_word(key: str, value: str) -> str | None:
         return f"one of {', '.join(DTYPES)}"
     if key.endswith(("attn_implementation", "experts_implementation")) and value not in IMPLEMENTATIONS:
         return f"one of {', '.join(IMPLEMENTATIONS)}"
-    if key == "quant_method" and value not in QUANTIZERS:
-        return f"one of {', '.join(QUANTIZERS)}; other quantized weights are not read"
+    # A chat template is looked at by itself.
+    if len(value) > MAX_LETTERS and key != "chat_template":
+        return f"at most {MAX_LETTERS:,} letters"
     return None
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

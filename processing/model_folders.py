@@ -22,7 +22,7 @@ from .foreign_files import ForeignFileError, check_regular, read_json_object, va
 from .tokenizer_files import check_tokenizer_file
 from .weight_files import weight_files
 
-CONFIG, TOKENIZER = "config.json", "tokenizer.json"
+CONFIG, GENERATION, TOKENIZER = "config.json", "generation_config.json", "tokenizer.json"
 OWN_CODE_ADVICE = "--trust-remote-code (trust_remote_code: true in a recipe) runs it, if you trust who made it"
 MAX_ENTRIES = 10_000
 # Of vocabularies and the like; Gemma's tokenizer.json has 33 MB.

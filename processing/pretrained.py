@@ -26,6 +26,7 @@ from .failures import is_stop
 from .foreign_files import ForeignFileError
 from .model_folders import (
     CONFIG,
+    GENERATION,
     OWN_CODE_ADVICE,
     ModelKind,
     check_configuration,
@@ -38,8 +39,19 @@ from .model_folders import (
 _WEIGHTS_PER_BYTE = 8
 _SLACK_WEIGHTS = 1 << 20
 _MAX_MESSAGE = 200
+_TOKEN_SETTINGS = (
+    "eos_token_id",
+    "pad_token_id",
+    "bos_token_id",
+    "forced_bos_token_id",
+    "forced_eos_token_id",
+    "suppress_tokens",
+    "begin_suppress_tokens",
+    "bad_words_ids",
+    "sequence_bias",
+)
 _SMALL_FILES = (
-    "generation_config.json",
+    GENERATION,
     "tokenizer_config.json",
     "tokenizer.json",
     "adapter_config.json",
@@ -165,10 +177,10 @@ def load_image_processor(folder: str | Path, trust: bool = False) -> Any:
 
 
 def check_fit(folder: str | Path, model: PreTrainedModel, processor: Any) -> None:
-    """Refuse a model and a processor that are not of one another.
+    """Refuse a model and a processor that are not of one another, and tokens that the vocabulary does not have.
 
     Raises:
-        ForeignFileError: naming the two numbers that differ.
+        ForeignFileError: naming the two numbers that differ, or the token.
     """
     pairs = {
         "visual tokens": (model.model.connector.num_tokens, processor.num_image_tokens),
@@ -180,6 +192,25 @@ def check_fit(folder: str | Path, model: PreTrainedModel, processor: Any) -> Non
             raise ForeignFileError(
                 f"{folder}: {name} of model and processor differ, {ours} and {theirs}; copy it again"
             )
+
+    _check_tokens(Path(folder) / GENERATION, model.generation_config, model.config.text_config.vocab_size)
+
+
+def _check_tokens(path: Path, generation: Any, vocabulary: int) -> None:
+    """Refuse a generation configuration without an end token, or with tokens above the vocabulary."""
+    for name in _TOKEN_SETTINGS:
+        tokens = _flat(getattr(generation, name, None))
+        if name == "eos_token_id" and not tokens:
+            raise ForeignFileError(f"{path}: {name} names no token that ends a report; copy it again")
+        if above := [token for token in tokens if token >= vocabulary]:
+            raise ForeignFileError(f"{path}: {name} names token {above[0]:,} of a vocabulary of {vocabulary:,}")
+
+
+def _flat(tokens: Any) -> list[int]:
+    """Return all numbers of nested lists of tokens."""
+    if isinstance(tokens, list | tuple):
+        return [token for inner in tokens for token in _flat(inner)]
+    return [tokens] if isinstance(tokens, int) else []
 
 
 def _check_declared_size(auto_class: Any, folder: Path, files: list[Path], trust: bool) -> None:

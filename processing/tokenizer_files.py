@@ -6,6 +6,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from .config_limits import MAX_NAMES
 from .foreign_files import ForeignFileError, read_bounded, values_of
 
 MAX_TOKENIZER_BYTES = 256 << 20  # Gemma's has 33 MB
@@ -29,6 +30,9 @@ def check_tokenizer_file(path: Path) -> None:
         raise ForeignFileError(f"{path}: is damaged (no JSON that can be read); copy it again") from None
     if not isinstance(content, dict):
         raise ForeignFileError(f"{path}: must be a mapping of names to values; copy it again")
+    added = content.get("added_tokens")
+    if isinstance(added, list) and len(added) > MAX_NAMES:
+        raise ForeignFileError(f"{path}: added_tokens has {len(added):,} entries, more than {MAX_NAMES:,}")
     steps = [step for part in ("normalizer", "pre_tokenizer") for step in _steps(path, content.get(part))]
     if len(steps) > MAX_STEPS:
         raise ForeignFileError(f"{path}: has {len(steps)} steps before the words, more than {MAX_STEPS}")
