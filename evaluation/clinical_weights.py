@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from argus_processing.foreign_files import ForeignFileError, check_regular, read_json_object
+from argus_processing.setting_forms import printable
 
 from .metric import Metric, MetricScores
 from .model_folder import BLOCK_BYTES
@@ -21,11 +22,13 @@ HUB_SNAPSHOT = re.compile(r"/models--[^/]+/snapshots/([^/]+)")
 ANSWERS = "clinical_answers.sqlite"
 UNUSED_FORMATS = ["*.h5", "*.msgpack", "*.onnx", "*.ot", "onnx/*", "openvino/*"]
 
-
 # Of an archive's members and of all together: RadGraph-XL's weights take half a gigabyte.
 MAX_MEMBERS = 256
 MAX_MEMBER_BYTES, MAX_ARCHIVE_BYTES = 2 << 30, 3 << 30
 MAX_TEXT_BYTES = 8 << 20
+CONFIG = "config.json"
+# What else is in an archive stays there.
+_NEEDED = re.compile(rf"{re.escape(CONFIG)}|weights\.th|vocabulary/[^/]+")
 
 
 class MissingWeightsError(ValueError):
@@ -140,19 +143,31 @@ def unpacked(path: Path, name: str) -> Iterator[Path]:
         folder = Path(root) / name
         folder.mkdir()
         with _opened(path) as archive:
-            _unpack(path, archive, folder)
+            for member in _members(path, archive):
+                if _NEEDED.fullmatch(Path(member.name).as_posix()):
+                    archive.extract(member, folder, filter="data")
         yield folder
 
 
-def _unpack(path: Path, archive: tarfile.TarFile, folder: Path) -> None:
-    total = 0
+def _members(path: Path, archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """Give the plain files of an archive, each checked before the next is looked for.
+
+    Raises:
+        ForeignFileError: if there are too many, one is no plain file, or a name comes twice.
+    """
+    total, seen = 0, set()
     for count, member in enumerate(archive, start=1):
         total += _checked_size(path, member)
         if count > MAX_MEMBERS or total > MAX_ARCHIVE_BYTES:
             raise ForeignFileError(
                 f"{path}: holds more than {MAX_MEMBERS} files or {MAX_ARCHIVE_BYTES >> 30} GiB; fetch it again"
             )
-        archive.extract(member, folder, filter="data")
+        name = Path(member.name).as_posix()
+        if name in seen:
+            raise ForeignFileError(f"{path}: {name[:80]!r} comes twice in the archive; fetch it again")
+        seen.add(name)
+        if member.isreg():
+            yield member
 
 
 def _checked_size(path: Path, member: tarfile.TarInfo) -> int:
@@ -166,7 +181,7 @@ def _checked_size(path: Path, member: tarfile.TarInfo) -> int:
     if not plain or place.is_absolute() or ".." in place.parts:
         raise ForeignFileError(f"{path}: {member.name[:80]!r} is no plain file inside the archive; fetch it again")
     most = MAX_MEMBER_BYTES if place.suffix == ".th" else MAX_TEXT_BYTES
-    if member.size > most:
+    if not 0 <= member.size <= most:
         raise ForeignFileError(
             f"{path}: {member.name[:80]!r} has {member.size:,} bytes unpacked; at most {most:,} are read"
         )
@@ -193,8 +208,8 @@ def _opened(path: Path) -> Iterator[tarfile.TarFile]:
     try:
         with gzip.open(path) as file, tarfile.open(fileobj=_BoundedReads(path, file), mode="r:") as archive:
             yield archive
-    except (tarfile.TarError, EOFError, zlib.error, UnicodeError, gzip.BadGzipFile) as error:
-        raise ForeignFileError(f"{path}: the archive is damaged ({error}); fetch it again") from error
+    except (tarfile.TarError, EOFError, zlib.error, UnicodeError, gzip.BadGzipFile, RecursionError) as error:
+        raise ForeignFileError(f"{path}: the archive is damaged ({printable(str(error))}); fetch it again") from error
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -204,16 +219,12 @@ def read_config(path: Path) -> dict[str, Any]:
         ForeignFileError: if it is missing, damaged or too large.
     """
     if path.is_dir():
-        return read_json_object(path / "config.json")
+        return read_json_object(path / CONFIG)
     with _opened(path) as archive, tempfile.TemporaryDirectory(prefix="argus-") as root:
-        total = 0
-        for count, member in enumerate(archive, start=1):
-            total += _checked_size(path, member)
-            if count > MAX_MEMBERS or total > MAX_ARCHIVE_BYTES:
-                break
-            if Path(member.name).as_posix() == "config.json" and member.isreg():
+        for member in _members(path, archive):
+            if Path(member.name).as_posix() == CONFIG:
                 archive.extract(member, root, filter="data")
-                return read_json_object(Path(root) / "config.json")
+                return read_json_object(Path(root) / CONFIG)
     raise ForeignFileError(f"{path}: has no config.json; fetch it again")
 
 

@@ -54,7 +54,7 @@ class RadGraphReader:
         from argus_processing.pretrained import refusing
 
         with safe_weights(path, MODEL_TYPE) as folder, refusing(path, "fetch the weights again"):
-            with _transformers_4_names(language_model), redirect_stdout(StringIO()):
+            with _transformers_4_names(language_model, folder / "weights.th"), redirect_stdout(StringIO()):
                 self._radgraph = RadGraph(model_type=MODEL_TYPE, model_cache_dir=str(folder.parent))
 
     def answer(self, reports: Sequence[str]) -> list[Graph]:
@@ -130,7 +130,7 @@ def _join(graphs: list[Graph]) -> Graph:
 
 
 @contextmanager
-def _transformers_4_names(language_model: Path) -> Iterator[None]:
+def _transformers_4_names(language_model: Path, weights: Path) -> Iterator[None]:
     """Let radgraph 0.1.18 load under transformers 5, and its language model from a folder.
 
     The package calls two tokenizer methods that transformers 5 no longer has, and names its language model by a Hub id.
@@ -140,7 +140,7 @@ def _transformers_4_names(language_model: Path) -> Iterator[None]:
     from transformers import AutoModel
 
     from argus_processing.model_folders import TEXT_ENCODER
-    from argus_processing.pretrained import load_config, load_tokenizer
+    from argus_processing.pretrained import build_model, load_tokenizer
 
     def get_tokenizer(model_name: str, **kwargs: Any) -> Any:
         tokenizer = load_tokenizer(language_model, **kwargs)
@@ -149,7 +149,7 @@ def _transformers_4_names(language_model: Path) -> Iterator[None]:
         return tokenizer
 
     def get_model(model_name: str, *_: Any) -> Any:
-        return AutoModel.from_config(load_config(language_model, TEXT_ENCODER), trust_remote_code=False)
+        return build_model(AutoModel, language_model, TEXT_ENCODER, [weights])
 
     with (
         patch.object(cached_transformers, "get_tokenizer", get_tokenizer),

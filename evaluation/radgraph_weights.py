@@ -9,74 +9,57 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from argus_processing.foreign_files import ForeignFileError, check_regular, read_bounded, read_json_object
+from argus_processing.foreign_files import ForeignFileError, read_bounded, read_json_object
+from argus_processing.setting_forms import LEFT_OUT, Form, list_of, number, printable, shown, text, whole, word
 from argus_processing.weight_files import check_pickled
 
 from .clinical_weights import unpacked
 
-_HUB_NAME = re.compile(r"(?!.*\.\.)[\w.-]+(/[\w.-]+)?")
+_HUB_NAME = re.compile(r"(?!.*\.\.)[\w.-]{1,100}(/[\w.-]{1,100})?")
 _VOCABULARY_NAME = re.compile(r"[\w*-]{1,80}\.txt")
 MAX_VOCABULARY_FILES = 64
 MAX_VOCABULARY_BYTES = 4 << 20
-Check = Callable[[Any], bool]
+MAX_LABELS = 100_000  # of all files together: each is a row of weights
 
-
-def _number(low: float, high: float) -> Check:
-    return lambda value: isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
-
-
-def _whole(low: int, high: int) -> Check:
-    return lambda value: isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-
-
-def _none(value: Any) -> bool:
-    return value is None
-
-
-def _words(value: Any) -> bool:
-    return value is None or isinstance(value, list) and all(isinstance(word, str) for word in value)
-
-
-def _hub_name(value: Any) -> bool:
-    return isinstance(value, str) and _HUB_NAME.fullmatch(value) is not None
-
-
-_SHARE = _number(0, 1)
-_LANGUAGE_MODEL = {"model_name": _hub_name, "max_length": _whole(8, 4096)}
+_SHARE, _WEIGHT = number(0, 1), number(0, 1000)
+_HUB_ID = Form("a name on the Hub", lambda value: isinstance(value, str) and _HUB_NAME.fullmatch(value) is not None)
+_LANGUAGE_MODEL = {"model_name": _HUB_ID, "max_length": whole(8, 4096)}
+_TASKS = ("ner", "relation", "coref", "events")
 # Of the published model's config.json what its package reads, and what each may be. "?" marks what may be missing.
-_READER = {"max_span_width": _whole(1, 64), "token_indexers": {"bert": _LANGUAGE_MODEL}}
+# The bounds are a few times what is published: memory goes by spans, and by the square of those that are kept.
+_READER = {"max_span_width": whole(1, 24), "token_indexers": {"bert": _LANGUAGE_MODEL}}
 _MODEL = {
-    "feature_size": _whole(1, 1024),
-    "max_span_width": _whole(1, 64),
-    "target_task": lambda value: value in ("ner", "relation", "coref", "events"),
-    "display_metrics?": _words,
-    "regularizer?": _none,
-    "feedforward_params": {"num_layers": _whole(1, 16), "hidden_dims": _whole(1, 8192), "dropout": _SHARE},
-    "loss_weights": {f"{task}?": _number(0, 1000) for task in ("ner", "relation", "coref", "events")},
+    "feature_size": whole(1, 256),
+    "max_span_width": whole(1, 24),
+    "target_task": word(*_TASKS),
+    "display_metrics?": list_of(text(64), 0, 64).or_none(),
+    "regularizer?": LEFT_OUT,
+    "feedforward_params": {"num_layers": whole(1, 4), "hidden_dims": whole(1, 1024), "dropout": _SHARE},
+    "loss_weights": {f"{task}?": _WEIGHT for task in _TASKS},
     "modules": {
-        "ner": {"regularizer?": _none},
+        "ner": {"regularizer?": LEFT_OUT},
         "coref": {
-            "spans_per_word": _number(0, 10),
-            "max_antecedents": _whole(1, 1000),
-            "coref_prop?": _whole(0, 10),
+            "spans_per_word": _SHARE,
+            "max_antecedents": whole(1, 500),
+            "coref_prop?": whole(0, 10),
             "coref_prop_dropout_f?": _SHARE,
-            "regularizer?": _none,
+            "regularizer?": LEFT_OUT,
         },
         "relation": {
-            "spans_per_word": _number(0, 10),
-            "positive_label_weight?": _number(0, 1000),
-            "regularizer?": _none,
+            "spans_per_word": _SHARE,
+            "positive_label_weight?": _WEIGHT,
+            "regularizer?": LEFT_OUT,
         },
         "events": {
-            "trigger_spans_per_word": _number(0, 10),
-            "argument_spans_per_word": _number(0, 10),
-            "loss_weights?": {"trigger?": _number(0, 1000), "arguments?": _number(0, 1000)},
-            "regularizer?": _none,
+            "trigger_spans_per_word": _SHARE,
+            "argument_spans_per_word": _SHARE,
+            "loss_weights?": {"trigger?": _WEIGHT, "arguments?": _WEIGHT},
+            "regularizer?": LEFT_OUT,
         },
     },
 }
@@ -117,7 +100,9 @@ def _mapping(value: Any, name: str, path: Path) -> dict[str, Any]:
 def _check(said: Any, known: dict[str, Any], name: str, path: Path) -> None:
     for key in _mapping(said, name, path):
         if key not in known and f"{key}?" not in known:
-            raise ForeignFileError(f"{path}: unknown setting {name}.{key[:60]}; these are not RadGraph-XL's weights")
+            raise ForeignFileError(
+                f"{path}: unknown setting {name}.{printable(key)}; these are not RadGraph-XL's weights"
+            )
     for entry, form in known.items():
         key = entry.removesuffix("?")
         if key not in said:
@@ -125,8 +110,8 @@ def _check(said: Any, known: dict[str, Any], name: str, path: Path) -> None:
                 raise ForeignFileError(f"{path}: lacks {name}.{key}; these are not RadGraph-XL's weights")
         elif isinstance(form, dict):
             _check(said[key], form, f"{name}.{key}", path)
-        elif not form(said[key]):
-            raise ForeignFileError(f"{path}: {name}.{key} is not what RadGraph-XL's weights say; fetch them again")
+        elif not form.accepts(said[key]):
+            raise ForeignFileError(f"{path}: {name}.{key} must be {form.expected}, got {shown(said[key])}")
 
 
 def language_model_name(content: dict[str, Any], path: Path) -> str:
@@ -162,9 +147,11 @@ def _copy_vocabulary(source: Path, target: Path) -> None:
     files = [file for file in source.iterdir() if not file.name.startswith(".")]
     if len(files) > MAX_VOCABULARY_FILES or not (source / "non_padded_namespaces.txt").exists():
         raise ForeignFileError(f"{source}: is not RadGraph-XL's vocabulary; fetch the weights again")
+    num_labels = 0
     for file in files:
         if not _VOCABULARY_NAME.fullmatch(file.name):
-            raise ForeignFileError(f"{file}: is no file of RadGraph-XL's vocabulary; remove it")
-        check_regular(file)
-        read_bounded(file, MAX_VOCABULARY_BYTES)
+            raise ForeignFileError(f"{source}: {printable(file.name)} is no file of a vocabulary; remove it")
+        num_labels += 1 + read_bounded(file, MAX_VOCABULARY_BYTES).count("\n")
+        if num_labels > MAX_LABELS:
+            raise ForeignFileError(f"{source}: has more than {MAX_LABELS:,} labels; fetch the weights again")
         shutil.copyfile(file, target / file.name)

@@ -59,14 +59,14 @@ def check_values(path: Path, content: Mapping[str, Any]) -> None:
     Raises:
         ForeignFileError: naming the file, the setting and what is expected.
     """
+    for name, value, expected in refused_settings(path.name, content):
+        raise _refusal(path, name, value, expected)
     for name, value in values_of(path, content):
         key = name.rpartition(".")[2]
         if key in REFUSED and value not in (None, False):
             raise ForeignFileError(f"{path}: {printable(name)} is not taken from a model's files; remove it")
         if expected := _expected(key, value):
             raise _refusal(path, name, value, expected)
-    for name, value, expected in refused_settings(path.name, content):
-        raise _refusal(path, name, value, expected)
 
 
 def _refusal(path: Path, name: str, value: Any, expected: str) -> ForeignFileError:

@@ -12,8 +12,8 @@ from typing import Any
 from transformers import CONFIG_MAPPING, PreTrainedTokenizerBase
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
     MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES,
-    MODEL_MAPPING_NAMES,
 )
 from transformers.models.auto.tokenization_auto import tokenizer_class_from_name
 
@@ -71,7 +71,10 @@ VISION_TOWER = ModelKind("a vision tower of Argus", _is_tower, of_argus=True)
 LANGUAGE_MODEL = ModelKind(
     "a decoder that transformers knows", MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.__contains__, pickled=True
 )
-TEXT_ENCODER = ModelKind("a text encoder that transformers knows", MODEL_MAPPING_NAMES.__contains__, pickled=True)
+# All encoders of text fill masks; among all models are some that fetch a part of theirs from the Hub.
+TEXT_ENCODER = ModelKind(
+    "a text encoder that transformers knows", MODEL_FOR_MASKED_LM_MAPPING_NAMES.__contains__, pickled=True
+)
 TAGGER = ModelKind(
     "a tagger that transformers knows", MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES.__contains__, pickled=True
 )

@@ -140,6 +140,18 @@ def load_config(source: str | Path, kind: ModelKind, trust: bool = False) -> Any
         return AutoConfig.from_pretrained(source, trust_remote_code=trust, local_files_only=local)
 
 
+def build_model(auto_class: Any, folder: Path, kind: ModelKind, weights: list[Path]) -> PreTrainedModel:
+    """Build a model by its configuration alone; its weights come out of `weights`, which it must not outgrow.
+
+    Raises:
+        ForeignFileError: as `load_pretrained`.
+    """
+    config = load_config(folder, kind)
+    _check_declared_size(auto_class, folder, weights, trust=False)
+    with refusing(folder):
+        return auto_class.from_config(config, trust_remote_code=False)
+
+
 def load_tokenizer(source: str | Path, *, trust: bool = False, **arguments: Any) -> PreTrainedTokenizerBase:
     """Load a tokenizer; raises as `load_pretrained`."""
     local = Path(source).is_dir()

@@ -1,4 +1,4 @@
-"""Argus's word-overlap metrics for the `evaluate` library: `evaluate.load("evaluation/argus_nlp")`.
+"""Argus's word-overlap metrics for the `evaluate` library: `evaluate.load("./evaluation/argus_nlp")`.
 
 `evaluate` copies this file to its own cache and runs it there, so it imports the installed package.
 """

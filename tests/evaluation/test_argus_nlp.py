@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import evaluate
@@ -42,3 +43,14 @@ def test_evaluate_gives_details_on_demand_and_takes_batches(metric):
     assert scores["METEOR"]["value"] is None and "Java" in scores["METEOR"]["missing"]
     assert scores["ROUGE-1"]["signature"] == METRICS["ROUGE-1"].signature
     assert scores["ROUGE-1"]["per_report"] == METRICS["ROUGE-1"].score(PREDICTIONS, REFERENCES).per_report.tolist()
+
+
+def test_the_way_the_documents_load_it_never_looks_on_the_hub(tmp_path, monkeypatch):
+    root = Path(__file__).parents[2]
+    told = [*root.glob("docs/*.md"), root / "README.md", FOLDER / "README.md", FOLDER / "argus_nlp.py"]
+    paths = {path for file in told for path in re.findall(r"evaluate\.load\(\"(.*?)\"", file.read_text("utf-8"))}
+    assert paths == {"./evaluation/argus_nlp"}
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(evaluate.loading, "HubEvaluationModuleFactory", lambda *_, **__: pytest.fail("asked the Hub"))
+    with pytest.raises(FileNotFoundError):
+        evaluate.load(*paths)

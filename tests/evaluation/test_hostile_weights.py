@@ -11,13 +11,17 @@ import tracemalloc
 import hostile_folders as hostile
 import pytest
 import torch
+from odd_values import ODD, places_in, with_odd
+from transformers import AutoModel, BertConfig
 
 from argus_evaluation.clinical_weights import ClinicalOptions, read_config, unpacked
 from argus_evaluation.green_metric import GreenModel
 from argus_evaluation.radgraph_metric import radgraph_metrics
 from argus_evaluation.radgraph_weights import language_model_name, safe_config, safe_weights
 from argus_evaluation.rate_metric import RateModel
-from argus_processing.foreign_files import ForeignFileError
+from argus_processing.foreign_files import ForeignFileError, read_json_object
+from argus_processing.model_folders import TEXT_ENCODER
+from argus_processing.pretrained import build_model
 
 BERT = {"type": "pretrained_transformer_mismatched", "model_name": "someone/bert", "max_length": 512}
 # In the form of the published model's, with the parts that only its training needed.
@@ -92,6 +96,9 @@ SETTINGS = {
     "layers": lambda mark: spoiled("model", "feedforward_params", "num_layers", to=10**7),
     "dropout": lambda mark: spoiled("model", "feedforward_params", "dropout", to=-1),
     "spans": lambda mark: spoiled("dataset_reader", "max_span_width", to=10**6),
+    "wide": lambda mark: spoiled("model", "feedforward_params", "hidden_dims", to=8192),
+    "pairs": lambda mark: spoiled("model", "modules", "relation", "spans_per_word", to=10),
+    "not a number": lambda mark: spoiled("model", "modules", "coref", "spans_per_word", to=float("nan")),
     "task": lambda mark: spoiled("model", "target_task", to="evil"),
     "language model elsewhere": lambda mark: spoiled(
         "model", "embedder", "token_embedders", "bert", "model_name", to="../../elsewhere"
@@ -150,6 +157,7 @@ ARCHIVES = {
     "hard link": [member("config.json", type=tarfile.LNKTYPE, linkname="/etc/passwd")],
     "pipe": [member("config.json", type=tarfile.FIFOTYPE)],
     "device": [member("config.json", type=tarfile.CHRTYPE, devmajor=1, devminor=5)],
+    "below zero": [member("weights.th", pax_headers={"size": "-1099511627776"}), CONFIG],
     "header": [member("config.json", pax_headers={"comment": "x" * (2 << 20)}), CONFIG],
 }
 
@@ -166,6 +174,59 @@ def test_an_archive_of_anything_but_a_few_plain_files_is_refused(tmp_path, name)
         assert str(error.value).startswith(str(archive)) and "\n" not in str(error.value)
         assert peak < 32 << 20
     assert not (tmp_path / "escaped.txt").exists() and not (tmp_path.parent / "escaped.txt").exists()
+
+
+@pytest.mark.parametrize("other", ["config.json", "./config.json", "config.json/"])
+def test_a_name_that_comes_twice_is_refused(tmp_path, other):
+    archive = archive_of(tmp_path / "radgraph-xl.tar.gz", CONFIG, member(other, CONFIG[1]))
+    with pytest.raises(ForeignFileError, match="twice"), unpacked(archive, "radgraph-xl"):
+        pass
+
+
+def test_only_what_is_needed_is_unpacked(tmp_path):
+    inner = archive_of(tmp_path / "inner.tar.gz", CONFIG).read_bytes()
+    names = ("evil.py", "weights.th/evil", "vocabulary/a.txt", "vocabulary/in/a.txt", "sitecustomize.pth", "x" * 300)
+    members = [member(name, b"x") for name in names] + [member("inner.tar.gz", inner)]
+    archive = archive_of(tmp_path / "radgraph-xl.tar.gz", CONFIG, *members)
+    with unpacked(archive, "radgraph-xl") as folder:
+        found = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    assert found == ["config.json", "vocabulary/a.txt"]
+
+
+def test_headers_in_headers_are_refused(tmp_path):
+    long = tarfile.TarInfo("x")
+    long.size, long.type = 3, tarfile.GNUTYPE_LONGNAME
+    chain = (long.tobuf(tarfile.GNU_FORMAT) + b"abc".ljust(512, b"\0")) * 20_000
+    path = tmp_path / "radgraph-xl.tar.gz"
+    path.write_bytes(gzip.compress(chain, 1))
+    with pytest.raises(ForeignFileError) as error:
+        read_config(path)
+    assert str(error.value).startswith(str(path)) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_no_odd_value_of_a_configuration_reaches_the_package(tmp_path, odd):
+    path = tmp_path / "config.json"
+    for place in places_in(PUBLISHED):
+        path.write_text(with_odd(PUBLISHED, place, odd))
+        try:
+            safe = safe_config(read_json_object(path), path)
+        except ForeignFileError as error:
+            assert str(error).startswith(str(path)) and "\n" not in str(error) and len(str(error)) < 600
+            continue
+        assert safe["model"].keys() == safe_config(PUBLISHED, path)["model"].keys() or place[-1] == "display_metrics"
+        assert not any(word in json.dumps(safe) for word in ("Popen", "extVar", "xxxx")), place
+
+
+def test_a_language_model_larger_than_the_weights_is_not_built(tmp_path):
+    folder = tmp_path / "bert"
+    BertConfig(hidden_size=8192, num_hidden_layers=50, num_attention_heads=8).save_pretrained(folder)
+    torch.save({}, tmp_path / "weights.th")
+    tracemalloc.start()
+    with pytest.raises(ForeignFileError, match="weights, many more than"):
+        build_model(AutoModel, folder, TEXT_ENCODER, [tmp_path / "weights.th"])
+    assert tracemalloc.get_traced_memory()[1] < 256 << 20
+    tracemalloc.stop()
 
 
 def test_a_sparse_member_and_a_length_without_content_are_refused(tmp_path):
@@ -186,6 +247,9 @@ VOCABULARIES = {
     "code": lambda folder: (folder / "evil.py").write_text(""),
     "pipe": lambda folder: os.mkfifo(folder / "a.txt"),
     "large": lambda folder: (folder / "a.txt").write_text("x" * (5 << 20)),
+    "labels": lambda folder: (folder / "a.txt").write_text("x\n" * 200_000),
+    "link to a device": lambda folder: (folder / "a.txt").symlink_to("/dev/zero"),
+    "name of two lines": lambda folder: (folder / "a\nb.txt").write_text(""),
     "many": lambda folder: [(folder / f"a{number}.txt").write_text("") for number in range(100)],
 }
 

@@ -96,7 +96,7 @@ def weights(tmp_path_factory):
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
     BertConfig(vocab_size=len(vocabulary), max_position_embeddings=64, **sizes).save_pretrained(bert)
     torch.manual_seed(1)
-    with _transformers_4_names(bert):
+    with _transformers_4_names(bert, bert / "config.json"):
         token_embedder = token_embedders.PretrainedTransformerMismatchedEmbedder(BERT, max_length=32)
     embedder = text_field_embedders.BasicTextFieldEmbedder({"bert": token_embedder})
     settings = {key: value for key, value in CONFIG["model"].items() if key not in ("type", "embedder")}
