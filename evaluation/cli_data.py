@@ -43,7 +43,7 @@ def prepare(
     """Curate CT-3DRRG from the downloads; exit code 2 if a volume or row could not be used.
 
     Rows hold the volumes' paths and the sources' ids: a patient's name in them goes along. --anonymous-paths, with
-    --embed-volumes, gives the rows opaque names; decisions/ and logs/ keep the sources' own.
+    --embed-volumes, gives rows and decisions/ opaque names; logs/ keep the sources' own, and whom a name stands for.
     """
     from argus_processing.source_registry import read_columns
 

@@ -4,7 +4,6 @@ import gzip
 import hashlib
 import re
 import tarfile
-import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from argus_processing.foreign_files import ForeignFileError, check_regular, read_json_object
+from argus_processing.part_files import private_folder
 from argus_processing.setting_forms import printable
 
 from .metric import Metric, MetricScores
@@ -139,8 +139,8 @@ def unpacked(path: Path, name: str) -> Iterator[Path]:
     if path.is_dir() and path.name == name:
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix="argus-") as root:
-        folder = Path(root) / name
+    with private_folder() as root:
+        folder = root / name
         folder.mkdir()
         with _opened(path) as archive:
             for member in _members(path, archive):
@@ -220,11 +220,11 @@ def read_config(path: Path) -> dict[str, Any]:
     """
     if path.is_dir():
         return read_json_object(path / CONFIG)
-    with _opened(path) as archive, tempfile.TemporaryDirectory(prefix="argus-") as root:
+    with _opened(path) as archive, private_folder() as root:
         for member in _members(path, archive):
             if Path(member.name).as_posix() == CONFIG:
                 archive.extract(member, root, filter="data")
-                return read_json_object(Path(root) / CONFIG)
+                return read_json_object(root / CONFIG)
     raise ForeignFileError(f"{path}: has no config.json; fetch it again")
 
 

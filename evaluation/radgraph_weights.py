@@ -8,13 +8,13 @@ import json
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from argus_processing.foreign_files import ForeignFileError, read_bounded, read_json_object
+from argus_processing.part_files import private_folder
 from argus_processing.setting_forms import LEFT_OUT, Form, list_of, number, printable, shown, text, whole, word
 from argus_processing.weight_files import check_pickled
 
@@ -128,8 +128,8 @@ def safe_weights(path: Path, name: str) -> Iterator[Path]:
     Raises:
         ForeignFileError: naming the file, what is wrong and what to do.
     """
-    with unpacked(path, name) as source, tempfile.TemporaryDirectory(prefix="argus-") as root:
-        folder = Path(root) / name
+    with unpacked(path, name) as source, private_folder() as root:
+        folder = root / name
         (folder / "vocabulary").mkdir(parents=True)
         config = safe_config(read_json_object(source / "config.json"), source / "config.json")
         (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")

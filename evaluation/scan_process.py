@@ -10,7 +10,6 @@ import multiprocessing
 import os
 import resource
 import signal
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from argus_processing.ct_volume import CTReadError, CTVolume
+from argus_processing.part_files import private_folder
 
 from .scan_files import ScanNotReadError
 
@@ -76,8 +76,8 @@ def read_apart(
     """
     prepare_readers()
     receiver, sender = _context.Pipe(duplex=False)
-    with tempfile.TemporaryDirectory(prefix="argus-", ignore_cleanup_errors=True) as room:
-        process = _context.Process(target=_work, args=(sender, read, Path(room), limits))
+    with private_folder() as room:
+        process = _context.Process(target=_work, args=(sender, read, room, limits))
         try:
             process.start()
             sender.close()

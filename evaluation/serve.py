@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+
+from argus_processing.part_files import sweep
 
 from .generation import Generated
 from .local_server import (
@@ -270,6 +272,8 @@ def serve_model(
         OSError, ValueError: if the address, the model or the folder of scans cannot be used.
     """
     door = ScanDoor(scans)
+    with suppress(OSError):
+        sweep(Path(tempfile.gettempdir()))  # what a server that was killed left of its scans
     listener = open_listener(host, port)
     prepare_readers()
     writer = ReportWriter(*load_model(model_dir, loading), name=Path(model_dir).resolve().name)

@@ -140,13 +140,19 @@ def _write_shard(path: Path, rows: list[dict[str, Any]]) -> None:
     datasets.Dataset(table).to_parquet(path)
 
 
-def write_decisions(folder: Path, curation: Curation, sources: Sequence[str]) -> None:
-    """Write `decisions/<source>.parquet`: ids, splits and what was decided, without a word of a report."""
+def write_decisions(
+    folder: Path, curation: Curation, sources: Sequence[str], name_of: Callable[[str], str] | None = None
+) -> None:
+    """Write `decisions/<source>.parquet`: ids, splits and what was decided, without a word of a report.
+
+    `name_of` gives opaque names in the place of the scans' ids.
+    """
+    name_of = name_of or str
     for source in sources:
         rows = [
             {
                 "source": source,
-                "scan_id": draft.scan.scan_id,
+                "scan_id": name_of(draft.scan.scan_id),
                 "split": draft.split,
                 "reason": "",
                 "num_sentences": len(draft.sentences),
@@ -158,7 +164,7 @@ def write_decisions(folder: Path, curation: Curation, sources: Sequence[str]) ->
         rows += [
             {
                 "source": source,
-                "scan_id": entry.scan_id,
+                "scan_id": name_of(entry.scan_id),
                 "split": "",
                 "reason": entry.reason,
                 "num_sentences": 0,

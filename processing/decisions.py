@@ -3,7 +3,7 @@
 CT-RATE and INSPECT may not be redistributed, so what is published holds no volume and no word of a report.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -31,7 +31,12 @@ def read_decisions(folder: Path, source: str) -> dict[str, dict]:
     return {row["scan_id"]: row for row in table.to_pylist()}
 
 
-def curate_by_decisions(scans: Sequence[SourceScan], records: Sequence[VolumeRecord], folder: Path) -> Curation:
+def curate_by_decisions(
+    scans: Sequence[SourceScan],
+    records: Sequence[VolumeRecord],
+    folder: Path,
+    name_of: Callable[[str], str] | None = None,
+) -> Curation:
     """Keep the scans and sentences that published decisions keep.
 
     A scan that was decided on but is not in the download is simply not there; one that the decisions do not know, or
@@ -41,6 +46,7 @@ def curate_by_decisions(scans: Sequence[SourceScan], records: Sequence[VolumeRec
         scans: of all sources.
         records: what was found in their volumes, in the same order.
         folder: holds `decisions/<source>.parquet`.
+        name_of: gives the opaque names by which they may call the scans.
 
     Raises:
         ValueError: if decisions of a source are missing.
@@ -49,7 +55,11 @@ def curate_by_decisions(scans: Sequence[SourceScan], records: Sequence[VolumeRec
     curation = Curation([])
     pairs = sorted(zip(scans, records, strict=True), key=lambda pair: (pair[0].source, pair[0].scan_id))
     for scan, record in pairs:
-        outcome = _apply(scan, record, decisions[scan.source].get(scan.scan_id))
+        decided = decisions[scan.source]
+        decision = decided.get(scan.scan_id)
+        if decision is None and name_of is not None:
+            decision = decided.get(name_of(scan.scan_id))
+        outcome = _apply(scan, record, decision)
         if isinstance(outcome, CuratedScan):
             curation.scans.append(outcome)
         else:

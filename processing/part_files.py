@@ -9,6 +9,9 @@ import os
 import re
 import shutil
 import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -37,7 +40,7 @@ def make_part_file(folder: Path, suffix: str = "") -> tuple[Path, int]:
         os.close(descriptor)
 
 
-def make_part_folder(folder: Path) -> tuple[Path, int]:
+def make_part_folder(folder: Path, mode: int = 0o777) -> tuple[Path, int]:
     """Create an empty folder under a new name in `folder`; returns it and the descriptor that holds it.
 
     Raises:
@@ -46,10 +49,27 @@ def make_part_folder(folder: Path) -> tuple[Path, int]:
     sweep(folder)
     while True:
         part = folder / f"{PREFIX}{uuid4().hex[:12]}"
-        part.mkdir()
+        part.mkdir(mode)
         descriptor = os.open(part, os.O_RDONLY | os.O_DIRECTORY)
         if _held(part, descriptor):
             return part, descriptor
+        os.close(descriptor)
+
+
+@contextmanager
+def private_folder() -> Iterator[Path]:
+    """Give an empty folder among the temporary files, for this user alone; it goes away with the block.
+
+    What a process that was killed left of its own goes away with the next.
+
+    Raises:
+        OSError: if the temporary files take no other.
+    """
+    folder, descriptor = make_part_folder(Path(tempfile.gettempdir()), 0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
         os.close(descriptor)
 
 

@@ -35,7 +35,7 @@ from .source_tables import TOLERATED, Listing, Problem, SourceScan
 from .volume_engines import ENGINES
 
 WORK = ".prepare"  # below the output: what an interrupted run goes on with
-PROBLEMS, SET_ASIDE = "problems.jsonl", "set_aside.jsonl"
+PROBLEMS, SET_ASIDE, NAMES = "problems.jsonl", "set_aside.jsonl", "names.jsonl"
 TOO_LARGE_TO_EMBED = "over 2 GB, more than a Parquet cell holds; compress it to .nii.gz or leave the volumes outside"
 
 
@@ -51,7 +51,7 @@ class PrepareOptions:
         columns: column names that differ from the defaults, source -> role -> name.
         give_up_after: stop when this many volumes of a source fail for one cause before any could be read.
         max_shard_bytes: most of the volumes' bytes in one Parquet file.
-        name_of: gives opaque names to scans and patients in rows with volumes, from the sources' ids.
+        name_of: gives opaque names to scans and patients in rows with volumes and in decisions, from the sources' ids.
     """
 
     workers: int = 1
@@ -109,7 +109,7 @@ def _prepare(
     if options.decisions is None:
         curation = curate(examination.scans, examination.records, judge)
     else:
-        curation = curate_by_decisions(examination.scans, examination.records, options.decisions)
+        curation = curate_by_decisions(examination.scans, examination.records, options.decisions, options.name_of)
     problems += examination.problems
     problems += [
         Problem(entry.reason, f"{entry.source} {entry.scan_id}", entry.detail)
@@ -196,6 +196,23 @@ def _write_failure(out: Path, problems: list[Problem], set_aside: list[SetAside]
     return logs
 
 
+@dataclass(frozen=True)
+class OpaqueName:
+    """The name that a scan has in rows and decisions, beside its source's id."""
+
+    name: str
+    source: str
+    scan_id: str
+
+
+def _names_of(curation: Curation, name_of: Callable[[str], str]) -> list[OpaqueName]:
+    """List whom the opaque names stand for, by name."""
+    known = [(draft.scan.source, draft.scan.scan_id) for draft in curation.scans]
+    known += [(entry.source, entry.scan_id) for entry in curation.set_aside]
+    names = (OpaqueName(name_of(scan_id), source, scan_id) for source, scan_id in known)
+    return sorted(names, key=lambda entry: entry.name)
+
+
 def write_folder(
     out: Path,
     curation: Curation,
@@ -214,7 +231,9 @@ def write_folder(
             write_rows_with_volumes(staged, curation.scans, roots, options.max_shard_bytes, options.name_of)
         else:
             write_rows(staged, curation.scans, roots)
-        write_decisions(staged, curation, list(roots))
+        write_decisions(staged, curation, list(roots), options.name_of)
+        if options.name_of is not None:
+            write_log(staged / LOGS / NAMES, _names_of(curation, options.name_of))
         write_log(staged / LOGS / "dropped_sentences.jsonl", curation.dropped)
         write_log(staged / LOGS / SET_ASIDE, curation.set_aside)
         write_log(staged / LOGS / PROBLEMS, problems)

@@ -19,6 +19,7 @@ from typing import Any
 from .part_files import make_part_file
 
 _MOST_LINKS = 40  # as the kernel
+_checked_pipes: dict[Path, int] = {}
 _PROBE = b"\0" * 4096  # a block: an empty file fits a full disk
 
 
@@ -80,12 +81,16 @@ def check_can_write(out: Path) -> Path:
     with naming(out):
         if not destination.is_stream:
             _probe(destination.path.parent)
-        elif stat.S_ISCHR(os.stat(destination.path).st_mode):
+        elif stat.S_ISCHR(mode := os.stat(destination.path).st_mode):
             descriptor = os.open(destination.path, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
             try:
                 os.write(descriptor, b"")
             finally:
                 os.close(descriptor)
+        elif stat.S_ISFIFO(mode) and not _is_of_this_process(destination.path):
+            # It stays open until it is written: its reader would take the closing for the end.
+            if destination.path not in _checked_pipes:
+                _checked_pipes[destination.path] = _open_pipe(out, destination.path)
     return Path(out)
 
 
@@ -170,15 +175,39 @@ def whole_file(out: Path) -> Iterator[Path]:
 
 def _write_through(part: Path, stream: Path) -> None:
     """Copy a file into a device, a pipe or an open file, where that stands."""
-    if os.path.realpath(stream.parent) == f"/proc/{os.getpid()}/fd":
+    if _is_of_this_process(stream):
         # The same open file, not another one of that name: what follows then stands behind this.
         descriptor = os.dup(int(stream.name))
+    elif stat.S_ISFIFO(os.stat(stream).st_mode):
+        descriptor = _checked_pipes.pop(stream, None) or _open_pipe(stream, stream)
     else:
         descriptor = os.open(stream, os.O_WRONLY | os.O_NOCTTY | os.O_APPEND)
     with part.open("rb") as source, os.fdopen(descriptor, "wb", buffering=0) as sink:
         while block := source.read(1 << 16):
             while block:
                 block = block[sink.write(block) :]
+
+
+def _is_of_this_process(stream: Path) -> bool:
+    return os.path.realpath(stream.parent) == f"/proc/{os.getpid()}/fd"
+
+
+def _open_pipe(out: Path, pipe: Path) -> int:
+    """Open a named pipe that somebody reads: for a reader that never comes one would wait without a word.
+
+    Raises:
+        OSError: if nobody reads it.
+    """
+    try:
+        descriptor = os.open(pipe, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        raise OSError(
+            f"{out}: is a named pipe that nobody reads; start its reader first, or give a file name"
+        ) from None
+    os.set_blocking(descriptor, True)
+    return descriptor
 
 
 def _replace(part: Path, path: Path) -> None:

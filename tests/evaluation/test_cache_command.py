@@ -1,5 +1,8 @@
 import errno
 import json
+import multiprocessing
+import os
+import signal
 from pathlib import Path
 
 import datasets
@@ -7,6 +10,7 @@ import pytest
 
 from argus_evaluation import cache_command
 from argus_processing import volume_cache
+from argus_processing.part_files import is_part
 
 
 @pytest.fixture
@@ -39,6 +43,38 @@ def test_a_cache_that_keeps_nothing_says_so_and_ends_in_2(argus, monkeypatch, mo
     assert len(stderr.splitlines()) == 1
 
 
+def fill_and_die(arguments):
+    """As a power cut would, with the second entry written but not in its place."""
+    replace, placed = os.replace, []
+
+    def replace_or_die(source, target):
+        if str(target).endswith(".planes"):
+            placed.append(target)
+        if len(placed) == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        replace(source, target)
+
+    os.replace = replace_or_die
+    cache_command.fill_cache(*arguments)
+
+
+def test_a_cache_that_was_killed_is_whole_after_the_next_start(argus, model_dir, three_paths, tmp_path):
+    expected, out = tmp_path / "expected", tmp_path / "out"
+    assert argus("cache", tmp_path, expected, "--model", model_dir)[0] == 0
+    child = multiprocessing.get_context("fork").Process(target=fill_and_die, args=((tmp_path, out, model_dir, 1),))
+    child.start()
+    child.join(60)
+    assert child.exitcode == -signal.SIGKILL
+    left = [path.name for path in out.rglob("*.planes")]
+    assert sorted(map(is_part, left)) == [False, True]
+    assert argus("cache", tmp_path, out, "--model", model_dir)[0] == 0
+    assert contents(out) == contents(expected)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def test_embedded_rows_get_opaque_names_when_asked(argus, monkeypatch, tmp_path):
     monkeypatch.setenv("ARGUS_PATH_KEY", str(tmp_path / "path.key"))
     argus("phantom", tmp_path / "source", "--layout", "ct-rate", "--n", 2)
@@ -53,3 +89,16 @@ def test_embedded_rows_get_opaque_names_when_asked(argus, monkeypatch, tmp_path)
         assert row["image"]["path"] == row["scan_id"] + ".nii.gz" and row["image"]["bytes"]
         row["image"] = None
         assert "train_" not in json.dumps(row) and "valid_" not in json.dumps(row)
+    decisions = datasets.Dataset.from_parquet(
+        str(tmp_path / "out" / "decisions" / "ct-rate.parquet"), cache_dir=str(tmp_path / "cache")
+    )
+    assert set(rows["scan_id"]) <= set(decisions["scan_id"])
+    assert all(name.startswith("scan-") for name in decisions["scan_id"])
+    told = [json.loads(line) for line in (tmp_path / "out" / "logs" / "names.jsonl").read_text().splitlines()]
+    assert {entry["name"] for entry in told} == set(decisions["scan_id"])
+    assert all(entry["scan_id"].startswith(("train_", "valid_")) for entry in told)
+    # The same key follows them, and gives the same rows.
+    again = ("prepare", tmp_path / "again", *asked[2:], "--embed-volumes", "--decisions", tmp_path / "out")
+    assert argus(*again)[0] == 0
+    for file in files:
+        assert Path(file).read_bytes() == Path(file.replace("/out/", "/again/")).read_bytes()

@@ -6,55 +6,12 @@ import pickle
 import pytest
 import torch
 from torch import nn
-from transformers import (
-    AutoModelForImageTextToText,
-    AutoModelForMultimodalLM,
-    GenerationConfig,
-    LlamaConfig,
-    LlamaForCausalLM,
-)
+from transformers import AutoModelForImageTextToText, AutoModelForMultimodalLM, GenerationConfig, LlamaForCausalLM
 
-from modeling_argus import COMPRESSORS, TOWERS, ArgusConfig, ArgusForConditionalGeneration, ArgusModel
-from modeling_argus.presets_argus import TOWER_COMPRESSORS, preset_vision_config
+from modeling_argus import ArgusConfig, ArgusForConditionalGeneration, ArgusModel
+from modeling_argus.presets_argus import TOWER_COMPRESSORS
 
 IMAGE, PAD = 3, 4
-OWN = list(TOWER_COMPRESSORS.items())
-PAIRS = OWN + [("argus", compressor) for compressor in COMPRESSORS if compressor != TOWER_COMPRESSORS["argus"]]
-
-
-def make(tower: str, compressor: str, tied: bool = False) -> ArgusForConditionalGeneration:
-    torch.manual_seed(0)
-    sizes = preset_vision_config("argus-tiny", tower).to_dict()
-    sizes |= {"image_size": [4 * side for side in sizes["patch_size"]], "hidden_size": 24, "num_attention_heads": 3}
-    sizes |= {"head_dim": 8, "codebook_size": 64} if tower == "ct2rep" else {"head_dim": 8, "num_hidden_layers": 2}
-    text = LlamaConfig(
-        vocab_size=64,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        eos_token_id=[2, 7],
-        pad_token_id=PAD,
-        tie_word_embeddings=tied,
-    )
-    config = ArgusConfig(
-        vision_config=TOWERS[tower].config_class(**sizes),
-        text_config=text,
-        image_token_id=IMAGE,
-        compressor=compressor,
-        num_latents=8,
-        perceiver_depth=1,
-        perceiver_num_heads=2,
-        perceiver_head_dim=8,
-    )
-    model = ArgusForConditionalGeneration(config).eval()
-    # At the usual 0.02 a random model barely reacts to anything; larger weights make differences visible.
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim == 2:
-                parameter.mul_(4)
-    return model
 
 
 def volumes(model, count: int = 1) -> torch.Tensor:
@@ -73,42 +30,32 @@ def close(first: torch.Tensor, second: torch.Tensor) -> None:
     torch.testing.assert_close(first, second, atol=1e-4, rtol=1e-3)
 
 
-@pytest.fixture(params=PAIRS, ids="-".join)
-def model(request) -> ArgusForConditionalGeneration:
-    return make(*request.param)
-
-
-@pytest.fixture(params=OWN, ids="-".join)
-def own(request) -> ArgusForConditionalGeneration:
-    return make(*request.param)
-
-
-def test_a_saved_model_and_its_backbone_load_whole_and_equal(own, tmp_path):
-    own.save_pretrained(tmp_path)
+def test_a_saved_model_and_its_backbone_load_whole_and_equal(pair, tmp_path):
+    pair.save_pretrained(tmp_path)
     loaded, info = AutoModelForMultimodalLM.from_pretrained(tmp_path, output_loading_info=True)
     assert not any(info[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
-    assert torch.equal(loaded.eval()(**inputs(own)).logits, own(**inputs(own)).logits)
+    assert torch.equal(loaded.eval()(**inputs(pair)).logits, pair(**inputs(pair)).logits)
     backbone, info = ArgusModel.from_pretrained(tmp_path, output_loading_info=True)
     assert not info["missing_keys"]
     backbone.save_pretrained(tmp_path / "backbone")
     _, info = ArgusForConditionalGeneration.from_pretrained(tmp_path / "backbone", output_loading_info=True)
     assert set(info["missing_keys"]) == {"lm_head.weight"}
-    config = pickle.loads(pickle.dumps(own.config))  # noqa: S301  our own bytes
-    assert config.to_dict() == own.config.to_dict() == ArgusConfig.from_dict(own.config.to_dict()).to_dict()
-    assert torch.equal(copy.deepcopy(own)(**inputs(own)).logits, own(**inputs(own)).logits)
+    config = pickle.loads(pickle.dumps(pair.config))  # noqa: S301  our own bytes
+    assert config.to_dict() == pair.config.to_dict() == ArgusConfig.from_dict(pair.config.to_dict()).to_dict()
+    assert torch.equal(copy.deepcopy(pair)(**inputs(pair)).logits, pair(**inputs(pair)).logits)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_models_load_and_write_in_half_precision(own, dtype, tmp_path):
-    own.save_pretrained(tmp_path)
+def test_models_load_and_write_in_half_precision(pair, dtype, tmp_path):
+    pair.save_pretrained(tmp_path)
     loaded = AutoModelForImageTextToText.from_pretrained(tmp_path, dtype=dtype, device_map="auto").eval()
     assert {parameter.dtype for parameter in loaded.parameters()} == {dtype}
     # Volumes come as the processor makes them, in float32.
-    assert loaded(**inputs(own)).logits.isfinite().all()
-    assert loaded.generate(**inputs(own), max_new_tokens=2).shape[1] > prompt(own).shape[1]
+    assert loaded(**inputs(pair)).logits.isfinite().all()
+    assert loaded.generate(**inputs(pair), max_new_tokens=2).shape[1] > prompt(pair).shape[1]
 
 
-def test_embeddings_stay_tied_and_are_resized_together(tmp_path):
+def test_embeddings_stay_tied_and_are_resized_together(make, tmp_path):
     model = make("argus", "pixel_shuffle", tied=True)
     model.save_pretrained(tmp_path)
     loaded = ArgusForConditionalGeneration.from_pretrained(tmp_path)
@@ -119,64 +66,62 @@ def test_embeddings_stay_tied_and_are_resized_together(tmp_path):
 
 
 @torch.no_grad()
-def test_padding_batches_embeddings_and_attention_kernels_change_no_logits(model):
-    ids, scans = prompt(model), volumes(model, 3)
-    alone = model(input_ids=ids, pixel_values=scans[:1]).logits
-    close(model(input_ids=ids.repeat(3, 1), pixel_values=scans).logits[:1], alone)
+def test_padding_batches_embeddings_and_attention_kernels_change_no_logits(pair):
+    ids, scans = prompt(pair), volumes(pair, 3)
+    alone = pair(input_ids=ids, pixel_values=scans[:1]).logits
+    close(pair(input_ids=ids.repeat(3, 1), pixel_values=scans).logits[:1], alone)
     pads = torch.full((1, 3), PAD)
     left, right = torch.cat([pads, ids], 1), torch.cat([ids, pads], 1)
     mask = (left != PAD).long()
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
-    padded = model(input_ids=left, attention_mask=mask, position_ids=positions, pixel_values=scans[:1])
+    padded = pair(input_ids=left, attention_mask=mask, position_ids=positions, pixel_values=scans[:1])
     close(padded.logits[:, 3:], alone)
-    close(model(input_ids=right, attention_mask=(right != PAD).long(), pixel_values=scans[:1]).logits[:, :-3], alone)
-    embeddings = model.get_input_embeddings()(ids)
-    assert torch.equal(model(inputs_embeds=embeddings, pixel_values=scans[:1]).logits, alone)
-    assert torch.equal(model(input_ids=ids, pixel_values=scans[:1], return_dict=False)[0], alone)
-    close(model(input_ids=ids, pixel_values=scans[:1], logits_to_keep=2).logits, alone[:, -2:])
-    model.set_attn_implementation("eager")
-    close(model(input_ids=ids, pixel_values=scans[:1]).logits, alone)
+    close(pair(input_ids=right, attention_mask=(right != PAD).long(), pixel_values=scans[:1]).logits[:, :-3], alone)
+    embeddings = pair.get_input_embeddings()(ids)
+    assert torch.equal(pair(inputs_embeds=embeddings, pixel_values=scans[:1]).logits, alone)
+    assert torch.equal(pair(input_ids=ids, pixel_values=scans[:1], return_dict=False)[0], alone)
+    close(pair(input_ids=ids, pixel_values=scans[:1], logits_to_keep=2).logits, alone[:, -2:])
+    pair.set_attn_implementation("eager")
+    close(pair(input_ids=ids, pixel_values=scans[:1]).logits, alone)
 
 
 @torch.no_grad()
-def test_all_ways_of_greedy_decoding_write_the_same(model):
-    ids, settings = prompt(model), {"do_sample": False, "eos_token_id": None}
-    given = inputs(model) | settings
-    expected = model.generate(**given, max_new_tokens=6)
+def test_all_ways_of_greedy_decoding_write_the_same(pair):
+    ids, settings = prompt(pair), {"do_sample": False, "eos_token_id": None}
+    given = inputs(pair) | settings
+    expected = pair.generate(**given, max_new_tokens=6)
     for options in (
         {"use_cache": False},
         {"num_beams": 1},
         {"prompt_lookup_num_tokens": 3},
-        {"assistant_model": LlamaForCausalLM(model.config.text_config).eval()},
+        {"assistant_model": LlamaForCausalLM(pair.config.text_config).eval()},
         {"prefill_chunk_size": 4},
     ):
-        assert torch.equal(model.generate(**given, max_new_tokens=6, **options), expected), options
-    embeddings = model.get_input_embeddings()(ids)
-    new = model.generate(inputs_embeds=embeddings, pixel_values=volumes(model), max_new_tokens=6, **settings)
+        assert torch.equal(pair.generate(**given, max_new_tokens=6, **options), expected), options
+    embeddings = pair.get_input_embeddings()(ids)
+    new = pair.generate(inputs_embeds=embeddings, pixel_values=volumes(pair), max_new_tokens=6, **settings)
     assert torch.equal(new, expected[:, ids.shape[1] :])
-    first = model.generate(**given, max_new_tokens=3, return_dict_in_generate=True)
-    rest = model.generate(
-        input_ids=first.sequences, past_key_values=first.past_key_values, max_new_tokens=3, **settings
-    )
+    first = pair.generate(**given, max_new_tokens=3, return_dict_in_generate=True)
+    rest = pair.generate(input_ids=first.sequences, past_key_values=first.past_key_values, max_new_tokens=3, **settings)
     assert torch.equal(rest, expected)
 
 
 @torch.no_grad()
-def test_beams_and_samples_keep_to_their_own_scan(model):
-    ids, scans = prompt(model), volumes(model, 2)
+def test_beams_and_samples_keep_to_their_own_scan(pair):
+    ids, scans = prompt(pair), volumes(pair, 2)
     settings = {"max_new_tokens": 4, "do_sample": False, "num_beams": 2, "eos_token_id": None}
-    both = model.generate(input_ids=ids.repeat(2, 1), pixel_values=scans, **settings)
+    both = pair.generate(input_ids=ids.repeat(2, 1), pixel_values=scans, **settings)
     for index in range(2):
-        alone = model.generate(input_ids=ids, pixel_values=scans[index : index + 1], **settings)
+        alone = pair.generate(input_ids=ids, pixel_values=scans[index : index + 1], **settings)
         assert torch.equal(both[index : index + 1], alone)
     two_scans = torch.cat([ids, ids], dim=1)
-    assert model.generate(input_ids=two_scans, pixel_values=scans, **settings).shape == (1, two_scans.shape[1] + 4)
-    sampled = model.generate(**inputs(model), max_new_tokens=4, do_sample=True, num_return_sequences=3)
+    assert pair.generate(input_ids=two_scans, pixel_values=scans, **settings).shape == (1, two_scans.shape[1] + 4)
+    sampled = pair.generate(**inputs(pair), max_new_tokens=4, do_sample=True, num_return_sequences=3)
     assert sampled.shape[0] == 3
 
 
 @torch.no_grad()
-def test_the_placeholder_is_never_generated_nor_proposed(tmp_path):
+def test_the_placeholder_is_never_generated_nor_proposed(make, tmp_path):
     model = make("argus", "pixel_shuffle")
     # The most likely token at every place, by far.
     model.lm_head.bias = nn.Parameter(torch.zeros(64).index_fill(0, torch.tensor(IMAGE), 1e4))
@@ -230,29 +175,29 @@ def test_towers_give_hidden_states_and_attentions_where_asked(own, implementatio
 
 
 @torch.no_grad()
-def test_a_configuration_that_asks_for_tuples_gets_the_same_numbers(own):
-    expected = own(**inputs(own)).logits
-    for config in (own.config, own.config.vision_config, own.config.text_config):
+def test_a_configuration_that_asks_for_tuples_gets_the_same_numbers(pair):
+    expected = pair(**inputs(pair)).logits
+    for config in (pair.config, pair.config.vision_config, pair.config.text_config):
         config.return_dict = False
-        outputs = own(**inputs(own))
+        outputs = pair(**inputs(pair))
         assert torch.equal(outputs[0] if isinstance(outputs, tuple) else outputs.logits, expected)
-    assert own.generate(**inputs(own), max_new_tokens=2, do_sample=False).shape[1] > prompt(own).shape[1]
+    assert pair.generate(**inputs(pair), max_new_tokens=2, do_sample=False).shape[1] > prompt(pair).shape[1]
 
 
-def test_every_weight_learns_the_same_with_and_without_checkpointing(model):
-    if hasattr(model.model.vision_tower, "codebook"):
-        model.model.vision_tower.codebook.decay = 1.0  # or the two passes would meet different codebooks
+def test_every_weight_learns_the_same_with_and_without_checkpointing(pair):
+    if hasattr(pair.model.vision_tower, "codebook"):
+        pair.model.vision_tower.codebook.decay = 1.0  # or the two passes would meet different codebooks
     gradients = []
-    for prepare in (model.train, model.activation_checkpointing_enable):
+    for prepare in (pair.train, pair.activation_checkpointing_enable):
         prepare()
-        model.zero_grad()
-        model(**inputs(model), labels=prompt(model)).loss.backward()
-        gradients.append({name: parameter.grad.clone() for name, parameter in model.named_parameters()})
+        pair.zero_grad()
+        pair(**inputs(pair), labels=prompt(pair)).loss.backward()
+        gradients.append({name: parameter.grad.clone() for name, parameter in pair.named_parameters()})
     for name, gradient in gradients[0].items():
         torch.testing.assert_close(gradients[1][name], gradient, atol=1e-5, rtol=1e-3)
 
 
-def test_one_example_is_learned_by_heart():
+def test_one_example_is_learned_by_heart(make):
     own = make("argus", "pixel_shuffle").train()
     optimizer = torch.optim.AdamW(own.parameters(), lr=3e-3)
     losses = []
@@ -265,15 +210,15 @@ def test_one_example_is_learned_by_heart():
     assert losses[-1] < 0.2 * losses[0]
 
 
-def test_placeholders_do_not_count_in_the_loss(own):
-    ids = prompt(own)
+def test_placeholders_do_not_count_in_the_loss(pair):
+    ids = prompt(pair)
     masked = ids.masked_fill(ids == IMAGE, -100)
-    assert torch.equal(own(**inputs(own), labels=ids).loss, own(**inputs(own), labels=masked).loss)
+    assert torch.equal(pair(**inputs(pair), labels=ids).loss, pair(**inputs(pair), labels=masked).loss)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("tower", ["argus", "ct2rep"])
-def test_models_compile_into_one_graph_and_export(tower):
+def test_models_compile_into_one_graph_and_export(make, tower):
     torch._dynamo.reset()
     own = make(tower, TOWER_COMPRESSORS[tower])
     expected = own(**inputs(own)).logits

@@ -5,13 +5,14 @@ import resource
 import signal
 import socket
 import stat
+import tempfile
 import threading
 from pathlib import Path
 
 import pytest
 
 from argus_processing.claimed_folders import LOCK_FILE, claimed_folder, entries_of, whole_folder
-from argus_processing.part_files import is_part
+from argus_processing.part_files import is_part, private_folder
 from argus_processing.whole_files import check_can_write, whole_file, write_text
 
 
@@ -120,12 +121,24 @@ def test_a_pipe_is_written_through_and_stays(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     got = []
-    check_can_write(pipe)  # which must not open it: its reader would see the end
-    reader = threading.Thread(target=lambda: got.append(pipe.read_text()))
+    descriptor = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    os.set_blocking(descriptor, True)
+    for _ in range(2):
+        check_can_write(pipe)  # which must not close it: its reader would see the end
+    reader = threading.Thread(target=lambda: got.append(open(descriptor).read()))
     reader.start()
     write_text(pipe, "line\n" * 50_000)
     reader.join(10)
     assert got == ["line\n" * 50_000] and pipe.is_fifo() and list(tmp_path.iterdir()) == [pipe]
+
+
+def test_a_pipe_that_nobody_reads_is_refused_at_once(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for write in (check_can_write, lambda path: write_text(path, "line")):
+        with pytest.raises(OSError, match="nobody reads"):
+            write(pipe)
+    assert list(tmp_path.iterdir()) == [pipe]
 
 
 @pytest.fixture
@@ -255,3 +268,20 @@ def test_a_folder_may_be_named_by_a_link(tmp_path):
     with whole_folder(tmp_path / "link") as part:
         (part / "a").write_text("whole")
     assert (tmp_path / "link").is_symlink() and (tmp_path / "true" / "a").read_text() == "whole"
+
+
+def die_in_a_private_folder(root):
+    tempfile.tempdir = str(root)
+    with private_folder() as folder:
+        (folder / "scan.nii.gz").symlink_to("/gone")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_killed_process_leaves_its_private_folder_to_the_next(tmp_path, forked, monkeypatch):
+    assert forked(die_in_a_private_folder, tmp_path) == -signal.SIGKILL
+    (left,) = tmp_path.iterdir()
+    assert stat.S_IMODE(left.stat().st_mode) == 0o700 and list(left.iterdir())
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with private_folder() as one, private_folder() as other:
+        assert set(tmp_path.iterdir()) == {one, other}
+    assert list(tmp_path.iterdir()) == []
