@@ -28,6 +28,7 @@ MIN_SENTENCE_CHARS = 3  # the published code skips shorter ones
 MAX_SENTENCE_WORDS = 200  # keeps a text without a full stop within the models' 512 positions
 ENTITY_TOKENS, SENTENCE_TOKENS = 30, 512
 SPLITTER = "argus-sentences-v1"
+TRIAL = "There is a small nodule in the left lobe."  # read at loading, when what fails at any report is said
 
 Entity = tuple[str, str]  # text, type
 
@@ -87,7 +88,7 @@ class RateModel:
         from transformers import AutoModel, AutoModelForTokenClassification
 
         from argus_processing.model_folders import TAGGER, TEXT_ENCODER
-        from argus_processing.pretrained import load_pretrained, load_tokenizer
+        from argus_processing.pretrained import load_pretrained, load_tokenizer, refusing
 
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         tagger = load_pretrained(AutoModelForTokenClassification, entity_path, TAGGER, dtype=torch.float32)
@@ -98,6 +99,10 @@ class RateModel:
         self._tagger_tokens = load_tokenizer(entity_path)
         self._embedder_tokens = load_tokenizer(embedding_path)
         self._texts_at_a_time = 8 * batch_size
+        with refusing(entity_path, "fetch the weights again"):
+            self._tag([TRIAL])
+        with refusing(embedding_path, "fetch the weights again"):
+            self._embed([TRIAL])
 
     def answer(self, pairs: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
         """Return for each (prediction, reference) its `score` (0 to 1) and how many `entities` each side has."""

@@ -3,6 +3,7 @@
 What is read of them changes every report, or fails at the first scan only, when somebody waits for it.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -29,6 +30,7 @@ from .setting_forms import (
 MAX_SIZE = 1 << 24
 MAX_VISUAL_TOKENS = 1 << 18
 MAX_BEAMS = 64
+MAX_LENGTH = 1e31  # transformers writes 1e30 for a tokenizer without one
 MAX_REPORT_TOKENS = 1024  # a report that may not end before is never whole
 MAX_WORDS = 4096  # of lists of words or tokens; the longest published one has under a hundred
 QUANTIZERS = ("bitsandbytes", "bitsandbytes_4bit", "bitsandbytes_8bit")
@@ -40,6 +42,7 @@ _TOKENS = list_of(_TOKEN, 0, MAX_WORDS)
 _LENGTH = whole(1, MAX_SIZE)
 _PENALTY = number(0.01, 100)
 _SEQUENCE = list_of(_TOKEN, 1, 64)
+_ENDLESS = Form("infinite", lambda value: value == math.inf)
 
 # Null stands for what is not set, and transformers writes it.
 GENERATION: dict[str, Form] = {
@@ -102,7 +105,7 @@ PROCESSOR: dict[str, Form] = {
     "image_token": text(200),
 }
 TOKENIZER: dict[str, Form] = {
-    "model_max_length": Form("a number above 0", lambda value: type(value) in (int, float) and value > 0).or_none(),
+    "model_max_length": either(number(1, MAX_LENGTH), _ENDLESS).or_none(),
     **dict.fromkeys(("padding_side", "truncation_side"), word("left", "right").or_none()),
     **dict.fromkeys(
         ("split_special_tokens", "add_bos_token", "add_eos_token", "add_prefix_space", "clean_up_tokenization_spaces"),

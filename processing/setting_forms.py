@@ -90,7 +90,8 @@ OFF = Form("left out", lambda value: value is None or value is False)
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    # A whole number of hundreds of digits is no float.
+    return type(value) is int or isinstance(value, float) and math.isfinite(value)
 
 
 def shown(value: Any) -> str:

@@ -1,5 +1,6 @@
 """How a model is loaded: type of its weights, bits, and the cache that generation writes to."""
 
+import hostile_folders as hostile
 import pytest
 import torch
 
@@ -22,6 +23,35 @@ def test_a_static_cache_writes_the_same_reports_as_a_dynamic_one(model_dir, load
     assert generate_batch(model, processor, scans[:count], TEXTS[:count], 12) == expected
     hook.remove()
     assert set(used) == {"StaticCache"}
+
+
+@pytest.mark.parametrize("part", ["vision_tower", "connector", "language_model"])
+@pytest.mark.parametrize("dtype", [None, "bfloat16"])
+def test_a_part_that_was_saved_in_half_precision_is_brought_to_the_others(model_dir, scans, tmp_path, part, dtype):
+    folder = hostile.copy_folder(model_dir, tmp_path / "model")
+    hostile.changed_weights(
+        lambda weights: weights.update({name: weights[name].half() for name in weights if part in name})
+    )(folder)
+    hostile.edit(folder / "config.json", "vision_config", "dtype", to="float16")
+    model, processor = load_model(folder, Loading(dtype=dtype))
+    assert {weight.dtype for weight in model.parameters()} == {torch.bfloat16 if dtype else torch.float32}
+    assert generate_batch(model, processor, scans[:1], TEXTS[:1], 2)[0].num_tokens >= 0
+
+
+def test_numbers_that_are_not_finite_are_told_with_the_part(model_dir, tmp_path):
+    for part in ("vision tower", "connector", "language model"):
+        folder = hostile.copy_folder(model_dir, tmp_path / part)
+        name = "bias" if part != "language model" else "norm.weight"
+        chosen = part.replace(" ", "_")
+
+        def spoil(weights, chosen=chosen, name=name):
+            for key in weights:
+                if chosen in key and key.endswith(name):
+                    weights[key] = torch.full_like(weights[key], float("nan"))
+
+        hostile.changed_weights(spoil)(folder)
+        with pytest.raises(ValueError, match=f"its {part} gives no finite numbers"):
+            load_model(folder)
 
 
 def test_bfloat16_is_what_is_asked_for(model_dir, scans):

@@ -1,11 +1,19 @@
 import json
+import os
+import pickle
+import random
+import shutil
+import zipfile
+from pathlib import Path
 
+import hostile_folders as hostile
 import pytest
 
 pytest.importorskip("radgraph")
 
 import torch
 from dotmap import DotMap
+from odd_values import ODD, places_in, with_odd
 from radgraph.rewards import compute_reward
 from transformers import BertConfig, BertTokenizerFast
 
@@ -18,6 +26,7 @@ from argus_evaluation.radgraph_metric import (
     _transformers_4_names,
     radgraph_metrics,
 )
+from argus_processing.foreign_files import ForeignFileError
 
 OBSERVATION, ANATOMY, ABSENT = (
     "Observation::definitely present",
@@ -170,14 +179,22 @@ def test_a_long_report_is_read_in_parts_cut_after_a_full_stop(reader, monkeypatc
     assert list(joined.values()) == [*apart[0]["entities"].values(), *moved]
 
 
-ODD = ["", "   \n", "\x00\x07", "漢字 отчёт تقرير", "\ud800 nodule", "nodule\r\n\teffusion.", "nodule effusion " * 2500]
+ODD_REPORTS = [
+    "",
+    "   \n",
+    "\x00\x07",
+    "漢字 отчёт تقرير",
+    "\ud800 nodule",
+    "nodule\r\n\teffusion.",
+    "nodule effusion " * 2500,
+]
 
 
 def test_odd_reports_have_a_value(weights, tmp_path, monkeypatch):
     # Random weights relate everything with everything: short parts keep that quick.
     monkeypatch.setattr(radgraph_metric, "MAX_TOKENS", 16)
     options = ClinicalOptions(folder=weights.parent, answers=tmp_path / "answers.sqlite")
-    scores = radgraph_metrics(options)["RadGraph-XL partial"].score(ODD, ODD)
+    scores = radgraph_metrics(options)["RadGraph-XL partial"].score(ODD_REPORTS, ODD_REPORTS)
     assert scores.per_report[:3].tolist() == [0] * 3
     assert scores.per_report[-2:].tolist() == [100] * 2
     assert scores.flags["no_entity"][:3].all()
@@ -259,3 +276,88 @@ def test_an_archive_is_unpacked_for_as_long_as_it_is_read(weights, tmp_path):
     damaged.write_bytes(archive.read_bytes()[:500])
     with pytest.raises(ValueError, match="damaged"), unpacked(damaged, MODEL_TYPE):
         pass
+
+
+class Evil:
+    def __init__(self, mark: Path):
+        self.mark = mark
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.mark),)
+
+
+def pickled(folder: Path, mark: Path) -> None:
+    (folder / "weights.th").write_bytes(pickle.dumps({"a": Evil(mark)}))
+
+
+def pickled_as_torch_does(folder: Path, mark: Path) -> None:
+    torch.save({"a": Evil(mark)}, folder / "weights.th")
+
+
+def pickled_in_another_part(folder: Path, mark: Path) -> None:
+    with zipfile.ZipFile(folder / "weights.th", "a") as archive:
+        archive.writestr(f"{archive.namelist()[0].split('/')[0]}/data.pkl", pickle.dumps(Evil(mark)))
+
+
+def compressed(folder: Path, mark: Path) -> None:
+    with zipfile.ZipFile(folder / "weights.th", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("weights/data.pkl", bytes(10_000_000))
+
+
+def of_one_number_spread_wide(folder: Path, mark: Path) -> None:
+    weights = torch.load(folder / "weights.th")
+    weights[min(weights)] = torch.zeros(1).expand(1 << 40)
+    torch.save(weights, folder / "weights.th")
+
+
+def no_weights(folder: Path, mark: Path) -> None:
+    torch.save(["no", "weights"], folder / "weights.th")
+
+
+def large_language_model(folder: Path, mark: Path) -> None:
+    hostile.edit(folder / LANGUAGE_MODEL / "config.json", "vocab_size", to=1 << 23)
+
+
+def code_of_a_language_model(folder: Path, mark: Path) -> None:
+    hostile.edit(folder / LANGUAGE_MODEL / "config.json", "auto_map", to={"AutoConfig": "evil.Config"})
+    hostile.edit(folder / LANGUAGE_MODEL / "config.json", "model_type", to="evil")
+    (folder / LANGUAGE_MODEL / "evil.py").write_text(f"import os\nos.mkdir({str(mark)!r})\n")
+
+
+def no_encoder(folder: Path, mark: Path) -> None:
+    hostile.edit(folder / LANGUAGE_MODEL / "config.json", "model_type", to="timm_wrapper")
+
+
+SPOILT = (
+    *(pickled, pickled_as_torch_does, pickled_in_another_part, compressed, of_one_number_spread_wide, no_weights),
+    *(large_language_model, code_of_a_language_model, no_encoder),
+)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("spoil", SPOILT)
+def test_hostile_weights_are_refused_in_a_line_and_run_nothing(weights, tmp_path, spoil):
+    folder, mark = tmp_path / MODEL_TYPE, tmp_path / "mark"
+    shutil.copytree(weights, folder)
+    spoil(folder, mark)
+    with pytest.raises(ForeignFileError) as error:
+        RadGraphReader(folder, folder / LANGUAGE_MODEL, batch_size=4)
+    assert "\n" not in str(error.value) and len(str(error.value)) < 600 and not mark.exists()
+
+
+def test_odd_values_of_the_language_model_are_refused_in_a_line_or_read(weights, tmp_path):
+    folder = tmp_path / MODEL_TYPE
+    shutil.copytree(weights, folder)
+    for name in ("config.json", "tokenizer_config.json"):
+        path = folder / LANGUAGE_MODEL / name
+        content = json.loads(path.read_text())
+        cases = [(place, odd) for place in places_in(content) for odd in ODD]
+        for place, odd in random.Random(name).sample(cases, 12):
+            path.write_text(with_odd(content, place, odd))
+            try:
+                reader = RadGraphReader(folder, folder / LANGUAGE_MODEL, batch_size=4)
+            except ForeignFileError as error:
+                assert "\n" not in str(error) and len(str(error)) < 600, (place, odd)
+                continue
+            assert len(reader.answer(["small nodule in the left lobe ."])) == 1, (place, odd)
+        path.write_text(json.dumps(content))

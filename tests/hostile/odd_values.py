@@ -14,6 +14,7 @@ ODD = {
     "large": "1e308",
     "not a number": "NaN",
     "infinite": "-Infinity",
+    "no float": "1" + "0" * 400,
     "empty list": "[]",
     "empty mapping": "{}",
     "true": "true",
