@@ -1,5 +1,6 @@
 """The one door through which saved models and processors are loaded: looked at first, and no code of theirs run."""
 
+import logging
 import re
 import warnings
 from collections.abc import Iterator
@@ -39,6 +40,7 @@ from .model_folders import (
 _WEIGHTS_PER_BYTE = 8
 _SLACK_WEIGHTS = 1 << 20
 _MAX_MESSAGE = 200
+_TRANSFORMERS = logging.getLogger("transformers")
 _TOKEN_SETTINGS = (
     "eos_token_id",
     "pad_token_id",
@@ -70,6 +72,9 @@ def refusing(source: Any, advice: str = "copy it again") -> Iterator[None]:
     wait = dynamic_module_utils.TIME_OUT_REMOTE_CODE
     # At 0 transformers never asks on a terminal whether to run a folder's code.
     dynamic_module_utils.TIME_OUT_REMOTE_CODE = 0
+    # Beside an error that it raises it logs whole configurations.
+    level = _TRANSFORMERS.level
+    _TRANSFORMERS.setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -94,6 +99,7 @@ def refusing(source: Any, advice: str = "copy it again") -> Iterator[None]:
         ) from error
     finally:
         dynamic_module_utils.TIME_OUT_REMOTE_CODE = wait
+        _TRANSFORMERS.setLevel(level)
 
 
 def load_pretrained(

@@ -72,12 +72,13 @@ LATE = {
     "added_tokens": setting(
         "tokenizer.json", "added_tokens", to=[{"id": number, "content": f"<{number}>"} for number in range(60_000)]
     ),
+    "num_tokens": config("vision_config", "num_tokens", to=7),
     "get_text_config": config("get_text_config", to="x"),
 }
 
 
 @pytest.mark.parametrize("name", LATE)
-def test_what_only_a_scan_would_show_is_refused_at_loading(model_dir, tmp_path, name):
+def test_what_only_a_scan_would_show_is_refused_at_loading(model_dir, tmp_path, capfd, name):
     folder = hostile.copy_folder(model_dir, tmp_path / "model")
     LATE[name](folder)
     started = time.monotonic()
@@ -86,6 +87,8 @@ def test_what_only_a_scan_would_show_is_refused_at_loading(model_dir, tmp_path, 
     assert time.monotonic() - started < 5
     said = str(error.value)
     assert said.startswith(str(folder)) and "\n" not in said and len(said.replace(str(folder), "")) < 300
+    told = capfd.readouterr()
+    assert "{" not in told.out + told.err
     assert name.split()[0] in said or name.startswith("image_size"), said
 
 
