@@ -27,7 +27,7 @@ from argus_evaluation.scan_files import ScanNotReadError, open_below
 from argus_evaluation.scan_process import ClientLeftError, ReaderLimits, read_apart
 from argus_evaluation.serve_requests import RefusedError, ReportRequest, ScanDoor, _received
 from argus_evaluation.serve_writing import MAX_INSTRUCTION_BYTES, ReportWriter
-from argus_processing import read_ct
+from argus_processing import part_files, read_ct
 
 TOKENS = 900
 JSON = {"content-type": "application/json"}
@@ -400,7 +400,7 @@ def test_a_full_folder_for_temporary_files_is_told_to_who_runs_the_server(addres
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/secret")
 
     with monkeypatch.context() as patch:
-        patch.setattr(tempfile, "mkdtemp", full)
+        patch.setattr(part_files, "make_part_folder", full)
         assert ask(address, request(folder)).status_code == 500
     said = capfd.readouterr().err
     assert "No space left on device" in said and "TMPDIR" in said and "secret" not in said
