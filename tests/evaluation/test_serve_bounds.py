@@ -24,7 +24,7 @@ from transformers import AddedToken
 from argus_evaluation import local_server, scan_files, serve
 from argus_evaluation.local_server import BodyGuard, HostGuard, allowed_hosts, build_server, open_listener
 from argus_evaluation.scan_files import ScanNotReadError, open_below
-from argus_evaluation.scan_process import ClientLeftError, ReaderLimits, read_apart
+from argus_evaluation.scan_process import ClientLeftError, ReaderLimits, prepare_readers, read_apart
 from argus_evaluation.serve_requests import RefusedError, ReportRequest, ScanDoor, _received
 from argus_evaluation.serve_writing import MAX_INSTRUCTION_BYTES, ReportWriter
 from argus_processing import part_files, read_ct
@@ -379,6 +379,7 @@ def test_a_reader_ends_with_its_server(tmp_path):
 
 
 def test_a_server_that_ends_waits_for_its_readers_and_their_folders(loaded, tmp_path, serving, monkeypatch):
+    prepare_readers()  # whose own folder, made once a process, stays
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     begun = threading.Event()
 
@@ -475,6 +476,7 @@ def test_a_folder_swapped_for_a_link_after_it_was_checked_is_refused(rooms, monk
 
 
 def test_readers_leave_no_file_behind(folder, tmp_path, monkeypatch):
+    prepare_readers()  # whose own folder, made once a process, stays
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     door = ScanDoor(folder)
     door.read((folder / "scan.nii.gz").as_uri())
