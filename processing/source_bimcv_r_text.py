@@ -39,7 +39,7 @@ _ANTERIOR = re.compile(
     r"\bprevious (?=(?:(?:and|or|lateral|medial|basal|apical|inferior|superior|left|right|costal|abdominal|thoracic"
     r"|chest|upper|lower|middle|vertebral|pulmonary|rib) )*(?:segments?|arch(?:es)?|slopes?|face|wall|mediastin\w*|"
     r"aspects?|regions?|portion|locations?|hemit\w+|compartment|space|borders?|column|chamber|third|half|field|fields|margin"
-    r"|surface|edge|junction|commissure|descending|pararenal|sulcus|horn|mouth|situation|predominance|disposition|peripheral|marginal|rectals|osteophyt\w*)\b)",
+    r"|surface|edge|junction|commissure|descending|pararenal|sulcus|horn|mouth|situation|predominance|disposition|peripheral|marginal|rectals|communica\w*|os\w*eous|osteophyt\w*)\b)",
     re.IGNORECASE,
 )
 _BETWEEN_SENTENCES = re.compile(r"(?<=[.!?])\s+")
