@@ -43,10 +43,11 @@ def _visual_tokens(model: Any, processor: Any) -> torch.Tensor:
 def _next_token(model: Any, processor: Any) -> torch.Tensor:
     """Write one token after the last one of a prompt; gives its logits."""
     text = prompt_of(processor, INSTRUCTIONS[0]).replace(processor.image_token, "")
-    tokens = inputs_of(processor, [text], None)["input_ids"]
+    # Two of different lengths, so that one is padded.
+    tokens = inputs_of(processor, [text, f"{text} {text}"], None)["input_ids"]
     if int(tokens.max()) >= model.config.text_config.vocab_size:
         raise ValueError(f"its tokenizer gives token {int(tokens.max())}, which the language model does not have")
-    last = tokens[:, -1:].to(model.device)
+    last = tokens[:1, -1:].to(model.device)
     written = model.generate(
         input_ids=last,
         attention_mask=torch.ones_like(last),

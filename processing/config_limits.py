@@ -15,6 +15,7 @@ from .known_settings import DTYPES, MAX_SIZE, refused_settings
 from .setting_forms import printable, shown
 
 MAX_LAYERS = 1024  # ten times what the deepest published decoder has
+MAX_POSITIONS = 1 << 30
 MAX_VOXELS = 1 << 28  # four times the paper's high resolution
 MAX_NUMBER = 1e12  # published settings stay below 1e11
 MAX_ENTRIES = 4096
@@ -37,6 +38,7 @@ REFUSED = ("custom_generate", "use_kernels", "kernel_config", "transformers_weig
 # Honest files have infinities here.
 _UNBOUNDED = ("time_step_limit", "model_max_length")
 _NAMES = ("id2label", "label2id", "added_tokens_decoder", "extra_special_tokens", "additional_special_tokens")
+_POSITIONS = ("max_position_embeddings", "original_max_position_embeddings", "n_positions")
 _LAYERS = re.compile(r"(^|_)(n_|num_)?(layers?|depths?|blocks)$|^num_.*layers$")
 _SIZE = re.compile(r"^(num|n)_|_(size|dim|dims|heads|rank|channels|latents|tokens|factor)$|^(image|patch)_size$")
 _WHOLE = re.compile(
@@ -107,6 +109,8 @@ def _expected_number(key: str, value: float) -> str | None:
         return f"at most {MAX_LAYERS} (layers)"
     if _SIZE.search(key) and isinstance(value, int) and not (0 if _WHOLE.search(key) else -1) <= value <= MAX_SIZE:
         return f"a whole number of at most {MAX_SIZE:,}"
+    if key in _POSITIONS and not 1 <= value <= MAX_POSITIONS:
+        return f"a whole number from 1 to {MAX_POSITIONS:,}"
     if _LAYERS.search(key) and _WHOLE.search(key) and value < 0:
         return "a whole number from 0 up"
     if _POSITIVE.search(key) and value <= 0:

@@ -72,6 +72,8 @@ LATE = {
     "added_tokens": setting(
         "tokenizer.json", "added_tokens", to=[{"id": number, "content": f"<{number}>"} for number in range(60_000)]
     ),
+    "pad_token": setting("tokenizer_config.json", "pad_token", to="abc"),
+    "max_position_embeddings": config("text_config", "max_position_embeddings", to=-1),
     "num_tokens": config("vision_config", "num_tokens", to=7),
     "get_text_config": config("get_text_config", to="x"),
 }
@@ -89,7 +91,7 @@ def test_what_only_a_scan_would_show_is_refused_at_loading(model_dir, tmp_path, 
     assert said.startswith(str(folder)) and "\n" not in said and len(said.replace(str(folder), "")) < 300
     told = capfd.readouterr()
     assert "{" not in told.out + told.err
-    assert name.split()[0] in said or name.startswith("image_size"), said
+    assert name.split()[0] in said or name.startswith(("image_size", "pad_token")), said
 
 
 def test_the_report_command_ends_before_it_reads_a_scan(argus, model_dir, tmp_path):
