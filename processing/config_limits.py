@@ -37,7 +37,7 @@ IMPLEMENTATIONS = (
 REFUSED = ("custom_generate", "use_kernels", "kernel_config", "transformers_weights", "trust_remote_code")
 # Honest files have infinities here.
 _UNBOUNDED = ("time_step_limit", "model_max_length")
-_NAMES = ("id2label", "label2id", "added_tokens_decoder", "extra_special_tokens", "additional_special_tokens")
+_NAMES = ("id2label", "label2id", "added_tokens_decoder")
 _POSITIONS = ("max_position_embeddings", "original_max_position_embeddings", "n_positions")
 _LAYERS = re.compile(r"(^|_)(n_|num_)?(layers?|depths?|blocks)$|^num_.*layers$")
 _SIZE = re.compile(r"^(num|n)_|_(size|dim|dims|heads|rank|channels|latents|tokens|factor)$|^(image|patch)_size$")
@@ -86,7 +86,7 @@ def _expected(key: str, value: Any) -> str | None:
     if isinstance(value, str):
         return _expected_word(key, value)
     if isinstance(value, list | dict) and len(value) > (most := MAX_NAMES if key in _NAMES else MAX_ENTRIES):
-        return f"at most {most:,} entries"
+        return f"of at most {most:,} entries"
     if key == "image_size" and isinstance(value, list) and _voxels(value) > MAX_VOXELS:
         return f"a grid of at most {MAX_VOXELS:,} voxels"
     return None
@@ -133,5 +133,5 @@ def _expected_word(key: str, value: str) -> str | None:
         return f"one of {', '.join(IMPLEMENTATIONS)}"
     # A chat template is looked at by itself.
     if len(value) > MAX_LETTERS and key != "chat_template":
-        return f"at most {MAX_LETTERS:,} letters"
+        return f"of at most {MAX_LETTERS:,} letters"
     return None
