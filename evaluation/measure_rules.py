@@ -1,10 +1,10 @@
 """How well the sentence rules do what they say, on labelled sentences.
 
 python -m argus_evaluation.measure_rules tests/processing/labelled_sentences.csv hub_cards/sentence_rules.json
-python -m argus_evaluation.measure_rules ... --real real_sentences.csv --reports 100
+python -m argus_evaluation.measure_rules ... --real real_sentences.csv --reports 100 --name "Hospital A"
 
-The second measures on sentences of real reports too, which stay outside the repository; what it found is kept when the
-first is run again.
+The second measures on sentences of real reports too, which stay outside the repository; what it found is kept under its
+name when the command is run without them or with others.
 """
 
 import argparse
@@ -110,9 +110,9 @@ def _rates(hits: int, found: int, dropped: int, due: int) -> dict[str, float]:
     }
 
 
-def _print(results: dict[str, Measured]) -> None:
+def _print(results: dict[str, Measured], real: dict[str, Measured]) -> None:
     table = Table("rule", "sentences of", "precision", "recall", "sentences", title="Sentence rules")
-    for name, rules in results.items():
+    for name, rules in (results | real).items():
         for rule in NAMES:
             row = rules[rule]
             table.add_row(rule, name, f"{row['precision']:.3f}", f"{row['recall']:.3f}", str(row["support"]))
@@ -126,21 +126,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("out", type=Path, help="JSON that the data set card reads")
     parser.add_argument("--real", type=Path, help="CSV of sentence, rules, from real reports")
     parser.add_argument("--reports", type=int, help="number of reports that the real sentences are from")
+    parser.add_argument("--name", help="what the card calls these reports")
     options = parser.parse_args(arguments)
-    if (options.real is None) != (options.reports is None):
-        parser.error("--real and --reports go together")
+    if len({option is None for option in (options.real, options.reports, options.name)}) > 1:
+        parser.error("--real, --reports and --name go together")
     try:
         results = measure(read_sentences(options.sentences))
+        real = json.loads(options.out.read_text(encoding="utf-8")).get(REAL, {}) if options.out.exists() else {}
         if options.real:
-            results[REAL] = measure_real(options.real, options.reports)
-        elif options.out.exists():
-            stored = json.loads(options.out.read_text(encoding="utf-8"))
-            results |= {REAL: stored[REAL]} if REAL in stored else {}
+            real[options.name] = measure_real(options.real, options.reports)
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    _print(results)
-    write_json(options.out, results)
+    _print(results, real)
+    write_json(options.out, results | ({REAL: real} if real else {}))
     return 0
 
 

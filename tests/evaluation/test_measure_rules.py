@@ -36,14 +36,16 @@ def test_a_sentence_with_several_labels_is_right_under_any_and_dropped_for_each(
 def test_a_label_that_is_none_is_refused_with_its_row(tmp_path, capsys, rules):
     path = _real(tmp_path, ("Clear lungs.", "keep"), ("Stable.", rules))
     out = tmp_path / "out.json"
-    assert main([str(LABELLED), str(out), "--real", str(path), "--reports", "1"]) == 2
+    assert main([str(LABELLED), str(out), "--real", str(path), "--reports", "1", "--name", "A"]) == 2
     assert "row 3" in capsys.readouterr().err and not out.exists()
 
 
-def test_what_was_measured_on_real_sentences_is_kept_where_they_are_absent(tmp_path):
+def test_what_was_measured_on_real_sentences_is_kept_by_its_name(tmp_path):
     path, out = _real(tmp_path, ("Clear lungs.", "keep"), ("Stable.", "comparison")), tmp_path / "out.json"
-    assert main([str(LABELLED), str(out), "--real", str(path), "--reports", "2"]) == 0
+    for name, reports in (("A", "2"), ("B", "3")):
+        assert main([str(LABELLED), str(out), "--real", str(path), "--reports", reports, "--name", name]) == 0
     first = json.loads(out.read_text())
-    assert first[REAL]["comparison"]["support"] == 1 and "Clear" not in out.read_text()
+    assert {name: found["reports"] for name, found in first[REAL].items()} == {"A": 2, "B": 3}
+    assert first[REAL]["A"]["comparison"]["support"] == 1 and "Clear" not in out.read_text()
     assert main([str(LABELLED), str(out)]) == 0
     assert json.loads(out.read_text()) == first
