@@ -21,6 +21,14 @@ BLOCK = 8  # voxels a side, whose mean leaves the noise behind
 STEP = 2  # voxels of a block that are looked at
 SAME_NUMBER = 0.05  # of it; phases and reconstructions lie further apart
 FORGOTTEN = 3  # a slice here and there may lack a label that the others have
+PASS_STEP = 8  # slices from one of a phase to its next
+PASS_SHARE = 0.6  # of the body that a pass covers
+MIN_PASS = 5  # slices
+PERIODS = (2, 3, 4, 6)  # slices until the phases come again: ABAB, ABB, AABB, AAABBB
+PERIODIC_SHARE = 0.75  # of what changes from slice to slice; 0.5 at most where nothing alternates
+LEAST_CHANGES = (3.0, 1.0, 1.0)  # HU of tissue, and voxels by which the body is displaced
+SEEN_SIDE = 128  # pixels a side that are enough for these
+BODY_HU, TISSUE_HU = -300, (-150, 300)
 ADVICE = "give one acquisition, phase and reconstruction per folder"
 
 
@@ -38,8 +46,12 @@ def check_labels(slices: list[DicomSlice], folder: Path) -> None:
             cause = f"slices of {len(set(labels))} acquisitions, phases or reconstructions alternate ({keyword})"
             raise read_error(folder, cause, ADVICE)
     for index, keyword in enumerate(CLOCK_KEYWORDS):
-        times = [item.clocks[index] for item in slices if item.clocks[index] is not None]
-        if len(times) == len(slices) and alternates(np.array(times)[:, None], CLOCK_LIKENESS):
+        known = [item.clocks[index] for item in slices if item.clocks[index] is not None]
+        times = np.array(known, dtype=np.float64)
+        if len(times) < len(slices):
+            continue
+        numbered = keyword == "InstanceNumber" and len({item.path for item in slices}) == len(slices)
+        if alternates(times[:, None], CLOCK_LIKENESS) or _passes(times) > 1 or _comes_again(times, numbered):
             raise read_error(
                 folder, f"slices of two acquisitions or phases alternate ({keyword} jumps to and fro)", ADVICE
             )
@@ -62,10 +74,37 @@ def _returns(labels: list[str]) -> int:
     return runs - len(set(labels))
 
 
+def _passes(times: np.ndarray) -> int:
+    """Count how often, in the order of time, the slices run along most of the body: once a phase, however they mix."""
+    places = np.argsort(times, kind="stable")
+    steps = np.diff(places)
+    passes, start = 0, 0
+    for place in range(1, len(places) + 1):
+        if place < len(places) and 0 < steps[place - 1] * np.sign(steps[start]) <= PASS_STEP:
+            continue
+        is_long = place - start >= max(MIN_PASS, len(places) // 5)
+        passes += is_long and abs(places[place - 1] - places[start]) >= PASS_SHARE * (len(places) - 1)
+        start = place
+    return passes
+
+
+def _comes_again(numbers: np.ndarray, unique: bool) -> bool:
+    """Say whether every number is there equally often, more than once, and they go to and fro along the body.
+
+    Where each is due once (`unique`), neighbours that share one are as bad.
+    """
+    distinct, counts = np.unique(numbers, return_counts=True)
+    steps = np.diff(numbers)
+    up, down, even = (np.count_nonzero(np.sign(steps) == sign) for sign in (1, -1, 0))
+    returns = max(min(up, down), even if unique else 0)
+    return len(distinct) >= MIN_PASS and counts.min() == counts.max() > 1 and returns > FORGOTTEN
+
+
 def check_pictures(hu: np.ndarray, folder: Path) -> None:
     """Refuse `(slice, row, column)` HU in which each slice is more like the next but one than like the next."""
     pictures, grain = _features(hu)
-    if alternates(pictures, PICTURE_LIKENESS) or alternates(grain, PICTURE_LIKENESS, GRAIN_STEP):
+    to_and_fro = alternates(pictures, PICTURE_LIKENESS) or alternates(grain, PICTURE_LIKENESS, GRAIN_STEP)
+    if to_and_fro or is_periodic(_tissue_and_place(hu), np.array(LEAST_CHANGES)):
         raise read_error(folder, "slices of two acquisitions or phases alternate, as their pictures show", ADVICE)
 
 
@@ -97,3 +136,38 @@ def _features(hu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         means.append(mean.ravel())
         grain.append(np.log(np.median(np.abs(blocks - mean).mean(axis=(1, 3))) + 1))
     return np.array(means), np.array(grain)[:, None]
+
+
+def _tissue_and_place(hu: np.ndarray) -> np.ndarray:
+    """Give each slice's mean HU of soft tissue, and the row and column of the body's middle."""
+    step = max(1, min(hu.shape[1:]) // SEEN_SIDE)
+    facts = []
+    for picture in hu[:, ::step, ::step]:
+        body = picture > BODY_HU
+        tissue = picture[(picture > TISSUE_HU[0]) & (picture < TISSUE_HU[1])]
+        weights = [body.sum(axis=axis) for axis in (1, 0)]
+        middles = [step * (weight @ np.arange(len(weight))) / max(1, weight.sum()) for weight in weights]
+        facts.append((tissue.mean() if tissue.size else 0.0, *middles))
+    return np.array(facts)
+
+
+def is_periodic(facts: np.ndarray, least: np.ndarray) -> bool:
+    """Say whether any of `(slice, fact)` numbers changes by `least` or more in a pattern that comes again and again.
+
+    What changes along the body is taken away first: a mean over one period.
+    """
+    for period in PERIODS:
+        if len(facts) < 4 * period:
+            continue
+        weights = np.full(period, 1.0) if period % 2 else np.r_[0.5, np.ones(period - 1), 0.5]
+        reach = len(weights) // 2
+        means = np.array([np.convolve(fact, weights / period, "valid") for fact in facts.T]).T
+        changes = facts[reach : len(facts) - reach] - means
+        phases = np.arange(len(changes)) % period
+        pattern = np.array([changes[phases == phase].mean(axis=0) for phase in range(period)])
+        freedom = (len(changes) - 1) / (len(changes) - period)
+        rest = freedom * np.square(changes - pattern[phases]).sum(axis=0)
+        repeated = rest <= (1 - PERIODIC_SHARE) * np.square(changes).sum(axis=0)
+        if (repeated & (np.ptp(pattern, axis=0) >= least)).any():
+            return True
+    return False

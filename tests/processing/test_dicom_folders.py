@@ -223,6 +223,81 @@ def test_two_phases_that_nothing_but_the_picture_tells_apart_are_refused(hu, wri
     assert "as their pictures show" in refusal(write_dicom(scan))
 
 
+@pytest.mark.parametrize("pattern", ["AABB", "ABB", "AAB", "AAABBB"])
+def test_phases_that_alternate_in_twos_and_threes_are_refused_by_their_pictures(hu, write_dicom, pattern, refusal):
+    scan = long_scan(hu)
+    for index, picture in enumerate(scan):
+        if pattern[index % len(pattern)] == "B":
+            picture[picture > 0] += 100
+    assert "as their pictures show" in refusal(write_dicom(scan))
+
+
+@pytest.mark.parametrize("keyword", ["ContentTime", "AcquisitionTime", "InstanceNumber"])
+@pytest.mark.parametrize("pattern", ["AB", "AABB", "ABB", "ABC", "AAABBB"])
+def test_phases_that_alternate_are_refused_by_a_clock_that_runs_on_within_each(
+    hu, write_dicom, keyword, pattern, refusal
+):
+    def label(index, header):
+        phase = "ABC".index(pattern[index % len(pattern)])
+        number = index // 2 + 1 + 50 * phase
+        setattr(header, keyword, number if keyword == "InstanceNumber" else f"10{10 + phase}{10 + index}.5")
+
+    assert f"({keyword} jumps to and fro)" in refusal(write_dicom(long_scan(hu), edit=label))
+
+
+@pytest.mark.parametrize("pattern", ["AB", "AABB"])
+def test_phases_that_are_numbered_each_from_1_are_refused(hu, write_dicom, pattern, refusal):
+    count = {"A": 0, "B": 0}
+
+    def label(index, header):
+        count[pattern[index % len(pattern)]] += 1
+        header.InstanceNumber = count[pattern[index % len(pattern)]]
+
+    assert "(InstanceNumber jumps to and fro)" in refusal(write_dicom(long_scan(hu), edit=label))
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        [*range(1, 25)],
+        [*range(24, 0, -1)],
+        [7] * 24,
+        [1 + index % 12 for index in range(24)],  # two tables' worth, one after the other
+        sorted(range(1, 25), key=str),
+        np.argsort(sorted(range(24), key=str)).tolist(),
+        [*range(13, 25), *range(1, 13)],
+        np.random.default_rng(0).permutation(24).tolist(),
+    ],
+)
+def test_slices_of_one_scan_may_be_numbered_in_many_ways(hu, write_dicom, numbers):
+    def label(index, header):
+        header.InstanceNumber = numbers[index]
+
+    scan = long_scan(hu)
+    np.testing.assert_array_equal(read_ct(write_dicom(scan, edit=label)).hu, scan)
+
+
+def test_slices_of_one_rotation_may_share_a_time(hu, write_dicom):
+    def label(index, header):
+        header.AcquisitionTime = f"1015{10 + index // 4}.5"
+
+    scan = long_scan(hu)
+    np.testing.assert_array_equal(read_ct(write_dicom(scan, edit=label)).hu, scan)
+
+
+@pytest.mark.parametrize("pattern", ["AB", "AABB", "ABB"])
+def test_two_phases_at_the_same_places_are_refused_in_any_order(hu, write_dicom, pattern, refusal):
+    scan = long_scan(hu)
+    place = {"A": 0, "B": 0}
+
+    def stack(index, header):
+        phase = pattern[index % len(pattern)]
+        header.ImagePositionPatient = [*header.ImagePositionPatient[:2], 5.0 * place[phase]]
+        place[phase] += 1
+
+    assert "slices lie where another does" in refusal(write_dicom(scan, edit=stack))
+
+
 def test_acquisitions_one_after_the_other_are_one_scan(hu, write_dicom):
     scan = long_scan(hu)
 
