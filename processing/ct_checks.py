@@ -36,6 +36,8 @@ SHEAR_WARNING_DEG = 1.0
 
 # Metal on an extended scale stays below it: it is read, as float32 where int16 ends, and clipped by preprocessing.
 MAX_ABSOLUTE_HU = 70_000.0
+METAL_HU = 32_767.0  # of an extended scale; what is brighter and lies at the picture's border is padding
+BRIGHT_BORDER = f"values above {METAL_HU:,.0f} HU reach the picture's border: padding that the header does not state"
 
 
 class CTReadError(ValueError):
@@ -232,3 +234,11 @@ def check_hu(hu: np.ndarray, name: object) -> None:
     refusal = why_not_hu(hu)
     if refusal is not None:
         raise read_error(name, *refusal)
+
+
+def has_bright_border(hu: np.ndarray) -> bool:
+    """Say whether `(slice, row, column)` HU that no metal has lie in a first or last row or column."""
+    if hu.dtype != np.float32:
+        return False
+    borders = (hu[:, 0], hu[:, -1], hu[:, :, 0], hu[:, :, -1])
+    return max(float(border.max()) for border in borders) > METAL_HU

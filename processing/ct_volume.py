@@ -12,11 +12,13 @@ import nibabel as nib
 import numpy as np
 
 from .ct_checks import (
+    BRIGHT_BORDER,
     CTReadError,
     check_affine,
     check_dtype,
     check_hu,
     check_memory,
+    has_bright_border,
     is_usable,
     read_error,
     rescale_to_hu,
@@ -124,6 +126,8 @@ class CTVolume:
         start = nib.io_orientation(affine)
         turn = nib.orientations.ornt_transform(start, nib.orientations.axcodes2ornt(CANONICAL_AXES))
         turned = nib.orientations.apply_orientation(hu, turn)
+        if has_bright_border(turned):
+            raise read_error(name, BRIGHT_BORDER, "fill what lies outside the scan with air (-1000 or -1024)")
         turned_affine = np.asarray(affine, dtype=np.float64) @ nib.orientations.inv_ornt_aff(turn, hu.shape)
         return cls(turned, turned_affine, "".join(nib.aff2axcodes(affine)), warnings)
 

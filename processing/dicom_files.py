@@ -1,6 +1,7 @@
 """Open the files of a DICOM folder: bounded, never blocking, with or without preamble, deflated or not.
 
-Links to files are followed; subfolders, pipes, sockets and devices are passed over.
+Links to files are followed; pipes, sockets and devices are passed over. Subfolders are read only to tell what was
+overlooked in them.
 """
 
 import os
@@ -17,9 +18,10 @@ from pydicom import Dataset
 from pydicom.filereader import read_dataset
 from pydicom.values import converters
 
-from .ct_checks import MAX_SIDE, read_error
+from .ct_checks import MAX_SIDE, CTReadError, read_error
 
 MAX_FILES = MAX_SIDE + 2000  # a series of the most slices, and what may lie beside it
+MAX_DEPTH = 4  # of subfolders: patient, study, series, and one to spare
 MAX_HEADER_BYTES = 16 * 2**20  # of what is kept; an enhanced file of 2,000 frames has 4 MB
 HEAD_BYTES = 64 * 2**10
 PIXEL_DATA = 0x7FE00010
@@ -67,6 +69,23 @@ def _is_file(entry: os.DirEntry) -> bool:
         return True  # a link that leads nowhere: perhaps a slice that was not copied
 
 
+def files_below(folder: Path, depth: int = MAX_DEPTH) -> Iterator[Path]:
+    """Yield the regular files of a folder's subfolders, in order of their names; links are not followed."""
+    try:
+        with os.scandir(folder) as entries:
+            subfolders = sorted(Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False))
+    except OSError:
+        return  # what cannot be listed holds nothing that could be read
+    for subfolder in subfolders:
+        try:
+            with os.scandir(subfolder) as entries:
+                yield from sorted(Path(entry.path) for entry in entries if entry.is_file(follow_symlinks=False))
+        except OSError:
+            continue
+        if depth > 1:
+            yield from files_below(subfolder, depth - 1)
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
     """Open a regular file; what else bears its name by now is refused and never waited for."""
@@ -79,6 +98,20 @@ def opened(path: Path) -> Iterator[BinaryIO]:
     except OSError as error:
         advice = "copy the file again, or check its permissions"
         raise read_error(path, f"cannot be read ({error.strerror})", advice) from None
+
+
+def dicom_folder_below(folder: Path) -> Path | None:
+    """Give the first folder below this one that holds a DICOM file, if any."""
+    for path, _ in zip(files_below(folder), range(MAX_FILES), strict=False):
+        if path.name.upper() == "DICOMDIR":
+            continue
+        try:
+            with opened(path) as file:
+                if encoding_of(file.read(HEAD_BYTES)) is not None:
+                    return path.parent
+        except CTReadError:
+            continue
+    return None
 
 
 def encoding_of(head: bytes) -> Encoding | None:

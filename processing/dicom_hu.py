@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .ct_checks import check_memory, read_error, rescale_to_hu, spatial_shape
+from .ct_checks import BRIGHT_BORDER, check_memory, has_bright_border, read_error, rescale_to_hu, spatial_shape
 from .dicom_pixels import DEFLATED, read_frames, stored_values
 from .dicom_slices import DicomSlice
 
@@ -16,7 +16,6 @@ SHIFT = 16  # 12 bits stored in the upper part of 16
 SHIFTED_HU = 8000.0  # water stored so comes to 16,000
 JUMP_HU = 25.0  # of the median over tissue, which hardly changes from slice to slice
 TISSUE_HU = -500.0
-METAL_HU = 32_767.0  # of an extended scale; it lies within the body, not in the first or last row
 
 
 def series_hu(slices: list[DicomSlice], folder: Path) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -60,11 +59,8 @@ def _decode(slices: list[DicomSlice], folder: Path, hu: np.ndarray) -> tuple[np.
     if not low_bits and min(steps) >= SHIFT and float(hu.max()) > SHIFTED_HU and "left" not in "".join(notes):
         cause = "every stored number is a multiple of 16: 12 bits are stored left-justified, which the header denies"
         raise read_error(folder, cause, "export the series again")
-    if hu.dtype == np.float32 and max(hu[:, edge].max() for edge in (0, -1)) > METAL_HU:
-        cause = (
-            f"values above {METAL_HU:,.0f} HU reach the border of the picture: padding that the header does not state"
-        )
-        raise read_error(folder, cause, "export the series again with its PixelPaddingValue")
+    if has_bright_border(hu):
+        raise read_error(folder, BRIGHT_BORDER, "export the series again with its PixelPaddingValue")
     _check_rescales(hu, slices, folder)
     return hu, tuple(sorted(notes))
 

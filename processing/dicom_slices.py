@@ -14,7 +14,7 @@ from pydicom import Dataset
 from pydicom.tag import Tag
 
 from .ct_checks import CTReadError, read_error
-from .dicom_files import HEAD_BYTES, encoding_of, opened, read_header, series_files
+from .dicom_files import HEAD_BYTES, dicom_folder_below, encoding_of, opened, read_header, series_files
 from .dicom_kind import (
     DERIVED,
     DESCRIPTIONS,
@@ -94,8 +94,8 @@ def find_slices(folder: Path) -> tuple[list[DicomSlice], tuple[str, ...]]:
     """Give the slices of a folder's one CT series, in no order, and warnings of what was left out.
 
     Dose reports, annotations, captures, localizers, derived pictures and files of other kinds (text, DICOMDIR,
-    .DS_Store) are left out. A file that may be a lost slice is refused. Subfolders are not searched; links are
-    followed.
+    .DS_Store) are left out. A file that may be a lost slice is refused. Subfolders are not read
+    (`dicom_subfolders` looks for slices of the same series there); links are followed.
 
     Raises:
         CTReadError: if there is no CT series, more than one, another modality, or a slice that is damaged.
@@ -104,7 +104,7 @@ def find_slices(folder: Path) -> tuple[list[DicomSlice], tuple[str, ...]]:
     left_out: Counter[str] = Counter()
     strangers: list[tuple[Path, bytes]] = []
     for path in series_files(folder):
-        kind, found = _read(path)
+        kind, found = kind_and_slices(path)
         if kind == "no DICOM":
             strangers.append((path, found))
         elif kind == SLICE:
@@ -118,7 +118,7 @@ def find_slices(folder: Path) -> tuple[list[DicomSlice], tuple[str, ...]]:
     return slices, tuple(f"{count} {kind} left out" for kind, count in left_out.items() if count)
 
 
-def _read(path: Path) -> tuple[str, object]:
+def kind_and_slices(path: Path) -> tuple[str, object]:
     """Say what one file is, and give its slices, or a stranger's first bytes."""
     if path.name.upper() == "DICOMDIR" or not path.exists():
         return "no DICOM", None if path.exists() else b""
@@ -253,5 +253,9 @@ def _check_series(folder: Path, slices: list[DicomSlice], modalities: Counter[st
         raise read_error(folder, f"only {DERIVED}, no CT slices", "give the folder of the scan itself")
     if left_out:
         raise read_error(folder, "no CT slices, only other DICOM objects", "give the folder of the CT series")
+    below = dicom_folder_below(folder)
+    if below is not None:
+        cause = f"no DICOM files in this folder itself, but below it, in {below.relative_to(folder)} first"
+        raise read_error(folder, cause, "give the folder of the one series")
     advice = "give the folder that holds the slices themselves, or a .nii.gz file by its own path"
     raise read_error(folder, "no DICOM files in this folder", advice)

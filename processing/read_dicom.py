@@ -9,6 +9,7 @@ from .dicom_geometry import stack_slices
 from .dicom_hu import series_hu
 from .dicom_phases import check_labels, check_pictures
 from .dicom_slices import find_slices
+from .dicom_subfolders import check_subfolders
 
 
 def read_dicom(folder: str | os.PathLike) -> CTVolume:
@@ -26,6 +27,7 @@ def read_dicom(folder: str | os.PathLike) -> CTVolume:
         slices, notes = find_slices(folder)
         slices, affine = stack_slices(slices, folder)
         check_labels(slices, folder)
+        check_subfolders(slices, folder)
         hu, oddities = series_hu(slices, folder)
         check_pictures(hu, folder)
     return CTVolume.from_file_axes(hu.transpose(2, 1, 0), affine, folder, notes + oddities)

@@ -164,3 +164,11 @@ def test_a_volume_cannot_be_built_askew(hu):
         CTVolume(hu, np.eye(4), "RAS")
     with pytest.raises(ValueError, match="float64"):
         CTVolume(hu.astype(np.float64), np.eye(4), "RAS")
+
+
+@pytest.mark.parametrize("place", [np.s_[:, :, 0], np.s_[:, -1], np.s_[:, 0, 3:6]])
+def test_padding_brighter_than_metal_at_the_border_is_refused(hu, affine, place):
+    scan = hu.astype(np.float32)
+    scan[place] = 64_511  # 65,535 less 1,024
+    with pytest.raises(CTReadError, match="reach the picture's border"):
+        CTVolume.from_nibabel(nib.Nifti1Image(scan, affine))

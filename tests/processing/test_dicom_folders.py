@@ -1,6 +1,7 @@
 """What lies in a DICOM folder beside the slices, and series in which not every slice belongs to one scan."""
 
 import os
+import shutil
 import socket
 import zlib
 
@@ -481,3 +482,37 @@ def test_lost_slices_are_found_where_names_have_no_digits(hu, write_dicom, conte
             named.write_bytes(content)
     with pytest.raises(CTReadError, match="may be a lost slice"):
         read_ct(folder)
+
+
+def test_slices_of_the_series_in_a_subfolder_are_refused_and_named(hu, write_dicom, refusal):
+    folder = write_dicom(hu)
+    rest = folder / "more" / "of it"
+    rest.mkdir(parents=True)
+    for path in sorted(folder.glob("*"))[-4:]:
+        if path.is_file():
+            path.rename(rest / path.name)
+    assert "further slices of this series lie in its subfolder more" in refusal(folder)
+
+
+def test_copies_and_other_series_in_a_subfolder_are_let_be(hu, write_dicom):
+    folder = write_dicom(hu)
+    (folder / "copy").mkdir()
+    for path in sorted(folder.iterdir()):
+        if path.is_file():
+            shutil.copy(path, folder / "copy" / path.name)
+    (folder / "copy" / "damaged").write_bytes(bytes(128) + b"DICM" + bytes(20))
+    (folder / "copy" / "notes").write_text("of no use")
+
+    def other(index, header):
+        header.SeriesInstanceUID = "1.2.3.4.5.77"
+        header.ImagePositionPatient = [*header.ImagePositionPatient[:2], 900 + 5 * index]
+
+    write_dicom(hu, folder="series/other", edit=other)
+    np.testing.assert_array_equal(read_ct(folder).hu, hu)
+
+
+def test_of_a_tree_of_folders_the_first_that_holds_dicom_files_is_named(hu, write_dicom, tmp_path, refusal):
+    write_dicom(hu, folder="disc/PAT1/ST1/SE1")
+    (tmp_path / "disc" / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
+    (tmp_path / "disc" / "PAT1" / "README").write_text("of no use")
+    assert "below it, in PAT1/ST1/SE1 first" in refusal(tmp_path / "disc")

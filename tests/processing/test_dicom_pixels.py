@@ -129,10 +129,12 @@ def test_padding_below_air_stays_as_nifti_files_keep_it(hu, write_dicom):
     assert (read_ct(write_dicom(hu, edit=edit)).hu[:, 0] == -2000).all()
 
 
-def test_padding_that_the_header_does_not_state_is_refused(hu, write_dicom, refusal):
+@pytest.mark.parametrize("place", [np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -2:], np.s_[3:6, 0]])
+def test_padding_that_the_header_does_not_state_is_refused(hu, write_dicom, place, refusal):
     def edit(index, header):
-        pad(header, hu[index], 65535)
-        del header.PixelPaddingValue
+        numbers = (hu[index] + 1024).astype("<u2")
+        numbers[place] = 65535
+        header.PixelData = numbers.tobytes()
 
     assert "padding that the header does not state" in refusal(write_dicom(hu, edit=edit))
 

@@ -1,0 +1,40 @@
+"""Find slices of a series that lie below the folder that was given: it would be read as a shorter scan."""
+
+from pathlib import Path
+
+import numpy as np
+
+from .ct_checks import CTReadError, read_error
+from .dicom_files import MAX_FILES, files_below
+from .dicom_geometry import SAME_PLACE_MM
+from .dicom_slices import DicomSlice, kind_and_slices
+
+
+def check_subfolders(slices: list[DicomSlice], folder: Path) -> None:
+    """Refuse a series of which further slices lie in a subfolder; copies of slices, and other series, may lie there.
+
+    Raises:
+        CTReadError: naming the subfolder.
+    """
+    normal = np.cross(*np.array(slices[0].orientation).reshape(2, 3))
+    places = np.sort([float(normal @ item.position) for item in slices])
+    series = slices[0].series
+    if not any(series[:2]):  # no UID of any kind: nothing says that they belong together
+        return
+    lost = [
+        path.parent
+        for path, _ in zip(files_below(folder), range(MAX_FILES), strict=False)
+        for item in _slices_in(path)
+        if item.series == series and np.abs(places - float(normal @ item.position)).min() > SAME_PLACE_MM
+    ]
+    if lost:
+        cause = f"{len(lost)} further slices of this series lie in its subfolder {lost[0].relative_to(folder)}"
+        raise read_error(folder, cause, "put all slices of the series into one folder")
+
+
+def _slices_in(path: Path) -> list[DicomSlice]:
+    try:
+        kind, found = kind_and_slices(path)
+    except CTReadError:
+        return []  # damaged, and not in the folder that was given
+    return found if isinstance(found, list) else []
