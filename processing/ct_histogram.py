@@ -13,6 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from .ct_counts import EDGE, SOFT_HU, Histogram
+from .ct_drawings import why_drawing_is_not_hu
 from .ct_peaks import Refusal, has_soft_peak, why_peaks_are_not_hu
 
 FAT_HU = (-150, -30)
@@ -29,11 +30,13 @@ END_HU = 5  # width of an end of the histogram
 END_VOXELS = 30  # a scan's own histogram ends in a few
 END_RATIO = 0.3  # of the density at the end to that beside it
 FAR_RATIO = 0.05  # of the density further in to that at the end
+BYTE_ENDS = (-128, 127)
 NARROW_HU = 60  # normalised numbers lie within it
 BEYOND_BONE_HU = 4000  # metal on an extended scale
 NOTABLE_SHARE = 0.01
 PILE_HU = (-950, 2000)  # where no value may have voxels of its own, but in a drawing
 FILL_HU = -890  # nobody fills with less that is not padding
+FRAME_TISSUES = ((-150, -50), (20, 80))
 COUCH_HU = -200
 FILL_SHARE = 0.02
 DRAWN_SHARE = 0.003  # of the voxels at a second value
@@ -66,8 +69,9 @@ def why_not_hu(hu: np.ndarray) -> Refusal | None:
         _other_modality,
         _filled,
         why_peaks_are_not_hu,
+        why_drawing_is_not_hu,
     )
-    return next((refusal for rule in rules if (refusal := rule(histogram)) is not None), None)
+    return next((refusal for rule in rules if (refusal := rule(histogram)) is not None), _framed(hu))
 
 
 def _span(histogram: Histogram) -> str:
@@ -122,6 +126,9 @@ def _cut_below(histogram: Histogram) -> Refusal | None:
 
 def _too_narrow(histogram: Histogram) -> Refusal | None:
     """Refuse values without air or lung, unless all else shows a crop from inside a body: fat, organs, no piles."""
+    inside = histogram.without_padding()
+    if (inside.low, inside.high) == BYTE_ENDS:
+        return "the values fill the range of 8 bits, -128 to 127: they were cut or wrapped", WINDOW_ADVICE
     if histogram.low <= -200:
         return None
     water, flesh, fat = (
@@ -262,4 +269,18 @@ def _filled(histogram: Histogram) -> Refusal | None:
         if place > FILL_HU and not is_couch and (has_noise or len(piles) == 1):
             share = histogram.share(place, place)
             return f"{share:.0%} of the voxels are exactly {place}: filled with the value of a tissue", FILL_ADVICE
+    return None
+
+
+def _framed(hu: np.ndarray) -> Refusal | None:
+    """Find one value along all four edges of an axis: what lies outside was filled, or a round field of view.
+
+    In a crop from inside a drawing they may have the value of its fat or muscle.
+    """
+    for axis in range(3):
+        sides = np.moveaxis(hu, axis, 0)
+        edges = sides[:, :: max(1, sides.shape[1] - 1), :: max(1, sides.shape[2] - 1)]
+        value = float(edges.flat[0])
+        if value > FILL_HU and (edges == value).all() and not any(low <= value <= high for low, high in FRAME_TISSUES):
+            return f"the picture is framed in the value {value:.6g}: filled with the value of a tissue", FILL_ADVICE
     return None

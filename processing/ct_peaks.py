@@ -18,6 +18,7 @@ REACH = 150
 STEEPNESS = 3.0
 AIR_HU = (-1060, -600)  # air and lung
 PURE_AIR_HU = (-1060, -900)
+HIGH_AIR_HU = (-790, -600)  # lung lies there too, but not with an end like that of air
 FEW = 3e-4  # of the voxels in each HU
 ADVICE = "give the CT in Hounsfield units, with slope and intercept applied once"
 
@@ -70,7 +71,7 @@ def _between_lung_and_fat(inside: Histogram) -> str | None:
 
 def _air_too_high(histogram: Histogram) -> str | None:
     """Find a peak within the range of lung that ends below as only air does."""
-    peak = histogram.peak(-900, -600, REACH)
+    peak = histogram.peak(*HIGH_AIR_HU, REACH)
     around, below = histogram.count(peak.place - 60, peak.place + 60), histogram.count(-EDGE, peak.place - 61)
     if peak.density > FEW and around > 0.05 * histogram.total and below < 0.005 * around and peak.steepness > STEEPNESS:
         return f"air lies near {peak.place}"

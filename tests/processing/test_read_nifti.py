@@ -31,7 +31,7 @@ def test_whole_slope_and_intercept_are_applied_once_and_keep_int16(hu, affine, w
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32, np.float64])
 def test_values_agree_with_nibabel_for_a_broken_slope(hu, affine, write_nifti, dtype):
-    path = write_nifti((hu + 1024).astype(dtype), affine, slope=0.5, intercept=-900.5)
+    path = write_nifti((2 * hu.astype(int) + 2048).astype(dtype), affine, slope=0.5, intercept=-1020.5)
     volume = read_ct(path)
     reference = nib.as_closest_canonical(nib.load(path)).get_fdata()[::-1, ::-1].transpose(2, 1, 0)
     assert volume.hu.dtype == np.float32
