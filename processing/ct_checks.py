@@ -38,6 +38,8 @@ SHEAR_WARNING_DEG = 1.0
 MAX_ABSOLUTE_HU = 70_000.0
 METAL_HU = 32_767.0  # of an extended scale; what is brighter and lies at the picture's border is padding
 STRAY_VOXELS = 2
+WRAPPED_HU = (62_000.0, 66_000.0)  # 65,535 less the noise of air, with and without an intercept
+WRAPPED_VALUES = 5  # metal that saturates has one
 BRIGHT_BORDER = f"values above {METAL_HU:,.0f} HU reach the picture's border: padding that the header does not state"
 
 
@@ -232,9 +234,19 @@ def check_hu(hu: np.ndarray, name: object) -> None:
     span = f"{low:.6g} to {high:.6g}"
     if max(-low, high) > MAX_ABSOLUTE_HU:
         raise read_error(name, f"the values run from {span}, which no tissue has", "check slope and intercept")
+    if high > WRAPPED_HU[0] and _is_wrapped(hu):
+        cause = f"numbers below 0 were wrapped to the top of 16 bits ({high:.6g})"
+        raise read_error(name, cause, "convert the scan again to signed numbers")
     refusal = why_not_hu(hu)
     if refusal is not None:
         raise read_error(name, *refusal)
+
+
+def _is_wrapped(hu: np.ndarray) -> bool:
+    """Say whether nearly all that is brighter than metal lies just below the top of 16 bits, at many values."""
+    bright = hu[hu > METAL_HU]
+    wrapped = bright[(bright > WRAPPED_HU[0]) & (bright < WRAPPED_HU[1])]
+    return len(wrapped) > 0.9 * len(bright) and len(np.unique(wrapped)) >= WRAPPED_VALUES
 
 
 def has_bright_border(hu: np.ndarray) -> bool:

@@ -104,7 +104,7 @@ def _negated_and_shifted(inside: Histogram) -> str | None:
 
 def _tissue_too_bright(inside: Histogram) -> str | None:
     """Find more in the place of bone than any bone has beside it."""
-    bright = inside.share(600, 1400)
+    bright = inside.share(250, 4000)
     if bright > 0.25 and inside.soft < 0.1 * bright:
         return "tissue lies where only bone should"
     return None

@@ -61,8 +61,19 @@ def _decode(slices: list[DicomSlice], folder: Path, hu: np.ndarray) -> tuple[np.
         raise read_error(folder, cause, "export the series again")
     if has_bright_border(hu):
         raise read_error(folder, BRIGHT_BORDER, "export the series again with its PixelPaddingValue")
+    _check_blank(hu, slices)
     _check_rescales(hu, slices, folder)
     return hu, tuple(sorted(notes))
+
+
+def _check_blank(hu: np.ndarray, slices: list[DicomSlice]) -> None:
+    """Refuse a slice of one value between slices that show something: its pixels were lost."""
+    blank = np.array([picture.min() == picture.max() for picture in hu])
+    shown = np.flatnonzero(~blank)
+    lost = np.flatnonzero(blank[shown[0] : shown[-1]]) + shown[0] if shown.size else shown
+    if lost.size:
+        cause = "every pixel has one value, and slices on both sides show a body: the pixels were lost"
+        raise read_error(slices[lost[0]].path, cause, "copy or export the file again")
 
 
 def _slice_hu(values: np.ndarray, padding: np.ndarray | None, item: DicomSlice) -> np.ndarray:

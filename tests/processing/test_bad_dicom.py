@@ -2,6 +2,7 @@
 
 import warnings
 
+import numpy as np
 import pytest
 
 from argus_processing.read_ct import read_ct
@@ -185,3 +186,17 @@ def test_a_name_in_the_wrong_field_is_not_quoted(hu, write_dicom, keyword, capfd
     message = refusal(folder)
     assert "SECRET"[:size] not in message.replace(str(folder), "")
     assert capfd.readouterr().err == ""
+
+
+def test_a_slice_without_any_picture_among_others_is_refused_and_named(hu, write_dicom, refusal):
+    def blank(index, header):
+        if index == 5:
+            header.PixelData = bytes(len(header.PixelData))
+
+    message = refusal(write_dicom(hu, edit=blank))
+    assert "IM0007" in message and "the pixels were lost" in message
+
+
+def test_slices_of_air_at_the_ends_are_read(hu, write_dicom):
+    hu[:2] = hu[-1] = -1000
+    np.testing.assert_array_equal(read_ct(write_dicom(hu)).hu, hu)

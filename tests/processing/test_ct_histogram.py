@@ -190,6 +190,13 @@ def test_a_large_factor_is_told(kind, factor):
     assert cause(draw(**KINDS[kind]).astype(np.float32) * factor)
 
 
+@pytest.mark.parametrize("slope", [0.25, 0.5, 1.5, 2, 3, 4, 8])
+@pytest.mark.parametrize("kind", ["chest", "abdomen", "contrast", "metal"])
+def test_a_wrong_slope_is_told_though_air_lies_right(kind, slope):
+    """As where it was left out, or taken from another scan, and the intercept was applied."""
+    assert cause((draw(**KINDS[kind]) + 1024) * np.float32(slope) - 1024)
+
+
 @pytest.mark.parametrize("shift", [-512, 512])
 def test_a_wrong_intercept_is_told(body, shift):
     assert cause(body + shift)

@@ -172,3 +172,11 @@ def test_padding_brighter_than_metal_at_the_border_is_refused(hu, affine, place)
     scan[place] = 64_511  # 65,535 less 1,024
     with pytest.raises(CTReadError, match="reach the picture's border|filled with"):
         CTVolume.from_nibabel(nib.Nifti1Image(scan, affine))
+
+
+@pytest.mark.parametrize("intercept", [0, -1024])
+def test_air_that_was_wrapped_to_the_top_of_16_bits_is_told(hu, affine, intercept):
+    scan = hu.astype(np.float32)
+    scan[2:-2, 3, 3:9] = 65_535 + intercept - np.arange(6)
+    with pytest.raises(CTReadError, match="wrapped to the top of 16 bits"):
+        CTVolume.from_nibabel(nib.Nifti1Image(scan, affine))
