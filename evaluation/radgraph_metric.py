@@ -136,8 +136,10 @@ def _transformers_4_names(language_model: Path, weights: Path) -> Iterator[None]
     """Let radgraph 0.1.18 load under transformers 5, and its language model from a folder.
 
     The package calls two tokenizer methods that transformers 5 no longer has, and names its language model by a Hub id.
-    Only the architecture and tokenizer of that are needed: the weights are in the archive.
+    Only the architecture and tokenizer of that are needed: the weights are in the archive. On a GPU it leaves to torch,
+    and so to a variable of the environment, whether they are read as tensors alone.
     """
+    import torch
     from radgraph.allennlp.common import cached_transformers
     from transformers import AutoModel
 
@@ -156,6 +158,7 @@ def _transformers_4_names(language_model: Path, weights: Path) -> Iterator[None]
     with (
         patch.object(cached_transformers, "get_tokenizer", get_tokenizer),
         patch.object(cached_transformers, "get", get_model),
+        patch.object(torch, "load", partial(torch.load, weights_only=True)),
     ):
         yield
 

@@ -345,6 +345,17 @@ def test_hostile_weights_are_refused_in_a_line_and_run_nothing(weights, tmp_path
     assert "\n" not in str(error.value) and len(str(error.value)) < 600 and not mark.exists()
 
 
+def test_no_variable_lets_pickled_weights_run_on_a_gpu(weights, tmp_path, monkeypatch):
+    folder, mark = tmp_path / MODEL_TYPE, tmp_path / "mark"
+    shutil.copytree(weights, folder)
+    pickled_as_torch_does(folder, mark)
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # the package then says nothing of pickles
+    with pytest.raises(ForeignFileError, match="hold more than tensors"):
+        RadGraphReader(folder, folder / LANGUAGE_MODEL, batch_size=4)
+    assert not mark.exists()
+
+
 def test_odd_values_of_the_language_model_are_refused_in_a_line_or_read(weights, tmp_path):
     folder = tmp_path / MODEL_TYPE
     shutil.copytree(weights, folder)
