@@ -98,7 +98,7 @@ class GreenModel:
         from transformers import AutoModelForCausalLM
 
         from argus_processing.model_folders import LANGUAGE_MODEL
-        from argus_processing.pretrained import load_pretrained, load_tokenizer
+        from argus_processing.pretrained import load_pretrained, load_tokenizer, refusing
 
         device = "cuda" if torch.cuda.is_available() else "cpu"
         # float16 is what the published code runs; on a CPU it is slower than bfloat16.
@@ -108,13 +108,30 @@ class GreenModel:
         self._batch_size, self._max_new_tokens = batch_size, max_new_tokens
         if self._tokenizer.bos_token_id is None or self._tokenizer.eos_token_id is None:
             raise ValueError(f"{path}: its tokenizer has no mark of the start or the end; this is not the GREEN model")
-        frame = len(self.encode("", ""))
+        with refusing(path, "this is not the GREEN model"):
+            frame = self._try()
         self._room = self._model.config.max_position_embeddings - max_new_tokens - frame
         if self._room < 2:
             raise ValueError(
                 f"{path}: {self._model.config.max_position_embeddings} positions do not hold a prompt of {frame} and "
                 f"an answer of {max_new_tokens} tokens; this is not the GREEN model"
             )
+
+    def _try(self) -> int:
+        """Write one token, so that what fails at any report is said at loading; gives an empty prompt's length.
+
+        Raises:
+            ValueError: if the tokenizer has tokens that the model does not.
+        """
+        import torch
+
+        frame = self.encode("", "")
+        if max(frame) >= self._model.config.vocab_size:
+            raise ValueError(f"its tokenizer gives token {max(frame)}, which the model does not have")
+        self._token_ends(PROMPT)
+        with torch.inference_mode():
+            self._generate([frame[-1:], frame[-2:]], 1)
+        return len(frame)
 
     def encode(self, prediction: str, reference: str) -> list[int]:
         """Return the token ids of the conversation, begun and ended as the published code does."""
@@ -135,10 +152,12 @@ class GreenModel:
         for start in range(0, len(order), self._batch_size):
             batch = order[start : start + self._batch_size]
             with torch.inference_mode():
-                answers |= zip(batch, self._generate([prompts[index] for index in batch]), strict=True)
+                answers |= zip(
+                    batch, self._generate([prompts[index] for index in batch], self._max_new_tokens), strict=True
+                )
         return [{"text": answers[index], "cut": cut} for index, (*_, cut) in enumerate(fitted)]
 
-    def _generate(self, prompts: list[list[int]]) -> list[str]:
+    def _generate(self, prompts: list[list[int]], max_new_tokens: int) -> list[str]:
         import torch
 
         tokenizer = self._tokenizer
@@ -151,7 +170,7 @@ class GreenModel:
             do_sample=False,
             temperature=None,
             top_p=None,
-            max_new_tokens=self._max_new_tokens,
+            max_new_tokens=max_new_tokens,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.eos_token_id,
         )
