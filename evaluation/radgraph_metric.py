@@ -35,7 +35,8 @@ LEVELS = ("simple", "partial", "complete")
 NAMES = tuple(f"RadGraph-XL {level}" for level in LEVELS)
 # The number of span pairs, and so the memory, grows with the square of the tokens: 512 take about 1 GB.
 MAX_TOKENS = 512
-TRIAL = "There is a small nodule in the left lobe ."  # read at loading, when what fails at any report is said
+# Read at loading, when what fails at any report is said; of different lengths, so that one is padded.
+TRIAL = ["There is a small nodule in the left lobe .", "No nodule ."]
 Graph = dict[str, Any]
 
 
@@ -57,7 +58,7 @@ class RadGraphReader:
         with safe_weights(path, MODEL_TYPE) as folder, refusing(path, "fetch the weights again"):
             with _transformers_4_names(language_model, folder / "weights.th"), redirect_stdout(StringIO()):
                 self._radgraph = RadGraph(model_type=MODEL_TYPE, model_cache_dir=str(folder.parent))
-                self._read_batch([TRIAL.split()])
+                self._read_batch([text.split() for text in TRIAL])
 
     def answer(self, reports: Sequence[str]) -> list[Graph]:
         """Return each report's `{"entities": {...}}`, in the package's own form; none for a report without a word.

@@ -28,7 +28,8 @@ MIN_SENTENCE_CHARS = 3  # the published code skips shorter ones
 MAX_SENTENCE_WORDS = 200  # keeps a text without a full stop within the models' 512 positions
 ENTITY_TOKENS, SENTENCE_TOKENS = 30, 512
 SPLITTER = "argus-sentences-v1"
-TRIAL = "There is a small nodule in the left lobe."  # read at loading, when what fails at any report is said
+# Read at loading, when what fails at any report is said; of different lengths, so that one is padded.
+TRIAL = ["There is a small nodule in the left lobe.", "No nodule."]
 
 Entity = tuple[str, str]  # text, type
 
@@ -100,9 +101,9 @@ class RateModel:
         self._embedder_tokens = load_tokenizer(embedding_path)
         self._texts_at_a_time = 8 * batch_size
         with refusing(entity_path, "fetch the weights again"):
-            self._tag([TRIAL])
+            self._tag(TRIAL)
         with refusing(embedding_path, "fetch the weights again"):
-            self._embed([TRIAL])
+            self._embed(TRIAL)
 
     def answer(self, pairs: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
         """Return for each (prediction, reference) its `score` (0 to 1) and how many `entities` each side has."""

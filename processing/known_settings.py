@@ -119,8 +119,12 @@ TOKENIZER: dict[str, Form] = {
     "added_tokens_decoder": MAPPING.or_none(),
     "tokenizer_object": LEFT_OUT,
 }
-# Of Argus's towers and connector.
-VISION: dict[str, Form] = {
+# Of any model, and of Argus's towers and connector.
+MODEL: dict[str, Form] = {
+    "id2label": Form(
+        "a mapping to names",
+        lambda value: isinstance(value, dict) and all(isinstance(name, str) for name in value.values()),
+    ).or_none(),
     "voxel_mean": number(-1000, 1000),
     "voxel_std": number(0.0001, 10_000),
     "attention_scale": number(0.001, 1000),
@@ -191,7 +195,7 @@ def _model(content: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
     """Look at a model's configuration and, one level down, at those of its parts."""
     parts = {"": content} | {f"{name}.": value for name, value in content.items() if isinstance(value, dict)}
     for prefix, part in parts.items():
-        yield from _odd(prefix, part, VISION)
+        yield from _odd(prefix, part, MODEL)
         # Any name becomes an attribute, which must not take the place of a method.
         yield from ((f"{prefix}{name}", part[name], LEFT_OUT.expected) for name in part if name in _METHODS)
         packed = part.get("quantization_config")

@@ -68,6 +68,7 @@ LATE = {
     "voxel_mean": config("vision_config", "voxel_mean", to=1e308),
     "rope_theta": config("text_config", "rope_parameters", "rope_theta", to=1e308),
     "id2label": config("id2label", to={str(number): "x" for number in range(100_000)}),
+    "id2label of numbers": config("id2label", to={"0": 1}),
     "num_labels": config("num_labels", to=1 << 23),
     "added_tokens": setting(
         "tokenizer.json", "added_tokens", to=[{"id": number, "content": f"<{number}>"} for number in range(60_000)]
