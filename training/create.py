@@ -71,7 +71,9 @@ def create_model(
     language_model = load_pretrained(AutoModelForCausalLM, llm, LANGUAGE_MODEL, trust=trust_remote_code, dtype=dtype)
     tokenizer = load_tokenizer(llm, trust=trust_remote_code)
     processor = _processor(tokenizer, ArgusImageProcessor(**TOWER_SETTINGS[tower](vision_config.image_size)))
-    if processor.image_token_id >= language_model.config.vocab_size:
+    # Some tokenizers have a padding token that was never given to their model.
+    used = [token for token in (processor.image_token_id, *tokenizer.all_special_ids) if token is not None]
+    if max(used) >= language_model.config.vocab_size:
         language_model.resize_token_embeddings(len(tokenizer))
     set_seed(seed)
     vision_tower = _vision_tower(vision, vision_config).to(language_model.dtype)
@@ -153,7 +155,7 @@ def _processor(tokenizer: PreTrainedTokenizerBase, image_processor: ArgusImagePr
     if image_token is None:
         image_token = _IMAGE_TOKENS[-1]
         tokenizer.add_special_tokens({"additional_special_tokens": [image_token]})
-    if tokenizer.pad_token is None:
+    if not tokenizer.pad_token:
         tokenizer.pad_token = _first_known(_PAD_TOKENS, vocabulary) or tokenizer.eos_token
     template, end_token = chat_template_for(vocabulary, image_token)
     tokenizer.eos_token = end_token

@@ -1,9 +1,13 @@
 """Assembling model folders: compressors, projectors and towers by name."""
 
+import shutil
+
+import hostile_folders as hostile
 import pytest
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
+from argus_evaluation.model_folder import load_model
 from argus_training.create import create_model
 from modeling_argus import TOWERS
 
@@ -25,6 +29,14 @@ def test_a_folder_is_made_with_the_named_compressor(llm, tmp_path, compressor, n
     assert model.config.num_projector_layers == 1 and len(model.model.connector.projector) == 1
     assert model.model.connector.num_tokens == num_tokens
     assert AutoProcessor.from_pretrained(folder).num_image_tokens == num_tokens
+
+
+def test_a_padding_token_that_the_language_model_never_got_gets_a_row(llm, tmp_path):
+    shutil.copytree(llm, tmp_path / "llm")
+    hostile.edit(tmp_path / "llm" / "tokenizer_config.json", "pad_token", to="[PAD]")
+    model, processor = load_model(create_model("argus-tiny", tmp_path / "m", llm=tmp_path / "llm", dtype="float32"))
+    pad, rows = processor.tokenizer.pad_token_id, model.get_input_embeddings().weight.shape[0]
+    assert model.generation_config.pad_token_id == pad == rows - 1 == model.config.text_config.vocab_size - 1
 
 
 def test_the_perceiver_takes_as_many_latents_as_are_asked_for(llm, tmp_path):
