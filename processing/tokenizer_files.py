@@ -33,11 +33,22 @@ def check_tokenizer_file(path: Path) -> None:
     added = content.get("added_tokens")
     if isinstance(added, list) and len(added) > MAX_NAMES:
         raise ForeignFileError(f"{path}: added_tokens has {len(added):,} entries, more than {MAX_NAMES:,}")
+    _check_merges(path, content.get("model"))
     steps = [step for part in ("normalizer", "pre_tokenizer") for step in _steps(path, content.get(part))]
     if len(steps) > MAX_STEPS:
         raise ForeignFileError(f"{path}: has {len(steps)} steps before the words, more than {MAX_STEPS}")
     if prod(map(_growth, steps)) > MAX_GROWTH:
         raise ForeignFileError(f"{path}: its steps make a text more than {MAX_GROWTH} times as long; it is refused")
+
+
+def _check_merges(path: Path, model: Any) -> None:
+    """Refuse merges without the prefix that their tokenizer takes off: it would panic, and print where."""
+    prefix = model.get("continuing_subword_prefix") if isinstance(model, dict) else None
+    merges = model.get("merges") if prefix and isinstance(prefix, str) else None
+    for merge in merges if isinstance(merges, list) else ():
+        parts = merge.split(" ") if isinstance(merge, str) else merge
+        if isinstance(parts, list) and len(parts) == 2 and not str(parts[1]).startswith(prefix):
+            raise ForeignFileError(f"{path}: its merges lack their continuing_subword_prefix; copy it again")
 
 
 def _steps(path: Path, part: Any) -> Iterator[dict[str, Any]]:

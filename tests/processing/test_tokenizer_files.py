@@ -23,6 +23,8 @@ HONEST = {
     "split and bytes": {"pre_tokenizer": {"type": "Sequence", "pretokenizers": [SPLIT, BYTES]}},
     "blanks": {"normalizer": sequence({"type": "Prepend", "prepend": "▁"}, replace("▁", String=" "))},
     "quotes": {"normalizer": sequence(replace('"', String="``"), replace('"', String="''"), replace(" ", Regex=" +"))},
+    "merges of a prefix": {"model": {"continuing_subword_prefix": "##", "merges": [["a", "##b"], "a ##c"]}},
+    "merges of none": {"model": {"continuing_subword_prefix": "", "merges": [["a", "b"], "a c"]}},
     "none": {"normalizer": None, "pre_tokenizer": None, "model": {}},
 }
 HOSTILE = {
@@ -49,6 +51,14 @@ def test_steps_that_swell_a_text_are_refused(tmp_path, name):
     with pytest.raises(ForeignFileError, match="steps") as error:
         check_tokenizer_file(path)
     assert str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("merge", [["a", "b"], "a b"])
+def test_merges_without_their_prefix_are_refused(tmp_path, merge):
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps({"model": {"continuing_subword_prefix": "##", "merges": [merge]}}))
+    with pytest.raises(ForeignFileError, match="lack their continuing_subword_prefix"):
+        check_tokenizer_file(path)
 
 
 @pytest.mark.parametrize(
