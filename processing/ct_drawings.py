@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .ct_counts import EDGE, Histogram
+from .ct_counts import EDGE, SOFT_HU, Histogram
 
 GAP_HU = 25  # between the values of one thing and the next
 WIDEST_HU = 160  # with the noise of a drawing; a scan's values follow each other from air to bone
@@ -17,6 +17,7 @@ SMALL_SHARE = 0.002
 NOTABLE_SHARE = 0.02
 # Beside air, lung may be drawn denser than it is, and a couch of foam; else there may be shares of both in voxels.
 USUAL_SHARES = {(True, False): 0.25, (True, True): 0.08, (False, False): 0.02, (False, True): 0.04}
+BONY_HU = (500, 4000)
 BRIGHT_SHARE = 0.1
 SMALLEST_BODY = 0.01
 FEW_LABELS = 12  # no tissue has but such values
@@ -68,6 +69,9 @@ def why_drawing_is_not_hu(histogram: Histogram) -> Refusal | None:
         if BETWEEN_HU[0] < thing.place < BETWEEN_HU[1] and thing.share > usual:
             cause = f"values gather near {thing.place:g}, between lung and fat: {SHIFTED}, or a window was cut out"
             return cause, ADVICE
+    soft, bony = (sum(thing.share for thing in things if low < thing.place < high) for low, high in (SOFT_HU, BONY_HU))
+    if len(things) > 2 and soft < 0.1 * bony:
+        return f"tissue lies where only bone should: {SHIFTED}", ADVICE
     bright = max((thing.share for thing in things if 850 < thing.place < 1100), default=0.0)
     if bright > BRIGHT_SHARE and any(-70 < thing.place < -20 for thing in things):
         return "air lies near 1000 and tissue below 0: the sign is wrong", ADVICE

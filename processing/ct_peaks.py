@@ -10,6 +10,7 @@ from collections.abc import Callable
 from .ct_counts import EDGE, Histogram
 
 SOFT_PEAK_HU = (-140, 200)
+PLAIN_PEAK_HU = (-140, 110)  # beside blood so full of contrast that its peak lies above both
 SOFT_REACH = 300
 SOFT_STEEPNESS = 1.5  # of noise of 90 HU over a head: 1.65; of HU times 8: 1.2
 BETWEEN_HU = (-560, -300)  # of lung and fat
@@ -45,8 +46,8 @@ def why_peaks_are_not_hu(histogram: Histogram) -> Refusal | None:
 
 def has_soft_peak(inside: Histogram) -> bool:
     """Whether values gather where fat, muscle and organs do; give a histogram without padding."""
-    peak = inside.peak(*SOFT_PEAK_HU, SOFT_REACH)
-    return peak.steepness > SOFT_STEEPNESS and peak.density > FEW / 10
+    peaks = [inside.peak(*ends, SOFT_REACH) for ends in (SOFT_PEAK_HU, PLAIN_PEAK_HU)]
+    return any(peak.steepness > SOFT_STEEPNESS and peak.density > FEW / 10 for peak in peaks)
 
 
 def _below_air(inside: Histogram) -> str | None:

@@ -41,6 +41,11 @@ def test_a_factor_is_told_in_a_drawing(drawing, factor):
     assert why_not_hu(drawing * np.float32(factor))
 
 
+@pytest.mark.parametrize("slope", [0.25, 0.5, 2, 3, 4, 8])
+def test_a_wrong_slope_is_told_in_a_drawing_though_air_lies_right(drawing, slope):
+    assert why_not_hu((drawing + 1024) * np.float32(slope) - 1024)
+
+
 @pytest.mark.parametrize("intercept", [-1000, -1024, -2047, -2048, -8192, 1000, 1024])
 @pytest.mark.parametrize("padding", [None, -1024, -2048, -3024])
 def test_a_second_or_missing_intercept_is_told_in_a_drawing(drawing, intercept, padding):

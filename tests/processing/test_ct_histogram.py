@@ -267,3 +267,11 @@ def test_the_couch_of_a_phantom_is_no_filling():
     assert why_not_hu(hu) is None
     hu[2:4] = -250
     assert why_not_hu(hu) is None
+
+
+@pytest.mark.parametrize("blood", [180, 200, 220, 300, 450])
+def test_blood_full_of_contrast_hides_no_tissue_in_a_crop_of_the_heart(blood):
+    draws = np.random.default_rng(0)
+    parts = ((-860, 40, 30_000), (-95, 15, 8_000), (45, 15, 12_000), (blood, 15, 15_000), (-400, 250, 3_000))
+    hu = np.concatenate([draws.normal(mean, spread, num) for mean, spread, num in parts])
+    assert why_not_hu(draws.permutation(hu)[:67_200].round().astype(np.int16).reshape(28, 48, 50)) is None
