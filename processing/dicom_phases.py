@@ -26,6 +26,8 @@ PASS_SHARE = 0.6  # of the body that a pass covers
 MIN_PASS = 5  # slices
 PERIODS = (2, 3, 4, 6)  # slices until the phases come again: ABAB, ABB, AABB, AAABBB
 PERIODIC_SHARE = 0.75  # of what changes from slice to slice; 0.5 at most where nothing alternates
+JUMP = 10.0  # times the changes between most neighbours, of one phase
+MANY_JUMPS = 8, 0.2  # up and down in turn, and of the slices; where nothing alternates 4, and 0.13 in a series of 31
 LEAST_CHANGES = (3.0, 1.0, 1.0)  # HU of tissue, and voxels by which the body is displaced
 SEEN_SIDE = 128  # pixels a side that are enough for these
 BODY_HU, TISSUE_HU = -300, (-150, 300)
@@ -104,7 +106,8 @@ def check_pictures(hu: np.ndarray, folder: Path) -> None:
     """Refuse `(slice, row, column)` HU in which each slice is more like the next but one than like the next."""
     pictures, grain = _features(hu)
     to_and_fro = alternates(pictures, PICTURE_LIKENESS) or alternates(grain, PICTURE_LIKENESS, GRAIN_STEP)
-    if to_and_fro or is_periodic(_tissue_and_place(hu), np.array(LEAST_CHANGES)):
+    facts = _tissue_and_place(hu)
+    if to_and_fro or is_periodic(facts, np.array(LEAST_CHANGES)) or _jumps_about(facts, np.array(LEAST_CHANGES)):
         raise read_error(folder, "slices of two acquisitions or phases alternate, as their pictures show", ADVICE)
 
 
@@ -169,5 +172,16 @@ def is_periodic(facts: np.ndarray, least: np.ndarray) -> bool:
         rest = freedom * np.square(changes - pattern[phases]).sum(axis=0)
         repeated = rest <= (1 - PERIODIC_SHARE) * np.square(changes).sum(axis=0)
         if (repeated & (np.ptp(pattern, axis=0) >= least)).any():
+            return True
+    return False
+
+
+def _jumps_about(facts: np.ndarray, least: np.ndarray) -> bool:
+    """Say whether any of `(slice, fact)` numbers jumps up and down again and again, in whatever pattern."""
+    steps = np.diff(facts, axis=0)
+    usual = np.quantile(np.abs(steps), 0.25, axis=0)
+    for fact_steps, limit in zip(steps.T, np.maximum(2 * least, JUMP * usual), strict=True):
+        signs = np.sign(fact_steps[np.abs(fact_steps) > limit])
+        if 1 + np.count_nonzero(np.diff(signs)) >= max(MANY_JUMPS[0], MANY_JUMPS[1] * len(facts)):
             return True
     return False

@@ -224,7 +224,7 @@ def test_two_phases_that_nothing_but_the_picture_tells_apart_are_refused(hu, wri
     assert "as their pictures show" in refusal(write_dicom(scan))
 
 
-@pytest.mark.parametrize("pattern", ["AABB", "ABB", "AAB", "AAABBB"])
+@pytest.mark.parametrize("pattern", ["AABB", "ABB", "AAB", "AAABBB", "ABBABAABABBABAABBAABABBA"])
 def test_phases_that_alternate_in_twos_and_threes_are_refused_by_their_pictures(hu, write_dicom, pattern, refusal):
     scan = long_scan(hu)
     for index, picture in enumerate(scan):
