@@ -89,14 +89,15 @@ class CT2RepPositionBias(nn.Module):
         )
 
     def forward(self, grid: torch.Tensor) -> torch.Tensor:
-        """Bias `(heads, h * w, h * w)` for the slices of `(B, d, h, w, C)`, in its dtype; row is the query."""
+        """Compute the bias `(heads, h * w, h * w)` for slices of `(B, d, h, w, C)`, in its dtype; row is the query."""
         height, width = grid.shape[2:4]
         rows = torch.arange(1 - height, height, device=grid.device)
         columns = torch.arange(1 - width, width, device=grid.device)
-        # Not the MLP's dtype: loaded in 8 or 4 bits its weights are integers without a sign.
-        offsets = torch.stack(torch.meshgrid(rows, columns, indexing="ij"), dim=-1).to(grid.dtype)
+        # In half precision the MLP stays float32; a library that quantises it all the same leaves no floats to ask.
+        dtype = next((weight.dtype for weight in self.parameters() if weight.is_floating_point()), grid.dtype)
+        offsets = torch.stack(torch.meshgrid(rows, columns, indexing="ij"), dim=-1).to(dtype)
         # Few offsets differ: the MLP sees each once, not once for each pair of patches.
-        biases = self.mlp(offsets.sign() * offsets.abs().log1p())
+        biases = self.mlp(offsets.sign() * offsets.abs().log1p()).to(grid.dtype)
         row, column = (
             axis.flatten() for axis in torch.meshgrid(rows[height - 1 :], columns[width - 1 :], indexing="ij")
         )
@@ -261,6 +262,8 @@ class CT2RepVisionModel(VisionTower):
     config: CT2RepVisionConfig
     config_class = CT2RepVisionConfig
     _no_split_modules = ["CT2RepSpatialLayer", "CT2RepTemporalLayer"]
+    # Never in 8 or 4 bits: its first layer has two inputs, which some processors' kernels cannot pack.
+    _keep_in_fp32_modules = [r".*position_bias"]
     # Its attention is always torch's own: cosine similarity with a bias.
     _supports_flash_attn = False
     _supports_attention_backend = False
