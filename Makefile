@@ -19,7 +19,7 @@ test: $(VENV)/installed
 
 # The reader study in Chromium, which must be there (Debian: apt-get install chromium); `make test` passes over it.
 test-browser: $(VENV)/installed-browser
-	ARGUS_REQUIRE_BROWSER=1 $(BIN)/pytest tests/evaluation/test_reader_browser.py
+	ARGUS_REQUIRE_BROWSER=1 $(BIN)/pytest tests/evaluation/reader_study/test_browser.py
 
 # Damaged NIfTI and DICOM files by the ten thousand, the same for the same seed: counts by outcome in runs/fuzz/.
 fuzz: $(VENV)/installed
@@ -30,19 +30,19 @@ quality: $(VENV)/installed
 	$(BIN)/ruff format --check .
 
 bench: $(VENV)/installed-bench
-	$(BIN)/python -m argus_evaluation.bench_preprocessing runs/bench
-	$(BIN)/python -m argus_evaluation.bench_cache runs/bench
-	$(BIN)/python -m argus_evaluation.bench_vision runs/bench
-	$(BIN)/python -m argus_evaluation.bench_metrics runs/bench
-	$(BIN)/python -m argus_evaluation.bench_stage1 runs/bench
+	$(BIN)/python bench/bench_preprocessing.py runs/bench
+	$(BIN)/python bench/bench_cache.py runs/bench
+	$(BIN)/python bench/bench_vision.py runs/bench
+	$(BIN)/python bench/bench_metrics.py runs/bench
+	$(BIN)/python bench/bench_stage1.py runs/bench
 
 # What argus serve bears: clients that leave, flood, stall. On 127.0.0.1, a few minutes.
 bounds: $(VENV)/installed
-	$(BIN)/python -m argus_evaluation.bench_serve runs/bench
+	$(BIN)/python bench/bench_serve.py runs/bench
 
 # One CUDA GPU; no download.
 bench-gpu: $(VENV)/installed
-	$(BIN)/python -m argus_evaluation.bench_gpu runs/bench-gpu
+	$(BIN)/python bench/bench_gpu.py runs/bench-gpu
 
 # 3D-MAE and FLIP on phantoms, on two cores: curves, pictures and results.json in runs/pretrain/.
 pretrain-demo: $(VENV)/installed
@@ -51,7 +51,7 @@ pretrain-demo: $(VENV)/installed
 
 # The tables of README and docs, out of what was measured in runs/; a table whose result file is not there stays.
 readme: $(VENV)/installed
-	$(BIN)/python -m argus_evaluation.measured_tables README.md docs/ablations.md
+	$(BIN)/python bench/measured_tables.py README.md docs/ablations.md
 
 $(VENV)/installed: pyproject.toml setup.cfg constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

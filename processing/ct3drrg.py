@@ -15,17 +15,17 @@ import pyarrow.parquet as pq
 from datasets.data_files import DataFilesDict
 from datasets.packaged_modules import _PACKAGED_DATASETS_MODULES
 
-from .dataset_folder import DATA, MANIFEST, PREPARED_FEATURES, read_manifest
-from .phantom import report_of, truth_of
-from .phantom_files import scan_id_of, write_phantom
-from .source_registry import SOURCES
+from .curation.dataset_folder import DATA, MANIFEST, PREPARED_FEATURES, read_manifest
+from .phantom.files import scan_id_of, write_phantom
+from .phantom.scans import report_of, truth_of
+from .sources.registry import SOURCES
 
 NAME = "ct3drrg"
 SPLITS = (datasets.Split.TRAIN, datasets.Split.VALIDATION, datasets.Split.TEST)
 _VERSION = datasets.Version("1.0.0")
 _SEEDS_PER_SPLIT = 1_000_000
-_VOLUME_CODE = ("phantom.py", "phantom_canvas.py", "phantom_anatomy.py", "phantom_findings.py", "phantom_files.py")
-_TABLE_CODE = ("phantom_report.py", "ct3drrg.py")
+_VOLUME_CODE = tuple(f"phantom/{name}.py" for name in ("scans", "canvas", "anatomy", "findings", "files"))
+_TABLE_CODE = ("phantom/wording.py", "ct3drrg.py")
 
 PHANTOM_FEATURES = datasets.Features(
     {

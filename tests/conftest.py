@@ -1,15 +1,24 @@
+import json
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import datasets
 import pytest
 import torch
+import yaml
 from transformers import set_seed
 
 import argus_processing  # noqa: F401  registers the data set
-from argus_evaluation.model_folder import load_model
+from argus_cli import main
+from argus_evaluation.metrics import meteor
+from argus_inference.model_folder import load_model
+from argus_inference.serving.local_server import build_server, open_listener
 from argus_processing.instructions import INSTRUCTIONS
-from argus_training.create import create_model
-from argus_training.language import tiny_llama, train_tokenizer
+from argus_training.assembly.create import create_model
+from argus_training.assembly.language import tiny_llama, train_tokenizer
 
 PHANTOMS = {"num_train": 3, "num_validation": 1, "num_test": 4, "spacing_mm": (12.0, 8.0, 8.0)}
 
@@ -61,3 +70,78 @@ def split(phantoms) -> datasets.Dataset:
 def scans(phantoms) -> list[Path]:
     test = phantoms["test"].cast_column("image", datasets.Nifti(decode=False))
     return [Path(image["path"]) for image in test["image"]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def without_java():
+    """METEOR's program needs half a minute to start: only its own tests run it, where Java is there."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(meteor, "_find_java", lambda: None)
+    yield
+    patch.undo()
+
+
+@pytest.fixture
+def empty_hub_cache(tmp_path, monkeypatch):
+    """The Hub's cache as on a machine that has fetched nothing."""
+    cache = tmp_path / "hub"
+    cache.mkdir()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
+    return cache
+
+
+@pytest.fixture
+def argus(monkeypatch, capsys):
+    """Run the console command in this process; give exit code, stdout and stderr."""
+
+    def run(*arguments) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["argus", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main.main()
+        return stop.value.code or 0, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def make_runs(tmp_path) -> Callable[..., Path]:
+    """Write evaluation folders with given reports and the runs file that names them; return the runs file."""
+
+    def make(reports: dict[tuple[str, str, str], dict[str, tuple[str, str]]], split: str = "test") -> Path:
+        """`reports` gives, by (system, resolution, subset), scan id -> (prediction, reference)."""
+        entries = []
+        for number, ((system, resolution, subset), lines) in enumerate(reports.items()):
+            folder = tmp_path / f"run{number}"
+            folder.mkdir()
+            rows = [
+                {"scan_id": scan, "prediction": told, "reference": true, "num_tokens": 1, "truncated": False}
+                for scan, (told, true) in lines.items()
+            ]
+            (folder / "predictions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+            settings = {"subset": subset, "split": split, "model_hash": f"{number:064d}", "image": "scan"}
+            (folder / "predictions.jsonl.settings.json").write_text(json.dumps(settings))
+            entries.append({"system": system, "resolution": resolution, "folder": folder.name})
+        path = tmp_path / "runs.yaml"
+        path.write_text(yaml.safe_dump({"runs": entries}))
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def serving():
+    """Serve a web application in this process, as the commands do; give its address."""
+
+    @contextmanager
+    def serve(app) -> Iterator[str]:
+        listener = open_listener("127.0.0.1", 0)
+        server = build_server(app)
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
+
+    return serve

@@ -1,19 +1,24 @@
 """The direction of imports between folders, and what a file that travels to the Hub may import."""
 
 import ast
+import importlib.metadata
+import sys
 from pathlib import Path
 
 import pytest
 from transformers.dynamic_module_utils import get_relative_import_files
 
 ROOT = Path(__file__).parent.parent
-# In order: a folder imports those before it, never those after.
-FOLDERS = {
+PACKAGES = {
     "modeling_argus": "modeling_argus",
     "processing": "argus_processing",
     "training": "argus_training",
+    "inference": "argus_inference",
     "evaluation": "argus_evaluation",
+    "cli": "argus_cli",
 }
+# A folder imports from the floors below its own, never from its own floor or from above.
+FLOORS = (("modeling_argus",), ("processing",), ("training", "inference"), ("evaluation",), ("cli", "bench"))
 SHIPPED_ENTRIES = (
     "modeling_argus/modeling_argus.py",
     "modeling_argus/vision_argus.py",
@@ -23,6 +28,9 @@ SHIPPED_ENTRIES = (
 SHIPPED = sorted(
     {str(file) for entry in SHIPPED_ENTRIES for file in [ROOT / entry, *get_relative_import_files(str(ROOT / entry))]}
 )
+FILES = {path.relative_to(ROOT): path for folder in sum(FLOORS, ()) for path in (ROOT / folder).rglob("*.py")}
+# Read and run by `evaluate` as a file of its own.
+LOADED_ALONE = Path("evaluation/metrics/argus_nlp/argus_nlp.py")
 
 
 def imports_of(path: Path) -> list[ast.Import | ast.ImportFrom]:
@@ -35,25 +43,79 @@ def top_names(node: ast.Import | ast.ImportFrom) -> list[str]:
     return [alias.name.split(".")[0] for alias in node.names]
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
-def test_imports_run_one_way(folder):
-    names = list(FOLDERS.values())
-    below = set(names[names.index(FOLDERS[folder]) + 1 :])
-    for path in (ROOT / folder).glob("*.py"):
-        found = {name for node in imports_of(path) for name in top_names(node)} & below
-        assert not found, f"{path} imports {found}"
+def imported_files(file: Path) -> set[Path]:
+    """Files of the project that a file of it imports, wherever in it the import stands."""
+    found = set()
+    for node in imports_of(ROOT / file):
+        for name in dotted_names(file, node):
+            path = Path(*name.split("."))
+            found |= {each for each in (path.with_suffix(".py"), path / "__init__.py") if each in FILES}
+    return found - {file}
+
+
+def dotted_names(file: Path, node: ast.Import | ast.ImportFrom) -> list[str]:
+    """What an import may name, as folders of the repository: "processing.storage.whole_files"."""
+    folders = {package: folder for folder, package in PACKAGES.items()}
+    if isinstance(node, ast.ImportFrom) and node.level:
+        base = list(file.parts[: -node.level]) + (node.module or "").split(".") * bool(node.module)
+        bases = [base]
+    elif isinstance(node, ast.ImportFrom):
+        bases = [node.module.split(".")]
+    else:
+        bases = [alias.name.split(".") for alias in node.names]
+    bases = [[folders.get(base[0], base[0]), *base[1:]] for base in bases if base]
+    if not isinstance(node, ast.ImportFrom):
+        return [".".join(base) for base in bases]
+    return [".".join([*bases[0], *more]) for more in ([], *([alias.name] for alias in node.names))]
+
+
+def floor_of(folder: str) -> int:
+    return next(number for number, folders in enumerate(FLOORS) if folder in folders)
+
+
+def test_the_files_of_every_room_are_seen():
+    rooms = {file.parent.as_posix() for file in FILES}
+    assert {"processing/phantom", "training/stages", "inference/serving", "evaluation/metrics/clinical"} <= rooms
+    assert Path("processing/storage/whole_files.py") in imported_files(Path("processing/phantom/files.py"))
+    assert Path("processing/storage/whole_files.py") in imported_files(Path("evaluation/benchmark/benchmark.py"))
+
+
+@pytest.mark.parametrize("folder", sum(FLOORS, ()))
+def test_imports_run_down_the_floors(folder):
+    for file in FILES:
+        if file.parts[0] != folder:
+            continue
+        for other in imported_files(file):
+            if other.parts[0] != folder:
+                assert floor_of(other.parts[0]) < floor_of(folder), f"{file} imports {other}"
+
+
+def test_no_circle_of_imports():
+    edges = {file: imported_files(file) for file in FILES if file.name != "__init__.py"}
+    done: set[Path] = set()
+
+    def walk(file: Path, trail: tuple[Path, ...]) -> None:
+        assert file not in trail, " -> ".join(map(str, (*trail[trail.index(file) :], file)))
+        if file not in done:
+            for other in sorted(edges.get(file, ())):
+                walk(other, (*trail, file))
+            done.add(file)
+
+    for file in sorted(edges):
+        walk(file, ())
 
 
 def test_in_processing_only_the_package_itself_imports_the_model():
-    for path in (ROOT / "processing").glob("*.py"):
-        names = {name for node in imports_of(path) for name in top_names(node)}
-        assert "modeling_argus" not in names or path.name == "__init__.py", path
+    for file, path in FILES.items():
+        if file.parts[0] == "processing":
+            names = {name for node in imports_of(path) for name in top_names(node)}
+            assert "modeling_argus" not in names or file == Path("processing/__init__.py"), file
 
 
 @pytest.mark.parametrize("path", SHIPPED)
 def test_shipped_files_are_flat(path):
     for node in imports_of(Path(path)):
-        assert not set(top_names(node)) & set(FOLDERS.values())
+        assert not set(top_names(node)) & set(PACKAGES.values())
         if isinstance(node, ast.ImportFrom) and node.level:
             assert node.level == 1 and node.module and "." not in node.module, ast.unparse(node)
 
@@ -64,11 +126,31 @@ def test_shipped_names_are_unique_and_the_known_files_are_among_them():
     assert {"modeling_argus.py", "connector_argus.py", "resampling.py", "read_dicom.py", "ct_checks.py"} <= set(names)
 
 
-def test_no_file_in_training_shadows_a_library():
-    # `accelerate launch training/sft.py` puts the folder first on sys.path.
-    import importlib.metadata
+def test_no_name_in_training_or_bench_shadows_a_library():
+    # `accelerate launch training/sft.py` and `python bench/...` put their folder first on sys.path.
+    libraries = {name.lower() for name in importlib.metadata.packages_distributions()} - set(PACKAGES.values())
+    libraries |= sys.stdlib_module_names
+    for folder in ("training", "bench"):
+        for path in (ROOT / folder).iterdir():
+            if path.suffix in ("", ".py") and path.stem not in ("__init__", "__pycache__"):
+                assert path.stem.lower() not in libraries, path
 
-    libraries = {name.lower() for name in importlib.metadata.packages_distributions()}
-    libraries -= set(FOLDERS.values())
-    for path in (ROOT / "training").glob("*.py"):
-        assert path.stem == "__init__" or path.stem.lower() not in libraries, path
+
+def test_no_room_is_crowded():
+    shipped = {Path(path) for path in SHIPPED}
+    for room in {path.parent for path in FILES.values()}:
+        own = [path for path in room.glob("*.py") if path.name != "__init__.py" and path not in shipped]
+        assert len(own) <= 15, f"{room}: {len(own)} files"
+
+
+def test_every_package_is_installed():
+    import configparser
+
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg")
+    listed = set(parser["options"]["packages"].split())
+    found = set()
+    for file in FILES:
+        if file.name == "__init__.py" and file.parts[0] in PACKAGES and LOADED_ALONE.parent not in file.parents:
+            found.add(".".join((PACKAGES[file.parts[0]], *file.parts[1:-1])))
+    assert listed - {"argus_hub_cards"} == found

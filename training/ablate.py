@@ -18,8 +18,8 @@ from pathlib import Path
 import torch
 from accelerate import PartialState
 
-from argus_training.ablation_grid import Cell, Grid, read_grid
-from argus_training.ablation_steps import Step, last_step, run_step
+from argus_training.ablations.ablation_grid import Cell, Grid, read_grid
+from argus_training.ablations.ablation_steps import Step, last_step, run_step
 from argus_training.recipe_command import run_command
 
 STEPS = "steps"

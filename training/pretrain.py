@@ -21,17 +21,18 @@ from transformers import TrainingArguments, set_seed
 from trl import TrlParser
 
 from argus_processing import ArgusImageProcessor
-from argus_processing.model_folders import VISION_TOWER
-from argus_processing.pretrained import load_pretrained
-from argus_processing.whole_files import write_json
-from argus_training import flip_objective, label_objective, mae_objective, vox2vec_objective
-from argus_training.checkpoints import claim_output, last_whole_checkpoint, own_output
-from argus_training.curves import save_curves
-from argus_training.objective import Objective, held_out_batches
-from argus_training.pretrain_trainer import PretrainTrainer
-from argus_training.pretraining_scans import PreprocessedScans
+from argus_processing.saved_models.model_folders import VISION_TOWER
+from argus_processing.saved_models.pretrained import load_pretrained
+from argus_processing.storage.whole_files import write_json
+from argus_training.pretraining.curves import save_curves
+from argus_training.pretraining.objective import Objective, held_out_batches
+from argus_training.pretraining.pretrain_trainer import PretrainTrainer
+from argus_training.pretraining.pretraining_scans import PreprocessedScans
 from argus_training.recipe_command import parse_recipe, run_command
+from argus_training.stages.checkpoints import claim_output, last_whole_checkpoint, own_output
 from modeling_argus import ArgusVisionConfig, ArgusVisionModel, preset_vision_config
+
+from .pretraining import flip_objective, label_objective, mae_objective, vox2vec_objective
 
 # name in a recipe -> (tower, training split, objective_options, seed) -> Objective
 OBJECTIVES = {

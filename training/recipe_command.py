@@ -9,7 +9,7 @@ from typing import Any
 from trl import TrlParser
 
 from argus_processing.failures import explain
-from argus_processing.foreign_files import read_yaml_object
+from argus_processing.storage.foreign_files import read_yaml_object
 
 
 def parse_recipe(parser: TrlParser, arguments: Sequence[str] | None = None) -> tuple[Any, ...]:

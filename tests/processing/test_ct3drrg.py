@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 from argus_processing import ArgusImageProcessor
 from argus_processing.ct3drrg import register, with_preprocessing
-from argus_processing.phantom_files import scan_id_of
+from argus_processing.phantom.files import scan_id_of
 
 register()
 SMALL = {"num_train": 3, "num_validation": 1, "num_test": 1, "spacing_mm": [20.0, 16.0, 16.0]}

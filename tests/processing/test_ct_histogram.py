@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from argus_processing.ct_histogram import why_not_hu
-from argus_processing.phantom_layouts import write_layout
+from argus_processing.phantom.layouts import write_layout
 from argus_processing.read_ct import read_ct
 
 PADDINGS = (-1000, -1024, -2000, -3024, -8192)

@@ -9,7 +9,8 @@ import pytest
 import yaml
 from safetensors.torch import load_file
 
-from argus_training import ablate, ablation_steps
+from argus_training import ablate
+from argus_training.ablations import ablation_steps
 
 SCRIPT = Path(ablate.__file__)
 DATA = {"num_train": 4, "num_validation": 1, "num_test": 1, "spacing_mm": [20.0, 12.0, 12.0]}

@@ -10,13 +10,13 @@ from transformers import AutoModel, TrainingArguments
 from trl import TrlParser
 
 import argus_training
-from argus_training.create import create_model
-from argus_training.flip_objective import FLIPSettings
-from argus_training.mae_objective import MAESettings
-from argus_training.objective import settings_from
+from argus_training.assembly.create import create_model
 from argus_training.pretrain import OBJECTIVES, PretrainArguments, pretrain
-from argus_training.pretrain_trainer import PretrainTrainer
-from argus_training.vox2vec_objective import Vox2VecSettings
+from argus_training.pretraining.flip_objective import FLIPSettings
+from argus_training.pretraining.mae_objective import MAESettings
+from argus_training.pretraining.objective import settings_from
+from argus_training.pretraining.pretrain_trainer import PretrainTrainer
+from argus_training.pretraining.vox2vec_objective import Vox2VecSettings
 
 RECIPES = Path(argus_training.__file__).parent / "recipes" / "pretrain"
 

@@ -7,9 +7,9 @@ import zipfile
 import pytest
 import torch
 
-from argus_processing.foreign_files import ForeignFileError
+from argus_processing.storage.foreign_files import ForeignFileError
 from argus_training import ablate, pretrain, sft
-from argus_training.checkpoints import last_whole_checkpoint
+from argus_training.stages.checkpoints import last_whole_checkpoint
 
 COMMANDS = {"sft.py": sft, "pretrain.py": pretrain, "ablate.py": ablate}
 RECIPES = {

@@ -11,8 +11,8 @@ from transformers import AutoModel, AutoModelForImageTextToText, AutoProcessor
 from trl import SFTConfig
 
 from argus_training import sft
-from argus_training.report_examples import count_cut_reports, report_examples
-from argus_training.stages import RecipeArguments
+from argus_training.stages.recipe import RecipeArguments
+from argus_training.stages.report_examples import count_cut_reports, report_examples
 
 SUBSET = {"num_train": 4, "num_validation": 1, "num_test": 1, "spacing_mm": [20.0, 12.0, 12.0]}
 

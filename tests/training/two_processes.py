@@ -19,7 +19,7 @@ from transformers import TrainerCallback
 from trl import SFTConfig
 
 from argus_training import sft
-from argus_training.stages import RecipeArguments
+from argus_training.stages.recipe import RecipeArguments
 
 CONFIGS = Path(__file__).parent.parent.parent / "training" / "accelerate_configs"
 SUBSET = {"num_train": 4, "num_validation": 1, "num_test": 1, "spacing_mm": [20.0, 12.0, 12.0]}

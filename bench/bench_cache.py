@@ -1,0 +1,87 @@
+"""Loading a preprocessed volume from the cache beside preprocessing it from .nii.gz, in one run, turn by turn.
+
+make bench          (writes runs/bench/cache.json)
+
+Both fill memory that was used before, as a training loop's buffers are; files are in the system's cache for both.
+"""
+
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from bench_preprocessing import GRIDS, write_scan
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from argus_inference.console.terminal import show
+from argus_processing import ArgusImageProcessor
+from argus_processing.storage.volume_cache import ENCODINGS, VolumeCache
+from argus_processing.storage.whole_files import check_can_fill, write_json
+
+ROUNDS = 7
+
+
+def run_bench(out: Path) -> dict:
+    """Measure every encoding at both resolutions, write `cache.json` into `out`, print a table."""
+    check_can_fill(out)
+    scan = out / "scan_512x512x300.nii.gz"
+    if not scan.exists():
+        write_scan(scan)
+    plan = [(resolution, encoding) for resolution in GRIDS for encoding in ENCODINGS]
+    with tempfile.TemporaryDirectory() as folder:
+        rows = [
+            {"resolution": resolution, "encoding": encoding, **measure(scan, resolution, encoding, Path(folder))}
+            for resolution, encoding in track(plan, "cache", console=Console(stderr=True))
+        ]
+    results = {"versions": {name: version(name) for name in ("torch", "blosc2", "isal")}, "rows": rows}
+    write_json(out / "cache.json", results)
+    show(build_table(rows))
+    return results
+
+
+def measure(scan: Path, resolution: str, encoding: str, folder: Path) -> dict[str, float]:
+    """Return medians in ms, the entry's size in MB, and the largest difference of `pixel_values`."""
+    processor = ArgusImageProcessor(image_size=GRIDS[resolution])
+    cache = VolumeCache(folder / encoding, processor, encoding)
+    true, loaded = torch.zeros(processor.image_size), torch.zeros(processor.image_size)
+    cache.load_into(scan, loaded)
+    times: dict[str, list[float]] = {"file": [], "cache": []}
+    for _ in range(ROUNDS):
+        times["file"].append(_milliseconds(lambda: processor.preprocess_image(scan, None, true)))
+        times["cache"].append(_milliseconds(lambda: cache.load_into(scan, loaded)))
+    if cache.hits != ROUNDS:
+        raise RuntimeError(f"{cache.hits} of {ROUNDS} loads came from the cache")
+    file_ms, cache_ms = statistics.median(times["file"]), statistics.median(times["cache"])
+    return {
+        "file_ms": file_ms,
+        "cache_ms": cache_ms,
+        "times_faster": file_ms / cache_ms,
+        "mb": cache.entry_of(scan.resolve()).stat().st_size / 1e6,
+        "largest_difference": float((loaded - true).abs().max()),
+    }
+
+
+def _milliseconds(function: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    function()
+    return (time.perf_counter() - started) * 1e3
+
+
+def build_table(rows: list[dict]) -> Table:
+    """Return the rows as a table for people."""
+    columns = ("resolution", "encoding", "file_ms", "cache_ms", "times_faster", "mb", "largest_difference")
+    table = Table(*(column.replace("_", " ") for column in columns), title="Volume cache, 512 x 512 x 300 scan")
+    for row in rows:
+        numbers = [f"{row[column]:.1f}" for column in columns[2:-1]]
+        table.add_row(row["resolution"], row["encoding"], *numbers, f"{row['largest_difference']:.1e}")
+    return table
+
+
+if __name__ == "__main__":
+    run_bench(Path(sys.argv[1]))

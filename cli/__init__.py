@@ -1,0 +1,1 @@
+"""The console command `argus`: one file a noun."""

@@ -1,0 +1,269 @@
+"""Commands of the benchmark: `argus evaluate`, `compare`, the tables, the reader study, `ablate`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from argus_inference.console.interruption import signals_as_usual
+
+from .options import (
+    NOTICE,
+    AllowedHostOption,
+    AnonymousOption,
+    BatchOption,
+    BitsOption,
+    DtypeOption,
+    StaticOption,
+    TokensOption,
+    TrustOption,
+    path_names,
+    quiet,
+    say,
+    tell,
+)
+
+if TYPE_CHECKING:
+    from argus_evaluation.metrics.metric import Metric
+
+app = typer.Typer()
+DataDirOption = Annotated[Path | None, typer.Option(help="Folder of the prepared data; phantom needs none.")]
+PhantomSeedOption = Annotated[int | None, typer.Option(min=0, help="Seed of the phantoms (phantom only).")]
+ClinicalOption = Annotated[str, typer.Option(help="Metrics with a model: radgraph, green, rate; comma-separated.")]
+ClinicalModelsOption = Annotated[Path | None, typer.Option(help="Folder with a folder for each of their models.")]
+ClinicalDownloadOption = Annotated[bool, typer.Option("--clinical-download", help="Fetch them from the Hub.")]
+ClinicalAnswersOption = Annotated[
+    Path | None, typer.Option(help="File that keeps their answers, for several runs; OUT has one otherwise.")
+]
+GreenCompatOption = Annotated[bool, typer.Option("--green-compat", help="Cut reports at 300 words, as published.")]
+RunsOption = Annotated[Path, typer.Option("--runs", help="YAML that says which evaluation is which system.")]
+
+
+@app.command()
+def evaluate(
+    out: Annotated[Path, typer.Argument(help="Folder for predictions and results; a second start continues in it.")],
+    model: Annotated[Path | None, typer.Option("--model", help="Folder of a saved model.")] = None,
+    recompute: Annotated[
+        bool, typer.Option("--recompute", help="Check the numbers in OUT from its stored reports; needs no model.")
+    ] = False,
+    subset: Annotated[str, typer.Option(help="Subset of CT-3DRRG.")] = "phantom",
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    data_dir: DataDirOption = None,
+    num_phantoms: Annotated[
+        tuple[int, int, int] | None, typer.Option(help="Phantoms in train, validation and test (phantom only).")
+    ] = None,
+    seed: PhantomSeedOption = None,
+    limit: Annotated[int | None, typer.Option(min=2, help="Evaluate on the first scans only.")] = None,
+    max_new_tokens: TokensOption = 1024,
+    batch_size: BatchOption = 4,
+    dtype: DtypeOption = None,
+    bits: BitsOption = None,
+    static_cache: StaticOption = False,
+    trust_remote_code: TrustOption = False,
+    clinical: ClinicalOption = "",
+    clinical_models: ClinicalModelsOption = None,
+    clinical_download: ClinicalDownloadOption = False,
+    clinical_answers: ClinicalAnswersOption = None,
+    green_compat: GreenCompatOption = False,
+    anonymous_paths: AnonymousOption = False,
+) -> None:
+    """Generate a split's reports, score them beside their controls, and print the table.
+
+    Exit code 2 if a scan could not be read; it is left out of every score and named. Scans are written under the data
+    set's ids: a patient's name in one goes along unless --anonymous-paths is given.
+    """
+    if (model is None) != recompute:
+        raise ValueError("give either --model, to evaluate it, or --recompute, to check what OUT holds")
+    if model is None:
+        metrics = _metrics(clinical, clinical_models, clinical_download, clinical_answers, green_compat, out)
+        raise typer.Exit(_recompute(out, metrics))
+    from argus_inference.model_folder import Loading, check_model_folder
+
+    loading = Loading(dtype, bits, static_cache, trust_remote_code)
+    check_model_folder(model, trust_remote_code)
+    quiet()
+    names = path_names(anonymous_paths)
+    metrics = _metrics(clinical, clinical_models, clinical_download, clinical_answers, green_compat, out)
+    from argus_evaluation.benchmark.benchmark import evaluate_model
+    from argus_evaluation.benchmark.evaluated_split import load_split, load_train_reports
+    from argus_evaluation.benchmark.results_table import build_table, signature_lines
+    from argus_inference.console.terminal import show
+
+    options = _phantom_options(subset, num_phantoms, seed)
+    dataset = load_split(subset, split, data_dir, options, limit)
+    train_reports = load_train_reports(subset, data_dir, options)
+    results = evaluate_model(
+        model,
+        dataset,
+        train_reports,
+        out,
+        subset=subset,
+        split=split,
+        batch_size=batch_size,
+        max_new_tokens=max_new_tokens,
+        metrics=metrics,
+        loading=loading,
+        say=say,
+        **({"id_of": names.name} if names else {}),
+    )
+    show(build_table(results))
+    tell("\n".join(signature_lines(results)))
+    raise typer.Exit(2 if "unreadable" in results else 0)
+
+
+def _metrics(
+    clinical: str, models: Path | None, download: bool, answers: Path | None, green_compat: bool, folder: Path
+) -> "dict[str, Metric]":
+    """Return the metrics to compute, and say at once which of those asked for cannot be."""
+    from argus_evaluation.metrics.clinical.clinical_metrics import clinical_metrics
+    from argus_evaluation.metrics.clinical.clinical_weights import ANSWERS, ClinicalOptions
+    from argus_evaluation.metrics.nlp_metrics import METRICS
+
+    keys = [key for key in clinical.replace(" ", "").split(",") if key]
+    options = ClinicalOptions(
+        folder=models, answers=answers or folder / ANSWERS, download=download, green_compat=green_compat
+    )
+    asked = clinical_metrics(keys, options)
+    for name, metric in asked.items():
+        if reason := metric.missing():
+            say(f"{name} is missing: {reason}")
+    return METRICS | asked
+
+
+def _recompute(out: Path, metrics: "dict[str, Metric]") -> int:
+    """Compute a stored evaluation again and say what differs; returns the exit code."""
+    from argus_evaluation.benchmark.recompute import recompute
+    from argus_evaluation.benchmark.results_table import build_table, signature_lines
+    from argus_inference.console.terminal import show
+
+    done = recompute(out, metrics)
+    show(build_table(done.results))
+    tell("\n".join(signature_lines(done.results)))
+    for line in done.not_checked:
+        say(f"not checked: {line}")
+    for line in done.differences:
+        say(f"differs: {line}")
+    tell(f"{len(done.differences)} differences from {out / 'results.json'}")
+    return 2 if done.differences else 0
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="Folder that argus evaluate wrote.")],
+    second: Annotated[Path, typer.Argument(help="Another, of the same scans.")],
+    out: Annotated[Path | None, typer.Option(help="Also write the comparison to this JSON file.")] = None,
+    clinical: ClinicalOption = "",
+    clinical_models: ClinicalModelsOption = None,
+    clinical_download: ClinicalDownloadOption = False,
+    clinical_answers: ClinicalAnswersOption = None,
+    green_compat: GreenCompatOption = False,
+) -> None:
+    """Test two systems against each other, report by report (paired approximate randomisation)."""
+    from argus_evaluation.benchmark.compare import build_comparison, compare_runs
+    from argus_inference.console.terminal import show
+    from argus_processing.storage.whole_files import check_can_write, write_json
+
+    if out is not None:
+        check_can_write(out)
+    metrics = _metrics(clinical, clinical_models, clinical_download, clinical_answers, green_compat, first)
+    compared = compare_runs(first, second, metrics)
+    if out is not None:
+        write_json(out, compared)
+    show(build_comparison(compared))
+    for name, reason in compared["missing"].items():
+        say(f"{name} is missing: {reason}")
+
+
+@app.command()
+def reader_study(
+    out: Annotated[Path, typer.Argument(help="Folder of the study; a second start goes on with it.")],
+    runs: RunsOption,
+    data_dir: DataDirOption = None,
+    num_phantoms: Annotated[
+        tuple[int, int, int] | None, typer.Option(help="As argus evaluate was given them (phantom only).")
+    ] = None,
+    seed: PhantomSeedOption = None,
+    cases: Annotated[int | None, typer.Option(min=1, help="Cases drawn of each subset; all when not given.")] = None,
+    order_seed: Annotated[int, typer.Option(min=0, help="Of the drawn cases and of every order.")] = 0,
+    with_references: Annotated[bool, typer.Option(help="Read the scans' own reports too, blinded.")] = False,
+    reader: Annotated[list[str] | None, typer.Option(help="Name of a reader; give it once for each.")] = None,
+    host: Annotated[str, typer.Option(help="Another address lets in whoever has a reader's link.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8600,
+    anonymous_paths: AnonymousOption = False,
+    allowed_host: AllowedHostOption = None,
+) -> None:
+    """Serve a local page on which readers score blinded reports beside the CT."""
+    quiet()
+    from . import reader_study
+
+    options = {"seed": order_seed, "cases_per_subset": cases, "with_references": with_references}
+    phantoms = _phantom_options("phantom", num_phantoms, seed)
+    say(NOTICE)
+    names = path_names(anonymous_paths)
+    signals_as_usual()
+    id_of = names.name if names else str
+    reader_study.run(runs, out, options, data_dir, phantoms, (host, port), say, id_of, reader or (), allowed_host or ())
+
+
+@app.command()
+def table2(
+    runs: Annotated[Path, typer.Argument(help="YAML that says which evaluation is which system.")],
+    out: Annotated[Path, typer.Argument(help="Folder for table2.md, .tex and .json.")],
+) -> None:
+    """Write Table 2 of the paper out of result files: what is missing is shown as missing, with the reason."""
+    from argus_evaluation.benchmark.run_list import read_runs
+    from argus_evaluation.benchmark.table2 import build_table2
+    from argus_evaluation.benchmark.table2_text import table2_markdown, write_table2
+
+    table = build_table2(read_runs(runs))
+    write_table2(table, out)
+    tell(table2_markdown(table).rstrip("\n"))
+
+
+@app.command()
+def compare_reports(
+    folder: Annotated[Path, typer.Argument(help="Folder written by argus evaluate.")],
+    out: Annotated[Path, typer.Argument(help="HTML file to write.")],
+    scan: Annotated[list[str] | None, typer.Option(help="Scan to show; the first ones when none is named.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many when none is named.")] = 8,
+    title: Annotated[str, typer.Option(help="What the page calls the system; the folder's name if not given.")] = "",
+) -> None:
+    """Write references and reports side by side, with matched, missed and invented findings marked."""
+    from argus_evaluation.benchmark.report_comparison import write_comparison
+
+    write_comparison(folder, out, tuple(scan or ()), limit, title)
+
+
+@app.command()
+def table4(
+    study: Annotated[Path, typer.Argument(help="Folder of a reader study.")],
+    out: Annotated[Path, typer.Argument(help="Folder for table4.md, .csv and .json.")],
+) -> None:
+    """Write Table 4 of the paper: the readers' scores per system and subset, and how far they agree."""
+    from argus_evaluation.reader_study.table4 import table4_markdown, write_table4
+
+    tell(table4_markdown(write_table4(study, out)).rstrip("\n"))
+
+
+@app.command()
+def ablate(
+    grid: Annotated[Path, typer.Argument(help="The grid: a YAML such as training/recipes/ablations/demo.yaml.")],
+    out: Annotated[Path, typer.Argument(help="Folder for results, table and figure; a second start continues in it.")],
+    base: Annotated[Path | None, typer.Option(help="Another base recipe than the grid names.")] = None,
+    steps: Annotated[Path | None, typer.Option(help="Folder of the trainings, to share them between grids.")] = None,
+) -> None:
+    """Train and score every cell of an ablation, and print its tables."""
+    quiet()
+    from argus_evaluation.ablations.ablation import run_ablation
+
+    run_ablation(grid, out, base, steps)
+
+
+def _phantom_options(subset: str, num_phantoms: tuple[int, int, int] | None, seed: int | None) -> dict[str, Any]:
+    """Name the given phantom settings as the data set's configuration does."""
+    options: dict[str, Any] = {} if seed is None else {"seed": seed}
+    if num_phantoms is not None:
+        options |= dict(zip(("num_train", "num_validation", "num_test"), num_phantoms, strict=True))
+    if options and subset != "phantom":
+        raise ValueError(f"--num-phantoms and --seed belong to the subset phantom, not to {subset}")
+    return options

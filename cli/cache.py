@@ -1,0 +1,77 @@
+"""`argus cache`: fills a volume cache for a prepared data set, with the preprocessing of a saved model."""
+
+import warnings
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import datasets
+import torch
+from rich.console import Console
+from rich.progress import track
+
+from argus_processing.failures import reason_of
+from argus_processing.saved_models.pretrained import load_image_processor
+from argus_processing.storage.claimed_folders import claimed_folder
+from argus_processing.storage.volume_cache import VolumeCache
+from argus_processing.storage.worker_pool import DIED, run_in_workers
+
+
+def fill_cache(prepared: Path, out: Path, model: Path, workers: int, trust: bool = False) -> list[str]:
+    """Preprocess every volume of `prepared` that has no entry yet; returns a line for each that cannot be read.
+
+    Raises:
+        ValueError: if the folder is no prepared data set, or holds its volumes itself instead of their paths, or
+            another process fills the same cache.
+        OSError: if the disk takes no more entries.
+    """
+    # First of all: a folder that cannot be used is refused before any volume.
+    folder = VolumeCache(out, load_image_processor(model, trust)).folder
+    paths = list(volume_paths(prepared))
+    if not paths:
+        raise ValueError(f"{prepared}: holds no volumes; see what argus prepare said of them")
+    with claimed_folder(folder):
+        results = run_in_workers(partial(fill_one, model, out, trust), paths, workers)
+        console = Console(stderr=True)
+        bar = track(
+            results,
+            "Volumes",
+            total=len(paths),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        reasons = {path: f"{path}: {DIED}" if reason is None else reason for path, reason in bar}
+    return [reasons[path] for path in paths if reasons[path]]
+
+
+def volume_paths(prepared: Path) -> Iterator[str]:
+    """Paths of a prepared data set's volumes."""
+    splits = datasets.load_dataset("ct3drrg", "all", data_dir=str(prepared))
+    for split in splits.values():
+        for row in split.select_columns("image").cast_column("image", datasets.Nifti(decode=False)):
+            if row["image"]["bytes"] is not None:
+                raise ValueError(
+                    f"{prepared}: holds its volumes itself; a cache needs files, prepare without embedding"
+                )
+            yield row["image"]["path"]
+
+
+def fill_one(model: Path, out: Path, trust: bool, path: str) -> str:
+    """Make one entry; returns why its scan cannot be read, or nothing.
+
+    Raises:
+        OSError: if the entry cannot be kept: no other could be.
+    """
+    cache = VolumeCache(out, load_image_processor(model, trust))
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        try:
+            if not cache.has(path):
+                cache.load_into(path, torch.empty(cache.image_processor.image_size))
+        except BaseException as error:
+            reason = reason_of(error)
+            return reason if path in reason else f"{path}: {reason}"
+    if not cache.has(path):
+        raise OSError(str(said[-1].message) if said else f"{cache.folder}: takes no entry")
+    return ""

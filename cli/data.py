@@ -1,0 +1,95 @@
+"""Commands on data: `argus phantom`, `prepare`, `cache`, `publish`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import AnonymousOption, ModelOption, TrustOption, path_names, quiet, say, tell
+
+app = typer.Typer()
+
+
+@app.command()
+def phantom(
+    out: Annotated[Path, typer.Argument(help="Folder to write.")],
+    layout: Annotated[str, typer.Option(help="ct-rate, bimcv-r or inspect.")] = "ct-rate",
+    n: Annotated[int, typer.Option("--n", min=1, help="Number of scans.")] = 8,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the phantoms.")] = 0,
+    fault: Annotated[list[str] | None, typer.Option(help="Fault of the real download to put in; repeatable.")] = None,
+) -> None:
+    """Write synthetic chest CTs with reports, in a source's own layout."""
+    from argus_processing.phantom.layouts import write_layout
+
+    write_layout(out, layout, n, seed, fault or ())
+
+
+@app.command()
+def prepare(
+    out: Annotated[Path, typer.Argument(help="Folder to write; a second start continues in it.")],
+    ct_rate: Annotated[Path | None, typer.Option(help="Folder of the CT-RATE download.")] = None,
+    bimcv_r: Annotated[Path | None, typer.Option(help="Folder of the BIMCV-R download.")] = None,
+    inspect: Annotated[Path | None, typer.Option(help="Folder of the INSPECT download.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Volumes read at a time.")] = 1,
+    engine: Annotated[str, typer.Option(help="local, or ray on a cluster.")] = "local",
+    embed_volumes: Annotated[bool, typer.Option(help="Put the volumes into the Parquet files.")] = False,
+    decisions: Annotated[Path | None, typer.Option(help="Follow the published decisions in this folder.")] = None,
+    columns: Annotated[Path | None, typer.Option(help="YAML of column names other than the known ones.")] = None,
+    judge: Annotated[str | None, typer.Option(help="Chat model (folder or id), instead of the rules.")] = None,
+    judge_url: Annotated[str | None, typer.Option(help="OpenAI-compatible address that serves --judge.")] = None,
+    trust_remote_code: TrustOption = False,
+    anonymous_paths: AnonymousOption = False,
+) -> None:
+    """Curate CT-3DRRG from the downloads; exit code 2 if a volume or row could not be used.
+
+    Rows hold the volumes' paths and the sources' ids: a patient's name in them goes along. --anonymous-paths, with
+    --embed-volumes, gives rows and decisions/ opaque names; logs/ keep the sources' own, and whom a name stands for.
+    """
+    from argus_processing.sources.registry import read_columns
+
+    from . import prepare
+
+    quiet()
+    roots = {"ct-rate": ct_rate, "bimcv-r": bimcv_r, "inspect": inspect}
+    options = {"workers": workers, "engine": engine, "with_volumes": embed_volumes, "decisions": decisions}
+    if anonymous_paths and not embed_volumes:
+        raise ValueError("--anonymous-paths needs --embed-volumes: without it the rows find their volumes by path")
+    names = path_names(anonymous_paths)
+    options["name_of"] = names.name if names else None
+    if columns:
+        options["columns"] = read_columns(columns)
+    sound = prepare.run(
+        {name: root for name, root in roots.items() if root}, out, options, judge, judge_url, say, trust_remote_code
+    )
+    raise typer.Exit(0 if sound else 2)
+
+
+@app.command()
+def cache(
+    prepared: Annotated[Path, typer.Argument(help="Folder made by argus prepare.")],
+    out: Annotated[Path, typer.Argument(help="Folder of the cache; a second start continues in it.")],
+    model: ModelOption,
+    workers: Annotated[int, typer.Option(min=1, help="Volumes preprocessed at a time.")] = 1,
+    trust_remote_code: TrustOption = False,
+) -> None:
+    """Preprocess every volume of a data set once, as a model's image processor does."""
+    quiet()
+    from .cache import fill_cache
+
+    unreadable = fill_cache(prepared, out, model, workers, trust_remote_code)
+    for line in unreadable:
+        say(line)
+    raise typer.Exit(2 if unreadable else 0)
+
+
+@app.command()
+def publish(
+    prepared: Annotated[Path, typer.Argument(help="Folder made by argus prepare.")],
+    repo_id: Annotated[str, typer.Argument(help="Data set repository on the Hub, such as lab/ct-3drrg.")],
+    with_data: Annotated[list[str] | None, typer.Option(help="Source whose rows go along, where allowed.")] = None,
+    public: Annotated[bool, typer.Option(help="Make a new repository public.")] = False,
+) -> None:
+    """Upload ids, splits and curation decisions; CT-RATE and INSPECT themselves may not be redistributed."""
+    from argus_processing.curation.publish import publish as publish_folder
+
+    tell(publish_folder(prepared, repo_id, tuple(with_data or ()), private=not public))

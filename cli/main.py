@@ -1,0 +1,167 @@
+"""The console command `argus`: a thin layer over the public functions.
+
+Heavy libraries are imported inside the commands, so that `argus --help` answers at once.
+"""
+
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from argus_inference.console.interruption import EXIT_CODE, Interrupted, signals_as_usual, signals_raise
+from argus_training.threads import ThreadsError, check_threads
+
+from . import benchmark, data, models
+from .options import (
+    NOTICE,
+    AllowedHostOption,
+    AnonymousOption,
+    BatchOption,
+    BitsOption,
+    DtypeOption,
+    ModelOption,
+    StaticOption,
+    TokensOption,
+    TrustOption,
+    path_names,
+    quiet,
+    say,
+    take_any_letter,
+)
+
+app = typer.Typer(
+    name="argus",
+    help="Radiology reports from 3D CT. Research software, not a medical device.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for commands in (benchmark, data, models):
+    app.add_typer(commands.app)
+
+
+def main() -> None:
+    """Run the command; whatever goes wrong ends in one line on stderr.
+
+    Exit code 2: something that the user can put right, 1: an error that nobody expected, 130: interrupted. With
+    ARGUS_DEBUG set in the environment the traceback is shown.
+    """
+    take_any_letter()
+    warnings.showwarning = _warn
+    try:
+        check_threads()
+        with signals_raise():
+            app()
+    except Interrupted as stop:
+        say(f"interrupted ({stop}); what was finished is kept, and the same command goes on where it can")
+        sys.exit(EXIT_CODE)
+    except BrokenPipeError:
+        # The reader of stdout went away (`argus report ... | head`); nothing more can be said there.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except BaseException as error:
+        # All but what ends the program in order; Rust's panics are no `Exception`.
+        if isinstance(error, SystemExit | KeyboardInterrupt) or os.environ.get("ARGUS_DEBUG"):
+            raise
+        sys.exit(_tell_failure(error))
+
+
+def _tell_failure(error: BaseException) -> int:
+    """Say in one line what happened; returns the exit code."""
+    if isinstance(error, ThreadsError):
+        # The libraries that know more errors could not be imported.
+        say(str(error))
+        return 2
+    from argus_processing.failures import explain
+
+    told = explain(error)
+    if told is None:
+        # Its text may quote what stands in a patient's file.
+        told = f"stopped by an unexpected {type(error).__name__}; run it again with ARGUS_DEBUG=1 to see where"
+        say(told)
+        return 1
+    say(told)
+    return 2
+
+
+def _warn(message: Warning | str, category: type[Warning], *where: Any) -> None:
+    """Say a library's or the program's own warning as one line, without its place in the source."""
+    if not issubclass(category, DeprecationWarning | PendingDeprecationWarning | FutureWarning):
+        say(f"warning: {message}")
+
+
+@app.command()
+def report(
+    scans: Annotated[list[Path], typer.Argument(metavar="SCAN...", help=".nii, .nii.gz or a DICOM folder.")],
+    model: ModelOption,
+    out: Annotated[Path | None, typer.Option(help="Also write the output to this file, whole or not at all.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, one line a scan.")] = False,
+    stream: Annotated[bool, typer.Option("--stream", help="Print the words as they come.")] = False,
+    preview: Annotated[Path | None, typer.Option(help="Save a PNG of the scan with its report.")] = None,
+    max_new_tokens: TokensOption = 1024,
+    batch_size: BatchOption = 1,
+    dtype: DtypeOption = None,
+    bits: BitsOption = None,
+    static_cache: StaticOption = False,
+    trust_remote_code: TrustOption = False,
+    anonymous_paths: AnonymousOption = False,
+) -> None:
+    """Write the report of one scan or several; exit code 2 if any could not be read, 130 if interrupted.
+
+    What was finished is in --out then. With --json the scan's path is part of the output: a patient's name in it goes
+    along unless --anonymous-paths is given.
+    """
+    from argus_inference.model_folder import Loading
+
+    from . import report
+
+    loading = Loading(dtype, bits, static_cache, trust_remote_code)
+    say(NOTICE)
+    quiet()
+    names = path_names(anonymous_paths)
+    report.check_options(scans, out, as_json, stream, preview)
+    style = report.choose_style(as_json, stream)
+    all_read = report.run(scans, model, style, out, preview, max_new_tokens, batch_size, say, loading, names)
+    raise typer.Exit(0 if all_read else 2)
+
+
+@app.command()
+def serve(
+    model: ModelOption,
+    scans: Annotated[Path | None, typer.Option(help="Folder whose scans may be asked for by file:// address.")] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on; the default is this machine alone.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    allowed_host: AllowedHostOption = None,
+    dtype: DtypeOption = None,
+    bits: BitsOption = None,
+    static_cache: StaticOption = False,
+    trust_remote_code: TrustOption = False,
+) -> None:
+    """Answer OpenAI's chat completions with the report of a CT, streamed."""
+    try:
+        from argus_inference.serving.serve import serve_model
+    except ImportError:
+        raise ValueError("argus serve needs starlette, uvicorn and pydantic: pip install 'argus-ct[serve]'") from None
+    from argus_inference.model_folder import Loading
+
+    say(NOTICE)
+    quiet()
+    loading = Loading(dtype, bits, static_cache, trust_remote_code)
+    signals_as_usual()
+    serve_model(model, scans, host, port, loading, say, allowed_host or ())
+
+
+@app.command()
+def demo(out: Annotated[Path, typer.Argument(help="Folder to write.")]) -> None:
+    """Train a tiny model on phantoms, write reports and score them."""
+    quiet()
+    from .demo import run_demo
+
+    run_demo(out)
+
+
+if __name__ == "__main__":
+    main()

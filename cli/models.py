@@ -1,0 +1,82 @@
+"""Commands that make or plan models: `argus create`, `convert`, `plan`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import TrustOption, quiet, tell
+
+app = typer.Typer()
+
+
+@app.command()
+def create(
+    preset: Annotated[str, typer.Argument(help="Such as argus-8b-hr or argus-tiny.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write.")],
+    llm: Annotated[str, typer.Option(help="Folder or id of an instruct language model.")],
+    vision: Annotated[Path | None, typer.Option(help="Folder of a pretrained vision tower.")] = None,
+    dtype: Annotated[str, typer.Option(help="Of all weights: bfloat16 or float32.")] = "bfloat16",
+    seed: Annotated[int, typer.Option(min=0, help="Of the weights that are new.")] = 0,
+    tower: Annotated[str, typer.Option(help="Whose vision: argus, m3d, radfm or ct2rep.")] = "argus",
+    compressor: Annotated[
+        str | None, typer.Option(help="pixel_shuffle, average_pooling, perceiver or none; the tower's own without it.")
+    ] = None,
+    projector_layers: Annotated[int, typer.Option(min=1, max=2, help="Linear layers of the projector.")] = 2,
+    num_latents: Annotated[int | None, typer.Option(min=1, help="Visual tokens of the perceiver.")] = None,
+    trust_remote_code: TrustOption = False,
+) -> None:
+    """Assemble a model folder from a preset, a language model and a vision tower."""
+    quiet()
+    from argus_training.assembly.create import create_model
+
+    create_model(
+        preset,
+        out,
+        llm=llm,
+        vision=vision,
+        seed=seed,
+        dtype=dtype,
+        tower=tower,
+        compressor=compressor,
+        num_projector_layers=projector_layers,
+        num_latents=num_latents,
+        trust_remote_code=trust_remote_code,
+    )
+
+
+@app.command()
+def convert(
+    system: Annotated[str, typer.Argument(help="m3d or radfm.")],
+    checkpoint: Annotated[Path, typer.Argument(help="Published .safetensors or .bin, or the folder of them.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write, for argus create --vision.")],
+    preset: Annotated[str, typer.Option(help="A preset of the wanted resolution.")] = "argus-8b-nr",
+) -> None:
+    """Make a vision tower of a baseline's published weights."""
+    quiet()
+    from argus_training.assembly.convert_weights import convert_weights
+
+    tell(str(convert_weights(system, checkpoint, out, preset)))
+
+
+@app.command()
+def plan(
+    preset: Annotated[str, typer.Option(help="Such as argus-8b-hr.")],
+    gpus: Annotated[int, typer.Option(min=1, help="Number of GPUs.")] = 8,
+    memory: Annotated[float, typer.Option(min=1, help="Gigabytes of each GPU.")] = 80,
+    micro_batch: Annotated[int, typer.Option(min=1, help="Scans a GPU takes at a time.")] = 1,
+    batch: Annotated[int, typer.Option(min=1, help="Scans a step, over all GPUs.")] = 16,
+    stage: Annotated[str, typer.Option(help="1 or 2.")] = "2",
+) -> None:
+    """Count what training a preset takes under each strategy; exit code 2 if nothing fits."""
+    from argus_inference.console.terminal import show
+    from argus_training.planning.plan import best_run, describe, make_plan, plan_table
+
+    quiet()
+    planned = make_plan(preset, gpus, memory, micro_batch, batch, stage)
+    tell(describe(planned))
+    show(plan_table(planned))
+    best = best_run(planned)
+    if best is None:
+        raise ValueError(f"{preset}: no strategy fits {gpus} GPUs of {memory:g} GB; add GPUs")
+    tell(best.command)

@@ -1,0 +1,78 @@
+"""`argus prepare` for people: builds the judge, runs the curation, prints what it came to."""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import datasets
+from rich.table import Table
+
+from argus_inference.console.terminal import show
+from argus_processing.curation.judges import (
+    CachedJudge,
+    ChatJudge,
+    Judge,
+    OpenAIBackend,
+    RuleJudge,
+    TransformersBackend,
+)
+from argus_processing.curation.prepare import WORK, PrepareOptions, prepare
+from argus_processing.curation.splits import SPLITS
+
+
+def run(
+    roots: dict[str, Path],
+    out: Path,
+    options: dict[str, Any],
+    judge: str | None,
+    judge_url: str | None,
+    say: Callable[[str], None],
+    trust: bool = False,
+) -> bool:
+    """Curate the downloads, print counts and problems; returns whether everything could be used.
+
+    `trust` runs code that comes with the judge's folder.
+
+    Raises:
+        ValueError: as `prepare`, and for an address without a model.
+    """
+    datasets.disable_progress_bars()  # one a Parquet file; the volumes have a bar of their own
+    prepared = prepare(roots, out, PrepareOptions(**options), build_judge(judge, judge_url, out / WORK, trust))
+    show(statistics_table(prepared.manifest))
+    show(counts_table(prepared.manifest))
+    for kind, number in sorted(Counter(problem.kind for problem in prepared.problems).items()):
+        first = next(problem for problem in prepared.problems if problem.kind == kind)
+        say(f"{kind}: {number}, the first is {first.where}: {first.detail}")
+    if prepared.problems:
+        say(f"all of them are in {out / 'logs' / 'problems.jsonl'}; the rest is in place")
+    return prepared.is_sound
+
+
+def build_judge(model: str | None, url: str | None, work: Path, trust: bool = False) -> Judge:
+    """Return the rules, or a chat model whose answers are kept on disk."""
+    if model is None:
+        if url is not None:
+            raise ValueError("--judge-url needs --judge, the name of the model that the address serves")
+        return RuleJudge()
+    backend = TransformersBackend(model, trust=trust) if url is None else OpenAIBackend(model, url)
+    work.mkdir(parents=True, exist_ok=True)
+    return CachedJudge(ChatJudge(backend), work / "judge.sqlite")
+
+
+def statistics_table(manifest: dict[str, Any]) -> Table:
+    """Return the paper's Table 1 for the folder."""
+    columns = ("scans", "patients", *SPLITS, "average_tokens", "maximum_tokens")
+    table = Table("subset", *(column.replace("_", " ") for column in columns), title="CT-3DRRG")
+    for name, row in manifest["statistics"].items():
+        table.add_row(name, *(str(row[column]) for column in columns))
+    return table
+
+
+def counts_table(manifest: dict[str, Any]) -> Table:
+    """Return what every step did to every source."""
+    sources = list(manifest["counts"])
+    table = Table("step", *sources, title="Curation")
+    for step in dict.fromkeys(step for counts in manifest["counts"].values() for step in counts):
+        table.add_row(step.replace("_", " "), *(str(manifest["counts"][source].get(step, 0)) for source in sources))
+    return table

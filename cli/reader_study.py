@@ -1,0 +1,57 @@
+"""`argus reader-study` for people: from a runs file to a page that is served."""
+
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from argus_evaluation.benchmark.run_list import read_runs
+from argus_evaluation.reader_study.answers import ANSWERS_FILE, AnswerFile
+from argus_evaluation.reader_study.links import READERS_FILE, ReaderLinks, clean_reader
+from argus_evaluation.reader_study.study import build_study, keep_study
+from argus_processing.storage.claimed_folders import claimed_folder
+
+
+def run(
+    runs: Path,
+    out: Path,
+    options: dict[str, Any],
+    data_dir: Path | None,
+    phantom_options: dict[str, Any],
+    address: tuple[str, int],
+    say: Callable[[str], None],
+    id_of: Callable[[str], str] = str,
+    readers: Sequence[str] = (),
+    other_hosts: Sequence[str] = (),
+) -> None:
+    """Serve a reader study kept in the folder `out` until it is interrupted; a second start goes on with it.
+
+    Args:
+        options: arguments of `build_study`.
+        address: host and port.
+        id_of: how the evaluations named their scans, from `scan_id`.
+        readers: names of who reads, besides those who already do.
+        other_hosts: names that the server answers to besides its own.
+
+    Raises:
+        ValueError, OSError: if the study cannot be put together, is another one, or the address is taken.
+    """
+    if any(find_spec(name) is None for name in ("starlette", "uvicorn", "pydantic")):
+        raise ValueError("the reader study needs the extra `reader`: pip install 'argus-ct[reader]'")
+    from argus_evaluation.reader_study.scans import ScanShelf, find_scans
+    from argus_evaluation.reader_study.server import serve
+    from argus_inference.scan_process import prepare_readers
+
+    for name in readers:
+        clean_reader(name)
+    prepare_readers()
+    study = build_study(read_runs(runs), **options)
+    shelf = ScanShelf(find_scans(study.cases, study.split, data_dir, phantom_options, id_of))
+    with claimed_folder(out):
+        keep_study(study, out)
+        answers = AnswerFile(out / ANSWERS_FILE)
+        try:
+            links = ReaderLinks(out / READERS_FILE, readers)
+            serve(study, answers, shelf, links, *address, say, other_hosts)
+        finally:
+            answers.close()

@@ -1,0 +1,196 @@
+"""What `argus report` does around `write_reports`: options, output, files, progress."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from argus_inference.anonymous_paths import PathNames
+from argus_inference.console.plain_text import ascii_json, plain_lines
+from argus_inference.console.progress import progress_bar
+from argus_inference.scan_reports import ScanFailure, ScanReport, to_json_lines, to_text, write_reports
+from argus_processing.storage.whole_files import check_can_write, destination_of, write_text
+
+STYLES = ("text", "json", "stream")
+SAVE_SECONDS = 10.0  # what a kill without warning may cost
+
+
+def check_options(scans: Sequence[Path], out: Path | None, as_json: bool, stream: bool, preview: Path | None) -> None:
+    """Refuse options that do not go together and files that could not be written, before the model is loaded.
+
+    Raises:
+        ValueError, OSError: with the option and what to do.
+    """
+    if as_json and stream:
+        raise ValueError("--json and --stream do not go together; choose one")
+    if preview is not None and len(scans) > 1:
+        raise ValueError(f"--preview takes one scan, got {len(scans)}; run it once a scan")
+    if preview is not None and preview.suffix.lower() != ".png":
+        raise ValueError(f"--preview {preview}: the picture is a PNG; give a name that ends in .png")
+    given = [path for path in (out, preview) if path is not None]
+    targets = [os.path.realpath(path) for path in given]
+    if len(set(targets)) < len(targets):
+        raise ValueError(f"{out}: is named by --out and by --preview; give two names")
+    for path, target in zip(given, targets, strict=True):
+        if str(path) == "-":
+            raise ValueError(f"{path}: reports go to stdout anyway; leave it out, or give a file name")
+        for scan in scans:
+            _refuse_scan(path, target, scan)
+        check_can_write(path)
+
+
+def _refuse_scan(path: Path, target: str, scan: Path) -> None:
+    """Refuse an output `path`, which leads to `target`, that is a scan or lies in a scan's folder among its slices."""
+    if os.path.exists(path) and os.path.exists(scan) and os.path.samefile(path, scan):
+        raise ValueError(f"{path}: is a scan to be read; give another name for the output")
+    if os.path.isdir(scan):
+        if Path(os.path.realpath(scan)) in Path(target).parents:
+            raise ValueError(f"{path}: lies in the scan {scan}; give a name outside of that folder")
+        own = os.path.exists(path) and os.stat(path)
+        for slice_file in os.scandir(scan) if own and own.st_nlink > 1 else ():
+            if slice_file.inode() == own.st_ino and os.path.samefile(path, slice_file):
+                raise ValueError(f"{path}: is a slice of the scan {scan}; give another name for the output")
+
+
+def choose_style(as_json: bool, stream: bool) -> str:
+    """Name the output style: one of `STYLES`."""
+    return "json" if as_json else "stream" if stream else "text"
+
+
+def run(
+    scans: Sequence[Path],
+    model_dir: Path,
+    style: str,
+    out: Path | None,
+    preview: Path | None,
+    max_new_tokens: int,
+    batch_size: int,
+    say: Callable[[str], None],
+    loading: Any = None,
+    names: PathNames | None = None,
+) -> bool:
+    """Write the reports to stdout, and to `out`; return whether every scan could be read.
+
+    `say` prints one line to stderr; `loading` says how the model is loaded (`model_folder.Loading`); `names` gives
+    scans opaque names in all but those lines. `out` holds whole reports only, those that are finished when the command
+    is stopped, and is not written at all if no scan could be read.
+    """
+    from argus_inference.model_folder import hash_model, load_model
+
+    model, processor = load_model(model_dir, loading)
+    model_hash = hash_model(model_dir) if style == "json" else ""
+    kept = ReportFile(out, style, model_hash, len(scans))
+    streamer = _streamer(processor) if style == "stream" else None
+    batches = write_reports(
+        model,
+        processor,
+        scans,
+        batch_size=1 if streamer else batch_size,
+        max_new_tokens=max_new_tokens,
+        streamer=streamer,
+    )
+    try:
+        with progress_bar() as progress:
+            # Reports on the same screen show the progress themselves, and a bar would cut through them.
+            task = progress.add_task("scans", total=len(scans), visible=len(scans) > 1 and not sys.stdout.isatty())
+            for told in batches:
+                result = told if names is None else _renamed(told, names)
+                kept.add(result)
+                progress.advance(task)
+                _tell(told, max_new_tokens, say)
+                if names is not None:
+                    say(f"{told.scan}: is called {result.scan} in the output")
+                if style == "json":
+                    _print(_for_stdout(to_json_lines([result], model_hash)))
+                elif style == "text" and isinstance(result, ScanReport):
+                    _print(to_text([result], len(scans)))
+    finally:
+        kept.save()
+    if preview is not None and kept.reports:
+        _save_preview(scans[0], kept.reports[0].report, preview)
+    return len(kept.reports) == len(scans)
+
+
+class ReportFile:
+    """The results so far, and the file that is to hold them; it is written whole each time, now and then."""
+
+    def __init__(self, out: Path | None, style: str, model_hash: str, num_scans: int) -> None:
+        self._out, self._style, self._model_hash, self._num_scans = out, style, model_hash, num_scans
+        # Into a device or a pipe nothing can be written twice.
+        self._again = out is not None and not destination_of(out).is_stream
+        self._results: list[ScanReport | ScanFailure] = []
+        self._num_saved, self._saved_at = 0, time.monotonic()
+
+    @property
+    def reports(self) -> list[ScanReport]:
+        """The scans that have a report."""
+        return [result for result in self._results if isinstance(result, ScanReport)]
+
+    def add(self, result: ScanReport | ScanFailure) -> None:
+        """Take one more result, and save all if the last time is a while ago."""
+        self._results.append(result)
+        if self._again and time.monotonic() - self._saved_at >= SAVE_SECONDS:
+            self.save()
+
+    def save(self) -> None:
+        """Write what there is, unless it is written already or holds no report."""
+        if self._out is None or self._num_saved == len(self._results) or not self.reports:
+            return
+        if self._style == "json":
+            text = to_json_lines(self._results, self._model_hash)
+        else:
+            text = to_text(self._results, self._num_scans)
+        write_text(self._out, text)
+        self._num_saved, self._saved_at = len(self._results), time.monotonic()
+
+
+def _renamed(result: ScanReport | ScanFailure, names: PathNames) -> ScanReport | ScanFailure:
+    """Give a result its scan's opaque name, wherever its path stands."""
+    name = names.of(result.scan)
+    if isinstance(result, ScanFailure):
+        return replace(result, scan=name, error=names.without_paths(result.error, result.scan))
+    told = tuple(names.without_paths(warning, result.scan) for warning in result.warnings)
+    return replace(result, scan=name, warnings=told)
+
+
+def _for_stdout(text: str) -> str:
+    """Keep JSON sound on a stdout whose encoding lacks letters."""
+    encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "")
+    return text if encoding == "utf8" else ascii_json(text)
+
+
+def _print(text: str) -> None:
+    print(text, end="", flush=True)
+
+
+def _tell(result: ScanReport | ScanFailure, max_new_tokens: int, say: Callable[[str], None]) -> None:
+    """Say on stderr why a scan failed, or what its reader should know."""
+    if isinstance(result, ScanFailure):
+        # Most errors begin with the scan's name already.
+        say(result.error if result.error.startswith(result.scan) else f"{result.scan}: {result.error}")
+        return
+    for warning in result.warnings:
+        say(f"{result.scan}: warning: {warning}")
+    if result.truncated:
+        say(f"{result.scan}: warning: the report was cut at {max_new_tokens} tokens; raise --max-new-tokens")
+
+
+def _streamer(processor: Any) -> Any:
+    """Return a streamer that prints a report's words to stdout as they come."""
+    from transformers import TextStreamer
+
+    class PlainStreamer(TextStreamer):
+        def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
+            print(plain_lines(text), flush=True, end="\n" if stream_end else "")
+
+    return PlainStreamer(processor.tokenizer, skip_prompt=True, skip_special_tokens=True)
+
+
+def _save_preview(scan: Path, report: str, preview: Path) -> None:
+    from argus_inference.preview import save_preview
+    from argus_processing.read_ct import read_ct
+
+    save_preview(read_ct(scan), report, preview)

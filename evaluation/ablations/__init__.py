@@ -1,0 +1,1 @@
+"""Score the cells of an ablation and write its tables and figure."""

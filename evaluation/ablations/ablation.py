@@ -1,0 +1,129 @@
+"""An ablation from its grid to a JSON, a table and a figure: every cell with every seed, each done once."""
+
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from argus_inference.console.terminal import show, terminal
+from argus_processing.storage.claimed_folders import claimed_folder
+from argus_processing.storage.whole_files import read_json, write_json, write_text
+from argus_training.ablate import STEPS, planned
+from argus_training.ablations.ablation_grid import Cell, Grid, Panel, key_of, read_grid
+
+from .ablation_figure import save_figure
+from .ablation_scores import LOWER_IS_BETTER, score_reports
+from .ablation_statistics import order_of, summarize
+from .ablation_table import build_table, markdown, notes
+from .nodule_contrast import score_nodules
+
+# kind of a grid -> function (settings, seed, folder of the scores, folder of the trainings) -> one run's results
+MEASURES: dict[str, Callable[[dict[str, Any], int, Path, Path], dict[str, Any]]] = {
+    "reports": score_reports,
+    "nodules": score_nodules,
+}
+LIBRARIES = ("torch", "transformers", "trl", "accelerate", "datasets", "numpy")
+ERROR_BARS = {
+    "reports": "mean and sample standard deviation over training seeds, on one test set",
+    "nodules": "mean and sample standard deviation over draws of places and noise",
+}
+
+
+def run_ablation(path: Path, out: Path, base: Path | None = None, steps: Path | None = None) -> dict[str, Any]:
+    """Train and score all cells of a grid, and write what came out.
+
+    Writes under `out`: `results.json`, `table.md`, `figure.png`, and the scores of every run. Started again after an
+    interruption, it goes on with the first run that is not done.
+
+    Args:
+        path: the grid's YAML.
+        out: folder to write.
+        base: another base recipe than the grid names, such as the one for CT-3DRRG.
+        steps: folder of the trainings, to be shared between grids; `out`/steps without it.
+
+    Raises:
+        ValueError: if grid or recipe are wrong, or `out` holds another grid's results.
+    """
+    grid = read_grid(path, base)
+    out = Path(out)
+    _check_own(out, grid)
+    with claimed_folder(out):
+        return _run(grid, out, steps or out / STEPS)
+
+
+def _run(grid: Grid, out: Path, steps: Path) -> dict[str, Any]:
+    """Do every run that is not done, and write what they came to."""
+    console = terminal(stderr=True)
+    runs: dict[str, dict[int, dict]] = {}
+    plan = list(planned(grid))
+    started = time.monotonic()
+    for number, (cell, seed) in enumerate(plan, start=1):
+        console.rule(f"[bold]{number} of {len(plan)}: {cell.name}, seed {seed}")
+        run = MEASURES[grid.kind](cell.settings, seed, out / "scores", steps)
+        runs.setdefault(key_of(cell.settings), {})[seed] = run
+        _check_metrics(grid, run)
+    results = collect(grid, runs) | {"seconds_of_this_start": round(time.monotonic() - started, 1)}
+    write_json(out / "results.json", results)
+    write_text(out / "table.md", markdown(results))
+    save_figure(results, out / "figure.png")
+    for panel in results["panels"]:
+        show(build_table(results, panel))
+        terminal().print(*notes(results, panel), sep="\n")
+    return results
+
+
+def _check_own(out: Path, grid: Grid) -> None:
+    """Refuse a folder with another grid's results, before anything is trained."""
+    found = read_json(out / "results.json")["name"] if (out / "results.json").exists() else grid.name
+    if found != grid.name:
+        raise ValueError(f"{out}: holds the results of {found}; choose another folder (--steps shares the trainings)")
+
+
+def _check_metrics(grid: Grid, run: dict[str, Any]) -> None:
+    if missing := [name for name in grid.metrics if name not in run["metrics"]]:
+        raise ValueError(f"{grid.name}: no such metric: {', '.join(missing)}; known: {', '.join(run['metrics'])}")
+
+
+def collect(grid: Grid, runs: dict[str, dict[int, dict]]) -> dict[str, Any]:
+    """Bring a grid's runs (cell's key -> seed -> run) into the form that is saved, drawn and printed."""
+    every = [run for by_seed in runs.values() for run in by_seed.values()]
+    seconds = {step: cost for run in every for step, cost in run["seconds"].items() if cost is not None}
+    return {
+        "name": grid.name,
+        "title": grid.title,
+        "seeds": list(grid.seeds),
+        "score": grid.score,
+        "metrics": list(grid.metrics),
+        "error_bars": ERROR_BARS[grid.kind],
+        "panels": [_panel(grid, panel, runs) for panel in grid.panels],
+        "num_runs": len(every),
+        # A training that several cells share is counted once.
+        "seconds": round(sum(seconds.values()), 1),
+        "versions": {name: version(name) for name in LIBRARIES},
+    }
+
+
+def _panel(grid: Grid, panel: Panel, runs: dict[str, dict[int, dict]]) -> dict[str, Any]:
+    cells = [_cell(grid, cell, runs[key_of(cell.settings)]) for cell in panel.cells]
+    axes = {axis: list(values) for axis, values in panel.axes.items()}
+    measured = {axis: order_of(_scores_by(axis, cells, grid.score), grid.score not in LOWER_IS_BETTER) for axis in axes}
+    return {"title": panel.title, "axes": axes, "cells": cells, "measured": measured, "paper": panel.paper}
+
+
+def _cell(grid: Grid, cell: Cell, by_seed: dict[int, dict]) -> dict[str, Any]:
+    summary = {name: summarize([run["metrics"][name] for run in by_seed.values()]) for name in grid.metrics}
+    runs = [{"seed": seed, **run} for seed, run in by_seed.items()]
+    return {"values": cell.values, "summary": summary, "runs": runs, "settings": cell.settings}
+
+
+def _scores_by(axis: str, cells: list[dict], score: str) -> dict[str, dict[int, float]]:
+    """Score of every value of an axis by seed, averaged over the other axes."""
+    found: dict[str, dict[int, list[float]]] = {}
+    for cell in cells:
+        for run in cell["runs"]:
+            if run["metrics"][score] is not None:
+                found.setdefault(cell["values"][axis], {}).setdefault(run["seed"], []).append(run["metrics"][score])
+    return {
+        value: {seed: sum(scores) / len(scores) for seed, scores in by_seed.items()} for value, by_seed in found.items()
+    }

@@ -1,0 +1,1 @@
+"""From a split to a table: generate, control, store, score, compare."""

@@ -1,0 +1,195 @@
+"""An evaluation from a split to a table: generate, run the controls, store every report, score, save."""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import datasets
+import transformers
+
+from argus_inference.generation import MAX_NEW_TOKENS, Prediction, generate_reports
+from argus_inference.model_folder import Loading, hash_model, load_model
+from argus_processing.phantom.findings import Finding
+from argus_processing.storage.claimed_folders import claimed_folder
+from argus_processing.storage.whole_files import write_json
+
+from ..metrics.metric import Metric
+from ..metrics.nlp_metrics import METRICS
+from ..metrics.phantom_truth import extract_findings
+from ..metrics.significance import LEVEL, RESAMPLES, SEED
+from .controls import blank_image, first_of_each, most_frequent_report, shuffle_images
+from .scoring import score_stored
+from .stored_reports import FILE_NAME, MODEL, StoredReport, hash_file, write_reports
+
+CONTROL_SEED = 0
+
+
+def evaluate_model(
+    model_dir: Path,
+    dataset: datasets.Dataset,
+    train_reports: Sequence[str],
+    out: Path,
+    *,
+    subset: str = "phantom",
+    split: str = "test",
+    batch_size: int = 4,
+    max_new_tokens: int = MAX_NEW_TOKENS,
+    metrics: Mapping[str, Metric] = METRICS,
+    loading: Loading | None = None,
+    say: Callable[[str], None] = warnings.warn,
+    id_of: Callable[[str], str] = str,
+) -> dict[str, Any]:
+    """Evaluate a saved model on a split and write predictions and results into the folder `out`.
+
+    Writes `predictions.jsonl`, `predictions_blank.jsonl` (one line for each distinct instruction: all a blank image can
+    change), `reports.jsonl` (all that the numbers need, see `recompute`) and `results.json`. An interrupted evaluation
+    goes on where it stopped.
+
+    Args:
+        model_dir: folder of the saved model.
+        dataset: examples with `scan_id`, `image`, `report` and, where it is known, `findings` (the truth).
+        train_reports: reports of the training split, for the most-frequent-report control.
+        out: folder, made if it is not there.
+        subset, split: their names, kept in the results.
+        batch_size: scans generated at a time.
+        max_new_tokens: where a report is cut, and counted as truncated.
+        metrics: what is computed, by name.
+        loading: how the model is loaded; other than the default it is kept in the results.
+        say: is told in a line of each scan that cannot be read. It is left out of every score and named by the results
+            under `unreadable`; the next start tries it again.
+        id_of: gives the name under which a scan is written, from its `scan_id`.
+
+    Returns what `results.json` holds.
+
+    Raises:
+        ValueError: if there are fewer than two scans, a column is missing, `out` holds another model's predictions, or
+            another process is writing there.
+    """
+    _check_dataset(dataset, batch_size, max_new_tokens)
+    options = {"batch_size": batch_size, "max_new_tokens": max_new_tokens}
+    loading = loading or Loading()
+    with claimed_folder(out) as folder:
+        settings: dict[str, Any] = {"model_hash": hash_model(model_dir), "subset": subset, "split": split}
+        if loading != Loading():
+            settings["loading"] = asdict(loading)
+        loaded = load_model(model_dir, loading)
+        unreadable: list[str] = []
+
+        def leave_out(scan_id: str, reason: str) -> None:
+            unreadable.append(id_of(scan_id))
+            say(f"{scan_id}: {reason}")
+
+        dataset = dataset.cast_column("image", datasets.Nifti(decode=False))
+        how = {"settings": settings, "id_of": id_of, **options}
+        predictions, blank, kept = _generate_all(loaded, dataset, folder, how, leave_out)
+        most_frequent = most_frequent_report(train_reports, _findings_of)
+        reports = store_reports(folder, predictions, blank, most_frequent, kept)
+        results = {
+            **settings,
+            **score_stored(reports, metrics),
+            **({"unreadable": unreadable} if unreadable else {}),
+            "reports_sha256": hash_file(folder / FILE_NAME),
+            "settings": {
+                **options,
+                "control_seed": CONTROL_SEED,
+                "transformers": transformers.__version__,
+                "bootstrap": {"resamples": RESAMPLES, "level": LEVEL, "seed": SEED},
+            },
+        }
+        write_json(folder / "results.json", results)
+    return results
+
+
+def _generate_all(
+    loaded: tuple[Any, Any],
+    dataset: datasets.Dataset,
+    out: Path,
+    how: dict[str, Any],
+    leave_out: Callable[[str, str], None],
+) -> tuple[list[Prediction], list[Prediction], datasets.Dataset]:
+    """Generate every scan's report and its blank control; also returns the rows whose scan could be read."""
+    settings = how["settings"]
+    scans = how | {"settings": settings | {"image": "scan"}}
+    predictions = generate_reports(*loaded, dataset, out / "predictions.jsonl", on_failure=leave_out, **scans)
+    if len(predictions) < 2:
+        raise ValueError(f"{out}: of {len(dataset)} scans {len(predictions)} could be read; an evaluation needs 2")
+    # Of all rows, whichever could be read: it is then the same file when a scan has been put right.
+    blank = _blank_predictions(*loaded, dataset, out, how | {"settings": settings | {"image": "blank"}})
+    written = {line.scan_id for line in predictions}
+    kept = [index for index, scan_id in enumerate(dataset["scan_id"]) if how["id_of"](scan_id) in written]
+    return predictions, [blank[index] for index in kept], dataset.select(kept)
+
+
+def store_reports(
+    out: Path,
+    predictions: Sequence[Prediction],
+    blank: Sequence[Prediction],
+    most_frequent: str,
+    dataset: datasets.Dataset,
+) -> list[StoredReport]:
+    """Write `reports.jsonl`: beside each reference the model's report, its controls' and the findings, if known."""
+    shuffled = shuffle_images(predictions, CONTROL_SEED)
+    truths = dataset["findings"] if "findings" in dataset.column_names else [None] * len(predictions)
+    reports = [
+        StoredReport(
+            own.scan_id,
+            own.reference,
+            {
+                MODEL: own.prediction,
+                "blank": without.prediction,
+                "shuffled": other.prediction,
+                "most_frequent": most_frequent,
+            },
+            own.truncated,
+            None if truth is None else [Finding(**finding) for finding in truth],
+        )
+        for own, without, other, truth in zip(predictions, blank, shuffled, truths, strict=True)
+    ]
+    write_reports(out, reports)
+    return reports
+
+
+def _check_dataset(dataset: datasets.Dataset, batch_size: int, max_new_tokens: int) -> None:
+    """Refuse what could not be evaluated to its end, before anything is generated."""
+    if batch_size < 1 or max_new_tokens < 1:
+        raise ValueError(f"batch size and new tokens must be at least 1, got {batch_size} and {max_new_tokens}")
+    if len(dataset) < 2:
+        raise ValueError(f"an evaluation needs at least 2 scans (its controls shuffle them), got {len(dataset)}")
+    missing = {"scan_id", "image", "report"} - set(dataset.column_names)
+    if missing:
+        raise ValueError(f"the data set has no column {', '.join(sorted(missing))}; it has {dataset.column_names}")
+
+
+def _blank_predictions(
+    model: Any,
+    processor: Any,
+    dataset: datasets.Dataset,
+    out: Path,
+    how: dict[str, Any],
+) -> list[Prediction]:
+    """Give every scan the report written for a blank image under its instruction.
+
+    All blank images are the same, so each distinct instruction is generated once.
+    """
+    from argus_processing.instructions import instruction_for
+
+    instructions = [instruction_for(scan_id) for scan_id in dataset["scan_id"]]
+    firsts = first_of_each(instructions)
+    written = generate_reports(
+        model,
+        processor,
+        dataset.select(firsts),
+        out / "predictions_blank.jsonl",
+        image_of=blank_image,
+        label="blank control",
+        **how,
+    )
+    by_instruction = {instructions[index]: line for index, line in zip(firsts, written, strict=True)}
+    return [by_instruction[instruction] for instruction in instructions]
+
+
+def _findings_of(report: str) -> tuple[Finding, ...]:
+    """Read a report's findings in a fixed order."""
+    return tuple(sorted(extract_findings(report), key=repr))

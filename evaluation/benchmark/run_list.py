@@ -1,0 +1,112 @@
+"""Which folder of `argus evaluate` is which system: the YAML file that tables and the reader study are made from.
+
+    runs:
+      - {system: M3D, resolution: nr, folder: m3d_nr_ct_rate}
+      - {system: Argus, resolution: hr, folder: argus_hr_ct_rate}
+
+Folders are relative to the file. Subset and split are never written here: each folder knows its own.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from argus_inference.generation import Prediction
+from argus_processing.storage.foreign_files import read_json_object, read_yaml
+
+MAX_RESULTS_BYTES = 256 << 20  # they hold every report's scores
+RESOLUTIONS = ("nr", "hr")  # normal and high resolution
+KEYS = {"system", "resolution", "folder"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One evaluation: whose it is, at which resolution, and its folder."""
+
+    system: str
+    resolution: str
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """System and resolution together."""
+        return f"{self.system} {self.resolution}"
+
+
+def read_runs(path: Path) -> list[Run]:
+    """Read a runs file.
+
+    Raises:
+        FileNotFoundError: if it or a folder it names is not there.
+        ValueError: if it is not of the form above.
+    """
+    path = Path(path)
+    content = read_yaml(path)
+    entries = content.get("runs") if isinstance(content, dict) else None
+    if not isinstance(entries, list) or not entries or set(content) != {"runs"}:
+        raise ValueError(f"{path}: expected one key, `runs`, with a list of evaluations")
+    return [_read_run(entry, number, path) for number, entry in enumerate(entries, start=1)]
+
+
+def _read_run(entry: Any, number: int, path: Path) -> Run:
+    if not isinstance(entry, dict) or set(entry) != KEYS or not all(isinstance(entry[key], str) for key in KEYS):
+        raise ValueError(f"{path}: run {number} must have exactly the keys {', '.join(sorted(KEYS))}, got {entry}")
+    system, resolution = entry["system"].strip(), entry["resolution"]
+    if not system or resolution not in RESOLUTIONS:
+        raise ValueError(f"{path}: run {number} needs a system's name and a resolution, {' or '.join(RESOLUTIONS)}")
+    folder = path.parent / Path(entry["folder"]).expanduser()
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder, named by run {number} of {path}")
+    return Run(system, resolution, folder)
+
+
+def read_results(folder: Path) -> dict[str, Any]:
+    """Read the `results.json` of an evaluation.
+
+    Raises:
+        FileNotFoundError: if the evaluation has not ended.
+        ValueError: if the file is not one of `argus evaluate`.
+    """
+    path = Path(folder) / "results.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: not there; run or finish argus evaluate in this folder")
+    results = read_json_object(path, MAX_RESULTS_BYTES, max_values=None)
+    missing = {"subset", "split", "n_test", "model_hash", "metrics"} - set(results)
+    if missing:
+        raise ValueError(f"{path}: has no {', '.join(sorted(missing))}; was it written by argus evaluate?")
+    return results
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """Read what an evaluation's predictions were made under: model hash, subset, split.
+
+    Raises:
+        FileNotFoundError: if the folder holds no predictions.
+    """
+    path = Path(folder) / "predictions.jsonl.settings.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: not there; give a folder written by argus evaluate")
+    return read_json_object(path)
+
+
+def read_predictions(folder: Path) -> dict[str, Prediction]:
+    """Read an evaluation's predictions by scan id, in the file's order.
+
+    Raises:
+        FileNotFoundError: if the folder holds no predictions.
+        ValueError: if a line is not one.
+    """
+    path = Path(folder) / "predictions.jsonl"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: not there; give a folder written by argus evaluate")
+    predictions = {}
+    # Not splitlines: it would also cut at the line separators a report may hold.
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+        if line:
+            try:
+                prediction = Prediction(**json.loads(line))
+            except (ValueError, TypeError):
+                raise ValueError(f"{path}: line {number} is not a prediction; finish argus evaluate there") from None
+            predictions[prediction.scan_id] = prediction
+    return predictions

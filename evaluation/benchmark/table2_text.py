@@ -1,0 +1,180 @@
+"""Table 2 as Markdown, LaTeX and JSON; the three hold the same cells, footnotes and signatures."""
+
+from dataclasses import asdict
+from pathlib import Path
+from string import ascii_lowercase
+from typing import Any
+
+from argus_processing.storage.whole_files import check_can_fill, write_json, write_text
+
+from .table2 import FINDING_F1, Block, Cell, Table2
+
+_LATEX = {
+    **{"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}"},
+    **{"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "|": r"\textbar{}", "<": r"\textless{}"},
+    **{">": r"\textgreater{}"},
+}
+_MARKDOWN = {"|": r"\|", "\n": " "}
+
+
+class Footnotes:
+    """Reasons why numbers are missing, each with a letter, in the order in which they first come."""
+
+    def __init__(self) -> None:
+        self.reasons: list[str] = []
+
+    def mark(self, reason: str) -> str:
+        """Return the letters of a reason: a, b, ... z, aa, ab, ..."""
+        if reason not in self.reasons:
+            self.reasons.append(reason)
+        return _letters(self.reasons.index(reason))
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Every mark with its reason."""
+        return [(_letters(index), reason) for index, reason in enumerate(self.reasons)]
+
+
+def _letters(index: int) -> str:
+    first, last = divmod(index, len(ascii_lowercase))
+    return (ascii_lowercase[first - 1] if first else "") + ascii_lowercase[last]
+
+
+def _number(metric: str, value: float) -> str:
+    return f"{value:.3f}" if metric == FINDING_F1 else f"{value:.2f}"
+
+
+def _escape(text: str, table: dict[str, str]) -> str:
+    return "".join(table.get(letter, letter) for letter in text)
+
+
+def table2_markdown(table: Table2) -> str:
+    """One Markdown table a subset, then what is missing and why, then the metrics' signatures."""
+    notes = Footnotes()
+    parts = [_markdown_block(table, block, notes) for block in table.blocks]
+    lines = [f"- [{mark}] {_escape(reason, _MARKDOWN)}" for mark, reason in notes.lines()]
+    parts.append("\n".join(["Missing:", "", *lines]) if lines else "")
+    parts.append("\n".join(["Signatures:", "", *(f"- {line}" for line in _signature_lines(table))]))
+    parts.append("\n\n".join(_remarks(table)))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _markdown_block(table: Table2, block: Block, notes: Footnotes) -> str:
+    columns = _columns(table)
+    heads = [f"{system} {resolution}" for resolution, system in columns]
+    lines = [
+        f"### {block.subset}, {block.split}, {block.n_test} reports",
+        "",
+        "| metric | " + " | ".join(_escape(head, _MARKDOWN) for head in heads) + " |",
+        "|---|" + "---:|" * len(heads),
+    ]
+    for metric in block.metrics:
+        cells = [_markdown_cell(metric, block.cells[*column, metric], notes) for column in columns]
+        lines.append(f"| {metric} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _markdown_cell(metric: str, cell: Cell, notes: Footnotes) -> str:
+    text = f"missing [{notes.mark(cell.missing)}]" if cell.value is None else _number(metric, cell.value)
+    if cell.low is not None and cell.high is not None:
+        text += f" ({_number(metric, cell.low)} to {_number(metric, cell.high)})"
+    return text if cell.paper is None else f"{text}<br>*paper: {_number(metric, cell.paper)}*"
+
+
+def table2_latex(table: Table2) -> str:
+    r"""One `table*` a subset for LaTeX with `booktabs`, intervals small below their values."""
+    notes = Footnotes()
+    blocks = [_latex_block(table, block, notes) for block in table.blocks]
+    lines = [rf"\textsuperscript{{{mark}}} {_escape(reason, _LATEX)}.\\" for mark, reason in notes.lines()]
+    remarks = [_escape(remark, _LATEX) + r"\\" for remark in _remarks(table)]
+    signatures = [f"% {line}" for line in _signature_lines(table)]
+    return "\n".join([*blocks, r"\noindent\small", *lines, *remarks, *signatures]) + "\n"
+
+
+def _latex_block(table: Table2, block: Block, notes: Footnotes) -> str:
+    columns, count = _columns(table), len(table.systems)
+    groups = " & ".join(rf"\multicolumn{{{count}}}{{c}}{{{name}}}" for name in table.resolutions.values())
+    heads = " & ".join(_escape(system, _LATEX) for _, system in columns)
+    lines = [
+        r"\begin{table*}",
+        r"\centering\small",
+        rf"\caption{{{_escape(block.subset, _LATEX)}, {block.split}, {block.n_test} reports.}}",
+        rf"\begin{{tabular}}{{l{'r' * len(columns)}}}",
+        r"\toprule",
+        rf" & {groups} \\",
+        rf"metric & {heads} \\",
+        r"\midrule",
+    ]
+    for metric in block.metrics:
+        cells = [_latex_cell(metric, block.cells[*column, metric], notes) for column in columns]
+        lines.append(rf"{_escape(metric, _LATEX)} & {' & '.join(cells)} \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table*}"])
+
+
+def _latex_cell(metric: str, cell: Cell, notes: Footnotes) -> str:
+    if cell.value is None:
+        text = rf"--\textsuperscript{{{notes.mark(cell.missing)}}}"
+    else:
+        text = _number(metric, cell.value)
+    small = []
+    if cell.low is not None and cell.high is not None:
+        small.append(f"[{_number(metric, cell.low)}, {_number(metric, cell.high)}]")
+    if cell.paper is not None:
+        small.append(rf"\textit{{paper: {_number(metric, cell.paper)}}}")
+    return text + "".join(rf" {{\scriptsize {part}}}" for part in small)
+
+
+def table2_json(table: Table2) -> dict[str, Any]:
+    """The table as plain data: every cell with its value, or None and why."""
+    return {
+        "paper": {"source": table.source, "has_values": table.has_paper_values},
+        "systems": list(table.systems),
+        "resolutions": table.resolutions,
+        "subsets_without_a_run": list(table.left_out),
+        "subsets": [
+            {
+                "subset": block.subset,
+                "split": block.split,
+                "n_test": block.n_test,
+                "model_hashes": {f"{system} {at}": value for (at, system), value in block.model_hashes.items()},
+                "cells": [
+                    {"metric": metric, "resolution": resolution, "system": system, **asdict(cell)}
+                    for (resolution, system, metric), cell in block.cells.items()
+                ],
+            }
+            for block in table.blocks
+        ],
+    }
+
+
+def _columns(table: Table2) -> list[tuple[str, str]]:
+    return [(resolution, system) for resolution in table.resolutions for system in table.systems]
+
+
+def _signature_lines(table: Table2) -> list[str]:
+    """Each metric's signature; several mean that its numbers were computed differently, and say so."""
+    lines = []
+    for metric in dict.fromkeys(metric for block in table.blocks for metric in block.metrics):
+        found = sorted({signature for block in table.blocks for signature in block.signatures(metric)})
+        warning = "COMPUTED DIFFERENTLY, do not compare: " if len(found) > 1 else ""
+        if found:
+            lines.append(f"{metric}: {warning}{'; '.join(found)}")
+    return lines
+
+
+def _remarks(table: Table2) -> list[str]:
+    remarks = ["Numbers come from this project's result files; in brackets, 95% bootstrap intervals."]
+    if table.left_out:
+        remarks.append(f"No evaluation in the runs file is of: {', '.join(table.left_out)}.")
+    if table.has_paper_values:
+        remarks.append(f"Numbers marked as the paper's are from {table.source}, not measured here.")
+    else:
+        remarks.append(f"The paper's own numbers ({table.source}) are not kept here, so none are shown beside.")
+    return remarks
+
+
+def write_table2(table: Table2, out: Path) -> None:
+    """Write `table2.md`, `table2.tex` and `table2.json` into the folder `out`."""
+    check_can_fill(out)
+    write_text(out / "table2.md", table2_markdown(table))
+    write_text(out / "table2.tex", table2_latex(table))
+    write_json(out / "table2.json", table2_json(table))

@@ -1,0 +1,1 @@
+"""Metrics between reports and references, each with its signature."""

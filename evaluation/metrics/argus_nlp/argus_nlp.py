@@ -1,0 +1,52 @@
+"""Argus's word-overlap metrics for the `evaluate` library: `evaluate.load("./evaluation/metrics/argus_nlp")`.
+
+`evaluate` copies this file to its own cache and runs it there, so it imports the installed package.
+"""
+
+import datasets
+import evaluate
+
+from argus_evaluation.benchmark.scoring import score_nlp
+
+CITATION = """\
+@inproceedings{liu2025argus,
+  title = {Argus: Benchmarking and Enhancing Vision-Language Models for 3D Radiology Report Generation},
+  author = {Liu, Che and Wan, Zhongwei and Wang, Yuqi and Shen, Hui and Wang, Haozhe and Zheng, Kangyu and Zhang, Mi
+            and Arcucci, Rossella},
+  booktitle = {Findings of the Association for Computational Linguistics: ACL 2025},
+  year = {2025}
+}
+"""
+INPUTS = """
+Args:
+    predictions: reports, one a scan.
+    references: the true reports, one a scan, in the same order.
+    details: whether to tell by metric how it was computed, in place of its number.
+Returns:
+    by metric its number; one that cannot be computed here is left out, and a warning says what to install. With
+    `details` a dictionary for every metric with `value` (None if missing, and then `missing` says what to install),
+    `signature` and `per_report`, each report's own scores.
+"""
+logger = evaluate.logging.get_logger(__name__)
+
+
+class ArgusNLP(evaluate.Metric):
+    """BLEU, ROUGE, METEOR and CIDEr-D between reports, each with its signature."""
+
+    def _info(self) -> evaluate.MetricInfo:
+        text = datasets.Value("string")
+        return evaluate.MetricInfo(
+            description=self.__doc__,
+            citation=CITATION,
+            inputs_description=INPUTS,
+            features=datasets.Features({"predictions": text, "references": text}),
+        )
+
+    def _compute(self, predictions: list[str], references: list[str], details: bool = False) -> dict:
+        scores = score_nlp(predictions, references)
+        if details:
+            return scores
+        for name, score in scores.items():
+            if score["value"] is None:
+                logger.warning(f"{name} is left out: {score['missing']}")
+        return {name: float(score["value"]) for name, score in scores.items() if score["value"] is not None}

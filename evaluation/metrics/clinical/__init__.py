@@ -1,0 +1,1 @@
+"""Metrics that need a model of their own: RadGraph-XL, GREEN, RaTEScore."""

@@ -1,0 +1,59 @@
+"""What goes into the clinical metrics' models, and the answers that are kept of them."""
+
+import json
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from argus_inference.console.progress import progress_bar
+from argus_processing.storage.answer_store import answer_once
+
+CHUNK = 64
+
+
+class ClinicalModel(Protocol):
+    """Answers questions about reports; questions and answers are what JSON can hold."""
+
+    def answer(self, questions: Sequence[Any]) -> list[Any]:
+        """Return one answer to each question."""
+
+
+class KeptModel:
+    """A model that is loaded for the first answer that is not yet kept in a file.
+
+    Args:
+        path: SQLite file of the answers.
+        signature: of what decides an answer: package, weights, settings.
+        label: of the progress bar.
+        load: loads the model.
+    """
+
+    def __init__(self, path: Path, signature: str, label: str, load: Callable[[], ClinicalModel]):
+        self._path, self._signature, self._label, self._load = path, signature, label, load
+
+    @cached_property
+    def _model(self) -> ClinicalModel:
+        return self._load()
+
+    def answer(self, questions: Sequence[Any]) -> list[Any]:
+        """Return one answer to each question, each asked once."""
+        texts = [json.dumps(question) for question in questions]
+        with progress_bar() as progress:
+            track = partial(progress.track, description=self._label)
+            kept = answer_once(self._path, self._signature, texts, self._ask, CHUNK, track)
+        return [json.loads(answer) for answer in kept]
+
+    def _ask(self, texts: Sequence[str]) -> list[str]:
+        return [json.dumps(answer) for answer in self._model.answer([json.loads(text) for text in texts])]
+
+
+def printable(text: str) -> str:
+    """Return `text` without what tokenizers refuse: control characters become blanks, lone surrogates "?"."""
+    text = text.encode("utf-8", "replace").decode("utf-8")
+    return "".join(char if char.isprintable() or char == "\n" else " " for char in text).strip()
+
+
+def pair_up(predictions: Sequence[str], references: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the pairs (prediction, reference), made printable."""
+    return [(printable(one), printable(other)) for one, other in zip(predictions, references, strict=True)]

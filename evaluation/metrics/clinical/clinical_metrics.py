@@ -1,0 +1,43 @@
+"""The clinical metrics: RadGraph-XL, GREEN and RaTEScore, each with a model of its own that has to be there.
+
+To add one, write a file with a function from `ClinicalOptions` to metrics, and add its line to `CLINICAL_METRICS`.
+"""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from ..metric import Metric
+from . import green_metric, radgraph_metric, rate_metric
+from .clinical_weights import ClinicalOptions
+
+
+@dataclass(frozen=True)
+class ClinicalMetric:
+    """One model's metrics.
+
+    Attributes:
+        names: of its rows in a table.
+        build: makes them; each says by `missing` what is not there.
+    """
+
+    names: tuple[str, ...]
+    build: Callable[[ClinicalOptions], dict[str, Metric]]
+
+
+CLINICAL_METRICS: dict[str, ClinicalMetric] = {
+    "radgraph": ClinicalMetric(radgraph_metric.NAMES, radgraph_metric.radgraph_metrics),
+    "green": ClinicalMetric((green_metric.NAME,), green_metric.green_metrics),
+    "rate": ClinicalMetric((rate_metric.NAME,), rate_metric.rate_metrics),
+}
+
+
+def clinical_metrics(asked: Collection[str], options: ClinicalOptions) -> dict[str, Metric]:
+    """Return the metrics whose key was asked for, in the order of `CLINICAL_METRICS`; no model is loaded yet.
+
+    Raises:
+        ValueError: if a key is not one of `CLINICAL_METRICS`.
+    """
+    if unknown := sorted(set(asked) - set(CLINICAL_METRICS)):
+        raise ValueError(f"no clinical metric {', '.join(unknown)}; there are {', '.join(CLINICAL_METRICS)}")
+    chosen = [entry for key, entry in CLINICAL_METRICS.items() if key in asked]
+    return {name: metric for entry in chosen for name, metric in entry.build(options).items()}

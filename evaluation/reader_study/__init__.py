@@ -1,0 +1,1 @@
+"""The blinded reader study: cases, page, answers, Table 4."""

@@ -1,0 +1,157 @@
+"""The scans of a reader study: found once, read when a reader opens them, handed out slice by slice in HU."""
+
+import asyncio
+import threading
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+
+from argus_inference.preview import PLANES, cut_plane
+from argus_inference.scan_process import read_apart
+from argus_processing.ct_volume import CTVolume
+from argus_processing.read_ct import read_ct, read_ct_row
+
+from ..benchmark.evaluated_split import load_split
+from .study import Case
+
+KEPT = 3  # volumes in memory; one of 512 x 512 x 300 is 160 MB
+
+
+@dataclass(frozen=True)
+class EmbeddedScan:
+    """A volume that the data set itself holds.
+
+    Attributes:
+        rows: with an undecoded `image` column.
+        index: of its row.
+    """
+
+    rows: datasets.Dataset
+    index: int
+
+
+def find_scans(
+    cases: Iterable[Case],
+    split: str,
+    data_dir: Path | None,
+    options: dict[str, Any],
+    id_of: Callable[[str], str] = str,
+) -> dict[tuple[str, str], Path | EmbeddedScan]:
+    """Find the volume of every case, by subset and scan id.
+
+    Args:
+        data_dir: folder of the prepared data; phantom needs none.
+        options: settings of the phantoms the evaluations ran on.
+        id_of: how the evaluations named their scans, from `scan_id`.
+
+    Raises:
+        ValueError: if a case is not in the data.
+        FileNotFoundError: if a volume is not where the data says.
+    """
+    wanted: dict[str, list[str]] = {}
+    for case in cases:
+        wanted.setdefault(case.subset, []).append(case.scan_id)
+    found: dict[tuple[str, str], Path | EmbeddedScan] = {}
+    for subset, scan_ids in wanted.items():
+        where = {"options": options} if subset == "phantom" else {"data_dir": data_dir}
+        rows = load_split(subset, split, **where).select_columns(["scan_id", "image"])
+        rows = rows.cast_column("image", datasets.Nifti(decode=False))
+        index_of = {id_of(scan_id): index for index, scan_id in enumerate(rows["scan_id"])}
+        for scan_id in scan_ids:
+            if scan_id not in index_of:
+                raise ValueError(
+                    f"scan {scan_id} is not in {subset} {split}; give the data that the evaluations ran on "
+                    "(--data-dir, or --num-phantoms and --seed)"
+                )
+            image = rows[index_of[scan_id]]["image"]
+            if image["bytes"] is None and not Path(image["path"]).exists():
+                raise FileNotFoundError(f"{image['path']}: the volume of scan {scan_id} is not there")
+            embedded = image["bytes"] is not None
+            found[subset, scan_id] = EmbeddedScan(rows, index_of[scan_id]) if embedded else Path(image["path"])
+    return found
+
+
+class ScanShelf:
+    """Reads volumes, two at a time and each in a process of its own, and keeps the last few."""
+
+    def __init__(self, scans: dict[tuple[str, str], Path | EmbeddedScan]) -> None:
+        self._scans = scans
+        self._volumes: OrderedDict[tuple[str, str], asyncio.Future[CTVolume]] = OrderedDict()
+        self._readers = ThreadPoolExecutor(2, "argus-scan")
+        self._closed = threading.Event()
+
+    async def volume(self, case: Case) -> CTVolume:
+        """Read a case's volume, once though its three planes are asked for at a time.
+
+        Raises:
+            ScanNotReadError: if it cannot be read.
+            OSError: if nothing can be read here, as without room for temporary files.
+        """
+        key = case.subset, case.scan_id
+        if key not in self._volumes:
+            loop = asyncio.get_running_loop()
+            self._volumes[key] = loop.run_in_executor(
+                self._readers, read_apart, _reader_of(self._scans[key]), self._closed
+            )
+        self._volumes.move_to_end(key)
+        while len(self._volumes) > KEPT:
+            self._volumes.popitem(last=False)
+        volume = self._volumes[key]
+        try:
+            return await asyncio.shield(volume)  # others wait for it too
+        except Exception:  # the next one who asks has it tried again
+            if self._volumes.get(key) is volume:
+                del self._volumes[key]
+            raise
+
+    @asynccontextmanager
+    async def lifespan(self, app: Any) -> AsyncIterator[None]:
+        """Live as long as a server; then end what is being read, until its readers have removed their folders."""
+        yield
+        self._closed.set()
+        await asyncio.get_running_loop().run_in_executor(None, self._readers.shutdown)
+
+
+def _reader_of(scan: Path | EmbeddedScan) -> Callable[[Path], CTVolume]:
+    if isinstance(scan, EmbeddedScan):
+        return partial(_read_row, scan.rows[scan.index]["image"])
+    return partial(_read_path, scan)
+
+
+def _read_row(image: dict[str, Any], room: Path) -> CTVolume:
+    return read_ct_row(image)
+
+
+def _read_path(path: Path, room: Path) -> CTVolume:
+    return read_ct(path)
+
+
+def describe_planes(volume: CTVolume) -> list[dict[str, Any]]:
+    """What a page needs to draw a volume's planes: slices, pixels, size in mm, edge letters; nothing of a header."""
+    planes = []
+    for axis, (name, count) in enumerate(zip(PLANES, volume.hu.shape, strict=True)):
+        plane = cut_plane(volume.hu, volume.spacing_mm, name, count // 2)
+        rows, columns = plane.pixels.shape
+        height_mm, width_mm = (step for other, step in enumerate(volume.spacing_mm) if other != axis)
+        planes.append(
+            {
+                **{"name": name, "count": count, "rows": rows, "columns": columns},
+                **{"height_mm": rows * height_mm, "width_mm": columns * width_mm},
+                **{"left": plane.left, "right": plane.right, "top": plane.top, "bottom": plane.bottom},
+            }
+        )
+    return planes
+
+
+def slice_bytes(volume: CTVolume, plane: str, index: int) -> bytes:
+    """One slice as rows of little-endian int16 HU, as it is shown (see `cut_plane`)."""
+    pixels = cut_plane(volume.hu, volume.spacing_mm, plane, index).pixels
+    return np.clip(np.rint(pixels), -32768, 32767).astype("<i2").tobytes()

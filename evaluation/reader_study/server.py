@@ -1,0 +1,267 @@
+"""The reader study's local web page: what a browser may ask for, and the answers it gives.
+
+Nothing that leaves here holds a system's name, a scan's id or anything of its file: a case is its number in the
+reader's order, a report is a letter. Who reads is told by the secret in the link, sent with every request.
+Needs the extra `reader`.
+"""
+
+import sys
+from collections.abc import Callable, Collection
+from dataclasses import asdict
+from pathlib import Path
+from string import ascii_uppercase
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from argus_inference.preview import BONE, LUNG, MEDIASTINUM
+from argus_inference.scan_files import ScanNotReadError
+from argus_inference.scan_process import wait_for_readers
+from argus_inference.serving.local_server import (
+    BodyGuard,
+    HostGuard,
+    allowed_hosts,
+    open_listener,
+    run_app,
+    web_address,
+)
+from argus_processing.ct_volume import CTVolume
+
+from .answers import Answer, AnswerFile, StaleAnswerError
+from .links import ReaderLinks
+from .scans import ScanShelf, describe_planes, slice_bytes
+from .study import Case, Study
+
+PAGE = Path(__file__).parent / "page"
+WINDOWS = (LUNG, MEDIASTINUM, BONE)
+LONGEST_COMMENT = 20_000
+MAX_BODY_BYTES = 256 << 10  # a comment of the longest, every letter escaped
+# The browser itself refuses anything from elsewhere, and keeps nothing.
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class UnreadableScanError(Exception):
+    """A case's scan cannot be read; why is said to who runs the study, not to the reader."""
+
+
+class _Answer(BaseModel):
+    """An answer as the page sends it; nothing is converted, and no other field is taken."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    case: Annotated[int, Field(ge=0)]
+    letter: Annotated[str, Field(min_length=1, max_length=1)]
+    version: Annotated[int, Field(ge=0)]
+    score: int | None = None
+    comment: Annotated[str, Field(max_length=LONGEST_COMMENT)] | None = None
+
+
+class ReaderSession:
+    """One reader's way through a study: numbers and letters outside, cases and systems inside."""
+
+    def __init__(self, study: Study, answers: AnswerFile, reader: str) -> None:
+        self._study, self._answers, self.reader = study, answers, reader
+        self._order = study.case_order(reader)
+
+    def case(self, number: int) -> Case:
+        """The case at a place, from 0, in this reader's order.
+
+        Raises:
+            ValueError: if there is none.
+        """
+        if not 0 <= number < len(self._order):
+            raise ValueError(f"there is no case {number}")
+        return self._study.cases[self._order[number]]
+
+    def reports(self, number: int) -> list[dict[str, Any]]:
+        """Letter, text and this reader's answers for each report of a case."""
+        case = self.case(number)
+        shown = []
+        for letter, system in zip(ascii_uppercase, self._study.report_order(self.reader, case), strict=False):
+            key = (self.reader, case.subset, case.scan_id, system)
+            shown.append(
+                {
+                    "letter": letter,
+                    "text": case.reports[system],
+                    "score": self._answers.scores.get(key),
+                    "comment": self._answers.comments.get(key, ""),
+                    "versions": self._answers.versions(key),
+                }
+            )
+        return shown
+
+    def progress(self) -> dict[str, Any]:
+        """Which cases are complete, and where the reader goes on: at the first report without a score."""
+        scored = [[report["score"] is not None for report in self.reports(n)] for n in range(len(self._order))]
+        done = [all(reports) for reports in scored]
+        case = done.index(False) if False in done else len(done) - 1
+        return {"done": done, "case": case, "report": scored[case].index(False) if not done[case] else 0}
+
+    def save(self, given: _Answer) -> int:
+        """Keep a score or a comment and give its version.
+
+        Raises:
+            ValueError: if there is no such case or report, or the answer is not one.
+            StaleAnswerError: if the reader gave another answer meanwhile.
+        """
+        case = self.case(given.case)
+        systems = dict(zip(ascii_uppercase, self._study.report_order(self.reader, case), strict=False))
+        if given.letter not in systems:
+            raise ValueError("there is no such report")
+        system = systems[given.letter]
+        answer = Answer(self.reader, case.subset, case.scan_id, system, given.score, given.comment)
+        return self._answers.add(answer, given.version)
+
+    def report(self, given: _Answer) -> dict[str, Any]:
+        """The report that an answer is about, as it stands."""
+        return next(report for report in self.reports(given.case) if report["letter"] == given.letter)
+
+
+def build_app(
+    study: Study, answers: AnswerFile, shelf: ScanShelf, links: ReaderLinks, hosts: Collection[str]
+) -> Starlette:
+    """Build the web application; `hosts` are the names it answers to, so that no other site can speak through one."""
+    if len(study.systems) > len(ascii_uppercase):
+        raise ValueError(f"at most {len(ascii_uppercase)} systems can be told apart by letters")
+
+    def session(request: Request) -> ReaderSession:
+        scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+        reader = links.reader_of(secret.strip()) if scheme.lower() == "bearer" else None
+        if reader is None:
+            raise HTTPException(401, "open the link that you were given for this study", {"WWW-Authenticate": "Bearer"})
+        return ReaderSession(study, answers, reader)
+
+    async def progress(request: Request) -> Response:
+        reader = session(request)
+        windows = [asdict(window) for window in WINDOWS]
+        return JSONResponse({"reader": reader.reader, "windows": windows, **reader.progress()})
+
+    async def case(request: Request) -> Response:
+        reader, number = session(request), request.path_params["case"]
+        volume = await _read(shelf, reader.case(number))
+        return JSONResponse({"reports": reader.reports(number), "planes": describe_planes(volume)})
+
+    async def one_slice(request: Request) -> Response:
+        reader, where = session(request), request.path_params
+        volume = await _read(shelf, reader.case(where["case"]))
+        return Response(slice_bytes(volume, where["plane"], where["index"]), media_type="application/octet-stream")
+
+    async def answer(request: Request) -> Response:
+        reader = session(request)
+        # Another site's form can send text, never JSON, to an address on this machine.
+        if request.headers.get("content-type") != "application/json":
+            raise ValueError("an answer comes as JSON")
+        try:
+            given = _Answer.model_validate_json(await request.body())
+        except ValidationError:
+            raise ValueError(f"an answer is a score or a comment of at most {LONGEST_COMMENT} letters") from None
+        try:
+            return JSONResponse({"version": await run_in_threadpool(reader.save, given)})
+        except StaleAnswerError:
+            error = "this report was answered in another window meanwhile"
+            return JSONResponse({"error": error, "report": reader.report(given)}, status_code=409)
+
+    async def page(request: Request) -> Response:
+        return FileResponse(PAGE / "index.html")
+
+    routes = [
+        Route("/", page),
+        Mount("/page", StaticFiles(directory=PAGE)),
+        Route("/api/progress", progress),
+        Route("/api/case/{case:int}", case),
+        Route("/api/case/{case:int}/{plane}/{index:int}", one_slice),
+        Route("/api/answer", answer, methods=["POST"]),
+    ]
+    middleware = [
+        Middleware(_PrivateHeaders),
+        Middleware(HostGuard, hosts=hosts, refuse=_refusal),
+        Middleware(BodyGuard, max_bytes=MAX_BODY_BYTES, max_bytes_together=64 * MAX_BODY_BYTES),
+    ]
+    return Starlette(routes=routes, middleware=middleware, exception_handlers=FAILURES, lifespan=shelf.lifespan)
+
+
+class _PrivateHeaders:
+    """Puts `HEADERS` on every response."""
+
+    def __init__(self, app: Callable) -> None:
+        self._app = app
+
+    async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
+        async def send_with_headers(message: dict) -> None:
+            if message["type"] == "http.response.start":
+                extra = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+                message["headers"] = [*message.get("headers", []), *extra]
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+
+async def _read(shelf: ScanShelf, case: Case) -> CTVolume:
+    """Read a volume; a file that fails is told without its name."""
+    try:
+        return await shelf.volume(case)
+    except (ScanNotReadError, OSError, EOFError) as error:
+        print(f"argus: {error}", file=sys.stderr, flush=True)
+        raise UnreadableScanError from None
+
+
+def _refusal(message: str, status: int) -> JSONResponse:
+    return JSONResponse({"error": message}, status_code=status)
+
+
+async def _refuse(request: Request, error: Exception) -> Response:
+    return _refusal(str(error), 400)
+
+
+async def _http_refuse(request: Request, error: HTTPException) -> Response:
+    return JSONResponse({"error": error.detail}, status_code=error.status_code, headers=error.headers)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    return _refusal("the answer could not be saved; please tell who runs the study", 500)
+
+
+async def _unreadable(request: Request, error: Exception) -> Response:
+    return _refusal("the scan cannot be read; please tell who runs the study", 500)
+
+
+FAILURES = {ValueError: _refuse, HTTPException: _http_refuse, OSError: _failed, UnreadableScanError: _unreadable}
+
+
+def serve(
+    study: Study,
+    answers: AnswerFile,
+    shelf: ScanShelf,
+    links: ReaderLinks,
+    host: str,
+    port: int,
+    say: Callable[[str], None],
+    other_hosts: Collection[str] = (),
+) -> None:
+    """Serve the study until it is interrupted; `port` 0 takes a free one. `say` gets the address and every link.
+
+    Raises:
+        OSError: if the address is taken.
+    """
+    listener = open_listener(host, port)
+    wait_for_readers()
+    address = web_address(host, listener)
+    app = build_app(study, answers, shelf, links, allowed_hosts(host, other_hosts))
+    for name, secret in links.items():
+        say(f"link of {name}, for nobody else: {address}/#{secret}")
+    say(f"reader study at {address}/ (ctrl-c ends it; every answer is already saved)")
+    run_app(app, listener)

@@ -1,0 +1,157 @@
+"""A blinded reader study (paper, appendix C): which reports are read on which cases, in which order by whom."""
+
+import hashlib
+import json
+import random
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from argus_inference.generation import Prediction
+from argus_processing.storage.claimed_folders import entries_of
+
+from ..benchmark.run_list import Run, read_predictions, read_settings
+from .links import write_private
+
+HUMAN = "human reference"  # the reports that came with the scans, as one of the blinded systems
+STUDY_FILE = "study.json"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One scan and the reports written for it, by system."""
+
+    subset: str
+    scan_id: str
+    reports: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Study:
+    """All cases of a study; `seed` fixes every order in it."""
+
+    split: str
+    seed: int
+    cases: tuple[Case, ...]
+
+    @property
+    def systems(self) -> tuple[str, ...]:
+        """Every system's name, in the order of the runs."""
+        return tuple(dict.fromkeys(system for case in self.cases for system in case.reports))
+
+    def case_order(self, reader: str) -> list[int]:
+        """Indices of the cases as a reader meets them: another order for every reader, always the same for one."""
+        order = list(range(len(self.cases)))
+        random.Random(f"{self.seed}\n{reader}").shuffle(order)
+        return order
+
+    def report_order(self, reader: str, case: Case) -> list[str]:
+        """The systems whose reports a reader sees as A, B, C, ... on a case, in this order."""
+        systems = sorted(case.reports)
+        random.Random(f"{self.seed}\n{reader}\n{case.subset}\n{case.scan_id}").shuffle(systems)
+        return systems
+
+    def describe(self) -> dict[str, Any]:
+        """What is kept on disk to know the study again; the reports go in as a hash."""
+        digest = hashlib.sha256(repr([sorted(case.reports.items()) for case in self.cases]).encode())
+        return {
+            "split": self.split,
+            "seed": self.seed,
+            "systems": list(self.systems),
+            "cases": [
+                {"subset": case.subset, "scan_id": case.scan_id, "systems": sorted(case.reports)} for case in self.cases
+            ],
+            "reports_sha256": digest.hexdigest(),
+        }
+
+
+def build_study(
+    runs: Sequence[Run], *, seed: int = 0, cases_per_subset: int | None = None, with_references: bool = False
+) -> Study:
+    """Put a study together from evaluations of several systems.
+
+    Args:
+        runs: evaluations; those of one subset must have written reports for the same scans.
+        seed: of the drawn cases and of every order.
+        cases_per_subset: how many cases are drawn of each subset; None takes all.
+        with_references: whether the scans' own reports are read too, blinded as one more system.
+
+    Raises:
+        ValueError: if runs differ in split, scans or references, a system comes twice in a subset, or a report names a
+            system (it could not be shown blinded).
+    """
+    splits: set[str] = set()
+    reports: dict[str, dict[str, dict[str, str]]] = {}
+    for run in runs:
+        settings, predictions = read_settings(run.folder), read_predictions(run.folder)
+        splits.add(settings["split"])
+        _add_run(reports.setdefault(settings["subset"], {}), run, predictions)
+    if len(splits) != 1:
+        raise ValueError(f"the runs are of different splits: {', '.join(sorted(splits))}")
+    cases = []
+    for subset, by_scan in reports.items():
+        for scan_id in _draw(sorted(by_scan), cases_per_subset, f"{seed}\n{subset}"):
+            shown = by_scan[scan_id] if with_references else _without(by_scan[scan_id], HUMAN)
+            cases.append(Case(subset, scan_id, shown))
+    study = Study(splits.pop(), seed, tuple(cases))
+    _check_blind(study, [name for run in runs for name in (run.system, run.name)])
+    return study
+
+
+def _add_run(by_scan: dict[str, dict[str, str]], run: Run, predictions: dict[str, Prediction]) -> None:
+    """Add one system's reports to those of its subset, beside the references."""
+    if by_scan and set(by_scan) != set(predictions):
+        raise ValueError(f"{run.folder}: its scans are not those of the subset's other runs; evaluate all on the same")
+    for scan_id, line in predictions.items():
+        reports = by_scan.setdefault(scan_id, {HUMAN: line.reference})
+        if reports[HUMAN] != line.reference:
+            raise ValueError(f"{run.folder}: scan {scan_id} has another reference than in the subset's other runs")
+        if run.name in reports:
+            raise ValueError(f"{run.folder}: {run.name} comes twice in one subset")
+        reports[run.name] = line.prediction
+
+
+def _draw(scan_ids: list[str], count: int | None, seed: str) -> list[str]:
+    return scan_ids if count is None or count >= len(scan_ids) else random.Random(seed).sample(scan_ids, count)
+
+
+def _without(reports: dict[str, str], system: str) -> dict[str, str]:
+    return {name: text for name, text in reports.items() if name != system}
+
+
+def _check_blind(study: Study, names: Iterable[str]) -> None:
+    """Refuse reports that hold a system's name as a word: the page shows reports as they are."""
+    shown = "|".join(re.escape(name) for name in {*names, HUMAN})
+    pattern = re.compile(rf"(?<!\w)(?:{shown})(?!\w)", re.IGNORECASE)
+    for case in study.cases:
+        for system, text in case.reports.items():
+            found = pattern.search(text)
+            if found:
+                raise ValueError(
+                    f"the report of {system} on scan {case.scan_id} holds the name {found.group()!r}, so it cannot be "
+                    "read blinded; give the system another name in the runs file"
+                )
+
+
+def keep_study(study: Study, out: Path) -> None:
+    """Write what the study is into the folder `out`, or check that it is the study begun there.
+
+    Raises:
+        ValueError: if another study was begun in the folder.
+    """
+    path = out / STUDY_FILE
+    out.mkdir(parents=True, exist_ok=True)
+    if path.exists() or not entries_of(out):
+        out.chmod(0o700)  # a folder of its own; one that holds other things keeps its mode
+    if not path.exists():
+        write_private(path, study.describe())
+        return
+    if not path.is_file():  # a pipe would be waited for
+        raise ValueError(f"{path}: is no regular file; move it away")
+    path.chmod(0o600)
+    kept, now = json.loads(path.read_text(encoding="utf-8")), study.describe()
+    changed = sorted(key for key in kept.keys() | now.keys() if kept.get(key) != now.get(key))
+    if changed:
+        raise ValueError(f"{out}: holds a study with other {', '.join(changed)}; give another folder")

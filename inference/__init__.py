@@ -1,0 +1,1 @@
+"""Use a saved model: load it, write reports, draw and serve them."""

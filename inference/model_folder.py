@@ -1,0 +1,128 @@
+"""A saved Argus model: loading it, and the hash that names what it is."""
+
+import hashlib
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+# Everything that decides what is generated: weights, configurations (preprocessing too), tokenizer, template.
+HASHED_FILES = ("*.safetensors", "*config.json", "tokenizer.json", "chat_template.jinja")
+BLOCK_BYTES = 1 << 20
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+def check_model_folder(folder: Path, trust: bool = False) -> Path:
+    """Return `folder` if it holds a saved model that can be loaded safely.
+
+    Args:
+        folder: of the model.
+        trust: its own code may run.
+
+    Raises:
+        FileNotFoundError: if there is no such folder.
+        ValueError: if it lacks `config.json` or `.safetensors` weights, or its files say what no honest ones do.
+    """
+    from argus_processing.saved_models.model_folders import REPORT_WRITER, check_model, check_processor
+
+    check_model(_holds_model(Path(folder)), REPORT_WRITER, trust)
+    check_processor(Path(folder), trust)
+    return Path(folder)
+
+
+def _holds_model(folder: Path) -> Path:
+    from argus_processing.saved_models.model_folders import check_entries
+
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such model folder; give the one that `argus create` or training wrote")
+    missing = [pattern for pattern in ("config.json", "*.safetensors") if not any(folder.glob(pattern))]
+    if missing:
+        raise ValueError(f"{folder}: not a saved model, it has no {' and no '.join(missing)}")
+    check_entries(folder)
+    return folder
+
+
+def hash_model(folder: Path) -> str:
+    """Return the SHA-256 (hex) of a model folder's weights, configurations, tokenizer and chat template."""
+    folder = _holds_model(Path(folder))
+    digest = hashlib.sha256()
+    for path in sorted({path for pattern in HASHED_FILES for path in folder.glob(pattern)}):
+        # Name and size go in too, so that bytes cannot move from one file to the next unseen.
+        digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
+        with path.open("rb") as file:
+            while block := file.read(BLOCK_BYTES):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Loading:
+    """How a model is loaded to generate.
+
+    Attributes:
+        dtype: "float32", "bfloat16" or "float16"; without it, what was saved on a GPU, and float32 on a CPU, where
+            bfloat16 is slow.
+        bits: 8 or 4 loads the language model's linear layers so (bitsandbytes); vision and connector stay as they are.
+        static_cache: keys and values in a fixed block, which transformers compiles the decoding for on a GPU.
+        trust: run the code that comes with the folder; an Argus folder needs none.
+
+    Raises:
+        ValueError: if a setting is unknown, or bitsandbytes is missing.
+    """
+
+    dtype: str | None = None
+    bits: int | None = None
+    static_cache: bool = False
+    trust: bool = False
+
+    def __post_init__(self):
+        if self.dtype not in (None, *DTYPES):
+            raise ValueError(f"dtype is {', '.join(DTYPES)}, got {self.dtype!r}")
+        if self.bits not in (None, 8, 4):
+            raise ValueError(f"weights have 8 or 4 bits, got {self.bits}")
+        if self.bits and find_spec("bitsandbytes") is None:
+            raise ValueError("8- and 4-bit weights need bitsandbytes: pip install 'argus-ct[quantized]'")
+
+    def arguments(self, device: str) -> dict[str, Any]:
+        """Return the arguments of `from_pretrained`."""
+        import torch
+        from transformers import BitsAndBytesConfig
+
+        default = "auto" if device == "cuda" else torch.float32
+        dtype = getattr(torch, self.dtype) if self.dtype else default
+        if self.bits is None:
+            return {"dtype": dtype, "device_map": {"": device}}
+        config = BitsAndBytesConfig(
+            load_in_8bit=self.bits == 8,
+            load_in_4bit=self.bits == 4,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_compute_dtype=torch.bfloat16 if dtype == "auto" else dtype,
+            llm_int8_skip_modules=["model.vision_tower", "model.connector", "lm_head"],
+        )
+        return {"dtype": dtype, "device_map": {"": device}, "quantization_config": config}
+
+
+def load_model(folder: Path, loading: Loading | None = None) -> tuple[Any, Any]:
+    """Load `(model, processor)` from a local folder, ready to generate.
+
+    Raises:
+        FileNotFoundError, ValueError: as `check_model_folder`, or if configuration or weights cannot be read.
+    """
+    folder, loading = _holds_model(Path(folder)), loading or Loading()
+    import torch
+    from transformers import AutoModelForImageTextToText
+
+    # Importing it registers model and processor.
+    from argus_processing.saved_models.model_folders import REPORT_WRITER
+    from argus_processing.saved_models.pretrained import check_fit, load_pretrained, load_processor
+
+    from .rehearsal import rehearse
+
+    arguments = loading.arguments("cuda" if torch.cuda.is_available() else "cpu")
+    model = load_pretrained(AutoModelForImageTextToText, folder, REPORT_WRITER, trust=loading.trust, **arguments)
+    processor = load_processor(folder, loading.trust)
+    check_fit(folder, model, processor)
+    rehearse(folder, model.eval(), processor)
+    if loading.static_cache:
+        model.generation_config.cache_implementation = "static"
+    return model, processor

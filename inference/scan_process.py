@@ -1,0 +1,177 @@
+"""Read a CT in a process of its own, so that what a file does to its reader costs that scan and nothing else.
+
+The process has a limit of time and memory; a decoder that dies, hangs or fills the memory ends with it. What a library
+prints on the way, which could quote a header, goes nowhere.
+"""
+
+import fcntl
+import json
+import multiprocessing
+import os
+import resource
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+
+import numpy as np
+
+from argus_processing.ct_volume import CTReadError, CTVolume
+from argus_processing.storage.part_files import private_folder
+
+from .scan_files import ScanNotReadError
+
+LOOK_SECONDS = 0.1  # between looks at whether its client is still there
+
+_context = multiprocessing.get_context("forkserver")
+
+
+@dataclass(frozen=True)
+class ReaderLimits:
+    """What a reader may take: seconds, and bytes of memory (a scan of 1024 x 1024 x 500 in float32 is 2 GB)."""
+
+    seconds: float = 120.0
+    memory: int = 4 << 30
+
+
+DEFAULT_LIMITS = ReaderLimits()
+
+
+class ClientLeftError(Exception):
+    """Nobody waits for the scan any more."""
+
+
+def prepare_readers() -> None:
+    """Start the process that readers are forked from; it imports what they need meanwhile."""
+    from multiprocessing import forkserver
+
+    _context.set_forkserver_preload([__name__, "argus_cli.main", "argus_inference.serving.serve_requests"])
+    forkserver.ensure_running()
+
+
+def wait_for_readers() -> None:
+    """Return when readers can start at once, so that the first client does not wait for their imports."""
+    prepare_readers()
+    process = _context.Process(target=os.getpid)
+    process.start()
+    process.join()
+
+
+def read_apart(
+    read: Callable[[Path], CTVolume], gone: threading.Event | None = None, limits: ReaderLimits = DEFAULT_LIMITS
+) -> CTVolume:
+    """Run `read` in a process of its own and give its scan.
+
+    Args:
+        read: picklable; gets an empty private folder that is removed afterwards.
+        gone: set when the scan is no longer wanted.
+        limits: of the process.
+
+    Raises:
+        ScanNotReadError: if it refuses the scan, dies, or takes too long or too much memory.
+        ClientLeftError: if `gone` is set meanwhile.
+    """
+    prepare_readers()
+    receiver, sender = _context.Pipe(duplex=False)
+    with private_folder() as room:
+        process = _context.Process(target=_work, args=(sender, read, room, limits))
+        try:
+            process.start()
+            sender.close()
+            _await_answer(receiver, gone, time.monotonic() + limits.seconds)
+            return _receive(receiver)
+        finally:
+            receiver.close()
+            _end(process)
+
+
+def _await_answer(receiver: Connection, gone: threading.Event | None, deadline: float) -> None:
+    while not wait([receiver], LOOK_SECONDS):
+        if gone is not None and gone.is_set():
+            raise ClientLeftError
+        if time.monotonic() > deadline:
+            raise ScanNotReadError("the scan took too long to read; give it as one .nii.gz")
+
+
+def _receive(receiver: Connection) -> CTVolume:
+    """Take a reader's answer: plain data, since a process that read a hostile file is not to be believed more."""
+    try:
+        answer = json.loads(receiver.recv_bytes())
+        if "refused" in answer:
+            raise ScanNotReadError(answer["refused"])
+        hu = np.empty(answer["shape"], answer["dtype"])
+        receiver.recv_bytes_into(memoryview(hu).cast("B"))
+    except (EOFError, OSError):
+        raise ScanNotReadError("the scan cannot be decoded (its reader died); convert it again") from None
+    return CTVolume(hu, np.array(answer["affine"]), answer["orientation"], tuple(answer["warnings"]))
+
+
+def _end(process: multiprocessing.Process) -> None:
+    """End a reader and whatever it started."""
+    if process.pid is None:
+        return
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        process.kill()
+    process.join()
+    process.close()
+
+
+def _work(sender: Connection, read: Callable[[Path], CTVolume], room: Path, limits: ReaderLimits) -> None:
+    """Read one scan and send it: the reader's process."""
+    os.setsid()
+    _end_with_server()
+    _confine(limits)
+    try:
+        volume = read(room)
+        facts = {"shape": volume.hu.shape, "dtype": volume.hu.dtype.str, "affine": volume.affine.tolist()}
+        facts |= {"orientation": volume.original_orientation, "warnings": volume.warnings}
+        sender.send_bytes(json.dumps(facts).encode())
+        sender.send_bytes(memoryview(np.ascontiguousarray(volume.hu)).cast("B"))
+    except MemoryError:
+        _refuse(sender, "the scan takes more memory to read than a CT does")
+    except (CTReadError, ScanNotReadError) as error:
+        _refuse(sender, str(error).replace(f"{room}/", ""))
+    except OSError as error:
+        _refuse(sender, f"the scan cannot be read ({error.strerror})")
+    except Exception:  # its text could quote the scan
+        _refuse(sender, "the scan cannot be decoded; convert it again")
+
+
+def _refuse(sender: Connection, reason: str) -> None:
+    """Send why, without what a terminal would take for a command or JSON cannot hold."""
+    shown = "".join(letter if letter.isprintable() else "?" for letter in " ".join(reason.split()))
+    sender.send_bytes(json.dumps({"refused": shown}).encode())
+
+
+def _end_with_server() -> None:
+    """Have the system end this process with its server: a decoder that runs would not look whether that is there."""
+    signal.signal(signal.SIGIO, signal.SIG_DFL)  # ends it on Linux; elsewhere the alarm does
+    server = multiprocessing.parent_process().sentinel  # a pipe whose other end the server alone holds
+    fcntl.fcntl(server, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(server, fcntl.F_SETFL, fcntl.fcntl(server, fcntl.F_GETFL) | os.O_ASYNC)
+    if wait([server], 0):
+        os._exit(1)
+
+
+def _confine(limits: ReaderLimits) -> None:
+    """Bound this process's time and memory, and send what it prints nowhere."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(int(limits.seconds) + 5)  # also when the server is gone
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(nowhere, stream)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
+    statm = Path("/proc/self/statm")
+    if statm.exists():
+        size = int(statm.read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+        _, most = resource.getrlimit(resource.RLIMIT_AS)
+        limit = size + limits.memory
+        limit = limit if most == resource.RLIM_INFINITY else min(limit, most)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, most))

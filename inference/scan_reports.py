@@ -1,0 +1,134 @@
+"""Reports for scans on disk: what `argus report` calls."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from argus_processing.failures import reason_of
+
+from .console.plain_text import plain, plain_lines, to_json
+from .generation import MAX_NEW_TOKENS, Generated, generate_batch
+
+
+@dataclass(frozen=True)
+class ScanReport:
+    """The report of one scan, with what was read off its file; `hu_range` is the lowest and highest HU."""
+
+    scan: str
+    report: str
+    original_orientation: str
+    spacing_mm: tuple[float, float, float]
+    hu_range: tuple[float, float]
+    warnings: tuple[str, ...]
+    truncated: bool
+
+
+@dataclass(frozen=True)
+class ScanFailure:
+    """A scan that could not be read, and why."""
+
+    scan: str
+    error: str
+
+
+def write_reports(
+    model: Any,
+    processor: Any,
+    scans: Sequence[Path],
+    *,
+    batch_size: int = 1,
+    max_new_tokens: int = MAX_NEW_TOKENS,
+    streamer: Any | None = None,
+) -> Iterator[ScanReport | ScanFailure]:
+    """Write one report a scan, in order; a scan that cannot be read gives a `ScanFailure` and the rest go on.
+
+    Args:
+        scans: NIfTI files or DICOM folders.
+        streamer: a transformers streamer that receives the tokens as they come; needs `batch_size` 1.
+
+    Raises:
+        ValueError: if the batch size is below 1, or above 1 with a streamer.
+    """
+    if batch_size < 1 or (streamer is not None and batch_size > 1):
+        raise ValueError(f"batch size must be at least 1, and 1 when streaming; got {batch_size}")
+    for start in range(0, len(scans), batch_size):
+        yield from _write_batch(model, processor, scans[start : start + batch_size], max_new_tokens, streamer)
+
+
+def _write_batch(
+    model: Any, processor: Any, scans: Sequence[Path], max_new_tokens: int, streamer: Any | None
+) -> list[ScanReport | ScanFailure]:
+    """Write the reports of one batch; scans that cannot be read leave it."""
+    read = [_read(scan) for scan in scans]
+    volumes = [volume for volume in read if not isinstance(volume, ScanFailure)]
+    reports = iter(_generate(model, processor, volumes, max_new_tokens, streamer))
+    results: list[ScanReport | ScanFailure] = []
+    for scan, volume in zip(scans, read, strict=True):
+        report = volume if isinstance(volume, ScanFailure) else next(reports)
+        if isinstance(report, Generated):
+            results.append(_describe(scan, volume, report))
+        else:
+            results.append(ScanFailure(str(scan), report.error))
+    return results
+
+
+def _read(scan: Path) -> Any:
+    """Read a scan into a `CTVolume`, or say in a `ScanFailure` why not, whatever the reason."""
+    from argus_processing.read_ct import read_ct
+
+    try:
+        return read_ct(scan)
+    except BaseException as error:
+        return ScanFailure(str(scan), reason_of(error))
+
+
+def _generate(
+    model: Any, processor: Any, volumes: Sequence[Any], max_new_tokens: int, streamer: Any | None
+) -> list[Generated | ScanFailure]:
+    """Write the reports of volumes together; where that fails, each by itself, so that one does not cost the others."""
+    from argus_processing.instructions import INSTRUCTIONS
+
+    if not volumes:
+        return []
+    prompts = [INSTRUCTIONS[0]] * len(volumes)
+    try:
+        return [*generate_batch(model, processor, volumes, prompts, max_new_tokens, streamer)]
+    except BaseException as error:
+        failure = ScanFailure("", reason_of(error, "be reported on"))
+    if len(volumes) == 1:
+        return [failure]
+    return [_generate(model, processor, [volume], max_new_tokens, streamer)[0] for volume in volumes]
+
+
+def _describe(scan: Path, volume: Any, generated: Generated) -> ScanReport:
+    """Put a report together with what its file said."""
+    return ScanReport(
+        scan=str(scan),
+        report=generated.text,
+        original_orientation=volume.original_orientation,
+        spacing_mm=tuple(float(step) for step in volume.spacing_mm),
+        hu_range=(float(volume.hu.min()), float(volume.hu.max())),
+        warnings=tuple(volume.warnings),
+        truncated=generated.truncated,
+    )
+
+
+def to_json_lines(results: Sequence[ScanReport | ScanFailure], model_hash: str) -> str:
+    """Return one JSON object a line, one line a scan; a failed scan has `scan` and `error`.
+
+    What could act on a terminal is escaped, as JSON allows.
+    """
+    lines = [to_json({**asdict(result), "model_hash": model_hash}) for result in results]
+    return "".join(line + "\n" for line in lines)
+
+
+def to_text(results: Sequence[ScanReport | ScanFailure], num_scans: int) -> str:
+    """Return the reports as plain text; with several scans each stands under its file's name.
+
+    What could act on a terminal is written out, in names and reports.
+    """
+    reports = [result for result in results if isinstance(result, ScanReport)]
+    if num_scans == 1:
+        return "".join(f"{plain_lines(result.report)}\n" for result in reports)
+    return "\n".join(f"== {plain(result.scan)} ==\n{plain_lines(result.report)}\n" for result in reports)

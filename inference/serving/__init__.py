@@ -1,0 +1,1 @@
+"""Serve one model over HTTP."""

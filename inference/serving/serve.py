@@ -1,0 +1,284 @@
+"""`argus serve`: OpenAI's chat completions over HTTP, for a CT and its report. Needs the extra `serve`.
+
+A scan comes as an `image_url`: `file://` below the folder that was opened for it, or a `data:` address that holds a
+.nii or .nii.gz in base64. Decoding is greedy, as in all of Argus; a request that asks for something else is refused.
+Nothing of a request or a scan is logged.
+"""
+
+import asyncio
+import json
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from argus_processing.storage.part_files import sweep
+
+from ..generation import Generated
+from ..model_folder import Loading, load_model
+from ..scan_process import ClientLeftError, prepare_readers, wait_for_readers
+from .local_server import (
+    LOOPBACK,
+    BodyGuard,
+    HostGuard,
+    Receive,
+    Send,
+    allowed_hosts,
+    open_listener,
+    run_app,
+    web_address,
+)
+from .serve_requests import RefusedError, ReportRequest, ScanDoor, parse_request
+from .serve_writing import ReportWriter, WritingError
+
+MAX_BODY_BYTES = 512 << 20
+MAX_BODY_BYTES_TOGETHER = 1 << 30
+MAX_WAITING = 32  # requests; one more is told to come back
+MAX_VOLUMES = 2  # in memory: the one a report is written of, and the next
+RETRY_SECONDS = "10"
+
+
+def build_app(writer: ReportWriter, door: ScanDoor, hosts: Collection[str]) -> Starlette:
+    """Build the web application; `hosts` are the names it answers to."""
+    entry = {"id": writer.name, "object": "model", "created": 0, "owned_by": "argus"}
+
+    async def models(request: Request) -> Response:
+        return JSONResponse({"object": "list", "data": [entry]})
+
+    async def one_model(request: Request) -> Response:
+        if request.path_params["name"] != writer.name:
+            raise RefusedError(f"no such model; this server has {writer.name}", 404, "model", "model_not_found")
+        return JSONResponse(entry)
+
+    completions = Completions(writer, door)
+
+    routes = [
+        Route("/v1/models", models),
+        Route("/v1/models/{name:path}", one_model),
+        Route("/v1/chat/completions", completions, methods=["POST"]),
+    ]
+    guards = [
+        Middleware(HostGuard, hosts=hosts, refuse=_refusal),
+        Middleware(BodyGuard, max_bytes=MAX_BODY_BYTES, max_bytes_together=MAX_BODY_BYTES_TOGETHER),
+    ]
+    return Starlette(routes=routes, middleware=guards, exception_handlers=REFUSALS, lifespan=completions.lifespan)
+
+
+class Completions:
+    """Answers chat completions, in the order they came; a client that leaves ends what was begun for it."""
+
+    def __init__(self, writer: ReportWriter, door: ScanDoor) -> None:
+        self._writer, self._door = writer, door
+        self._readers = ThreadPoolExecutor(MAX_VOLUMES, "argus-scan")
+        self._volumes = asyncio.Semaphore(MAX_VOLUMES)
+        self._waiting = 0
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        try:
+            asked = parse_request(await _body(Request(scope, receive)), self._writer.name)
+            num_prompt, _ = self._writer.fit(asked)
+            await _while_there(receive, self._answer(asked, num_prompt, scope, receive, send))
+        except ClientDisconnect:
+            return
+
+    @asynccontextmanager
+    async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        """Live as long as a server; then wait until readers, whose clients are cut off, have removed their folders."""
+        yield
+        await asyncio.get_running_loop().run_in_executor(None, self._readers.shutdown)
+
+    async def _answer(
+        self, asked: ReportRequest, num_prompt: int, scope: dict[str, Any], receive: Receive, send: Send
+    ) -> None:
+        """Wait for the request's turn, read the scan and write the report."""
+        gone = threading.Event()
+        try:
+            async with self._turn():
+                loop = asyncio.get_running_loop()
+                volume = await loop.run_in_executor(self._readers, self._door.read, asked.scan_url, gone)
+                async with aclosing(self._writer.words(volume, asked, gone)) as words:
+                    reply = _Reply(self._writer.name, num_prompt, asked.include_usage)
+                    if asked.stream:
+                        await _send_events(reply.events(words), send)
+                    else:
+                        await JSONResponse(await reply.whole(words))(scope, receive, send)
+        except (RefusedError, HTTPException, ClientLeftError):
+            raise
+        except Exception as error:
+            await _refusal(_failure(error), 500)(scope, receive, send)
+        finally:
+            gone.set()
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        if self._waiting >= MAX_WAITING:
+            raise HTTPException(503, "too many reports are waited for; try again later", {"Retry-After": RETRY_SECONDS})
+        self._waiting += 1
+        try:
+            async with self._volumes:
+                yield
+        finally:
+            self._waiting -= 1
+
+
+@dataclass(frozen=True)
+class _Reply:
+    """Puts a report into OpenAI's forms."""
+
+    model: str
+    num_prompt_tokens: int
+    include_usage: bool
+
+    async def whole(self, words: AsyncIterator[str | Generated]) -> dict[str, Any]:
+        """Give the completion."""
+        report = [part async for part in words][-1]
+        choice = {
+            "index": 0,
+            "message": {"role": "assistant", "content": report.text},
+            "finish_reason": _finish_reason(report),
+            "logprobs": None,
+        }
+        return self._envelope("chat.completion") | {"choices": [choice], "usage": self._usage(report)}
+
+    async def events(self, words: AsyncIterator[str | Generated]) -> AsyncIterator[str]:
+        """Give the report as server-sent events."""
+        envelope = self._envelope("chat.completion.chunk") | ({"usage": None} if self.include_usage else {})
+
+        def event(delta: dict[str, str], finish_reason: str | None = None) -> str:
+            choice = {"index": 0, "delta": delta, "finish_reason": finish_reason, "logprobs": None}
+            return _event(envelope | {"choices": [choice]})
+
+        yield event({"role": "assistant", "content": ""})
+        try:
+            async for part in words:
+                if isinstance(part, str):
+                    yield event({"content": part})
+                    continue
+                yield event({}, _finish_reason(part))
+                if self.include_usage:
+                    yield _event(envelope | {"choices": [], "usage": self._usage(part)})
+        except Exception as error:
+            yield _event({"error": _error(_failure(error), 500)})
+        yield "data: [DONE]\n\n"
+
+    def _envelope(self, kind: str) -> dict[str, Any]:
+        return {"id": f"chatcmpl-{uuid4().hex}", "object": kind, "created": int(time.time()), "model": self.model}
+
+    def _usage(self, report: Generated) -> dict[str, int]:
+        prompt, completion = self.num_prompt_tokens, report.num_tokens
+        return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+
+
+async def _body(request: Request) -> bytes:
+    # Another site's form can send text, never JSON, to an address on this machine.
+    if request.headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
+        raise RefusedError("a request comes as application/json")
+    return await request.body()
+
+
+async def _while_there(receive: Receive, answer: Coroutine[Any, Any, None]) -> None:
+    """Answer a client for as long as it is there."""
+
+    async def left() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    answering, leaving = asyncio.ensure_future(answer), asyncio.ensure_future(left())
+    try:
+        await asyncio.wait((answering, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if answering.done():
+            answering.result()
+    finally:
+        for task in (answering, leaving):
+            task.cancel()
+        await asyncio.gather(answering, leaving, return_exceptions=True)
+
+
+async def _send_events(events: AsyncIterator[str], send: Send) -> None:
+    headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-store")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    async with aclosing(events):
+        async for event in events:
+            await send({"type": "http.response.body", "body": event.encode(), "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def _event(content: dict[str, Any]) -> str:
+    return f"data: {json.dumps(content, ensure_ascii=False)}\n\n"
+
+
+def _finish_reason(report: Generated) -> str:
+    return "length" if report.truncated else "stop"
+
+
+def _failure(error: BaseException) -> str:
+    """Tell who runs the server what kind of failure it was: its text could hold something of the scan."""
+    kind = str(error) if isinstance(error, WritingError) else type(error).__name__
+    if isinstance(error, OSError) and error.strerror:
+        kind = f"{error.strerror}; temporary files lie in {tempfile.gettempdir()}, see TMPDIR"
+    print(f"argus: a report could not be written ({kind})", file=sys.stderr, flush=True)
+    return "the report could not be written; please tell who runs the server"
+
+
+def _error(message: str, status: int, param: str | None = None, code: str | None = None) -> dict[str, Any]:
+    kind = "server_error" if status >= 500 else "invalid_request_error"
+    return {"message": message, "type": kind, "param": param, "code": code}
+
+
+def _refusal(message: str, status: int, param: str | None = None, code: str | None = None) -> JSONResponse:
+    return JSONResponse({"error": _error(message, status, param, code)}, status_code=status)
+
+
+async def _http_refused(request: Request, error: HTTPException) -> Response:
+    answer = _refusal(error.detail, error.status_code)
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+async def _refused(request: Request, error: RefusedError) -> Response:
+    return _refusal(str(error), error.status, error.param, error.code)
+
+
+REFUSALS = {RefusedError: _refused, HTTPException: _http_refused}
+
+
+def serve_model(
+    model_dir: Path,
+    scans: Path | None,
+    host: str,
+    port: int,
+    loading: Loading,
+    say: Callable[[str], None],
+    other_hosts: Collection[str] = (),
+) -> None:
+    """Load a model and answer until interrupted; `say` gets the address.
+
+    Raises:
+        OSError, ValueError: if the address, the model or the folder of scans cannot be used.
+    """
+    door = ScanDoor(scans)
+    with suppress(OSError):
+        sweep(Path(tempfile.gettempdir()))  # what a server that was killed left of its scans
+    listener = open_listener(host, port)
+    prepare_readers()
+    writer = ReportWriter(*load_model(model_dir, loading), name=Path(model_dir).resolve().name)
+    wait_for_readers()
+    if host not in LOOPBACK:
+        say(f"warning: whoever reaches {host} can read the scans in {scans}" if scans else f"open to all on {host}")
+    say(f"model {writer.name} at {web_address(host, listener)}/v1 (ctrl-c ends it)")
+    run_app(build_app(writer, door, allowed_hosts(host, other_hosts)), listener)

@@ -1,0 +1,172 @@
+"""One model that writes one report at a time, word by word, and stops when its reader leaves."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from transformers import StoppingCriteria, StoppingCriteriaList, TextStreamer
+
+from argus_processing import CTVolume
+
+from ..generation import MAX_NEW_TOKENS, Generated, generate_batch, prompt_of
+from .serve_requests import RefusedError, ReportRequest
+
+# An instruction that models are trained with has 300; tokenising and reading a hundred times that takes seconds.
+MAX_INSTRUCTION_BYTES = 16 << 10
+
+
+class WritingError(Exception):
+    """A report could not be written; the message is the kind of failure alone, since its text could quote a scan."""
+
+
+class _ReaderLeftError(Exception):
+    """Ends a generation that nobody waits for."""
+
+
+class ReportWriter:
+    """A model, its processor and the one thread that they are used in."""
+
+    def __init__(self, model: Any, processor: Any, name: str):
+        self.model, self.processor, self.name = model, processor, name
+        self._thread = ThreadPoolExecutor(1, "argus-model")
+        # Compiled decoding and hooks do not go together.
+        self._can_hook = getattr(model.generation_config, "cache_implementation", None) is None
+
+    def fit(self, asked: ReportRequest) -> tuple[int, int]:
+        """Give the tokens of a request's prompt, the scan's included, and those its report may have.
+
+        Raises:
+            RefusedError: if they are more than the model can read, or the text holds a mark of the model's own.
+        """
+        if len(asked.instruction.encode()) > MAX_INSTRUCTION_BYTES:
+            raise _too_long(f"the text has more than {MAX_INSTRUCTION_BYTES >> 10} kB")
+        tokenizer = self.processor.tokenizer
+        # Marks of turns are special without a role of their own, so `all_special_tokens` lacks them.
+        special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+        marks = {*tokenizer.all_special_tokens, *special, self.processor.image_token} - {""}
+        if any(mark in asked.instruction for mark in marks):
+            raise RefusedError("the text holds a mark that the model's prompt is built with", param="messages")
+        prompt = tokenizer(prompt_of(self.processor, asked.instruction), add_special_tokens=False)["input_ids"]
+        num_tokens = len(prompt) - 1 + self.processor.num_image_tokens
+        most = getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or (1 << 30)
+        limit = asked.max_tokens or min(MAX_NEW_TOKENS, most - num_tokens)
+        if limit < 1 or num_tokens + limit > most:
+            raise _too_long(f"the model reads {most} tokens; scan and text have {num_tokens}, the report {limit}")
+        return num_tokens, limit
+
+    def write(
+        self,
+        volume: CTVolume,
+        asked: ReportRequest,
+        tell: Callable[[str], None] = lambda words: None,
+        gone: threading.Event | None = None,
+    ) -> Generated:
+        """Write the report of a scan; `tell` gets its words as they come, setting `gone` ends it.
+
+        Raises:
+            RefusedError: as `fit`.
+        """
+        gone = gone or threading.Event()
+        _, limit = self.fit(asked)
+        words = _Words(self.processor.tokenizer, asked.stop, tell)
+        stopping = StoppingCriteriaList([_Ending(lambda: words.stopped or gone.is_set())])
+        with _broken_off(self.model if self._can_hook else torch.nn.Identity(), gone):
+            (report,) = generate_batch(
+                self.model, self.processor, [volume], [asked.instruction], limit, words, stopping
+            )
+        return replace(report, text=words.text.strip(), truncated=False) if words.stopped else report
+
+    async def words(
+        self, volume: CTVolume, asked: ReportRequest, gone: threading.Event
+    ) -> AsyncIterator[str | Generated]:
+        """Give a report's words as they come, and the whole of it last; closing this ends the generation.
+
+        Raises:
+            WritingError: if it fails.
+        """
+        loop, parts = asyncio.get_running_loop(), asyncio.Queue()
+
+        def tell(part: Any) -> None:
+            loop.call_soon_threadsafe(parts.put_nowait, part)
+
+        def work() -> None:
+            if gone.is_set():
+                return
+            try:
+                tell(self.write(volume, asked, tell, gone))
+            except BaseException as error:  # a library in Rust panics outside Exception
+                if not gone.is_set():
+                    tell(WritingError(type(error).__name__))
+
+        job = self._thread.submit(work)
+        try:
+            while True:
+                part = await parts.get()
+                if isinstance(part, WritingError):
+                    raise part
+                yield part
+                if isinstance(part, Generated):
+                    return
+        finally:
+            gone.set()
+            job.cancel()
+
+
+def _too_long(message: str) -> RefusedError:
+    return RefusedError(f"{message}; shorten it", param="messages", code="context_length_exceeded")
+
+
+class _Ending(StoppingCriteria):
+    """Ends a generation after the token at which `is_over` says so."""
+
+    def __init__(self, is_over: Callable[[], bool]) -> None:
+        self._is_over = is_over
+
+    def __call__(self, input_ids: torch.LongTensor, scores: Any, **kwargs: Any) -> torch.BoolTensor:
+        return torch.full((len(input_ids),), self._is_over(), dtype=torch.bool, device=input_ids.device)
+
+
+class _Words(TextStreamer):
+    """Hands words on as they come, up to the first of the texts at which a report is to stop."""
+
+    def __init__(self, tokenizer: Any, stops: tuple[str, ...], tell: Callable[[str], None]) -> None:
+        super().__init__(tokenizer, skip_prompt=True, skip_special_tokens=True)
+        self._stops, self._tell, self._told = stops, tell, 0
+        self._held = max(map(len, stops), default=1) - 1  # letters that may begin a stop
+        self.text, self.stopped = "", False
+
+    def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
+        """Take whole words."""
+        if self.stopped:
+            return
+        self.text += text
+        found = [place for stop in self._stops if (place := self.text.find(stop, self._told)) >= 0]
+        if found:
+            self.text, self.stopped = self.text[: min(found)], True
+        whole = stream_end or self.stopped
+        ready = len(self.text) if whole else max(self._told, len(self.text) - self._held)
+        if ready > self._told:
+            self._tell(self.text[self._told : ready])
+            self._told = ready
+
+
+@contextmanager
+def _broken_off(model: torch.nn.Module, gone: threading.Event) -> Iterator[None]:
+    """Break a model off before its next layer once `gone` is set: reading a prompt takes longer than one token."""
+
+    def look(*_: Any) -> None:
+        if gone.is_set():
+            raise _ReaderLeftError
+
+    stacks = [module for module in model.modules() if isinstance(module, torch.nn.ModuleList)]
+    hooks = [layer.register_forward_pre_hook(look) for stack in stacks for layer in stack]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -1,0 +1,95 @@
+"""The data set card: `hub_cards/dataset_card.md` filled in from the manifest, with a figure of the reports."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import DatasetCard, DatasetCardData
+from matplotlib.figure import Figure
+
+from ..report_text import count_tokens, words_of
+from .splits import SPLITS
+
+CARDS = "argus_hub_cards"
+TEMPLATE, RULES = "dataset_card.md", "sentence_rules.json"
+FIGURE = "reports.png"
+NUM_TERMS = 20
+MIN_TERM_LETTERS = 4  # leaves out articles and prepositions
+
+
+def card_configs(sources: Sequence[str], splits_of: dict[str, list[str]], content: str) -> list[dict[str, Any]]:
+    """Return the `configs` of the card's YAML, so that plain `load_dataset(FOLDER, NAME)` finds the files.
+
+    `content` names the data: `datasets` caches a folder by its name and these lines alone, and would otherwise give
+    the old rows of a folder that was prepared anew.
+    """
+    configs = []
+    for name in ("all", *sources):
+        members = sources if name == "all" else [name]
+        data_files = [
+            {
+                "split": split,
+                "path": [f"data/{source}/{split}-*.parquet" for source in members if split in splits_of[source]],
+            }
+            for split in SPLITS
+            if any(split in splits_of[source] for source in members)
+        ]
+        config = {"config_name": name, "description": f"content {content}", "data_files": data_files}
+        configs.append(config | ({"default": True} if name == "all" else {}))
+    return configs
+
+
+def write_card(folder: Path, manifest: dict[str, Any], reports: Sequence[str]) -> None:
+    """Write `README.md` and its figure into a folder.
+
+    Args:
+        folder: the data set's.
+        manifest: as `argus prepare` makes it, with counts, statistics and the content's name.
+        reports: every report kept.
+    """
+    sources = list(manifest["counts"])
+    splits_of = {source: [split for split in SPLITS if manifest["counts"][source][split]] for source in sources}
+    save_figure(reports, folder / FIGURE)
+    cards = files(CARDS)
+    data = DatasetCardData(
+        language="en",
+        license="other",
+        pretty_name="CT-3DRRG",
+        tags=["medical", "radiology", "ct", "3d", "report-generation"],
+        configs=card_configs(sources, splits_of, manifest["content"]),
+    )
+    card = DatasetCard.from_template(
+        data,
+        template_str=(cards / TEMPLATE).read_text(encoding="utf-8"),
+        statistics=manifest["statistics"],
+        counts=manifest["counts"],
+        judge=manifest["judge"],
+        cost=manifest["cost_of_rules"],
+        cost_rules=sorted({rule for row in manifest["cost_of_rules"].values() for rule in row["tokens_dropped"]}),
+        splits=SPLITS,
+        rules=json.loads((cards / RULES).read_text(encoding="utf-8")),
+        figure=FIGURE,
+    )
+    (folder / "README.md").write_text(str(card), encoding="utf-8")
+
+
+def frequent_terms(reports: Sequence[str], number: int = NUM_TERMS) -> list[tuple[str, int]]:
+    """Return the words that occur in most reports with the number of reports, most frequent first, ties by word."""
+    in_reports = Counter(word for report in reports for word in set(words_of(report)) if len(word) >= MIN_TERM_LETTERS)
+    return sorted(in_reports.items(), key=lambda entry: (-entry[1], entry[0]))[:number]
+
+
+def save_figure(reports: Sequence[str], path: Path) -> None:
+    """Draw the histogram of report lengths in tokens beside the most frequent terms."""
+    figure = Figure(figsize=(10, 4.5), layout="constrained")
+    lengths, terms = figure.subplots(1, 2)
+    lengths.hist([count_tokens(report) for report in reports], bins=40, color="#33658a")
+    lengths.set(xlabel="tokens", ylabel="reports", title="Report length")
+    words = frequent_terms(reports)[::-1]
+    terms.barh([word for word, _ in words], [count for _, count in words], color="#86bbd8")
+    terms.set(xlabel="reports with the term", title="Most frequent terms")
+    # No date and no version in the file: the same reports give the same bytes.
+    figure.savefig(path, dpi=110, metadata={"Software": None})

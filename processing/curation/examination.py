@@ -1,0 +1,143 @@
+"""Every listed volume read once: resumable, with another reconstruction for one that cannot be read."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+
+from ..sources.tables import Problem, SourceScan
+from .volume_engines import ENGINES
+from .volume_records import VolumeRecord, VolumeTask, load_record, record_path
+
+UNREADABLE_RECONSTRUCTION = "unreadable_reconstruction"
+_NOT_READ = VolumeRecord(0, 0, error="left out by its source, so not read")
+_NUMBER = re.compile(r"\d[\d.,]*")
+
+
+class NothingReadableError(ValueError):
+    """Every volume read so far fails for the same cause; `problems` names them."""
+
+    def __init__(self, message: str, problems: list[Problem]):
+        super().__init__(message)
+        self.problems = problems
+
+
+@dataclass
+class Examination:
+    """Scans with the record of the volume that is used of each, in the order they were listed in."""
+
+    scans: list[SourceScan] = field(default_factory=list)
+    records: list[VolumeRecord] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    def num_replaced(self, source: str) -> int:
+        """Count a source's scans of which another volume than the first is used."""
+        kinds = (UNREADABLE_RECONSTRUCTION, f"{source} ")
+        return sum(problem.kind == kinds[0] and problem.where.startswith(kinds[1]) for problem in self.problems)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How volumes are read.
+
+    Attributes:
+        roots: source -> folder of its download.
+        folder: where records are kept.
+        engine: a name in `ENGINES`.
+        workers: volumes read at a time.
+        give_up_after: stop when this many volumes of a source fail for one cause before any could be read.
+    """
+
+    roots: Mapping[str, Path]
+    folder: Path
+    engine: str
+    workers: int
+    give_up_after: int
+
+
+def examine_all(scans: Sequence[SourceScan], reading: Reading) -> Examination:
+    """Read the volumes that have no record yet; a scan whose volume cannot be read falls back on its next one.
+
+    Raises:
+        NothingReadableError: as `Reading.give_up_after` says.
+    """
+    first = _examine({scan: _task_of(scan, reading) for scan in scans if not scan.left_out}, reading)
+    used = {scan: (scan, record) for scan, record in first.items()}
+    failed = [scan for scan, record in first.items() if record.error]
+    while failed := [scan for scan in failed if used[scan][0].other_volumes]:
+        nexts = {scan: _on_next_volume(used[scan][0]) for scan in failed}
+        records = _examine({other: _task_of(other, reading) for other in nexts.values()}, reading)
+        used |= {scan: (other, records[other]) for scan, other in nexts.items()}
+        failed = [scan for scan in failed if used[scan][1].error]
+    examination = Examination()
+    for scan in scans:
+        other, record = used.get(scan, (scan, _NOT_READ))
+        if other is not scan and record.error:
+            # None can be read: the first one's fault is told.
+            other, record = scan, first[scan]
+        elif other is not scan:
+            where = f"{scan.source} {scan.scan_id}: {Path(scan.volume).name}"
+            detail = f"{first[scan].error}; {Path(other.volume).name} of the same scan is used"
+            examination.problems.append(Problem(UNREADABLE_RECONSTRUCTION, where, detail))
+        if record.not_saved:
+            detail = f"{record.not_saved}; it is used all the same"
+            examination.problems.append(Problem("record_not_kept", f"{scan.source} {scan.scan_id}", detail))
+        examination.scans.append(other)
+        examination.records.append(record)
+    return examination
+
+
+def _on_next_volume(scan: SourceScan) -> SourceScan:
+    return replace(scan, volume=scan.other_volumes[0], other_volumes=scan.other_volumes[1:])
+
+
+def _task_of(scan: SourceScan, reading: Reading) -> VolumeTask:
+    record = record_path(reading.folder, scan.source, scan.volume)
+    return VolumeTask(scan.source, scan.scan_id, str(reading.roots[scan.source] / scan.volume), str(record))
+
+
+def _examine(tasks: Mapping[SourceScan, VolumeTask], reading: Reading) -> dict[SourceScan, VolumeRecord]:
+    found = {task: record for task in tasks.values() if (record := load_record(task))}
+    # By their records' names, which are hashes: the first to be read are a sample of all.
+    missing = sorted((task for task in tasks.values() if task not in found), key=lambda task: task.record)
+    results = ENGINES[reading.engine](missing, reading.workers) if missing else iter(())
+    bar = track(results, "Volumes", total=len(missing), console=Console(stderr=True), transient=True)
+    for task, record in _until_all_fail([*found.items()], bar, reading.give_up_after):
+        found[task] = record
+    return {scan: found[task] for scan, task in tasks.items()}
+
+
+def _until_all_fail(
+    known: list[tuple[VolumeTask, VolumeRecord]],
+    results: Iterable[tuple[VolumeTask, VolumeRecord]],
+    limit: int,
+) -> Iterator[tuple[VolumeTask, VolumeRecord]]:
+    """Pass results on while any volume of a source can be read, or causes differ."""
+    failures: dict[str, list[tuple[VolumeTask, VolumeRecord]]] = defaultdict(list)
+    readable = {task.source for task, record in known if not record.error}
+    for task, record in known:
+        failures[task.source] += [(task, record)] if record.error else []
+    for task, record in results:
+        yield task, record
+        if not record.error:
+            readable.add(task.source)
+        failures[task.source] += [(task, record)] if record.error else []
+        found = failures[task.source]
+        if task.source not in readable and len(found) >= limit and len({cause_of(bad.error) for _, bad in found}) == 1:
+            problems = [
+                Problem("unreadable_volume", f"{bad.source} {bad.scan_id}", record.error) for bad, record in found
+            ]
+            raise NothingReadableError(
+                f"{task.source}: all of the first {len(found)} volumes read fail in the same way, such as "
+                f"{Path(task.path).name}: {record.error}",
+                problems,
+            )
+
+
+def cause_of(error: str) -> str:
+    """Return an error without its numbers and advice, so that equal causes count together."""
+    return _NUMBER.sub("#", error.split(";")[0])

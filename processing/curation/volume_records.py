@@ -1,0 +1,139 @@
+"""What `argus prepare` knows of a volume after reading it once, kept on disk so that no volume is read twice."""
+
+import errno
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+
+from ..ct_volume import CTVolume
+from ..failures import is_memory, reason_of
+from ..read_ct import read_ct
+from ..storage.whole_files import write_whole
+from ..storage.worker_pool import DIED
+
+SLAB_SLICES = 16  # hashed at a time, so that a strided volume is never copied whole
+
+
+@dataclass(frozen=True)
+class VolumeTask:
+    """One volume to read.
+
+    Attributes:
+        source: name of its source.
+        scan_id: its scan within the source.
+        path: the file.
+        record: where its record is kept.
+    """
+
+    source: str
+    scan_id: str
+    path: str
+    record: str
+
+
+@dataclass(frozen=True)
+class VolumeRecord:
+    """What was found in one file.
+
+    Attributes:
+        size, mtime_ns: of the file when it was read; with another size or time it is read again.
+        error: why it cannot be used, in one line; None for a usable volume.
+        shape, spacing_mm: (D, H, W) of the canonical volume.
+        content_hash: SHA-256 of HU, shape and spacing: equal for one scan stored in two ways.
+        not_saved: why the record could not be kept; it is then read again in the next run.
+    """
+
+    size: int
+    mtime_ns: int
+    error: str | None = None
+    shape: tuple[int, int, int] | None = None
+    spacing_mm: tuple[float, float, float] | None = None
+    content_hash: str | None = None
+    not_saved: str | None = None
+
+
+def record_path(folder: Path, source: str, volume: str) -> Path:
+    """Where the record of a source's volume is kept below `folder`; 256 folders a source, none grows too large."""
+    key = hashlib.sha256(f"{source}:{volume}".encode("utf-8", "surrogateescape")).hexdigest()
+    return folder / source / key[:2] / f"{key[2:34]}.json"
+
+
+def load_record(task: VolumeTask) -> VolumeRecord | None:
+    """Return the record of an earlier run, if it is whole and its file has not changed since."""
+    try:
+        record = record_of(json.loads(Path(task.record).read_text(encoding="utf-8")))
+        now = os.stat(task.path)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return record if (record.size, record.mtime_ns) == (now.st_size, now.st_mtime_ns) else None
+
+
+def record_of(stored: dict) -> VolumeRecord:
+    """Return the record that was stored as JSON."""
+    record = VolumeRecord(**{entry.name: stored[entry.name] for entry in fields(VolumeRecord)})
+    return replace(record, shape=_tuple(record.shape), spacing_mm=_tuple(record.spacing_mm))
+
+
+def record_of_death(task: VolumeTask) -> VolumeRecord:
+    """What is known of a volume whose reading ended its process; it is read again in the next run."""
+    return VolumeRecord(0, 0, error=DIED)
+
+
+def _tuple(values: list | None) -> tuple | None:
+    return None if values is None else tuple(values)
+
+
+def examine_volume(task: VolumeTask) -> tuple[VolumeTask, VolumeRecord]:
+    """Read one volume, keep what was found, and return it; nothing a file holds raises."""
+    record, may_pass = _read_record(task.path)
+    if may_pass:
+        return task, record
+    try:
+        _save_record(Path(task.record), record)
+    except OSError as error:
+        record = replace(record, not_saved=_disk_reason(error))
+    return task, record
+
+
+def _read_record(path: str) -> tuple[VolumeRecord, bool]:
+    """Read a volume; also whether what hinders that may pass, such as a missing permission or a want of memory."""
+    size, mtime_ns = 0, 0
+    try:
+        now = os.stat(path)
+        size, mtime_ns = now.st_size, now.st_mtime_ns
+        if size == 0:
+            return VolumeRecord(size, mtime_ns, error="the file is empty"), False
+        volume = read_ct(path)
+        record = VolumeRecord(
+            size,
+            mtime_ns,
+            shape=tuple(int(side) for side in volume.hu.shape),
+            spacing_mm=tuple(round(side, 4) for side in volume.spacing_mm),
+            content_hash=hash_volume(volume),
+        )
+    except BaseException as error:
+        # The folder is left out: a record is the same wherever the download lies.
+        reason = reason_of(error).removeprefix(f"{path}: ")
+        return VolumeRecord(size, mtime_ns, error=reason), isinstance(error, OSError) or is_memory(error)
+    return record, False
+
+
+def _disk_reason(error: OSError) -> str:
+    return "the disk is full" if error.errno == errno.ENOSPC else f"cannot be written ({error.strerror})"
+
+
+def _save_record(path: Path, record: VolumeRecord) -> None:
+    write_whole(path, (json.dumps(asdict(record)) + "\n").encode())
+
+
+def hash_volume(volume: CTVolume) -> str:
+    """SHA-256 of a volume's HU (rounded to int16 or float32), shape and spacing in 0.1 micrometres."""
+    digest = hashlib.sha256(json.dumps([volume.hu.shape, [round(side, 4) for side in volume.spacing_mm]]).encode())
+    for start in range(0, len(volume.hu), SLAB_SLICES):
+        slab = volume.hu[start : start + SLAB_SLICES]
+        digest.update(np.ascontiguousarray(np.rint(slab), np.float32))
+    return digest.hexdigest()

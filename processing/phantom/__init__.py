@@ -1,0 +1,1 @@
+"""Synthetic chest CTs whose findings are known: drawn, worded and stored."""

@@ -1,0 +1,284 @@
+"""The findings a phantom can have: how often, on which side, in which place, and how each is painted.
+
+To add a finding, write a painter (or an anatomy change), add one line to `FINDING_KINDS` here and its wordings to
+`WORDINGS` in `phantom_report.py`.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from .anatomy import SOFT, Anatomy, aorta_path
+from .canvas import SIDE_SIGN, Canvas, Point
+
+LOBES = {"right": ("upper lobe", "middle lobe", "lower lobe"), "left": ("upper lobe", "lower lobe")}
+
+
+@dataclass(frozen=True, order=True)
+class Finding:
+    """One finding: a CT-RATE label, a side (left, right, bilateral) and a place, where it has one."""
+
+    label: str
+    side: str | None = None
+    place: str | None = None
+
+
+Locations = tuple[tuple[str | None, str | None], ...]
+Painter = Callable[[Canvas, Anatomy, Finding, np.random.Generator], None]
+
+
+@dataclass(frozen=True)
+class FindingKind:
+    """What the phantom knows about one label.
+
+    Attributes:
+        prevalence: share of scans that have it.
+        locations: every (side, place) it can have, equally likely; left and right mirror each other.
+        paint: draws it on the painted chest.
+        change: alters the anatomy before the chest is painted.
+    """
+
+    label: str
+    prevalence: float
+    locations: Locations = ((None, None),)
+    paint: Painter | None = None
+    change: Callable[[Anatomy, np.random.Generator], None] | None = None
+
+
+def draw_findings(rng: np.random.Generator) -> list[Finding]:
+    """Draw each kind of finding independently of the others, in the table's order."""
+    findings = []
+    for kind in FINDING_KINDS.values():
+        present, choice = rng.random(), rng.random()
+        if present < kind.prevalence:
+            side, place = kind.locations[int(choice * len(kind.locations))]
+            findings.append(Finding(kind.label, side, place))
+    return findings
+
+
+def check_findings(findings: Iterable[Finding]) -> None:
+    """Refuse findings the phantom cannot paint.
+
+    Raises:
+        ValueError: if a label is unknown, occurs twice, or cannot have that side and place.
+    """
+    seen = set()
+    for finding in findings:
+        kind = FINDING_KINDS.get(finding.label)
+        if kind is None:
+            raise ValueError(f"unknown finding {finding.label!r}; the phantom has {', '.join(FINDING_KINDS)}")
+        if (finding.side, finding.place) not in kind.locations:
+            raise ValueError(f"{finding.label} cannot be at {(finding.side, finding.place)}; use {kind.locations}")
+        if finding.label in seen:
+            raise ValueError(f"a phantom has each label at most once, got {finding.label!r} twice")
+        seen.add(finding.label)
+
+
+def point_in_lobe(canvas: Canvas, anatomy: Anatomy, finding: Finding, rng: np.random.Generator, margin: float) -> Point:
+    """Draw a point deep enough in the finding's lobe, in lung that is still aerated."""
+    sign = SIDE_SIGN[finding.side]
+    low, high = _LOBE_RANGES[finding.place]
+    for attempt in range(200):
+        z, y, x = (float(value) for value in rng.uniform(low, high))
+        point = anatomy.point(z, y, sign * x)
+        reach = margin * (1 - attempt / 200)
+        around = [tuple(c + d * reach * (i == dim) for i, c in enumerate(point)) for dim in range(3) for d in (-1, 1)]
+        if all(canvas.is_aerated(finding.side, near) for near in (point, *around)):
+            return point
+    z, y, x = (0.5 * (a + b) for a, b in zip(low, high, strict=True))
+    return anatomy.point(z, y, sign * x)
+
+
+_LOBE_RANGES = {  # (z, y, |x|) of an average adult; the fissures run between
+    "upper lobe": ((40, -45, 40), (88, 30, 95)),
+    "middle lobe": ((-38, -66, 55), (-8, -42, 100)),
+    "lower lobe": ((-48, 18, 42), (20, 62, 105)),
+}
+
+
+def _medical_material(canvas: Canvas, anatomy: Anatomy, finding: Finding, rng: np.random.Generator) -> None:
+    front = -anatomy.chest_half_depth / anatomy.scale
+    if finding.place == "sternum":
+        for z in range(-30, 90, 20):
+            canvas.capsule(anatomy.point(z - 4, front - 9, -11), anatomy.point(z + 4, front - 9, 11), 3.0, 2800.0)
+        return
+    sign = SIDE_SIGN[finding.side]
+    z, x = float(rng.uniform(62, 74)), float(rng.uniform(68, 80))
+    box = anatomy.point(z, front - 2, sign * x)
+    canvas.ellipsoid(box, (32, 16, 34), 30.0)
+    canvas.slab(box, (20, 7, 22), 3000.0)
+    lead = [(z + 10, front + 2, sign * x), (100, -25, sign * 50), (90, -9, -20), (0, -12, -22), (-55, -30, 22)]
+    for start, end in zip(lead[:-1], lead[1:], strict=True):
+        canvas.capsule(anatomy.point(*start), anatomy.point(*end), 2.5, 2600.0)
+
+
+def _arterial_calcification(canvas: Canvas, anatomy: Anatomy, finding: Finding, rng: np.random.Generator) -> None:
+    path, wall = aorta_path(anatomy), 12.0 * anatomy.scale
+    parts = list(zip(path[2:5], path[3:6], strict=True)) if finding.place == "aortic arch" else [(path[5], path[6])]
+    for index in range(9):
+        start, end = parts[index % len(parts)]
+        share = float(rng.uniform(0.05, 0.95 if finding.place == "aortic arch" else 0.45))
+        center = [a + share * (b - a) for a, b in zip(start, end, strict=True)]
+        turn = float(rng.uniform(0, 2 * math.pi))
+        points = []
+        for angle in (turn, turn + 0.5, turn + 1.0):
+            around, across = wall * math.sin(angle), wall * math.cos(angle)
+            # The arch runs front to back and the descending part downward: the wall lies across either.
+            offset = (around, 0.0, across) if finding.place == "aortic arch" else (0.0, around, across)
+            points.append(tuple(c + o for c, o in zip(center, offset, strict=True)))
+        for first, second in zip(points[:-1], points[1:], strict=True):
+            canvas.capsule(first, second, 4.5, 1500.0)
+
+
+def _cardiomegaly(anatomy: Anatomy, rng: np.random.Generator) -> None:
+    growth = float(rng.uniform(1.32, 1.48))
+    z, y, x = anatomy.heart_center
+    anatomy.heart_radii = tuple(
+        radius * factor for radius, factor in zip(anatomy.heart_radii, (growth, 1.15, growth), strict=True)
+    )
+    anatomy.heart_center = (z + 4 * anatomy.scale, y, x + 4 * anatomy.scale)
+
+
+def _pericardial_effusion(anatomy: Anatomy, rng: np.random.Generator) -> None:
+    anatomy.pericardial_fluid = float(rng.uniform(13, 20))
+    anatomy.epicardial_fat = 5.0
+
+
+def _coronary_calcification(canvas: Canvas, anatomy: Anatomy, finding: Finding, rng: np.random.Generator) -> None:
+    # Angles on the heart's surface: the left anterior descending runs down the front, the circumflex to the left.
+    for start, step, count in (((0.9, -1.15), (-0.42, 0.05), 4), ((0.6, 0.05), (-0.2, 0.3), 2)):
+        latitude, longitude = (a + float(rng.uniform(-0.08, 0.08)) for a in start)
+        for _ in range(count):
+            ends = []
+            for extra in (0.0, 0.7):
+                rise, turn = latitude + extra * step[0], longitude + extra * step[1]
+                unit = (math.sin(rise), math.cos(rise) * math.sin(turn), math.cos(rise) * math.cos(turn))
+                ends.append(
+                    tuple(c + r * u for c, r, u in zip(anatomy.heart_center, anatomy.heart_radii, unit, strict=True))
+                )
+            canvas.capsule(*ends, 4.5, 1500.0)
+            latitude, longitude = latitude + step[0], longitude + step[1]
+
+
+def _hiatal_hernia(canvas: Canvas, anatomy: Anatomy, finding: Finding, rng: np.random.Generator) -> None:
+    radius = float(rng.uniform(19, 26)) * anatomy.scale
+    z, y, x = anatomy.point(-50, 34, 4)
+    canvas.ellipsoid((z, y, x), (radius * 1.15, radius * 0.85, radius), 45.0)
+    canvas.ellipsoid((z + 4, y - 4, x), (radius * 0.6, radius * 0.45, radius * 0.6), -950.0)
+
+
+def _lymphadenopathy(canvas: Canvas, anatomy: Anatomy, finding: Finding, rng: np.random.Generator) -> None:
+    if finding.place == "mediastinum":
+        places = [(66, 2, -24), (48, 6, -30), (30, 22, -18), (28, 26, 4), (44, -36, 16), (68, -22, 14)]
+    else:
+        sign = SIDE_SIGN[finding.side]
+        places = [(82, -12, sign * 124), (64, 2, sign * 135), (92, 14, sign * 118), (74, 24, sign * 130)]
+    for place in places:
+        radius = float(rng.uniform(11, 16))
+        canvas.ellipsoid(anatomy.point(*place), (radius * 1.1, radius, radius * 0.9), 70.0)
+
+
+def _emphysema(canvas: Canvas, anatomy: Anatomy, finding: Finding, rng: np.random.Generator) -> None:
+    for side, sign in SIDE_SIGN.items():
+        lung = canvas.lungs[side]
+        canvas.hu[lung & (canvas.hu < -700)] = -950.0
+        for _ in range(9):
+            z, y, x = rng.uniform((10, -60, 35), (105, 60, 110))
+            radius = float(rng.uniform(7, 15))
+            center = anatomy.point(float(z), float(y), sign * float(x))
+            canvas.ellipsoid(center, (radius + 2.5,) * 3, -820.0, lung)
+            canvas.ellipsoid(center, (radius,) * 3, -1000.0, lung)
+
+
+def _pleural_effusion(canvas: Canvas, anatomy: Anatomy, finding: Finding, rng: np.random.Generator) -> None:
+    z, y, _ = canvas.coordinates()
+    depth = np.broadcast_to(y - np.float32(0.55) * z, canvas.hu.shape)  # fluid lies at the back and at the base
+    for side in ("right", "left") if finding.side == "bilateral" else (finding.side,):
+        lung = canvas.lungs[side]
+        level = np.quantile(depth[lung][::7], 1 - float(rng.uniform(0.13, 0.24)))
+        canvas.hu[lung & (depth > level)] = float(rng.uniform(4, 16))
+    canvas.refresh_lungs()
+
+
+def _consolidation(canvas: Canvas, anatomy: Anatomy, finding: Finding, rng: np.random.Generator) -> None:
+    center = point_in_lobe(canvas, anatomy, finding, rng, margin=14)
+    lung = canvas.lungs[finding.side].copy()
+    for _ in range(4):
+        part = tuple(c + float(d) for c, d in zip(center, rng.uniform(-15, 15, size=3), strict=True))
+        canvas.ellipsoid(part, tuple(float(r) for r in rng.uniform(22, 34, size=3)), 45.0, lung, blur=1.5)
+    for _ in range(3):  # air bronchograms
+        end = tuple(c + float(d) for c, d in zip(center, rng.uniform(-20, 20, size=3), strict=True))
+        canvas.capsule(center, end, 2.2, -800.0, lung)
+    canvas.refresh_lungs()
+
+
+def _atelectasis(canvas: Canvas, anatomy: Anatomy, finding: Finding, rng: np.random.Generator) -> None:
+    """Paint a plate of collapsed lung: a thin flat band across the lobe."""
+    center = point_in_lobe(canvas, anatomy, finding, rng, margin=8)
+    lung = canvas.lungs[finding.side].copy()
+    tilt = float(rng.uniform(0.5, 0.9)) * (1 if rng.random() < 0.5 else -1)
+    for shift in np.linspace(-32, 32, 9):
+        z, y, x = center[0] + tilt * shift, center[1], center[2] + float(shift)
+        canvas.ellipsoid((z, y, x), (9, 34, 11), SOFT, lung)
+    canvas.refresh_lungs()
+
+
+def _lung_opacity(canvas: Canvas, anatomy: Anatomy, finding: Finding, rng: np.random.Generator) -> None:
+    center = point_in_lobe(canvas, anatomy, finding, rng, margin=16)
+    lung = canvas.lungs[finding.side] & (canvas.hu < -650)  # vessels stay visible through ground glass
+    density = float(rng.uniform(-500, -380))
+    for _ in range(3):
+        part = tuple(c + float(d) for c, d in zip(center, rng.uniform(-11, 11, size=3), strict=True))
+        canvas.ellipsoid(part, tuple(float(r) for r in rng.uniform(27, 38, size=3)), density, lung, blur=3.0)
+    canvas.lungs[finding.side] &= canvas.hu < -700
+
+
+def _lung_nodule(canvas: Canvas, anatomy: Anatomy, finding: Finding, rng: np.random.Generator) -> None:
+    radius = float(rng.uniform(10, 16))
+    center = point_in_lobe(canvas, anatomy, finding, rng, margin=radius + 4)
+    canvas.ellipsoid(center, (radius,) * 3, 40.0)
+
+
+_SIDES: Locations = (("left", None), ("right", None))
+_BOTH: Locations = (*_SIDES, ("bilateral", None))
+# Each side is listed equally often, so a lobe of the left lung is drawn more often than one of the right.
+_IN_LOBES: Locations = tuple(
+    (side, lobe) for side in LOBES for lobe in LOBES[side] for _ in range(6 // len(LOBES[side]))
+)
+_AT_BASES: Locations = (("left", "lower lobe"), ("right", "lower lobe"))
+
+FINDING_KINDS: dict[str, FindingKind] = {
+    kind.label: kind
+    for kind in (  # in the order in which they are painted: later ones lie on top
+        FindingKind("Cardiomegaly", 0.22, change=_cardiomegaly),
+        FindingKind("Pericardial effusion", 0.20, change=_pericardial_effusion),
+        FindingKind("Emphysema", 0.20, (("bilateral", None),), _emphysema),
+        FindingKind("Pleural effusion", 0.28, _BOTH, _pleural_effusion),
+        FindingKind("Consolidation", 0.24, _IN_LOBES, _consolidation),
+        FindingKind("Atelectasis", 0.20, _AT_BASES, _atelectasis),
+        FindingKind("Lung opacity", 0.24, _IN_LOBES, _lung_opacity),
+        FindingKind("Lung nodule", 0.25, _IN_LOBES, _lung_nodule),
+        FindingKind("Hiatal hernia", 0.20, paint=_hiatal_hernia),
+        FindingKind(
+            "Lymphadenopathy",
+            0.22,
+            ((None, "mediastinum"), (None, "mediastinum"), ("left", "axilla"), ("right", "axilla")),
+            _lymphadenopathy,
+        ),
+        FindingKind(
+            "Arterial wall calcification",
+            0.20,
+            ((None, "aortic arch"), (None, "descending aorta")),
+            _arterial_calcification,
+        ),
+        FindingKind("Coronary artery wall calcification", 0.20, paint=_coronary_calcification),
+        FindingKind(
+            "Medical material",
+            0.20,
+            (("left", "chest wall"), ("right", "chest wall"), (None, "sternum")),
+            _medical_material,
+        ),
+    )
+}

@@ -1,0 +1,110 @@
+"""Procedural chest CTs whose findings are known: the embedded data set Argus can be tried and tested on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .anatomy import add_noise, draw_anatomy, paint_anatomy
+from .canvas import Canvas, Grid
+from .findings import FINDING_KINDS, Finding, check_findings, draw_findings
+from .wording import write_report
+
+# Every draw has its own stream, so that what is found in a scan tells nothing about how its file looks.
+_STREAMS = ("findings", "anatomy", "vessels", "noise", "grid", "report", "file")
+
+
+@dataclass(frozen=True)
+class Phantom:
+    """One synthetic scan.
+
+    Attributes:
+        hu: `(D, H, W)` int16 volume in Hounsfield units: D toward the head, H toward the back, W toward the
+            patient's left (column 0 is the patient's right).
+        spacing_mm: voxel spacing along (D, H, W).
+        findings: the truth.
+        report: its wording, drawn by the seed.
+    """
+
+    seed: int
+    hu: NDArray[np.int16]
+    spacing_mm: tuple[float, float, float]
+    findings: tuple[Finding, ...]
+    report: str
+
+
+def stream(seed: int, name: str) -> np.random.Generator:
+    """The random stream of one part of one phantom, the same on every machine.
+
+    Raises:
+        ValueError: if the seed is negative.
+    """
+    if seed < 0:
+        raise ValueError(f"a phantom's seed must be 0 or more, got {seed}")
+    return np.random.Generator(np.random.PCG64([seed, _STREAMS.index(name)]))
+
+
+def truth_of(seed: int) -> tuple[Finding, ...]:
+    """The findings of a phantom, without painting it."""
+    return tuple(draw_findings(stream(seed, "findings")))
+
+
+def report_of(seed: int) -> str:
+    """The report of a phantom, without painting it."""
+    return write_report(truth_of(seed), stream(seed, "report"))
+
+
+def draw_grid(rng: np.random.Generator, spacing_mm: tuple[float, float, float] | None = None) -> Grid:
+    """Draw a field of view of about 300 x 340 x 400 mm and lay a grid over it.
+
+    Args:
+        rng: source of the draw.
+        spacing_mm: voxel spacing along (D, H, W); about (5, 3, 3) mm is drawn when it is not given.
+
+    Raises:
+        ValueError: if the spacing is not three numbers above 0 and at most 40 mm.
+    """
+    if spacing_mm is not None and (len(spacing_mm) != 3 or not all(0 < step <= 40 for step in spacing_mm)):
+        raise ValueError(f"spacing_mm must be three numbers above 0 and at most 40 mm, got {spacing_mm}")
+    extent = rng.uniform((285, 325, 385), (305, 345, 405))
+    drawn = rng.uniform((4.6, 2.9, 2.9), (5.4, 3.2, 3.2))
+    # Pixels are square in the plane, as a scanner's are.
+    spacing = spacing_mm or (round(float(drawn[0]), 2), round(float(drawn[1]), 3), round(float(drawn[1]), 3))
+    shape = tuple(max(8, round(float(size) / step)) for size, step in zip(extent, spacing, strict=True))
+    return Grid(shape, spacing)
+
+
+def make_phantom(
+    seed: int,
+    spacing_mm: tuple[float, float, float] | None = None,
+    findings: Sequence[Finding] | None = None,
+) -> Phantom:
+    """Make the synthetic chest CT of a seed: deterministic, on any grid.
+
+    Args:
+        seed: integer from 0 up; patient, findings, report and noise follow from it.
+        spacing_mm: voxel spacing along (D, H, W) in mm; about (5, 3, 3) is drawn when it is not given.
+        findings: put these in the same patient instead of the drawn ones.
+
+    Raises:
+        ValueError: if the seed is negative, the spacing is unusable or a finding is not one the phantom can paint.
+    """
+    truth = truth_of(seed) if findings is None else tuple(findings)
+    check_findings(truth)
+    # In the table's order, whatever order the caller gave: later kinds lie on top.
+    truth = tuple(sorted(truth, key=lambda finding: list(FINDING_KINDS).index(finding.label)))
+    grid = draw_grid(stream(seed, "grid"), spacing_mm)
+    canvas = Canvas(grid)
+    anatomy = draw_anatomy(stream(seed, "anatomy"))
+    own = {label: np.random.Generator(np.random.PCG64([seed, 100 + n])) for n, label in enumerate(FINDING_KINDS)}
+    for finding in truth:
+        if change := FINDING_KINDS[finding.label].change:
+            change(anatomy, own[finding.label])
+    paint_anatomy(canvas, anatomy, stream(seed, "vessels"))
+    for finding in truth:
+        if paint := FINDING_KINDS[finding.label].paint:
+            paint(canvas, anatomy, finding, own[finding.label])
+    add_noise(canvas, anatomy, stream(seed, "noise"))
+    hu = np.clip(np.rint(canvas.hu), -1024, 3071).astype(np.int16)
+    return Phantom(seed, hu, grid.spacing_mm, truth, write_report(truth, stream(seed, "report")))

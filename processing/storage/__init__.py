@@ -1,0 +1,1 @@
+"""Files, folders and caches that are whole or not there, and files that somebody else may have written."""

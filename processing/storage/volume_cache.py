@@ -1,0 +1,308 @@
+"""A cache of preprocessed volumes: what an image processor makes of a scan, kept as int16 HU, lossless to 1 HU.
+
+Kept are a scan's planes: resampled in plane to the grid, and along depth as far as the coarser of its samplings. From
+there to the grid is one weighted sum a slice, done on loading: at high resolution that is a quarter of the grid's size.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import struct
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from isal import isal_zlib
+
+from ..image_processing_argus import SETTINGS, ArgusImageProcessor, flatten_images
+from ..normalization import centred
+from ..resampling import resample_planes
+from .foreign_files import ForeignFileError, check_regular
+from .whole_files import write_whole
+
+MAGIC = b"ARGUSVC2"  # a new layout of the file is a new number, and so a new folder
+_LENGTHS = struct.Struct("<8sII")  # magic, bytes of the header, CRC-32 of header and planes
+INT16 = np.iinfo(np.int16)
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How one plane of int16 is packed by blosc2: codec and filters by their names, and the level."""
+
+    codec: str
+    level: int
+    filters: tuple[str, ...]
+
+    def pack(self, plane: np.ndarray) -> bytes:
+        """Pack a contiguous int16 array."""
+        import blosc2
+
+        return blosc2.compress2(
+            plane,
+            codec=getattr(blosc2.Codec, self.codec),
+            clevel=self.level,
+            filters=[getattr(blosc2.Filter, name) for name in self.filters],
+            typesize=plane.itemsize,
+        )
+
+
+# `make bench` measures them all; the first is the default.
+ENCODINGS = {
+    "zstd-delta": Encoding("ZSTD", 1, ("SHUFFLE", "BYTEDELTA")),
+    "zstd": Encoding("ZSTD", 1, ("SHUFFLE",)),
+    "lz4": Encoding("LZ4", 1, ("SHUFFLE",)),
+}
+
+
+class DamagedEntryError(ValueError):
+    """An entry that is not whole, or is not what its name says."""
+
+
+class VolumeCache:
+    """Gives `pixel_values` from a folder of preprocessed volumes, and fills it as it goes.
+
+    It is called like the image processor, so that `with_preprocessing(dataset, VolumeCache(...))` is all a data set
+    needs. An entry's folder is named by the hash of the preprocessing's settings, its file by the scan's path, size
+    and time: another setting or a changed scan never reads an old entry. A damaged entry is made anew.
+
+    Args:
+        folder: shared by all settings; made when it is first written to.
+        image_processor: what to keep the results of.
+        encoding: a name out of `ENCODINGS`; entries say themselves how they are packed, so it may change.
+
+    Attributes:
+        hits, misses: scans that were read from the cache, and that were not.
+
+    Raises:
+        ValueError: if the encoding is unknown, blosc2 is missing, or the HU window does not fit int16.
+    """
+
+    def __init__(self, folder: Path | str, image_processor: ArgusImageProcessor, encoding: str = "zstd-delta"):
+        if encoding not in ENCODINGS:
+            raise ValueError(f"unknown encoding {encoding!r}; known: {', '.join(ENCODINGS)}")
+        try:
+            import blosc2  # noqa: F401 - a clear word now rather than in the middle of an epoch
+        except ImportError:
+            raise ValueError("the volume cache needs blosc2: pip install 'argus-ct[cache]'") from None
+        check_window(image_processor.hu_window)
+        self.image_processor = image_processor
+        self.encoding = ENCODINGS[encoding]
+        self.folder = Path(folder).resolve() / settings_hash(image_processor)
+        self.hits = self.misses = 0
+        self._warned = False
+
+    def __call__(self, images: Any, **kwargs) -> dict[str, torch.Tensor]:
+        """Return `pixel_values` `(B, 1, D, H, W)` float32 of one image or several, as the image processor does.
+
+        An image that is no file, and names none, is preprocessed and not kept.
+        """
+        scans = flatten_images(images)
+        pixel_values = torch.empty(len(scans), 1, *self.image_processor.image_size)
+        for image, out in zip(scans, pixel_values, strict=True):
+            self.load_into(image, out[0])
+        return {"pixel_values": pixel_values}
+
+    def load_into(self, image: Any, out: torch.Tensor) -> torch.Tensor:
+        """Fill `out` `(D, H, W)` float32 with a scan; within half an HU of the image processor's.
+
+        Raises:
+            CTReadError: if the scan cannot be read.
+            ValueError: if its HU do not fit int16.
+        """
+        path = path_of(image)
+        if path is None:
+            self.misses += 1
+            self.image_processor.preprocess_image(image, None, out)
+            return out
+        entry = self.entry_of(path)
+        try:
+            self._read(entry, out)
+            self.hits += 1
+        except (FileNotFoundError, DamagedEntryError):
+            self.misses += 1
+            self._read_packed(self._fill(path, entry), out)
+        return out
+
+    def has(self, image: Any) -> bool:
+        """Whether an image has an entry; whether that is whole is seen when it is read."""
+        path = path_of(image)
+        return path is not None and self.entry_of(path).exists()
+
+    def entry_of(self, path: Path) -> Path:
+        """Where a scan's entry is.
+
+        Raises:
+            FileNotFoundError: if there is no such scan.
+        """
+        key = scan_key(path)
+        return self.folder / key[:2] / f"{key[2:]}.planes"
+
+    def _fill(self, path: Path, entry: Path) -> bytes:
+        """Preprocess a scan as far as its planes, keep them if the disk lets it, and return them packed."""
+        scan = self.image_processor.to_grid(self.image_processor.load_volume(path))
+        check_window(scan.window)
+        planes = torch.empty(scan.operators.to_slices.shape[0], *scan.operators.size[1:])
+        resample_planes(scan.hu, scan.operators, scan.window, planes)
+        packed = pack_planes(
+            planes.round_().to(torch.int16).numpy(), scan.operators.to_grid, scan.window, self.encoding
+        )
+        try:
+            write_whole(entry, packed)
+        except OSError as error:
+            self._warn(error)
+        return packed
+
+    def _warn(self, error: OSError) -> None:
+        if not self._warned:
+            self._warned = True
+            reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror
+            warnings.warn(f"{self.folder}: nothing more is kept ({reason}); volumes are preprocessed", stacklevel=2)
+
+    def _read(self, entry: Path, out: torch.Tensor) -> None:
+        try:
+            check_regular(entry)
+            self._read_packed(entry.read_bytes(), out)
+        except (ForeignFileError, IndexError, KeyError, TypeError) as error:
+            raise DamagedEntryError(f"not what this cache writes ({type(error).__name__})") from None
+
+    def _read_packed(self, packed: bytes, out: torch.Tensor) -> None:
+        header, read_plane = open_planes(packed)
+        window, weights = (header["window"][0], header["window"][1]), header["to_grid"]
+        size = (header["planes"] if weights is None else len(weights), *header["shape"])
+        try:
+            filled = centred(out, size, fill=self.image_processor.value_range[0])
+        except ValueError as error:
+            raise DamagedEntryError(str(error)) from None
+
+        def scaled(index: int) -> torch.Tensor:
+            return self.image_processor.scale(read_plane(index), window)
+
+        if weights is None:
+            for index, plane in enumerate(filled):
+                plane.copy_(scaled(index))
+            return
+        blend_slices(weights, scaled, filled)
+
+
+def check_window(window: Sequence[float]) -> None:
+    """Refuse what does not fit the planes' int16.
+
+    Raises:
+        ValueError: naming the window.
+    """
+    low, high = window
+    if low < INT16.min or high > INT16.max:
+        raise ValueError(f"the cache keeps HU as int16, which the window {low:g} to {high:g} does not fit")
+
+
+def settings_hash(image_processor: ArgusImageProcessor) -> str:
+    """Name what preprocessing does, down to the layout of the entries, in 16 hexadecimal digits."""
+    settings = {name: getattr(image_processor, name) for name in SETTINGS}
+    return hashlib.sha256(MAGIC + json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def scan_key(path: Path) -> str:
+    """Name a scan's file by path, size and time, in 40 hexadecimal digits.
+
+    Raises:
+        FileNotFoundError: if there is no such scan.
+    """
+    status = path.stat()
+    identity = json.dumps([str(path), status.st_size, status.st_mtime_ns])
+    return hashlib.sha256(identity.encode()).hexdigest()[:40]
+
+
+def path_of(image: Any) -> Path | None:
+    """Return the file of a path, a row of `datasets.Nifti`, or a nibabel image that was read from one."""
+    if isinstance(image, dict):
+        image = image.get("path") if image.get("bytes") is None else None
+    elif hasattr(image, "get_filename"):
+        image = image.get_filename()
+    if not isinstance(image, str | os.PathLike):
+        return None
+    path = Path(image).resolve()
+    return path if path.is_file() else None
+
+
+def pack_planes(
+    planes: np.ndarray, to_grid: torch.Tensor | None, window: tuple[float, float], encoding: Encoding
+) -> bytes:
+    """Pack `(n, H, W)` int16 planes, each by itself, with their window and the weights `(D, n)` that make the grid."""
+    packed = [encoding.pack(np.ascontiguousarray(plane)) for plane in planes]
+    weights = None
+    if to_grid is not None:
+        weights = [[[int(at), float(row[at])] for at in row.nonzero().flatten()] for row in to_grid]
+    header = {
+        "planes": len(packed),
+        "shape": planes.shape[1:],
+        "lengths": list(map(len, packed)),
+        "window": window,
+        "to_grid": weights,
+    }
+    body = json.dumps(header).encode()
+    content = body + b"".join(packed)
+    return _LENGTHS.pack(MAGIC, len(body), isal_zlib.crc32(content)) + content
+
+
+def open_planes(packed: bytes) -> tuple[dict[str, Any], Callable[[int], torch.Tensor]]:
+    """Check what `pack_planes` packed; returns its header and a function that unpacks a plane as float32.
+
+    Raises:
+        DamagedEntryError: if it is cut short or altered.
+    """
+    import blosc2
+
+    view = memoryview(packed)
+    if len(view) < _LENGTHS.size:
+        raise DamagedEntryError("cut short")
+    magic, length, checksum = _LENGTHS.unpack_from(view)
+    content = view[_LENGTHS.size :]
+    if magic != MAGIC or isal_zlib.crc32(content) != checksum:
+        raise DamagedEntryError("the checksum is wrong")
+    try:
+        header = json.loads(bytes(content[:length]))
+        starts = np.cumsum([length, *header["lengths"]]).tolist()
+        num_bytes = prod(header["shape"]) * INT16.dtype.itemsize
+        sizes = [blosc2.get_cbuffer_sizes(content[start:stop]) for start, stop in pairwise(starts)]
+    except (KeyError, RecursionError, RuntimeError, TypeError, ValueError) as error:
+        raise DamagedEntryError(f"not what this cache writes ({type(error).__name__})") from None
+    # A plane says itself what it unpacks to: more would be written past the buffer, and gigabytes into memory.
+    if starts[-1] != len(content) or any(size[0] != num_bytes for size in sizes):
+        raise DamagedEntryError("its planes are not of the size it says")
+    buffer = np.empty(header["shape"], np.int16)
+
+    def read_plane(index: int) -> torch.Tensor:
+        blosc2.decompress2(content[starts[index] : starts[index + 1]], dst=buffer)
+        return torch.from_numpy(buffer).float()
+
+    return header, read_plane
+
+
+def blend_slices(
+    weights: Sequence[Sequence[tuple[int, float]]], read_plane: Callable[[int], torch.Tensor], out: torch.Tensor
+) -> None:
+    """Fill `out` with weighted sums of planes; going up, a plane is unpacked once.
+
+    Args:
+        weights: for each slice of `out`, its planes and their weights.
+        read_plane: unpacks one.
+        out: `(D, H, W)`.
+    """
+    recent: dict[int, torch.Tensor] = {}
+    for target, terms in zip(out, weights, strict=True):
+        lowest = terms[0][0]
+        for index in [index for index in recent if index < lowest]:
+            del recent[index]
+        for index, _ in terms:
+            if index not in recent:
+                recent[index] = read_plane(index)
+        torch.mul(recent[lowest], terms[0][1], out=target)
+        for index, weight in terms[1:]:
+            target.add_(recent[index], alpha=weight)

@@ -1,0 +1,77 @@
+import pytest
+from measured_tables import (
+    demo_table,
+    fill,
+    mae_table,
+    markdown_of,
+    preprocessing_table,
+    retrieval_table,
+)
+from rich.table import Table
+
+from argus_processing.storage.whole_files import write_json
+
+
+def scores(f1: float, sided: float | None) -> dict:
+    metrics = {"BLEU-4": {"value": 31.26}, "ROUGE-L": {"value": 50.0}}
+    return {"finding_f1": f1, "laterality_accuracy": sided, "metrics": metrics}
+
+
+def test_tables_hold_the_files_numbers():
+    results = scores(0.714, 0.9) | {
+        "controls": {"shuffled": scores(0.2, None)},
+        "n_test": 100,
+        "seconds": 700.2,
+        "peak_memory_mb": 1500.0,
+    }
+    table = demo_table(results)
+    assert "| tiny Argus | 0.71 | 0.90 | 31.3 | 50.0 |" in table
+    assert "| shuffled images | 0.20 | - | 31.3 | 50.0 |" in table
+    assert "100 scans, 700 s from nothing, 1.5 GB" in table
+    row = {"argus_seconds": 0.5, "monai_seconds": 4.0, "times_faster": 8.0, "memory_share": 0.2}
+    assert "| to the nr grid | 0.50 s | 4.00 s | 8.0 | 20% of MONAI's |" in preprocessing_table(
+        {"summary": {"nr": row}}
+    )
+
+
+def test_pretraining_tables_hold_the_files_numbers():
+    losses = {"num_scans": 64, "masked_loss": 0.2, "masked_loss_of_patch_means": 1.0, "ratio": 0.2}
+    assert mae_table(losses).splitlines()[-1] == "| 64 | 0.200 | 1.000 | 0.200 |"
+    recalls = {f"{way}_r@{k}": k / 100 for way in ("image_to_text", "text_to_image") for k in (1, 5, 10)}
+    table = retrieval_table({"num_scans": 64, "chance_r@1": 1 / 64} | recalls)
+    assert "| image to text | 0.010 | 0.050 | 0.100 |" in table
+    assert table.endswith("Chance of R@1: 0.016.")
+
+
+def test_a_table_for_people_becomes_markdown():
+    table = Table("grid", "ms", title="not in it")
+    table.add_row("nr", "12")
+    heads, rule, row = (line.strip("|").split("|") for line in markdown_of(table).splitlines())
+    assert [head.strip() for head in heads] == ["grid", "ms"]
+    assert [set(part) for part in rule] == [{"-"}, {"-"}]
+    assert [cell.strip() for cell in row] == ["nr", "12"]
+
+
+def document(kind: str, path: object) -> str:
+    return f"before\n<!-- measured: {kind} of {path} -->\nold\n<!-- end of measured -->\nafter\n"
+
+
+def test_filling_twice_replaces_and_keeps_the_rest(tmp_path):
+    path = tmp_path / "results.json"
+    losses = {"num_scans": 64, "masked_loss": 0.2, "masked_loss_of_patch_means": 1.0, "ratio": 0.2}
+    write_json(path, losses)
+    text = document("masked reconstruction", path)
+    once = fill(text)
+    assert once == text.replace("old", mae_table(losses)) == fill(once)
+
+
+def test_a_table_that_was_not_measured_again_stays(tmp_path):
+    text = document("demo", tmp_path / "results.json") + document("retrieval", tmp_path / "none.json")
+    assert fill(text) == text
+
+
+def test_a_document_without_marks_or_of_an_unknown_kind_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="no mark"):
+        fill("nothing")
+    with pytest.raises(ValueError, match="no table of kind 'dreams'"):
+        fill(document("dreams", tmp_path / "results.json"))

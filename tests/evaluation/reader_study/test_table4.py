@@ -1,0 +1,84 @@
+import csv
+import io
+import json
+
+import pytest
+
+from argus_evaluation.reader_study.answers import ANSWERS_FILE, Answer, AnswerFile
+from argus_evaluation.reader_study.study import Case, Study, keep_study
+from argus_evaluation.reader_study.table4 import build_table4, table4_csv, table4_markdown, write_table4
+
+A, B = "Argus hr", "M3D nr"
+
+
+@pytest.fixture
+def study(tmp_path):
+    """Two subsets of two cases; two readers, one of whom has not finished and changed one mind."""
+    cases = [Case(subset, scan, {A: "a", B: "b"}) for subset in ("ct-rate", "inspect") for scan in ("s1", "s2")]
+    folder = tmp_path / "study"
+    keep_study(Study("test", 0, tuple(cases)), folder)
+    file = AnswerFile(folder / ANSWERS_FILE)
+    for reader, subset, scan, system, score in [
+        ("ab", "ct-rate", "s1", A, 1),  # changed to 4 below
+        ("ab", "ct-rate", "s1", A, 4),
+        ("ab", "ct-rate", "s2", A, 5),
+        ("cd", "ct-rate", "s1", A, 4),
+        ("cd", "ct-rate", "s2", A, 3),
+        ("ab", "ct-rate", "s1", B, 2),
+        ("cd", "ct-rate", "s1", B, 2),
+        ("ab", "inspect", "s1", A, 5),
+    ]:
+        file.add(Answer(reader, subset, scan, system, score))
+    file.close()
+    return folder
+
+
+def test_means_deviations_and_counts_are_those_of_the_last_scores(study):
+    rows = {(row["system"], row["subset"]): row for row in build_table4(study)["scores"]}
+    first = rows[A, "ct-rate"]
+    assert (first["mean"], first["n"], first["expected"]) == (4.0, 4, 4)
+    assert first["sd"] == pytest.approx((2 / 3) ** 0.5)  # 4, 5, 4, 3
+    assert (rows[B, "ct-rate"]["mean"], rows[B, "ct-rate"]["sd"], rows[B, "ct-rate"]["n"]) == (2.0, 0.0, 2)
+    assert (rows[A, "inspect"]["mean"], rows[A, "inspect"]["sd"]) == (5.0, None)
+    assert rows[A, "all"]["mean"] == pytest.approx(21 / 5)
+    assert (rows[B, "inspect"]["mean"], rows[B, "inspect"]["n"], rows[B, "inspect"]["expected"]) == (None, 0, 4)
+
+
+def test_agreement_is_over_what_both_read_and_missing_has_a_reason(study):
+    agreement = {row["subset"]: row for row in build_table4(study)["agreement"]}
+    assert agreement["ct-rate"]["units"] == 3
+    # Units (4,4), (5,3), (2,2); totals 2:2, 3:1, 4:2, 5:1. Difference of 3 and 5: (4 - 1)^2 = 9; of 2 and 3: 1.5^2,
+    # 2 and 4: 3^2, 2 and 5: 4.5^2, 3 and 4: 1.5^2, 4 and 5: 1.5^2.
+    expected = 2 * (2 * 2.25 + 4 * 9 + 2 * 20.25 + 2 * 2.25 + 9 + 2 * 2.25) / 5
+    assert agreement["ct-rate"]["alpha"] == pytest.approx(1 - 18 / expected)
+    assert agreement["inspect"]["alpha"] is None
+    assert agreement["inspect"]["missing"] == "no report was scored by two readers"
+
+
+def test_the_three_forms_say_the_same(study, tmp_path):
+    table = write_table4(study, tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "table4.json").read_text()) == table
+    markdown = (tmp_path / "out" / "table4.md").read_text()
+    assert "| Argus hr | 4.00 ± 0.82 (n=4) | 5.00 (n=1) | 4.20 ± 0.84 (n=5) |" in markdown
+    assert "| M3D nr | 2.00 ± 0.00 (n=2) | missing | 2.00 ± 0.00 (n=2) |" in markdown
+    assert "2 readers" in markdown and "7 of 16 scores" in markdown
+    rows = list(csv.DictReader(io.StringIO(table4_csv(table))))
+    assert len(rows) == 6
+    assert (rows[0]["system"], rows[0]["mean"], rows[0]["n"]) == ("Argus hr", "4.0", "4")
+    assert [row["mean"] for row in rows if row["system"] == B and row["subset"] == "inspect"] == [""]
+
+
+def test_a_study_without_answers_gives_a_table_of_missing_scores(tmp_path):
+    keep_study(Study("test", 0, (Case("phantom", "s1", {A: "a"}),)), tmp_path)
+    text = table4_markdown(build_table4(tmp_path))
+    assert "| Argus hr | missing |" in text and "0 of 0" in text
+
+
+def test_answers_of_another_study_are_refused(study):
+    file = AnswerFile(study / ANSWERS_FILE)
+    file.add(Answer("ab", "ct-rate", "s9", A, 3))
+    file.close()
+    with pytest.raises(ValueError, match="s9, not in study.json"):
+        build_table4(study)
+    with pytest.raises(FileNotFoundError, match="argus reader-study"):
+        build_table4(study.parent)

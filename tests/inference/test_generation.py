@@ -1,0 +1,136 @@
+import json
+
+import pytest
+
+from argus_evaluation.benchmark.controls import blank_image
+from argus_inference import generation
+from argus_inference.generation import generate_batch, generate_reports
+from argus_processing.instructions import INSTRUCTIONS, instruction_for
+
+SETTINGS = {"model_hash": "abc"}
+OPTIONS = {"settings": SETTINGS, "batch_size": 2, "max_new_tokens": 6}
+
+
+def run(loaded, split, out, **changes):
+    return generate_reports(*loaded, split, out, **{**OPTIONS, **changes})
+
+
+@pytest.fixture(scope="module")
+def whole(loaded, phantoms, tmp_path_factory):
+    """The predictions file of a run that was never interrupted."""
+    import datasets
+
+    out = tmp_path_factory.mktemp("whole") / "predictions.jsonl"
+    run(loaded, phantoms["test"].cast_column("image", datasets.Nifti(decode=False)), out)
+    return out
+
+
+def test_lines_hold_the_split_in_order_with_its_references(whole, split):
+    lines = [json.loads(line) for line in whole.read_text().splitlines()]
+    assert [line["scan_id"] for line in lines] == split["scan_id"][:]
+    assert [line["reference"] for line in lines] == split["report"][:]
+    assert len({line["prediction"] for line in lines} - {""}) == len(lines)  # the tests below compare real texts
+    assert set(lines[0]) == {"scan_id", "prediction", "reference", "num_tokens", "truncated"}
+
+
+def test_a_batch_gives_what_each_scan_gives_alone(loaded, scans):
+    instructions = [INSTRUCTIONS[0], INSTRUCTIONS[20]]  # of different lengths, so that one is padded
+    together = generate_batch(*loaded, scans[:2], instructions, 6)
+    alone = [generate_batch(*loaded, [scan], [text], 6)[0] for scan, text in zip(scans[:2], instructions, strict=True)]
+    assert together == alone
+
+
+def test_generation_is_the_public_chat_call(loaded, scans):
+    model, processor = loaded
+    content = [{"type": "image", "path": str(scans[0])}, {"type": "text", "text": INSTRUCTIONS[3]}]
+    inputs = processor.apply_chat_template(
+        [{"role": "user", "content": content}],
+        tokenize=True,
+        add_generation_prompt=True,
+        return_dict=True,
+        return_tensors="pt",
+    )
+    tokens = model.generate(**inputs, max_new_tokens=6)[0, inputs["input_ids"].shape[1] :]
+    expected = processor.tokenizer.decode(tokens, skip_special_tokens=True).strip()
+    assert generate_batch(model, processor, [scans[0]], [INSTRUCTIONS[3]], 6)[0].text == expected
+
+
+@pytest.mark.parametrize("cut", ["after 1 line", "after 3 lines", "inside line 3", "at 0", "none"])
+def test_an_interrupted_run_ends_with_the_same_file(loaded, split, whole, tmp_path, cut):
+    content = whole.read_bytes()
+    ends = [index + 1 for index, byte in enumerate(content) if byte == ord("\n")]
+    keep = {"after 1 line": ends[0], "after 3 lines": ends[2], "inside line 3": ends[1] + 20, "at 0": 0}
+    out = tmp_path / "predictions.jsonl"
+    out.write_bytes(content[: keep.get(cut, len(content))])
+    sidecar = whole.with_name(whole.name + ".settings.json")
+    (tmp_path / sidecar.name).write_bytes(sidecar.read_bytes())
+    run(loaded, split, out)
+    assert out.read_bytes() == content
+
+
+def test_a_run_that_dies_keeps_its_finished_batches(loaded, split, whole, tmp_path):
+    out = tmp_path / "predictions.jsonl"
+    doomed = split["scan_id"][2]
+
+    def image_of(example):
+        if example["scan_id"] == doomed:
+            raise KeyboardInterrupt
+        return generation.image_of_scan(example)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(loaded, split, out, image_of=image_of)
+    assert len(out.read_text().splitlines()) == 2
+    run(loaded, split, out)
+    assert out.read_bytes() == whole.read_bytes()
+
+
+def test_finished_lines_are_not_generated_again(loaded, split, whole):
+    def image_of(example):
+        raise AssertionError("a finished scan was read again")
+
+    assert [line.scan_id for line in run(loaded, split, whole, image_of=image_of)] == split["scan_id"][:]
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [({"settings": {"model_hash": "other"}}, "model_hash"), ({"max_new_tokens": 7}, "max_new_tokens")],
+)
+def test_another_models_or_settings_file_is_refused_untouched(loaded, split, whole, changes, named):
+    before = whole.read_bytes()
+    with pytest.raises(ValueError, match=f"another {named}"):
+        run(loaded, split, whole, **changes)
+    assert whole.read_bytes() == before
+
+
+def test_another_data_set_is_refused(loaded, split, whole):
+    with pytest.raises(ValueError, match="another dataset"):
+        run(loaded, split.select([0, 1]), whole)
+
+
+def test_a_file_of_unknown_origin_is_refused(loaded, split, tmp_path):
+    (tmp_path / "predictions.jsonl").write_text("")
+    with pytest.raises(ValueError, match=r"has no predictions\.jsonl\.settings\.json"):
+        run(loaded, split, tmp_path / "predictions.jsonl")
+
+
+def test_repeated_scan_ids_are_refused(loaded, split, tmp_path):
+    with pytest.raises(ValueError, match="comes twice"):
+        run(loaded, split.select([0, 1, 0]), tmp_path / "predictions.jsonl")
+
+
+def test_a_control_image_takes_the_scans_place(loaded, split, tmp_path):
+    lines = run(loaded, split, tmp_path / "blank.jsonl", image_of=blank_image)
+    first = split["scan_id"][0]
+    alone = generate_batch(*loaded, [blank_image({})], [instruction_for(first)], 6)[0]
+    assert lines[0].prediction == alone.text
+
+
+def test_a_report_ends_at_its_end_token_or_is_truncated(loaded):
+    _, processor = loaded
+    words = processor.tokenizer.encode("No lung nodule.", add_special_tokens=False)
+    end, pad = processor.tokenizer.eos_token_id, processor.tokenizer.pad_token_id
+    ended = generation._decode(processor, [*words, end, pad, pad], {end})
+    cut = generation._decode(processor, words, {end})
+    assert (ended.text, ended.num_tokens, ended.truncated) == ("No lung nodule.", len(words), False)
+    assert (cut.text, cut.num_tokens, cut.truncated) == ("No lung nodule.", len(words), True)
+    assert generation._decode(processor, [end], {end}) == generation.Generated("", 0, False)

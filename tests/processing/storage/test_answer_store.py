@@ -1,0 +1,66 @@
+import pytest
+
+from argus_processing.storage.answer_store import answer_once
+
+QUESTIONS = ["a", "b", "a", "c"]
+
+
+class Model:
+    def __init__(self, fails_on=None):
+        self.asked, self.fails_on = [], fails_on
+
+    def answer(self, questions):
+        if self.fails_on in questions:
+            raise RuntimeError("out of memory")
+        self.asked.append(list(questions))
+        return [None if question == "b" else question.upper() for question in questions]
+
+
+def test_answers_come_in_order_and_each_question_is_asked_once(tmp_path):
+    model = Model()
+    for _ in range(2):
+        assert answer_once(tmp_path / "a.sqlite", "model", QUESTIONS, model.answer, chunk=2) == ["A", None, "A", "C"]
+    assert model.asked == [["a", "b"], ["c"]]
+
+
+def test_another_who_is_asked_has_answers_of_its_own(tmp_path):
+    first, second = Model(), Model()
+    answer_once(tmp_path / "a.sqlite", "model|v1", QUESTIONS, first.answer)
+    answer_once(tmp_path / "a.sqlite", "model|v2", QUESTIONS, second.answer)
+    assert first.asked == second.asked == [["a", "b", "c"]]
+
+
+def test_what_was_answered_before_a_failure_is_kept(tmp_path):
+    with pytest.raises(RuntimeError):
+        answer_once(tmp_path / "a.sqlite", "model", QUESTIONS, Model(fails_on="c").answer, chunk=2)
+    model = Model()
+    assert answer_once(tmp_path / "a.sqlite", "model", QUESTIONS, model.answer) == ["A", None, "A", "C"]
+    assert model.asked == [["c"]]
+
+
+def test_too_few_answers_are_refused_and_not_kept(tmp_path):
+    with pytest.raises(ValueError):
+        answer_once(tmp_path / "a.sqlite", "model", QUESTIONS, lambda questions: ["A"])
+    model = Model()
+    answer_once(tmp_path / "a.sqlite", "model", QUESTIONS, model.answer)
+    assert model.asked == [["a", "b", "c"]]
+
+
+def test_every_chunk_is_tracked(tmp_path):
+    tracked = []
+
+    def track(chunks):
+        tracked.append(len(chunks))
+        return chunks
+
+    answer_once(tmp_path / "a.sqlite", "model", QUESTIONS, Model().answer, chunk=2, track=track)
+    assert tracked == [2]
+
+
+def test_a_file_that_keeps_no_answers_is_named(tmp_path):
+    path = tmp_path / "a.sqlite"
+    path.write_text("this is not a database, and long enough to be seen as none" * 10)
+    with pytest.raises(ValueError, match=r"a\.sqlite: cannot keep answers there"):
+        answer_once(path, "model", QUESTIONS, Model().answer)
+    with pytest.raises(ValueError, match="cannot keep answers there"):
+        answer_once(tmp_path / "nowhere" / "a.sqlite", "model", QUESTIONS, Model().answer)

@@ -1,0 +1,69 @@
+"""Assembling model folders: compressors, projectors and towers by name."""
+
+import shutil
+
+import hostile_folders as hostile
+import pytest
+import torch
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+from argus_inference.model_folder import load_model
+from argus_training.assembly.create import create_model
+from modeling_argus import TOWERS
+
+
+@pytest.fixture(scope="module")
+def llm(model_dir):
+    return model_dir.parent / "llm"
+
+
+@pytest.mark.parametrize(
+    ("compressor", "num_tokens"), [(None, 8), ("average_pooling", 8), ("perceiver", 8), ("none", 64)]
+)
+def test_a_folder_is_made_with_the_named_compressor(llm, tmp_path, compressor, num_tokens):
+    folder = create_model(
+        "argus-tiny", tmp_path / "m", llm=llm, dtype="float32", compressor=compressor, num_projector_layers=1
+    )
+    model = AutoModelForImageTextToText.from_pretrained(folder)
+    assert model.config.compressor == (compressor or "pixel_shuffle")
+    assert model.config.num_projector_layers == 1 and len(model.model.connector.projector) == 1
+    assert model.model.connector.num_tokens == num_tokens
+    assert AutoProcessor.from_pretrained(folder).num_image_tokens == num_tokens
+
+
+def test_a_padding_token_that_the_language_model_never_got_gets_a_row(llm, tmp_path):
+    shutil.copytree(llm, tmp_path / "llm")
+    hostile.edit(tmp_path / "llm" / "tokenizer_config.json", "pad_token", to="[PAD]")
+    model, processor = load_model(create_model("argus-tiny", tmp_path / "m", llm=tmp_path / "llm", dtype="float32"))
+    pad, rows = processor.tokenizer.pad_token_id, model.get_input_embeddings().weight.shape[0]
+    assert model.generation_config.pad_token_id == pad == rows - 1 == model.config.text_config.vocab_size - 1
+
+
+def test_the_perceiver_takes_as_many_latents_as_are_asked_for(llm, tmp_path):
+    arguments = {"llm": llm, "dtype": "float32", "num_latents": 5}
+    folder = create_model("argus-tiny", tmp_path / "m", compressor="perceiver", **arguments)
+    model = AutoModelForImageTextToText.from_pretrained(folder)
+    assert model.model.connector.compressor.latents.shape == (5, 192)
+    assert AutoProcessor.from_pretrained(folder).num_image_tokens == 5
+    with pytest.raises(ValueError, match="num_latents is for the compressor perceiver"):
+        create_model("argus-tiny", tmp_path / "n", **arguments)
+
+
+@pytest.mark.parametrize("tower", TOWERS)
+def test_every_tower_runs_in_bfloat16_and_under_autocast(llm, tmp_path, tower):
+    folder = create_model("argus-tiny", tmp_path / "m", llm=llm, tower=tower)
+    model = AutoModelForImageTextToText.from_pretrained(folder, dtype="auto")
+    volume = torch.rand(1, 1, 32, 64, 64)
+    features = model.get_image_features(volume.bfloat16()).pooler_output
+    assert features.dtype == torch.bfloat16 and features.isfinite().all()
+    model = model.float().train()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        model.get_image_features(volume).pooler_output.float().square().sum().backward()
+    assert all(p.grad.isfinite().all() for p in model.model.vision_tower.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("wrong", [{"tower": "eiffel"}, {"compressor": "zip"}, {"num_projector_layers": 3}])
+def test_unknown_names_are_refused_and_nothing_is_written(llm, tmp_path, wrong):
+    with pytest.raises(ValueError, match=r"eiffel|zip|num_projector_layers"):
+        create_model("argus-tiny", tmp_path / "m", llm=llm, **wrong)
+    assert not (tmp_path / "m").exists()

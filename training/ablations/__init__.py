@@ -1,0 +1,1 @@
+"""Grids of trainings and the steps that their cells share."""

@@ -1,0 +1,178 @@
+"""A grid of an ablation: a YAML of panels, each with axes, over a base recipe.
+
+A panel crosses its axes; a cell is one value of each axis, its overrides laid over the base recipe, for every seed.
+Cells of two panels with the same settings are the same cell: they are trained once.
+"""
+
+import itertools
+import json
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from argus_processing.storage.foreign_files import read_yaml_object
+from argus_training.ablations.ablation_recipes import DRIVEN, RECIPES
+
+_GRID_KEYS = {"name", "title", "kind", "base", "seeds", "score", "metrics", "panels", "settings"}
+_PANEL_KEYS = {"title", "axes", "paper"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One combination of a panel's values: `values` is axis -> value's name, `settings` the recipe that follows."""
+
+    values: dict[str, str]
+    settings: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Its values, for people."""
+        return ", ".join(self.values.values())
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One plot of the figure: axes (name -> value's name -> overrides) and what the paper says of them."""
+
+    title: str
+    axes: dict[str, dict[str, dict]]
+    cells: tuple[Cell, ...]
+    paper: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What a grid's file says.
+
+    Attributes:
+        name: of the files that are written.
+        title: over table and figure.
+        kind: what a cell is, one of `RECIPES`: a training run scored by its reports, or a preprocessing.
+        seeds: every cell is run with each of them.
+        score: the metric of the figure and of the order.
+        metrics: the table's columns, `score` first.
+        panels: the plots.
+    """
+
+    name: str
+    title: str
+    kind: str
+    seeds: tuple[int, ...]
+    score: str
+    metrics: tuple[str, ...]
+    panels: tuple[Panel, ...]
+
+    def cells(self) -> list[Cell]:
+        """All cells of all panels; of those with the same settings the first."""
+        distinct: dict[str, Cell] = {}
+        for panel in self.panels:
+            for cell in panel.cells:
+                distinct.setdefault(key_of(cell.settings), cell)
+        return list(distinct.values())
+
+
+def key_of(settings: dict[str, Any]) -> str:
+    """Settings as text that is the same whatever order they were written in."""
+    return json.dumps(settings, sort_keys=True)
+
+
+def read_grid(path: Path, base: Path | None = None) -> Grid:
+    """Read and expand a grid.
+
+    Args:
+        path: the grid's YAML.
+        base: another base recipe than the file names, such as the one for CT-3DRRG.
+
+    Raises:
+        ValueError: naming the file, and the key, axis or setting that is unknown or missing.
+    """
+    path = Path(path)
+    said = _read_yaml(path)
+    _check_keys(path, said, _GRID_KEYS, {"name", "base", "seeds", "panels"})
+    kind = said.get("kind", "reports")
+    if kind not in RECIPES:
+        raise ValueError(f"{path}: unknown kind {kind!r}; known: {', '.join(RECIPES)}")
+    seeds = said["seeds"]
+    if not seeds or len(set(seeds)) != len(seeds) or not all(isinstance(seed, int) and seed >= 0 for seed in seeds):
+        raise ValueError(f"{path}: seeds is a list of distinct integers from 0 up, got {seeds}")
+    recipe = overlay(read_base(base or path.parent / said["base"]), said.get("settings", {}))
+    # What is measured goes with the data, so the base recipe says it; a grid may say otherwise.
+    own_score, own_metrics = recipe.pop("score", None), recipe.pop("metrics", [])
+    score = said.get("score", own_score)
+    if score is None:
+        raise ValueError(f"{path}: neither it nor its base recipe names a score")
+    panels = tuple(_panel(path, panel, recipe, kind) for panel in said["panels"])
+    metrics = tuple(dict.fromkeys([score, *said.get("metrics", own_metrics)]))
+    return Grid(said["name"], said.get("title", said["name"]), kind, tuple(seeds), score, metrics, panels)
+
+
+def read_base(path: Path) -> dict[str, Any]:
+    """Read a base recipe; an objective given as a file is that pretraining recipe without what the grid itself sets."""
+    path = Path(path)
+    base = _read_yaml(path)
+    for name, given in base.get("objectives", {}).items():
+        if isinstance(given, str):
+            settings = _read_yaml(path.parent / given)
+            base["objectives"][name] = {key: value for key, value in settings.items() if key not in DRIVEN - {"vision"}}
+    return base
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    if not Path(path).exists():
+        raise ValueError(f"{path}: no such recipe")
+    return read_yaml_object(path)
+
+
+def _check_keys(path: Path, said: dict, known: set[str], needed: set[str]) -> None:
+    if unknown := sorted(set(said) - known):
+        raise ValueError(f"{path}: no such key: {', '.join(unknown)}; known: {', '.join(sorted(known))}")
+    if missing := sorted(needed - set(said)):
+        raise ValueError(f"{path}: lacks {', '.join(missing)}")
+
+
+def _panel(path: Path, said: dict[str, Any], recipe: dict[str, Any], kind: str) -> Panel:
+    _check_keys(path, said, _PANEL_KEYS, {"axes"})
+    axes = said["axes"]
+    for axis, values in axes.items():
+        if not isinstance(values, dict) or not all(isinstance(overrides, dict) for overrides in values.values()):
+            raise ValueError(f"{path}: axis {axis!r} is a mapping of names to overrides, such as {{a: {{seed: 1}}}}")
+    paper = said.get("paper", {})
+    _check_paper(path, paper, axes)
+    axes = {str(axis): {str(name): overrides for name, overrides in values.items()} for axis, values in axes.items()}
+    cells = tuple(
+        _cell(path, dict(zip(axes, names, strict=True)), axes, recipe, kind)
+        for names in itertools.product(*axes.values())
+    )
+    return Panel(said.get("title", ", ".join(axes)), axes, cells, paper)
+
+
+def _check_paper(path: Path, paper: dict[str, Any], axes: dict[str, dict]) -> None:
+    """Refuse an order of the paper's that names an axis or a value the panel has not."""
+    _check_keys(path, paper, {"axis", "order", "source"}, {"axis", "order"} if paper else set())
+    if paper and paper["axis"] not in axes:
+        raise ValueError(f"{path}: the paper's order is of an unknown axis {paper['axis']!r}; known: {', '.join(axes)}")
+    if paper and (unknown := [name for name in paper["order"] if name not in axes[paper["axis"]]]):
+        raise ValueError(f"{path}: the paper's order names {unknown[0]!r}, which axis {paper['axis']} has not")
+
+
+def _cell(
+    path: Path, values: dict[str, str], axes: dict[str, dict[str, dict]], recipe: dict[str, Any], kind: str
+) -> Cell:
+    settings = recipe
+    for axis, name in values.items():
+        settings = overlay(settings, axes[axis][name])
+    try:
+        RECIPES[kind](**settings)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {', '.join(values.values())}: {error}") from error
+    return Cell(values, settings)
+
+
+def overlay(base: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+    """Lay overrides over settings: mappings are joined key by key, everything else is replaced."""
+    merged = deepcopy(base)
+    for key, value in overrides.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = overlay(merged[key], value) if both else deepcopy(value)
+    return merged

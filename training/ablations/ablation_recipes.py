@@ -1,0 +1,144 @@
+"""What a cell of an ablation may set: a whole training from language model to reports, or a preprocessing."""
+
+import inspect
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from transformers import LlamaConfig, TrainingArguments
+from trl import SFTConfig
+
+from argus_training.assembly.create import create_model
+from argus_training.pretrain import PretrainArguments
+from argus_training.stages.recipe import RecipeArguments
+
+# Set by the driver, from folders, seeds and the rest of the recipe.
+DRIVEN = {
+    "output_dir",
+    "out",
+    "llm",
+    "vision",
+    "seed",
+    "preset",
+    "objective",
+    "start_from",
+    "model_name_or_path",
+    "subset",
+    "subset_options",
+}
+EVALUATION_KEYS = {"split", "limit", "batch_size", "max_new_tokens"}
+TEXT_MODEL = "text_model"
+
+
+def names_of(dataclass_type: type) -> set[str]:
+    """Return the names of a dataclass's fields."""
+    return {entry.name for entry in fields(dataclass_type)}
+
+
+def divide_settings(settings: dict[str, Any], arguments: type) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Divide settings into those of a recipe's dataclass and those of the trainer."""
+    names = names_of(arguments)
+    own = {key: value for key, value in settings.items() if key in names}
+    return own, {key: value for key, value in settings.items() if key not in names}
+
+
+@dataclass
+class ReportRecipe:
+    """A training run from nothing to a scored report writer.
+
+    Attributes:
+        data: `subset` of ct3drrg, and `subset_options`.
+        preset: size and resolution of the vision tower.
+        llm: one of `llms`, whose entries hold `path` (a folder or id) or `train` (settings of a tiny Llama's training;
+            in it, `text_model` changes the Llama's sizes).
+        vision: objectives that pretrain the tower, one after the other, each with its settings in `objectives` (where
+            a file stands for the settings in it); none for random weights; or the folder of a pretrained tower.
+        create: further arguments of `create_model`: tower, compressor, num_projector_layers, dtype.
+        sft: settings of the two stages, as in a recipe of `training/sft.py`.
+        trainer: the trainer's settings that all trainings share.
+        evaluation: `split`, `limit` (first scans only), `batch_size`, `max_new_tokens`.
+
+    Raises:
+        ValueError: if a key is unknown or a name is not in its table.
+    """
+
+    data: dict[str, Any]
+    preset: str
+    llm: str
+    vision: list[str] | str
+    sft: dict[str, Any]
+    llms: dict[str, dict] = field(default_factory=dict)
+    objectives: dict[str, dict] = field(default_factory=dict)
+    create: dict[str, Any] = field(default_factory=dict)
+    trainer: dict[str, Any] = field(default_factory=dict)
+    evaluation: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self):
+        check_names("data", self.data, {"subset", "subset_options"})
+        check_names("evaluation", self.evaluation, EVALUATION_KEYS)
+        check_names("trainer", self.trainer, names_of(TrainingArguments) - DRIVEN)
+        check_names("create", self.create, set(inspect.signature(create_model).parameters) - DRIVEN)
+        check_names("sft", self.sft, (names_of(SFTConfig) | names_of(RecipeArguments)) - DRIVEN)
+        own, _ = divide_settings(self.sft, RecipeArguments)
+        RecipeArguments(model_name_or_path="", **own)
+        if self.llm not in self.llms:
+            raise ValueError(f"llm: unknown {self.llm!r}; known: {', '.join(self.llms)}")
+        self._check_llm(self.llms[self.llm])
+        for name in self.vision if isinstance(self.vision, list) else []:
+            if name not in self.objectives:
+                raise ValueError(f"vision: unknown objective {name!r}; known: {', '.join(self.objectives)}")
+            known = (names_of(PretrainArguments) | names_of(TrainingArguments)) - DRIVEN
+            check_names(f"objectives.{name}", self.objectives[name], known)
+
+    def _check_llm(self, llm: dict[str, Any]) -> None:
+        check_names(f"llms.{self.llm}", llm, {"path", "train"})
+        if len(llm) != 1:
+            raise ValueError(f"llms.{self.llm}: give either path or train")
+        training = llm.get("train", {})
+        check_names(f"llms.{self.llm}.train", training, names_of(SFTConfig) - DRIVEN | {TEXT_MODEL})
+        sizes = set(inspect.signature(LlamaConfig).parameters)
+        check_names(f"llms.{self.llm}.train.{TEXT_MODEL}", training.get(TEXT_MODEL, {}), sizes)
+
+
+@dataclass
+class NodulesRecipe:
+    """Spheres of known size in a synthetic lung, seen through a model's preprocessing; nothing is trained.
+
+    Attributes:
+        image_size: grid (D, H, W) of the image processor.
+        resampling: its resampling, "paper" or "direct".
+        diameter_mm: of every sphere.
+        scan_shape, spacing_mm: of the scan, (D, H, W).
+        lung_hu, nodule_hu: of the two materials.
+        noise_hu: standard deviation of the scan's white noise.
+        num_nodules: spheres in the scan, each at a random place between the voxels.
+    """
+
+    image_size: list[int]
+    resampling: str
+    diameter_mm: float
+    scan_shape: list[int]
+    spacing_mm: list[float]
+    lung_hu: float = -850.0
+    nodule_hu: float = 30.0
+    noise_hu: float = 30.0
+    num_nodules: int = 64
+
+    def __post_init__(self):
+        if min(*self.image_size, *self.scan_shape, *self.spacing_mm, self.diameter_mm, self.num_nodules) <= 0:
+            raise ValueError("sizes, spacing, diameter and number of nodules are above 0")
+
+
+# kind of a grid -> what its cells set
+RECIPES = {"reports": ReportRecipe, "nodules": NodulesRecipe}
+
+
+def check_names(where: str, settings: dict[str, Any], known: set[str]) -> None:
+    """Refuse settings that are not known.
+
+    Raises:
+        ValueError: naming where, the unknown words, and the known ones where they are few.
+    """
+    unknown = sorted(set(settings) - known)
+    if unknown:
+        hint = f"; known: {', '.join(sorted(known))}" if len(known) < 20 else ""
+        raise ValueError(f"{where}: no such setting: {', '.join(unknown)}{hint}")

@@ -1,0 +1,213 @@
+"""The trainings a cell is made of, each named by all that decides its result, so that cells share what they can.
+
+A step's folder is its kind and a hash of its settings and of the steps before it. A step that is done is found and not
+run again; one that was cut off goes on from its last whole checkpoint; two cells that begin alike share the beginning.
+"""
+
+import gc
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from datasets import load_dataset
+from transformers import TrainingArguments
+from trl import SFTConfig
+
+from argus_processing.storage.whole_files import write_whole
+from argus_training.ablations.ablation_grid import key_of, overlay
+from argus_training.ablations.ablation_recipes import TEXT_MODEL, ReportRecipe, divide_settings
+from argus_training.assembly.create import create_model
+from argus_training.assembly.language import train_language_model
+from argus_training.stages.recipe import RecipeArguments
+
+from .. import pretrain, sft
+
+STEP_FILE = "step.json"
+SHARED_SEED = 0  # of what all seeds of a cell share: language model and vision tower
+
+
+@dataclass(frozen=True)
+class Step:
+    """One training, or the assembly of a model: its kind, its settings, and the steps whose results it starts from."""
+
+    kind: str
+    settings: dict[str, Any]
+    needs: tuple["Step", ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Kind and hash; the name of its folder."""
+        said = key_of({"settings": self.settings, "needs": [step.name for step in self.needs]})
+        return f"{self.kind}-{hashlib.sha256(said.encode()).hexdigest()[:16]}"
+
+    def with_needs(self) -> list["Step"]:
+        """All steps in the order they are run, this one last, none twice."""
+        chain = [step for need in self.needs for step in need.with_needs()] + [self]
+        return list({step.name: step for step in chain}.values())
+
+
+def last_step(settings: dict[str, Any], seed: int) -> Step:
+    """Plan a cell: the step whose result is the model to score, with what it needs.
+
+    The seed sets the connector's weights and the order of the reports; language model and tower are trained once.
+    """
+    recipe = ReportRecipe(**settings)
+    llm, vision = _language(recipe), _vision(recipe)
+    # A folder that is given is a setting; one that is trained first is a step.
+    given = {"llm": llm, "vision": vision}
+    steps = tuple(part for part in given.values() if isinstance(part, Step))
+    paths = {name: part for name, part in given.items() if isinstance(part, str)}
+    step = Step("create", {**recipe.create, **paths, "preset": recipe.preset, "seed": seed}, steps)
+    training = overlay(recipe.trainer, recipe.sft)
+    stages = RecipeArguments(model_name_or_path="", stage=training.pop("stage", "both")).stages_to_run()
+    own = {key: training.pop(key) for key in ("stage1", "stage2") if key in training}
+    for stage in stages:
+        stage_settings = {f"stage{stage}": own[f"stage{stage}"]} if f"stage{stage}" in own else {}
+        step = Step("sft", {**recipe.data, **training, **stage_settings, "stage": stage, "seed": seed}, (step,))
+    return step
+
+
+def _language(recipe: ReportRecipe) -> Step | str:
+    llm = recipe.llms[recipe.llm]
+    if "path" in llm:
+        return llm["path"]
+    return Step("language", {"data": recipe.data, "seed": SHARED_SEED, **overlay(recipe.trainer, llm["train"])})
+
+
+def _vision(recipe: ReportRecipe) -> Step | str | None:
+    if isinstance(recipe.vision, str):
+        return recipe.vision
+    step = None
+    for objective in recipe.vision:
+        training = overlay(recipe.trainer, recipe.objectives[objective])
+        settings = {**recipe.data, "preset": recipe.preset, "objective": objective, "seed": SHARED_SEED, **training}
+        step = Step("vision", settings, (step,) if step else ())
+    return step
+
+
+def run_step(step: Step, folder: Path) -> Path:
+    """Run a step and those it needs under `folder`, or find them done; return the step's model folder.
+
+    Raises:
+        ValueError: if a step's folder holds another step's settings, or a setting is refused by the training.
+    """
+    for each in step.with_needs():
+        own = folder / each.name
+        claim_step(each, own)
+        model = model_of(each, folder)
+        if (model / "config.json").exists():
+            continue
+        started = time.monotonic()
+        RUNNERS[each.kind](each, own, [model_of(need, folder) for need in each.needs], folder)
+        if PartialState().is_main_process:
+            _write_step(each, own, round(time.monotonic() - started, 1))
+        PartialState().wait_for_everyone()
+    return model_of(step, folder)
+
+
+def model_of(step: Step, folder: Path) -> Path:
+    """Where a step leaves its model."""
+    stage = f"stage{step.settings['stage']}" if step.kind == "sft" else "."
+    return folder / step.name / stage / "model"
+
+
+def seconds_of(step: Step, folder: Path) -> float | None:
+    """How long a finished step took since its last start; None where that was not written down."""
+    return json.loads((folder / step.name / STEP_FILE).read_text()).get("seconds")
+
+
+def claim_step(step: Step, own: Path) -> None:
+    """Write down what a step's folder is for.
+
+    Raises:
+        ValueError: if it holds a step with other settings.
+    """
+    path = own / STEP_FILE
+    if PartialState().is_main_process and not path.exists():
+        own.mkdir(parents=True, exist_ok=True)
+        _write_step(step, own)
+    # Every process waits here, whether or not it found the file: one that did not wait would be one barrier ahead.
+    PartialState().wait_for_everyone()
+    said = json.loads(path.read_text())
+    if key_of(said["settings"]) != key_of(step.settings):
+        raise ValueError(f"{own}: holds a step with other settings; remove it or choose another folder")
+
+
+def _write_step(step: Step, own: Path, seconds: float | None = None) -> None:
+    said = {"kind": step.kind, "settings": step.settings, "needs": [need.name for need in step.needs]}
+    said |= {} if seconds is None else {"seconds": seconds}
+    write_whole(own / STEP_FILE, json.dumps(said, indent=1).encode())
+
+
+def subset_options(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Data set options, phantoms kept beside the steps."""
+    options = dict(settings.get("subset_options", {}))
+    return options | ({"cache_dir": str(folder / "data")} if settings["subset"] == "phantom" else {})
+
+
+def _run_language(step: Step, own: Path, needs: list[Path], folder: Path) -> None:
+    settings = dict(step.settings)
+    data, sizes = settings.pop("data"), settings.pop(TEXT_MODEL, {})
+    train = load_dataset("ct3drrg", data["subset"], **subset_options(data, folder))["train"]
+    partial = own / "model.partial"
+    if PartialState().is_main_process:
+        shutil.rmtree(partial, ignore_errors=True)
+    train_language_model(train, partial, SFTConfig(**settings, output_dir=str(own)), sizes)
+    _finish(partial, own / "model")
+
+
+def _run_vision(step: Step, own: Path, needs: list[Path], folder: Path) -> None:
+    arguments, config = divide_settings(step.settings, pretrain.PretrainArguments)
+    arguments |= {"subset_options": subset_options(step.settings, folder)}
+    if needs:
+        arguments["start_from"] = str(needs[0])
+    pretrain.pretrain(pretrain.PretrainArguments(**arguments), TrainingArguments(**config, output_dir=str(own)))
+    free_memory()
+
+
+def _run_create(step: Step, own: Path, needs: list[Path], folder: Path) -> None:
+    if PartialState().is_main_process:
+        partial = own / "model.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        trained = {
+            "llm" if need.kind == "language" else "vision": path for need, path in zip(step.needs, needs, strict=True)
+        }
+        create_model(out=partial, **step.settings, **trained)
+    _finish(own / "model.partial", own / "model")
+
+
+def _run_sft(step: Step, own: Path, needs: list[Path], folder: Path) -> None:
+    arguments, config = divide_settings(step.settings, RecipeArguments)
+    arguments |= {"subset_options": subset_options(step.settings, folder), "model_name_or_path": str(needs[0])}
+    sft.train(RecipeArguments(**arguments), SFTConfig(**config, output_dir=str(own)))
+    free_memory()
+
+
+def free_memory() -> None:
+    """Let go of the last training: a trainer and its model hold each other, on the GPU too."""
+    gc.collect()
+    torch.cuda.empty_cache()
+
+
+def _finish(partial: Path, done: Path) -> None:
+    """Give a whole folder its name, once."""
+    PartialState().wait_for_everyone()
+    if PartialState().is_main_process:
+        partial.rename(done)
+    PartialState().wait_for_everyone()
+
+
+# kind -> function (step, its folder, model folders of its needs, folder of all steps)
+RUNNERS: dict[str, Callable[[Step, Path, list[Path], Path], None]] = {
+    "language": _run_language,
+    "vision": _run_vision,
+    "create": _run_create,
+    "sft": _run_sft,
+}

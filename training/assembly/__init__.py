@@ -1,0 +1,1 @@
+"""Make model folders: out of presets, published weights, or a language model trained from nothing."""

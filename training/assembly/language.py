@@ -1,0 +1,149 @@
+"""A language model small enough for two cores that learns the reports' language from text alone.
+
+A large instruct model can already write from what stands in its context. A tiny one has to learn that first, or it
+never looks at visual tokens: it is taught to write a training report, and its impression alone, from keywords in
+the prompt, where an image's tokens stand later. No image and no held-out scan is seen.
+"""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import datasets
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, set_seed
+from trl import SFTConfig, SFTTrainer
+
+from argus_processing.chat_templates import chat_template_for
+from argus_processing.phantom.layouts import report_sections
+from argus_processing.storage.claimed_folders import whole_folder
+from argus_training.stages.checkpoints import last_whole_checkpoint
+from argus_training.stages.report_examples import report_messages
+from modeling_argus.presets_argus import TEXT_PRESETS
+
+# Llama 3's own marks, so that the tiny model goes through the same chat template and placeholder as the large ones.
+SPECIAL_TOKENS = (
+    "<|begin_of_text|>",
+    "<|end_of_text|>",
+    "<|eot_id|>",
+    "<|reserved_special_token_0|>",
+    "<|finetune_right_pad_id|>",
+    "<|start_header_id|>",
+    "<|end_header_id|>",
+)
+
+
+IMPRESSION_INSTRUCTION = "Give the impression only."
+
+
+def train_tokenizer(texts: list[str], vocab_size: int) -> PreTrainedTokenizerFast:
+    """Train a byte-level BPE tokenizer with Llama 3's marks on texts; the same texts give the same tokenizer."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<|begin_of_text|>",
+        eos_token="<|eot_id|>",
+        pad_token="<|finetune_right_pad_id|>",
+        clean_up_tokenization_spaces=False,
+    )
+    fast.chat_template, _ = chat_template_for(fast.get_vocab(), "<|reserved_special_token_0|>")
+    return fast
+
+
+def tiny_llama(tokenizer: PreTrainedTokenizerFast, seed: int, sizes: dict[str, Any] | None = None) -> LlamaForCausalLM:
+    """Return a randomly initialised Llama of preset "tiny" for a tokenizer; `sizes` are laid over the preset's."""
+    settings = {key: value for key, value in TEXT_PRESETS["tiny"].items() if key != "image_token_id"} | (sizes or {})
+    config = LlamaConfig(
+        **settings
+        | {
+            "vocab_size": len(tokenizer),
+            "bos_token_id": tokenizer.bos_token_id,
+            "eos_token_id": tokenizer.eos_token_id,
+            "pad_token_id": tokenizer.pad_token_id,
+        }
+    )
+    set_seed(seed)
+    return LlamaForCausalLM(config)
+
+
+def keywords_of(scan_id: str, findings: list[dict]) -> str:
+    """Name a scan's findings as keywords, in an order drawn by its id: "RightLungNodule UpperLobe BilateralEmphysema".
+
+    Side and label are one word, soon one token, which holds both together as a visual token does.
+    """
+    keywords = []
+    for finding in findings:
+        words = (_joined(finding["side"], finding["label"]), _joined(finding["place"]))
+        keywords.append(" ".join(word for word in words if word))
+    random.Random(scan_id).shuffle(keywords)
+    return " ".join(keywords) or "Normal"
+
+
+def _joined(*parts: str | None) -> str:
+    return "".join(word.capitalize() for part in parts if part for word in part.split())
+
+
+def language_messages(row: dict) -> dict:
+    """Return `prompt` and `completion` of one training scan, its keywords where the image would be."""
+    conversation = report_messages(row["scan_id"], row["report"])
+    return _with_keywords(conversation, row)
+
+
+def impression_messages(row: dict) -> dict:
+    """Return the same scan with its impression alone as the answer.
+
+    Of a whole report few words tell a side, and the model learns them last. Of an impression every other word does.
+    """
+    _, impression = report_sections(row["report"])
+    conversation = {
+        "prompt": [{"role": "user", "content": IMPRESSION_INSTRUCTION}],
+        "completion": [{"role": "assistant", "content": impression}],
+    }
+    return _with_keywords(conversation, row)
+
+
+def _with_keywords(conversation: dict, row: dict) -> dict:
+    message = conversation["prompt"][0]
+    message["content"] = keywords_of(row["scan_id"], row["findings"]) + "\n" + message["content"]
+    return conversation
+
+
+def train_language_model(
+    split: datasets.Dataset, out: Path, config: SFTConfig, sizes: dict[str, Any] | None = None
+) -> Path:
+    """Train tokenizer and tiny Llama to write a split's reports and impressions from keywords, without any image.
+
+    Args:
+        split: rows with `scan_id`, `report` and `findings`.
+        out: folder for the model and its tokenizer.
+        config: the trainer's settings; its seed also sets the weights.
+        sizes: of the Llama, laid over preset "tiny".
+    """
+    rows = split.select_columns(["scan_id", "report", "findings"])
+    # Not from the cache: its key sees this function but not a change in those it calls.
+    examples = datasets.concatenate_datasets(
+        [
+            rows.map(messages, remove_columns=rows.column_names, load_from_cache_file=False)
+            for messages in (language_messages, impression_messages)
+        ]
+    )
+    texts = [message["content"] for row in examples for message in row["prompt"] + row["completion"]]
+    tokenizer = train_tokenizer(texts, TEXT_PRESETS["tiny"]["vocab_size"])
+    trainer = SFTTrainer(
+        model=tiny_llama(tokenizer, config.seed, sizes), args=config, train_dataset=examples, processing_class=tokenizer
+    )
+    trainer.train(resume_from_checkpoint=last_whole_checkpoint(Path(config.output_dir)))
+    if trainer.is_world_process_zero():
+        with whole_folder(out) as part:
+            trainer.accelerator.unwrap_model(trainer.model).save_pretrained(part)
+            tokenizer.save_pretrained(part)
+    return out

@@ -1,0 +1,1 @@
+"""Compute what a training takes before it is started: parameters, operations, memory."""

@@ -1,0 +1,1 @@
+"""Pretraining of the vision tower: one objective a file."""

@@ -1,0 +1,100 @@
+"""Supervised pretraining of the vision tower: which findings does a CT show, and on which side."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import datasets
+import torch
+from torch import nn
+from torch.nn import functional
+from transformers.modeling_outputs import ModelOutput
+
+from argus_training.pretraining.objective import Objective, settings_from
+from modeling_argus import ArgusVisionModel, pixel_shuffle_3d
+
+_SIDES = {"left": ("left",), "right": ("right",), "bilateral": ("left", "right")}
+
+
+def targets_of(findings: Iterable[dict]) -> set[str]:
+    """Name what is to be learned of a scan: each label, with each of its sides, and with side and place."""
+    names = set()
+    for finding in findings:
+        label, place = finding["label"], finding["place"]
+        sides = _SIDES.get(finding["side"], ())
+        names.add(label)
+        names.update(f"{label}, {side}" for side in sides)
+        if place:
+            names.update(f"{label}, {side}, {place}" for side in sides or ("",))
+    return names
+
+
+def target_names(rows: Iterable[Iterable[dict]]) -> list[str]:
+    """Name all targets that occur in the scans of a training split, in a fixed order."""
+    return sorted(set().union(*(targets_of(findings) for findings in rows)))
+
+
+def target_vector(findings: Iterable[dict], names: list[str]) -> torch.Tensor:
+    """Return 1 for each named target a scan shows and 0 for the others, `(len(names),)` float32."""
+    present = targets_of(findings)
+    return torch.tensor([float(name in present) for name in names])
+
+
+@dataclass
+class LabelSettings:
+    """Settings of label pretraining.
+
+    Attributes:
+        place_width: channels that each token is reduced to before the places are weighed.
+        read_width: width that merged tokens are mapped to.
+    """
+
+    place_width: int = 16
+    read_width: int = 128
+
+
+class LabelObjective(nn.Module):
+    """Multi-label classification, read from the tokens in two ways whose losses are averaged.
+
+    By place: every token has weights of its own, so that a finding of one patch is not drowned in a whole chest; this
+    is what is learned first. As the connector reads: tokens are merged by pixel shuffle, mapped alike and averaged, so
+    that what the tower finds is there for a language model whose attention starts out even.
+
+    Args:
+        vision_tower: the tower to train; its token grid divides by 2.
+        num_targets: number of labels, sided labels and placed labels.
+        settings: widths.
+    """
+
+    def __init__(self, vision_tower: ArgusVisionModel, num_targets: int, settings: LabelSettings | None = None):
+        super().__init__()
+        settings = settings or LabelSettings()
+        self.vision_tower = vision_tower
+        config = vision_tower.config
+        self.reduce = nn.Linear(config.hidden_size, settings.place_width)
+        self.weigh = nn.Linear(settings.place_width * config.num_tokens, num_targets)
+        self.map = nn.Linear(config.hidden_size * 8, settings.read_width)
+        self.read = nn.Linear(settings.read_width, num_targets)
+
+    def forward(self, pixel_values: torch.Tensor, labels: torch.Tensor | None = None) -> ModelOutput:
+        """Score `(B, 1, D, H, W)` volumes; labels are `(B, num_targets)` of 0 and 1.
+
+        Returns:
+            `logits` `(B, num_targets)`, the mean of both readings, and where labels are given `loss`, the mean of
+            their binary cross-entropies.
+        """
+        tokens = self.vision_tower(pixel_values).last_hidden_state
+        by_place = self.weigh(self.reduce(tokens).flatten(1))
+        merged = pixel_shuffle_3d(tokens, self.vision_tower.config.token_grid, 2)
+        as_connector = self.read(functional.gelu(self.map(merged)).mean(dim=1))
+        logits = (by_place + as_connector) / 2
+        if labels is None:
+            return ModelOutput(logits=logits)
+        losses = [functional.binary_cross_entropy_with_logits(reading, labels) for reading in (by_place, as_connector)]
+        return ModelOutput(loss=sum(losses) / len(losses), logits=logits)
+
+
+def build(tower: ArgusVisionModel, split: datasets.Dataset, options: dict, seed: int) -> Objective:
+    """Make the objective for a split's findings; `options` are the fields of `LabelSettings`, nothing is drawn."""
+    names = target_names(split["findings"])
+    module = LabelObjective(tower, len(names), settings_from(LabelSettings, options))
+    return Objective(module, lambda row: {"labels": target_vector(row["findings"], names)})

@@ -1,0 +1,1 @@
+"""The two supervised stages: recipes, checkpoints, adapters, cached features."""

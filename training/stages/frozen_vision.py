@@ -1,0 +1,78 @@
+"""What a stage saves where the vision tower does not train: its forward passes and its checkpointing."""
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+
+import datasets
+import torch
+from accelerate import PartialState
+from transformers import TrainerCallback
+from trl import SFTConfig
+
+from argus_processing import ArgusImageProcessor, ArgusProcessor
+from argus_processing.storage.volume_cache import VolumeCache
+from modeling_argus.vision_towers_argus import VisionTower
+
+from .feature_cache import FeatureCache, features_folder, fill, load_tower
+from .recipe import RecipeArguments
+
+
+class NoFrozenCheckpointing(TrainerCallback):
+    """Turns activation checkpointing off again in a frozen tower: there is nothing to recompute."""
+
+    def __init__(self, tower: VisionTower):
+        self.tower = tower
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        """Turn it off where no weight of the tower trains; the trainer has turned it on everywhere by now."""
+        if not any(weight.requires_grad for weight in self.tower.parameters()):
+            self.tower.activation_checkpointing_disable()
+
+
+def reading_through(processor: ArgusProcessor, images: Callable) -> ArgusProcessor:
+    """Return a processor that reads scans through `images`; the one that is saved with the model stays as it is."""
+    through = copy.copy(processor)
+    through.image_processor = images
+    return through
+
+
+def training_images(
+    model_path: Path,
+    image_processor: ArgusImageProcessor,
+    recipe: RecipeArguments,
+    stage: str,
+    config: SFTConfig,
+    examples: datasets.DatasetDict,
+) -> Callable:
+    """Return what reads a stage's scans: the image processor, or the cache that the recipe names.
+
+    Where the recipe names a feature cache and the stage freezes the tower, the scans that it lacks are sent through the
+    tower first, each by one of the processes.
+
+    Raises:
+        CTReadError: if a scan cannot be read.
+        ValueError: if the cache cannot be used.
+    """
+    images = VolumeCache(recipe.volume_cache, image_processor) if recipe.volume_cache else image_processor
+    if recipe.feature_cache is None or "vision" in recipe.settings_of(stage)["trainable_parts"]:
+        return images
+    splits = ["train"] if config.eval_strategy == "no" else ["train", "validation"]
+    scans = [path for split in splits for path in examples[split]["image"]]
+    dtype = torch.bfloat16 if config.bf16 else torch.float32
+    tower = load_tower(model_path)
+    cache = FeatureCache(features_folder(recipe.feature_cache, tower, images, dtype))
+    processes = PartialState()
+    num_made = fill(
+        cache,
+        tower,
+        images,
+        scans[processes.process_index :: processes.num_processes],
+        dtype=dtype,
+        device=config.device,
+        batch_size=config.per_device_train_batch_size,
+        num_workers=config.dataloader_num_workers,
+    )
+    processes.wait_for_everyone()
+    print(f"stage {stage}: {num_made} scans through the vision tower, {cache.folder}")
+    return cache

@@ -1,0 +1,119 @@
+"""Low-rank adapters on the language model, with connector and vision tower trained in full beside them.
+
+Paper, section 5.1: the 70B model. Adapters are trained by TRL with PEFT, and merged into plain safetensors at the end.
+"""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from transformers import AutoModelForImageTextToText, BitsAndBytesConfig
+from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+from trl import SFTConfig
+
+from argus_processing.saved_models.model_folders import REPORT_WRITER
+from argus_processing.saved_models.pretrained import load_pretrained, load_processor
+from argus_training.stages.recipe import TRAINABLE_PARTS, RecipeArguments
+from argus_training.stages.sharded_weights import check_saved_weights
+from modeling_argus import ArgusForConditionalGeneration
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
+
+ADAPTER_FOLDER = "adapter"
+
+
+def load_for_training(
+    model_path: str | os.PathLike, recipe: RecipeArguments, stage: str, config: SFTConfig
+) -> ArgusForConditionalGeneration:
+    """Load a model for a stage: in float32, or in bfloat16 where the run is and a part stays frozen.
+
+    What trains is brought back to float32 by `upcast_trained`; steps as small as 1e-6 are lost in bfloat16.
+    """
+    adapts = recipe.has_adapters(stage)
+    in_full = set(recipe.settings_of(stage)["trainable_parts"]) == set(TRAINABLE_PARTS) and not adapts
+    dtype = torch.bfloat16 if config.bf16 and not in_full else torch.float32
+    quantization = four_bit_config() if adapts and recipe.load_in_4bit else None
+    return load_pretrained(
+        AutoModelForImageTextToText,
+        model_path,
+        REPORT_WRITER,
+        trust=config.trust_remote_code,
+        dtype=dtype,
+        quantization_config=quantization,
+        attn_implementation=recipe.attn_implementation,
+    )
+
+
+def adapter_config(model: ArgusForConditionalGeneration, recipe: RecipeArguments, stage: str) -> "LoraConfig | None":
+    """Adapters on every linear layer of the language model but the output layer; None where a stage trains none.
+
+    The stage's other parts are trained in full and saved in the adapter's folder along with it.
+
+    Raises:
+        ValueError: if PEFT is not installed.
+    """
+    if not recipe.has_adapters(stage):
+        return None
+    try:
+        from peft import LoraConfig
+    except ImportError:
+        raise ValueError("use_peft needs PEFT: pip install 'argus-ct[lora]'") from None
+    (backbone, _) = TRAINABLE_PARTS["llm"]
+    layers = {
+        name.rpartition(".")[2]
+        for name, module in model.get_submodule(backbone).named_modules()
+        if isinstance(module, nn.Linear)
+    }
+    in_full = [
+        name for part in recipe.settings_of(stage)["trainable_parts"] if part != "llm" for name in TRAINABLE_PARTS[part]
+    ]
+    return LoraConfig(
+        r=recipe.lora_r,
+        lora_alpha=recipe.lora_alpha,
+        lora_dropout=recipe.lora_dropout,
+        # The vision tower's layers have the same names: the path is part of the pattern.
+        target_modules=rf"{backbone}\..*\.({'|'.join(sorted(layers))})".replace("model.", r"model\.", 1),
+        modules_to_save=in_full or None,
+        task_type="CAUSAL_LM",
+    )
+
+
+def four_bit_config() -> BitsAndBytesConfig:
+    """NF4 with double quantization for the language model alone (QLoRA, arXiv 2305.14314, section 3)."""
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+        # FSDP2 and ZeRO-3 shard floating-point storage only.
+        bnb_4bit_quant_storage=torch.bfloat16,
+        llm_int8_skip_modules=[name for part in ("vision", "connector") for name in TRAINABLE_PARTS[part]]
+        + ["lm_head"],
+    )
+
+
+def merge_adapter(
+    base: str | os.PathLike, adapter: str | os.PathLike, out: str | os.PathLike, trust_remote_code: bool = False
+) -> Path:
+    """Write the base model with the adapters added to its weights, and with its processor, as a plain model folder.
+
+    The base is read whole and in its own precision, also where adapters were trained on 4 bits: its memory must be
+    free on this host. Runs in one process. `trust_remote_code` runs code that comes with the base.
+
+    Raises:
+        ValueError: if a tensor of the adapter or of the result is empty.
+    """
+    from peft import PeftModel
+
+    check_saved_weights(adapter)
+    # A model loaded while ZeRO-3 is set would be cut into shards again.
+    unset_hf_deepspeed_config()
+    model = load_pretrained(AutoModelForImageTextToText, base, REPORT_WRITER, trust=trust_remote_code, dtype="auto")
+    merged = PeftModel.from_pretrained(model, adapter).merge_and_unload(safe_merge=True)
+    merged.save_pretrained(out)
+    load_processor(base, trust_remote_code).save_pretrained(out)
+    check_saved_weights(out)
+    return Path(out)
