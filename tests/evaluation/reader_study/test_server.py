@@ -2,7 +2,6 @@ import errno
 import json
 import os
 import re
-import tempfile
 import urllib.request
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from argus_evaluation.reader_study.study import HUMAN, Study, build_study
 from argus_inference.preview import cut_plane
 from argus_processing import CTVolume
 from argus_processing.read_ct import read_ct
+from argus_processing.storage import part_files
 
 SECRET = "Doe^Jane 1950"
 
@@ -291,7 +291,7 @@ def test_a_scan_that_could_not_be_read_for_want_of_room_is_tried_again(client, m
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(tempfile, "mkdtemp", full)
+        patch.setattr(part_files, "make_part_folder", full)
         refused = fetch(client, "/api/case/0")
     assert refused.status_code == 500 and "scan cannot be read" in refused.json()["error"]
     assert "No space left on device" in capsys.readouterr().err
