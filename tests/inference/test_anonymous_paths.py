@@ -9,7 +9,8 @@ import datasets
 import pytest
 
 from argus_evaluation.benchmark import evaluated_split
-from argus_evaluation.reader_study import scans, server
+from argus_evaluation.reader_study import scans as reader_scans
+from argus_evaluation.reader_study import server as reader_server
 from argus_inference import scan_process
 from argus_inference.anonymous_paths import PathNames, read_key
 
@@ -98,15 +99,15 @@ def named_split(split, scans, tmp_path_factory, monkeypatch) -> Path:
     rows = rows.add_column("image", [{"path": str(path), "bytes": None} for path in copies])
     rows = rows.cast_column("image", datasets.Nifti(decode=False))
     monkeypatch.setattr(evaluated_split, "load_split", lambda *args, **options: rows)
-    monkeypatch.setattr(scans, "load_split", lambda *args, **options: rows)
+    monkeypatch.setattr(reader_scans, "load_split", lambda *args, **options: rows)
     return folder
 
 
 def test_no_file_of_an_evaluation_or_a_study_of_it_holds_a_name(argus, model_dir, named_split, monkeypatch, tmp_path):
     shelves = []
     monkeypatch.setattr(scan_process, "prepare_readers", lambda: None)
-    monkeypatch.setattr(scans, "ScanShelf", dict)
-    monkeypatch.setattr(server, "serve", lambda study, answers, shelf, *rest: shelves.append((study, shelf)))
+    monkeypatch.setattr(reader_scans, "ScanShelf", dict)
+    monkeypatch.setattr(reader_server, "serve", lambda study, answers, shelf, *rest: shelves.append((study, shelf)))
     run, study = tmp_path / "run", tmp_path / "study"
     options = ("--model", model_dir, "--max-new-tokens", 2, "--anonymous-paths")
     code, stdout, stderr = argus("evaluate", run, *options)

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 
 import pytest
 import torch
@@ -49,7 +50,10 @@ def test_a_saved_model_and_its_backbone_load_whole_and_equal(pair, tmp_path):
 def test_models_load_and_write_in_half_precision(pair, dtype, tmp_path):
     pair.save_pretrained(tmp_path)
     loaded = AutoModelForImageTextToText.from_pretrained(tmp_path, dtype=dtype, device_map="auto").eval()
-    assert {parameter.dtype for parameter in loaded.parameters()} == {dtype}
+    # transformers keeps some modules in float32 where the rest is float16.
+    kept = loaded._keep_in_fp32_modules if dtype == torch.float16 else ()
+    for name, parameter in loaded.named_parameters():
+        assert parameter.dtype == (torch.float32 if any(re.match(part, name) for part in kept) else dtype), name
     # Volumes come as the processor makes them, in float32.
     assert loaded(**inputs(pair)).logits.isfinite().all()
     assert loaded.generate(**inputs(pair), max_new_tokens=2).shape[1] > prompt(pair).shape[1]
