@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from datasets.data_files import DataFilesDict
 from datasets.packaged_modules import _PACKAGED_DATASETS_MODULES
 
-from .curation.dataset_folder import DATA, MANIFEST, PREPARED_FEATURES, read_manifest
+from .curation.prepared_folder import DATA, MANIFEST, PREPARED_FEATURES, read_manifest
 from .phantom.files import scan_id_of, write_phantom
 from .phantom.scans import report_of, truth_of
 from .sources.registry import SOURCES

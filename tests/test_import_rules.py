@@ -2,6 +2,7 @@
 
 import ast
 import importlib.metadata
+import subprocess
 import sys
 from pathlib import Path
 
@@ -88,6 +89,13 @@ def test_imports_run_down_the_floors(folder):
         for other in imported_files(file):
             if other.parts[0] != folder:
                 assert floor_of(other.parts[0]) < floor_of(folder), f"{file} imports {other}"
+
+
+def test_to_read_a_prepared_folder_loads_no_rules_and_no_judges():
+    loaded = "import sys, argus_processing; print(*sorted(name for name in sys.modules if name.startswith('argus_')))"
+    done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
+    curation = {name for name in done.stdout.split() if name.startswith("argus_processing.curation.")}
+    assert curation == {"argus_processing.curation.prepared_folder"}
 
 
 def test_no_circle_of_imports():

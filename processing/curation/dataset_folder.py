@@ -14,37 +14,13 @@ import datasets
 import pyarrow as pa
 
 from ..report_text import count_tokens
+from .prepared_folder import DATA, DECISION_FEATURES, DECISIONS, MANIFEST, PREPARED_FEATURES
 from .selection import CuratedScan, Curation
 from .splits import SPLITS
 
 ROWS_PER_FILE = 10_000
 MAX_SHARD_BYTES = 1 << 29  # of volumes in one file: Arrow counts a column's bytes in 31 bits
 MAX_EMBEDDED_BYTES = (1 << 31) - (1 << 20)  # of one volume, for the same reason
-MANIFEST = "manifest.json"
-DATA, DECISIONS, LOGS = "data", "decisions", "logs"
-
-PREPARED_FEATURES = datasets.Features(
-    {
-        "scan_id": datasets.Value("string"),
-        "source": datasets.Value("string"),
-        "patient_id": datasets.Value("string"),
-        "image": datasets.Nifti(),
-        "report": datasets.Value("string"),
-        "num_tokens": datasets.Value("int32"),
-        "shape": datasets.List(datasets.Value("int32"), length=3),
-        "spacing_mm": datasets.List(datasets.Value("float32"), length=3),
-    }
-)
-DECISION_FEATURES = datasets.Features(
-    {
-        "source": datasets.Value("string"),
-        "scan_id": datasets.Value("string"),
-        "split": datasets.Value("string"),
-        "reason": datasets.Value("string"),
-        "num_sentences": datasets.Value("int32"),
-        "kept_sentences": datasets.List(datasets.Value("int32")),
-    }
-)
 
 
 def row_of(draft: CuratedScan, root: Path) -> dict[str, Any]:
@@ -221,20 +197,6 @@ def content_hash(folder: Path) -> str:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """Return a prepared folder's manifest.
-
-    Raises:
-        ValueError: if the folder was not made by `argus prepare`, or its manifest is damaged.
-    """
-    try:
-        return json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(f"{folder}: no {MANIFEST}, so this is no prepared data set; run argus prepare") from None
-    except ValueError:
-        raise ValueError(f"{folder / MANIFEST}: damaged; run argus prepare again") from None
 
 
 def put_in_place(staged: Path, out: Path) -> None:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from ..report_text import clean_report, split_sentences
 from ..sources.tables import SourceScan
-from .dataset_folder import DECISION_FEATURES, DECISIONS
+from .prepared_folder import DECISION_FEATURES, DECISIONS
 from .selection import CuratedScan, Curation, SetAside
 from .volume_records import VolumeRecord
 

@@ -14,9 +14,6 @@ from ..storage.claimed_folders import claimed_folder, entries_of
 from .curation_cost import cost_of_rules
 from .dataset_card import write_card
 from .dataset_folder import (
-    DATA,
-    LOGS,
-    MANIFEST,
     MAX_EMBEDDED_BYTES,
     MAX_SHARD_BYTES,
     checksums_of,
@@ -31,6 +28,7 @@ from .dataset_folder import (
 from .decisions import curate_by_decisions
 from .examination import Examination, NothingReadableError, Reading, cause_of, examine_all
 from .judges import Judge, RuleJudge
+from .prepared_folder import DATA, LOGS, MANIFEST
 from .selection import Curation, SetAside, curate, leaks
 from .volume_engines import ENGINES
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from huggingface_hub import DatasetCard, HfApi
 
-from .dataset_folder import DATA, DECISIONS, read_manifest
+from .prepared_folder import DATA, DECISIONS, read_manifest
 
 # Their terms forbid passing on volumes or reports; of BIMCV-R the rows may go along when they are asked for.
 NOT_REDISTRIBUTABLE = {

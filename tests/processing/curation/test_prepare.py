@@ -15,8 +15,8 @@ import pytest
 from argus_processing.ct3drrg import register
 from argus_processing.curation import dataset_folder, volume_records
 from argus_processing.curation import prepare as prepare_module
-from argus_processing.curation.dataset_folder import MANIFEST, read_manifest
 from argus_processing.curation.prepare import PrepareOptions, prepare
+from argus_processing.curation.prepared_folder import MANIFEST, read_manifest
 from argus_processing.curation.volume_engines import ENGINES
 from argus_processing.phantom.faults import FAULTS, FAULTS_FILE
 from argus_processing.phantom.layouts import LAYOUTS, TRUTH_FILE, write_layout
