@@ -2,16 +2,18 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# The extras that the tests try.
+TRIED := cache,clinical,evaluate,judge,meteor,qlora,quantized,ray,reader,serve
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
 .PHONY: demo ablation-demo pretrain-demo test test-browser fuzz quality bench bounds readme clean
 
-demo: $(VENV)/installed
+demo: $(VENV)/installed-demo
 	$(BIN)/argus demo runs/demo
 
 # Compressors, and one stage against two, on phantoms with four seeds each: under 40 minutes on two cores.
-ablation-demo: $(VENV)/installed
+ablation-demo: $(VENV)/installed-demo
 	$(BIN)/argus ablate training/recipes/ablations/demo.yaml runs/ablation-demo
 
 test: $(VENV)/installed
@@ -45,7 +47,7 @@ bench-gpu: $(VENV)/installed
 	$(BIN)/python bench/bench_gpu.py runs/bench-gpu
 
 # 3D-MAE and FLIP on phantoms, on two cores: curves, pictures and results.json in runs/pretrain/.
-pretrain-demo: $(VENV)/installed
+pretrain-demo: $(VENV)/installed-demo
 	$(BIN)/python training/pretrain.py --config training/recipes/pretrain/phantom_mae.yaml
 	$(BIN)/python training/pretrain.py --config training/recipes/pretrain/phantom_flip.yaml
 
@@ -53,18 +55,24 @@ pretrain-demo: $(VENV)/installed
 readme: $(VENV)/installed
 	$(BIN)/python bench/measured_tables.py README.md docs/ablations.md
 
+$(VENV)/installed-demo: pyproject.toml setup.cfg constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[meteor]'
+	touch $@
+
 $(VENV)/installed: pyproject.toml setup.cfg constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(TRIED)]' --group test
 	touch $@
 
 $(VENV)/installed-bench: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test,bench]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(TRIED)]' --group test --group bench
 	touch $@
 
 $(VENV)/installed-browser: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test,browser]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(TRIED)]' --group test --group browser
 	touch $@
 
 clean:

@@ -39,7 +39,7 @@ GreenCompatOption = Annotated[bool, typer.Option("--green-compat", help="Cut rep
 RunsOption = Annotated[Path, typer.Option("--runs", help="YAML that says which evaluation is which system.")]
 
 
-@app.command()
+@app.command(rich_help_panel="Evaluation")
 def evaluate(
     out: Annotated[Path, typer.Argument(help="Folder for predictions and results; a second start continues in it.")],
     model: Annotated[Path | None, typer.Option("--model", help="Folder of a saved model.")] = None,
@@ -147,7 +147,7 @@ def _recompute(out: Path, metrics: "dict[str, Metric]") -> int:
     return 2 if done.differences else 0
 
 
-@app.command()
+@app.command(rich_help_panel="Evaluation")
 def compare(
     first: Annotated[Path, typer.Argument(help="Folder that argus evaluate wrote.")],
     second: Annotated[Path, typer.Argument(help="Another, of the same scans.")],
@@ -174,7 +174,7 @@ def compare(
         say(f"{name} is missing: {reason}")
 
 
-@app.command()
+@app.command(rich_help_panel="Evaluation")
 def reader_study(
     out: Annotated[Path, typer.Argument(help="Folder of the study; a second start goes on with it.")],
     runs: RunsOption,
@@ -205,7 +205,7 @@ def reader_study(
     reader_study.run(runs, out, options, data_dir, phantoms, (host, port), say, id_of, reader or (), allowed_host or ())
 
 
-@app.command()
+@app.command(rich_help_panel="Evaluation")
 def table2(
     runs: Annotated[Path, typer.Argument(help="YAML that says which evaluation is which system.")],
     out: Annotated[Path, typer.Argument(help="Folder for table2.md, .tex and .json.")],
@@ -220,7 +220,7 @@ def table2(
     tell(table2_markdown(table).rstrip("\n"))
 
 
-@app.command()
+@app.command(rich_help_panel="Evaluation")
 def compare_reports(
     folder: Annotated[Path, typer.Argument(help="Folder written by argus evaluate.")],
     out: Annotated[Path, typer.Argument(help="HTML file to write.")],
@@ -234,7 +234,7 @@ def compare_reports(
     write_comparison(folder, out, tuple(scan or ()), limit, title)
 
 
-@app.command()
+@app.command(rich_help_panel="Evaluation")
 def table4(
     study: Annotated[Path, typer.Argument(help="Folder of a reader study.")],
     out: Annotated[Path, typer.Argument(help="Folder for table4.md, .csv and .json.")],
@@ -245,7 +245,7 @@ def table4(
     tell(table4_markdown(write_table4(study, out)).rstrip("\n"))
 
 
-@app.command()
+@app.command(rich_help_panel="Evaluation")
 def ablate(
     grid: Annotated[Path, typer.Argument(help="The grid: a YAML such as training/recipes/ablations/demo.yaml.")],
     out: Annotated[Path, typer.Argument(help="Folder for results, table and figure; a second start continues in it.")],

@@ -10,7 +10,7 @@ from .options import AnonymousOption, ModelOption, TrustOption, path_names, quie
 app = typer.Typer()
 
 
-@app.command()
+@app.command(rich_help_panel="Data")
 def phantom(
     out: Annotated[Path, typer.Argument(help="Folder to write.")],
     layout: Annotated[str, typer.Option(help="ct-rate, bimcv-r or inspect.")] = "ct-rate",
@@ -24,7 +24,7 @@ def phantom(
     write_layout(out, layout, n, seed, fault or ())
 
 
-@app.command()
+@app.command(rich_help_panel="Data")
 def prepare(
     out: Annotated[Path, typer.Argument(help="Folder to write; a second start continues in it.")],
     ct_rate: Annotated[Path | None, typer.Option(help="Folder of the CT-RATE download.")] = None,
@@ -64,7 +64,7 @@ def prepare(
     raise typer.Exit(0 if sound else 2)
 
 
-@app.command()
+@app.command(rich_help_panel="Data")
 def cache(
     prepared: Annotated[Path, typer.Argument(help="Folder made by argus prepare.")],
     out: Annotated[Path, typer.Argument(help="Folder of the cache; a second start continues in it.")],
@@ -82,7 +82,7 @@ def cache(
     raise typer.Exit(2 if unreadable else 0)
 
 
-@app.command()
+@app.command(rich_help_panel="Data")
 def publish(
     prepared: Annotated[Path, typer.Argument(help="Folder made by argus prepare.")],
     repo_id: Annotated[str, typer.Argument(help="Data set repository on the Hub, such as lab/ct-3drrg.")],

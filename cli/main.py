@@ -6,6 +6,7 @@ Heavy libraries are imported inside the commands, so that `argus --help` answers
 import os
 import sys
 import warnings
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,6 +42,21 @@ app = typer.Typer(
 )
 for commands in (benchmark, data, models):
     app.add_typer(commands.app)
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        print(f"argus {version('argus-ct')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version_asked: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_tell_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Radiology reports from 3D CT. Research software, not a medical device."""
 
 
 def main() -> None:
@@ -93,7 +109,7 @@ def _warn(message: Warning | str, category: type[Warning], *where: Any) -> None:
         say(f"warning: {message}")
 
 
-@app.command()
+@app.command(rich_help_panel="Use a model")
 def report(
     scans: Annotated[list[Path], typer.Argument(metavar="SCAN...", help=".nii, .nii.gz or a DICOM folder.")],
     model: ModelOption,
@@ -128,7 +144,7 @@ def report(
     raise typer.Exit(0 if all_read else 2)
 
 
-@app.command()
+@app.command(rich_help_panel="Use a model")
 def serve(
     model: ModelOption,
     scans: Annotated[Path | None, typer.Option(help="Folder whose scans may be asked for by file:// address.")] = None,
@@ -144,7 +160,7 @@ def serve(
     try:
         from argus_inference.serving.serve import serve_model
     except ImportError:
-        raise ValueError("argus serve needs starlette, uvicorn and pydantic: pip install 'argus-ct[serve]'") from None
+        raise ValueError("argus serve needs starlette, uvicorn and pydantic: pip install '.[serve]'") from None
     from argus_inference.model_folder import Loading
 
     say(NOTICE)
@@ -154,7 +170,7 @@ def serve(
     serve_model(model, scans, host, port, loading, say, allowed_host or ())
 
 
-@app.command()
+@app.command(rich_help_panel="Start here")
 def demo(out: Annotated[Path, typer.Argument(help="Folder to write.")]) -> None:
     """Train a tiny model on phantoms, write reports and score them."""
     quiet()

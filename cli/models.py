@@ -10,7 +10,7 @@ from .options import TrustOption, quiet, tell
 app = typer.Typer()
 
 
-@app.command()
+@app.command(rich_help_panel="Make and plan models")
 def create(
     preset: Annotated[str, typer.Argument(help="Such as argus-8b-hr or argus-tiny.")],
     out: Annotated[Path, typer.Argument(help="Folder to write.")],
@@ -45,7 +45,7 @@ def create(
     )
 
 
-@app.command()
+@app.command(rich_help_panel="Make and plan models")
 def convert(
     system: Annotated[str, typer.Argument(help="m3d or radfm.")],
     checkpoint: Annotated[Path, typer.Argument(help="Published .safetensors or .bin, or the folder of them.")],
@@ -59,7 +59,7 @@ def convert(
     tell(str(convert_weights(system, checkpoint, out, preset)))
 
 
-@app.command()
+@app.command(rich_help_panel="Make and plan models")
 def plan(
     preset: Annotated[str, typer.Option(help="Such as argus-8b-hr.")],
     gpus: Annotated[int, typer.Option(min=1, help="Number of GPUs.")] = 8,

@@ -37,7 +37,7 @@ def run(
         ValueError, OSError: if the study cannot be put together, is another one, or the address is taken.
     """
     if any(find_spec(name) is None for name in ("starlette", "uvicorn", "pydantic")):
-        raise ValueError("the reader study needs the extra `reader`: pip install 'argus-ct[reader]'")
+        raise ValueError("the reader study needs the extra `reader`: pip install '.[reader]'")
     from argus_evaluation.reader_study.scans import ScanShelf, find_scans
     from argus_evaluation.reader_study.server import serve
     from argus_inference.scan_process import prepare_readers

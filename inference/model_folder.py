@@ -81,7 +81,7 @@ class Loading:
         if self.bits not in (None, 8, 4):
             raise ValueError(f"weights have 8 or 4 bits, got {self.bits}")
         if self.bits and find_spec("bitsandbytes") is None:
-            raise ValueError("8- and 4-bit weights need bitsandbytes: pip install 'argus-ct[quantized]'")
+            raise ValueError("8- and 4-bit weights need bitsandbytes: pip install '.[quantized]'")
 
     def arguments(self, device: str) -> dict[str, Any]:
         """Return the arguments of `from_pretrained`."""

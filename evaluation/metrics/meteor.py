@@ -28,7 +28,7 @@ def missing_meteor() -> str | None:
     if _find_java() is None:
         return "METEOR needs Java: install a runtime (Debian: default-jre-headless) and put `java` on PATH"
     if _find_jar() is None:
-        return "METEOR needs its program: pip install 'argus-ct[meteor]'"
+        return "METEOR needs its program: pip install '.[meteor]'"
     return None
 
 

@@ -118,7 +118,7 @@ class OpenAIBackend:
         try:
             from openai import OpenAI
         except ImportError:
-            raise ValueError("--judge-url needs the openai package: pip install 'argus-ct[judge]'") from None
+            raise ValueError("--judge-url needs the openai package: pip install '.[judge]'") from None
         self.name = model
         self._max_tokens = max_tokens
         self._client = OpenAI(base_url=base_url, api_key=os.environ.get("OPENAI_API_KEY", "none"))

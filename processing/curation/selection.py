@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..report_text import clean_report, count_tokens, split_sentences
+from ..sources.registry import SOURCES
 from ..sources.tables import SourceScan
 from .judges import Judge
-from .splits import OFFICIAL_TEST, SPLITS, split_of
+from .splits import SPLITS, split_of
 from .volume_records import VolumeRecord
 
 MIN_TOKENS = 10
@@ -39,7 +40,7 @@ class CuratedScan:
     @property
     def is_unfiltered(self) -> bool:
         """Whether it belongs to a source's official test set, which is kept as it is."""
-        return self.scan.source in OFFICIAL_TEST and self.split == "test"
+        return SOURCES[self.scan.source].has_test_set and self.split == "test"
 
     @property
     def report(self) -> str:

@@ -2,10 +2,9 @@
 
 import hashlib
 
+from ..sources.registry import SOURCES
+
 SPLITS = ("train", "validation", "test")
-# Shares of train and validation; what is left is test (paper, section 3). CT-RATE's test set is its own.
-SHARES = {"ct-rate": (0.9, 0.1), "bimcv-r": (0.7, 0.1), "inspect": (0.7, 0.1)}
-OFFICIAL_TEST = ("ct-rate",)
 
 
 def fraction_of(source: str, patient_id: str) -> float:
@@ -23,13 +22,13 @@ def split_of(source: str, patient_id: str, official_split: str | None = None) ->
     Raises:
         ValueError: if the source is unknown.
     """
-    if source not in SHARES:
-        raise ValueError(f"no split shares are known for source {source!r}; known: {', '.join(SHARES)}")
-    if source in OFFICIAL_TEST and official_split == "test":
+    if source not in SOURCES:
+        raise ValueError(f"no split shares are known for source {source!r}; known: {', '.join(SOURCES)}")
+    has_test_set, (train, validation) = SOURCES[source].has_test_set, SOURCES[source].shares
+    if has_test_set and official_split == "test":
         return "test"
-    train, validation = SHARES[source]
     fraction = fraction_of(source, patient_id)
     if fraction < train:
         return "train"
     # A source with an official test set gives no other patient to it, whatever rounding does to the shares.
-    return "validation" if fraction < train + validation or source in OFFICIAL_TEST else "test"
+    return "validation" if fraction < train + validation or has_test_set else "test"

@@ -68,7 +68,7 @@ def examine_on_ray(tasks: list[VolumeTask], workers: int) -> Results:
     try:
         import ray
     except ImportError:
-        raise ValueError("--engine ray needs Ray: pip install 'argus-ct[ray]'") from None
+        raise ValueError("--engine ray needs Ray: pip install '.[ray]'") from None
     started_here = not ray.is_initialized()
     if started_here:
         ray.init(num_cpus=None if _has_cluster() else workers, include_dashboard=False, log_to_driver=False)

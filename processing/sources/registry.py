@@ -1,4 +1,4 @@
-"""The sources of CT-3DRRG; a new one is a module with `list_scans` and a line here, and one in `splits.SHARES`."""
+"""The sources of CT-3DRRG; a new one is a module with `list_scans` and a line here."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -12,14 +12,23 @@ from .tables import Listing
 
 @dataclass(frozen=True)
 class Source:
-    """How a source is listed: `list_scans(root, columns)`, and the dataclass of its tables' column names."""
+    """One source.
+
+    Attributes:
+        list_scans: `list_scans(root, columns)` lists a download.
+        columns: the dataclass of its tables' column names.
+        shares: of its patients that go to train and to validation; what is left is test (paper, section 3).
+        has_test_set: whether its own test set stays the test set.
+    """
 
     list_scans: Callable[[Path, Any], Listing]
     columns: type
+    shares: tuple[float, float] = (0.7, 0.1)
+    has_test_set: bool = False
 
 
 SOURCES: dict[str, Source] = {
-    ct_rate.NAME: Source(ct_rate.list_scans, ct_rate.CTRateColumns),
+    ct_rate.NAME: Source(ct_rate.list_scans, ct_rate.CTRateColumns, shares=(0.9, 0.1), has_test_set=True),
     bimcv_r.NAME: Source(bimcv_r.list_scans, bimcv_r.BimcvRColumns),
     inspect_ctpa.NAME: Source(inspect_ctpa.list_scans, inspect_ctpa.InspectColumns),
 }

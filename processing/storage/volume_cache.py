@@ -90,7 +90,7 @@ class VolumeCache:
         try:
             import blosc2  # noqa: F401 - a clear word now rather than in the middle of an epoch
         except ImportError:
-            raise ValueError("the volume cache needs blosc2: pip install 'argus-ct[cache]'") from None
+            raise ValueError("the volume cache needs blosc2: pip install '.[cache]'") from None
         check_window(image_processor.hu_window)
         self.image_processor = image_processor
         self.encoding = ENCODINGS[encoding]

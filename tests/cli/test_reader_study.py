@@ -9,7 +9,7 @@ from argus_evaluation.reader_study.study import Case, Study
 
 def test_without_the_extra_the_command_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setattr(reader_study, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"pip install 'argus-ct\[reader\]'"):
+    with pytest.raises(ValueError, match=r"pip install '\.\[reader\]'"):
         reader_study.run(tmp_path / "runs.yaml", tmp_path / "out", {}, None, {}, ("127.0.0.1", 0), print)
     assert list(tmp_path.iterdir()) == []
 

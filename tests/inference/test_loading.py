@@ -70,7 +70,7 @@ def test_the_decoding_step_compiles_as_one_graph(model_dir, loaded):
 
 def test_missing_bitsandbytes_says_what_to_install(monkeypatch):
     monkeypatch.setattr(model_folder, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"pip install 'argus-ct\[quantized\]'"):
+    with pytest.raises(ValueError, match=r"pip install '\.\[quantized\]'"):
         Loading(bits=4)
 
 

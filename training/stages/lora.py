@@ -60,7 +60,7 @@ def adapter_config(model: ArgusForConditionalGeneration, recipe: RecipeArguments
     try:
         from peft import LoraConfig
     except ImportError:
-        raise ValueError("use_peft needs PEFT: pip install 'argus-ct[lora]'") from None
+        raise ValueError("use_peft needs PEFT: pip install '.[lora]'") from None
     (backbone, _) = TRAINABLE_PARTS["llm"]
     layers = {
         name.rpartition(".")[2]

@@ -23,7 +23,7 @@ from .radgraph_weights import language_model_name, safe_weights
 MODEL_TYPE = "radgraph-xl"
 WEIGHTS = Weights("StanfordAIMI/RRG_scorers", MODEL_TYPE, archive="radgraph-xl.tar.gz")
 LANGUAGE_MODEL = "bert"  # folder inside the weights' for the tokenizer and configuration that config.json names
-INSTALL = "the package radgraph is not installed: pip install 'argus-ct[clinical]'"
+INSTALL = "the package radgraph is not installed: pip install '.[clinical]'"
 LEVELS = ("simple", "partial", "complete")
 NAMES = tuple(f"RadGraph-XL {level}" for level in LEVELS)
 # The number of span pairs, and so the memory, grows with the square of the tokens: 512 take about 1 GB.

@@ -2,7 +2,8 @@ from collections import Counter
 
 import pytest
 
-from argus_processing.curation.splits import SHARES, fraction_of, split_of
+from argus_processing.curation.splits import fraction_of, split_of
+from argus_processing.sources.registry import SOURCES
 
 FIXED = {"sub-S010000": 0.4700867890065723, "PE45248da": 0.3469037379114397}
 
@@ -13,10 +14,10 @@ def test_the_hash_is_the_same_on_every_machine():
     assert fraction_of("inspect", "PE45248da") == pytest.approx(FIXED["PE45248da"], abs=1e-12)
 
 
-@pytest.mark.parametrize("source", SHARES)
+@pytest.mark.parametrize("source", SOURCES)
 def test_shares_come_out(source):
     counts = Counter(split_of(source, f"patient-{number}", "train") for number in range(20_000))
-    train, validation = SHARES[source]
+    train, validation = SOURCES[source].shares
     assert counts["train"] / 20_000 == pytest.approx(train, abs=0.01)
     assert counts["validation"] / 20_000 == pytest.approx(validation, abs=0.01)
 

@@ -1,0 +1,97 @@
+"""The wheel: every file that is used, nothing else, and no library that is not declared."""
+
+import ast
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PACKAGES = {
+    "modeling_argus": "modeling_argus",
+    "processing": "argus_processing",
+    "training": "argus_training",
+    "inference": "argus_inference",
+    "evaluation": "argus_evaluation",
+    "cli": "argus_cli",
+    "hub_cards": "argus_hub_cards",
+}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> tuple[Path, str]:
+    """The wheel, unpacked, and what building it said."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    # A copy: setuptools writes beside what it builds.
+    ignored = shutil.ignore_patterns(".git", ".venv", "runs", "tests", "bench", "__pycache__", "build", "*.egg-info")
+    shutil.copytree(ROOT, source, ignore=ignored)
+    command = [sys.executable, "-m", "pip", "wheel", str(source), "--no-deps", "--no-build-isolation", "--no-cache-dir"]
+    done = subprocess.run([*command, "-v", "-w", str(folder)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder / "unpacked")
+    return folder / "unpacked", done.stdout + done.stderr
+
+
+def test_the_build_warns_of_nothing(built):
+    said = [line for line in built[1].splitlines() if re.search("warning|deprecat|absent", line, re.IGNORECASE)]
+    # pip builds without bytecode and says so.
+    assert [line for line in said if "byte-compiling is disabled" not in line] == []
+
+
+def test_the_wheel_holds_every_file_of_the_packages_and_nothing_else(built):
+    held = {path.relative_to(built[0]).as_posix() for path in built[0].rglob("*") if path.is_file()}
+    held = {name for name in held if not name.split("/")[0].endswith(".dist-info")}
+    tracked = subprocess.run(["git", "ls-files", *PACKAGES], cwd=ROOT, capture_output=True, text=True)
+    if tracked.returncode:
+        pytest.skip("this is no git checkout")
+    files = (Path(name) for name in tracked.stdout.splitlines())
+    assert held == {Path(PACKAGES[file.parts[0]], *file.parts[1:]).as_posix() for file in files}
+
+
+def test_the_command_runs_from_the_wheel_alone(built, tmp_path):
+    program = "import argus_cli.main as main, sys; print(main.__file__); sys.argv = ['argus', '--help']; main.main()"
+    environment = os.environ | {"PYTHONPATH": str(built[0]), "COLUMNS": "80"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0 and done.stdout.startswith(str(built[0]))
+    assert "evaluate" in done.stdout and "report" in done.stdout
+
+
+def test_the_command_tells_its_version(argus):
+    code, stdout, _ = argus("--version")
+    assert (code, stdout.strip()) == (0, f"argus {PROJECT['version']}")
+
+
+def test_every_imported_library_is_declared():
+    declared = [*PROJECT["dependencies"], *sum(PROJECT["optional-dependencies"].values(), [])]
+    declared = {canonicalize_name(Requirement(line).name) for line in declared}
+    distributions = importlib.metadata.packages_distributions()
+    for folder in PACKAGES:
+        for path in (ROOT / folder).rglob("*.py"):
+            for name in _top_names(path) - sys.stdlib_module_names - set(PACKAGES.values()):
+                owners = {canonicalize_name(owner) for owner in distributions.get(name, [name])}
+                assert owners & declared, f"{path.relative_to(ROOT)} imports {name}"
+
+
+def _top_names(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names.add(node.module.split(".")[0])
+    return names
