@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from argus_processing.failures import reason_of
+from argus_processing.storage.json_lines import finished_bytes, json_line, read_finished_lines
 from argus_processing.storage.whole_files import check_can_write, naming, write_json
 
 from .console.progress import progress_bar
@@ -162,7 +164,7 @@ def generate_reports(
             for line in predict(model, processor, examples, image_of, max_new_tokens):
                 named = replace(line, scan_id=id_of(line.scan_id))
                 if named.scan_id not in done:
-                    file.write(json.dumps(asdict(named), ensure_ascii=False) + "\n")
+                    file.write(json_line(asdict(named)))
                     done[named.scan_id] = named
             file.flush()
             progress.update(task, completed=len(done))
@@ -247,11 +249,8 @@ def _resume(out_jsonl: Path, guard: dict[str, Any]) -> dict[str, Prediction]:
 
 def _read_finished(out_jsonl: Path) -> dict[str, Prediction]:
     """Read the whole lines of a predictions file and cut a half-written last one off it."""
-    content = out_jsonl.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if len(whole) < len(content):
-        with out_jsonl.open("r+b") as file:
-            file.truncate(len(whole))
-    # Not splitlines: it would also cut at the line separators a report may hold.
-    lines = [Prediction(**json.loads(line)) for line in whole.decode("utf-8").split("\n") if line]
+    advice = "give another output folder or move it away"
+    lines = read_finished_lines(out_jsonl, lambda line: Prediction(**line), fault="is not a prediction", advice=advice)
+    if (size := finished_bytes(out_jsonl)) < out_jsonl.stat().st_size:
+        os.truncate(out_jsonl, size)
     return {line.scan_id: line for line in lines}

@@ -1,6 +1,5 @@
 """A saved Argus model: loading it, and the hash that names what it is."""
 
-import hashlib
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -8,8 +7,8 @@ from typing import Any
 
 # Everything that decides what is generated: weights, configurations (preprocessing too), tokenizer, template.
 HASHED_FILES = ("*.safetensors", "*config.json", "tokenizer.json", "chat_template.jinja")
-BLOCK_BYTES = 1 << 20
 DTYPES = ("float32", "bfloat16", "float16")
+BITS = (8, 4)
 
 
 def check_model_folder(folder: Path, trust: bool = False) -> Path:
@@ -44,15 +43,10 @@ def _holds_model(folder: Path) -> Path:
 
 def hash_model(folder: Path) -> str:
     """Return the SHA-256 (hex) of a model folder's weights, configurations, tokenizer and chat template."""
+    from argus_processing.storage.file_hash import hash_named
+
     folder = _holds_model(Path(folder))
-    digest = hashlib.sha256()
-    for path in sorted({path for pattern in HASHED_FILES for path in folder.glob(pattern)}):
-        # Name and size go in too, so that bytes cannot move from one file to the next unseen.
-        digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
-        with path.open("rb") as file:
-            while block := file.read(BLOCK_BYTES):
-                digest.update(block)
-    return digest.hexdigest()
+    return hash_named(folder, sorted({path for pattern in HASHED_FILES for path in folder.glob(pattern)}))
 
 
 @dataclass(frozen=True)
@@ -78,7 +72,7 @@ class Loading:
     def __post_init__(self):
         if self.dtype not in (None, *DTYPES):
             raise ValueError(f"dtype is {', '.join(DTYPES)}, got {self.dtype!r}")
-        if self.bits not in (None, 8, 4):
+        if self.bits not in (None, *BITS):
             raise ValueError(f"weights have 8 or 4 bits, got {self.bits}")
         if self.bits and find_spec("bitsandbytes") is None:
             raise ValueError("8- and 4-bit weights need bitsandbytes: pip install '.[quantized]'")

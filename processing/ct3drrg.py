@@ -3,7 +3,6 @@
 `datasets` has no loading scripts any more, so `register` adds the builder to its packaged ones under the bare name.
 """
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from .curation.prepared_folder import DATA, MANIFEST, PREPARED_FEATURES, read_ma
 from .phantom.files import scan_id_of, write_phantom
 from .phantom.scans import report_of, truth_of
 from .sources.registry import SOURCES
+from .storage.file_hash import hash_file, hash_joined
 
 NAME = "ct3drrg"
 SPLITS = (datasets.Split.TRAIN, datasets.Split.VALIDATION, datasets.Split.TEST)
@@ -134,7 +134,7 @@ class PreparedConfig(CT3DRRGConfig):
         """Name the cache of a folder by what the folder holds, so that one prepared anew is never read from it."""
         name = super().create_config_id(config_kwargs, custom_features)
         manifest = Path(self.data_dir or "").expanduser() / MANIFEST
-        return f"{name}-{hashlib.sha256(manifest.read_bytes()).hexdigest()[:16]}" if manifest.is_file() else name
+        return f"{name}-{hash_file(manifest)[:16]}" if manifest.is_file() else name
 
 
 class CT3DRRG(datasets.GeneratorBasedBuilder):
@@ -207,7 +207,7 @@ def with_preprocessing(dataset: Any, image_processor: Any) -> Any:
 def _code_hash(*names: str) -> str:
     """A hash of the code that makes the data, so that a cache never outlives it."""
     folder = Path(__file__).parent
-    return hashlib.sha256(b"".join((folder / name).read_bytes() for name in names)).hexdigest()
+    return hash_joined(folder / name for name in names)
 
 
 class _ModuleFactory(datasets.load.PackagedDatasetModuleFactory):

@@ -13,6 +13,7 @@ from argus_inference.generation import MAX_NEW_TOKENS, Prediction, generate_repo
 from argus_inference.model_folder import Loading, hash_model, load_model
 from argus_processing.phantom.findings import Finding
 from argus_processing.storage.claimed_folders import claimed_folder
+from argus_processing.storage.file_hash import hash_file
 from argus_processing.storage.whole_files import write_json
 
 from ..metrics.metric import Metric
@@ -21,7 +22,7 @@ from ..metrics.phantom_truth import extract_findings
 from ..metrics.significance import LEVEL, RESAMPLES, SEED
 from .controls import blank_image, first_of_each, most_frequent_report, shuffle_images
 from .scoring import score_stored
-from .stored_reports import FILE_NAME, MODEL, StoredReport, hash_file, write_reports
+from .stored_reports import FILE_NAME, MODEL, StoredReport, write_reports
 
 CONTROL_SEED = 0
 

@@ -1,17 +1,19 @@
 """Checking a stored evaluation: every number again from its stored reports, with no model and no data set."""
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from argus_processing.storage.file_hash import hash_file
+from argus_processing.storage.json_lines import read_json_lines
+
 from ..metrics.metric import Metric
 from ..metrics.nlp_metrics import METRICS
 from .run_list import read_results
 from .scoring import score_stored
-from .stored_reports import FILE_NAME, MODEL, StoredReport, hash_file, read_reports
+from .stored_reports import FILE_NAME, MODEL, StoredReport, read_reports
 
 TOLERANCE = 1e-9  # relative; sums may be taken in another order on another machine
 # What only the run itself knows: no stored report tells it.
@@ -51,11 +53,15 @@ def _changed_files(out: Path, stored: Mapping[str, Any], reports: list[StoredRep
         yield f"{FILE_NAME}: changed since results.json was written (its SHA-256 is another)"
     predictions = out / "predictions.jsonl"
     if predictions.is_file():
-        lines = [json.loads(line) for line in predictions.read_text(encoding="utf-8").split("\n") if line]
-        written = {line["scan_id"]: (line["prediction"], line["reference"]) for line in lines}
+        advice = "take the file from its source again"
+        written = dict(read_json_lines(predictions, _written_of, fault="is not a prediction", advice=advice))
         for report in reports:
             if written.get(report.scan_id) != (report.reports[MODEL], report.reference):
                 yield f"predictions.jsonl: {report.scan_id} is not what {FILE_NAME} holds"
+
+
+def _written_of(line: Mapping[str, Any]) -> tuple[str, tuple[str, str]]:
+    return line["scan_id"], (line["prediction"], line["reference"])
 
 
 def _unequal(before: Any, after: Any, place: str) -> Iterator[tuple[str, Any, Any]]:

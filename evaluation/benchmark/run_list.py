@@ -7,13 +7,13 @@
 Folders are relative to the file. Subset and split are never written here: each folder knows its own.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from argus_inference.generation import Prediction
 from argus_processing.storage.foreign_files import read_json_object, read_yaml
+from argus_processing.storage.json_lines import read_json_lines
 
 MAX_RESULTS_BYTES = 256 << 20  # they hold every report's scores
 RESOLUTIONS = ("nr", "hr")  # normal and high resolution
@@ -100,13 +100,6 @@ def read_predictions(folder: Path) -> dict[str, Prediction]:
     path = Path(folder) / "predictions.jsonl"
     if not path.is_file():
         raise FileNotFoundError(f"{path}: not there; give a folder written by argus evaluate")
-    predictions = {}
-    # Not splitlines: it would also cut at the line separators a report may hold.
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
-        if line:
-            try:
-                prediction = Prediction(**json.loads(line))
-            except (ValueError, TypeError):
-                raise ValueError(f"{path}: line {number} is not a prediction; finish argus evaluate there") from None
-            predictions[prediction.scan_id] = prediction
-    return predictions
+    advice = "finish argus evaluate there"
+    lines = read_json_lines(path, lambda line: Prediction(**line), fault="is not a prediction", advice=advice)
+    return {prediction.scan_id: prediction for prediction in lines}

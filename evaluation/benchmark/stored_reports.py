@@ -1,12 +1,12 @@
 """The file from which every number of an evaluation can be computed again: `reports.jsonl`."""
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from argus_processing.phantom.findings import Finding
+from argus_processing.storage.json_lines import json_line, read_json_lines
 from argus_processing.storage.whole_files import write_text
 
 FILE_NAME = "reports.jsonl"
@@ -26,14 +26,7 @@ class StoredReport:
 
 def write_reports(out: Path, reports: Sequence[StoredReport]) -> None:
     """Write `reports.jsonl` into the folder `out`, whole or not at all."""
-    lines = [json.dumps(asdict(report), ensure_ascii=False) + "\n" for report in reports]
-    write_text(Path(out) / FILE_NAME, "".join(lines))
-
-
-def hash_file(path: Path) -> str:
-    """Return the SHA-256 (hex) of a file."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    write_text(Path(out) / FILE_NAME, "".join(json_line(asdict(report)) for report in reports))
 
 
 def read_reports(out: Path) -> list[StoredReport]:
@@ -46,19 +39,13 @@ def read_reports(out: Path) -> list[StoredReport]:
     path = Path(out) / FILE_NAME
     if not path.is_file():
         raise FileNotFoundError(f"{path}: not there; give a folder that `argus evaluate` wrote")
-    # Not splitlines: it would also cut at the line separators a report may hold.
-    lines = [line for line in path.read_text(encoding="utf-8").split("\n") if line]
-    reports = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            content = json.loads(line)
-            findings = content.pop("findings")
-            truth = None if findings is None else [Finding(**finding) for finding in findings]
-            reports.append(StoredReport(**content, findings=truth))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ValueError(
-                f"{path}: line {number} is damaged ({error}); take the file from its source again"
-            ) from error
+    reports = read_json_lines(path, _report_of, fault="is damaged", advice="take the file from its source again")
     if not reports:
         raise ValueError(f"{path}: holds no reports")
     return reports
+
+
+def _report_of(content: dict[str, Any]) -> StoredReport:
+    findings = content.pop("findings")
+    truth = None if findings is None else [Finding(**finding) for finding in findings]
+    return StoredReport(**content, findings=truth)

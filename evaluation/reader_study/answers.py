@@ -1,7 +1,6 @@
 """The readers' answers: an append-only file in which every click is on the disk before it is confirmed."""
 
 import fcntl
-import json
 import os
 import stat
 import threading
@@ -9,6 +8,8 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+
+from argus_processing.storage.json_lines import finished_bytes, json_line, read_finished_lines
 
 ANSWERS_FILE = "answers.jsonl"
 SCORES = (1, 2, 3, 4, 5)
@@ -49,15 +50,9 @@ def read_answers(path: Path) -> list[Answer]:
     Raises:
         ValueError: if a whole line is not an answer.
     """
-    content = path.read_bytes() if path.exists() else b""
-    answers = []
-    for number, line in enumerate(content[: content.rfind(b"\n") + 1].split(b"\n"), start=1):
-        if line:
-            try:
-                answers.append(Answer(**json.loads(line)))
-            except (ValueError, TypeError, RecursionError) as error:
-                raise ValueError(f"{path}: line {number} is not an answer ({error}); repair the file") from None
-    return answers
+    if not path.exists():
+        return []
+    return read_finished_lines(path, lambda line: Answer(**line), fault="is not an answer", advice="repair the file")
 
 
 def last_scores(answers: list[Answer]) -> dict[Key, int]:
@@ -102,8 +97,7 @@ class AnswerFile:
             self._file.close()
             raise ValueError(f"{path}: another reader study is running in this folder") from None
         answers = read_answers(path)
-        content = path.read_bytes()
-        self._file.truncate(content.rfind(b"\n") + 1)
+        self._file.truncate(finished_bytes(path))
         self.scores, self.comments = last_scores(answers), last_comments(answers)
         self._versions = Counter((answer.key, answer.score is None) for answer in answers)
         _sync_folder(path.parent)
@@ -140,7 +134,7 @@ class AnswerFile:
 
     def _write(self, answer: Answer) -> None:
         stamped = asdict(answer) | {"time": datetime.now(UTC).isoformat(timespec="milliseconds")}
-        line = json.dumps(stamped, ensure_ascii=False).encode() + b"\n"
+        line = json_line(stamped).encode()
         size = os.fstat(self._file.fileno()).st_size
         try:
             written = self._file.write(line)

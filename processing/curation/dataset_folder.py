@@ -14,6 +14,8 @@ import datasets
 import pyarrow as pa
 
 from ..report_text import count_tokens
+from ..storage.file_hash import hash_file
+from ..storage.json_lines import json_line
 from .prepared_folder import DATA, DECISION_FEATURES, DECISIONS, MANIFEST, PREPARED_FEATURES
 from .selection import CuratedScan, Curation
 from .splits import SPLITS
@@ -158,9 +160,8 @@ def write_decisions(
 def write_log(path: Path, entries: Sequence[Any]) -> None:
     """Write dataclasses as JSON, one a line."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = (json.dumps(asdict(entry), ensure_ascii=False) + "\n" for entry in entries)
     with path.open("w", encoding="utf-8") as file:
-        file.writelines(lines)
+        file.writelines(json_line(asdict(entry)) for entry in entries)
 
 
 def statistics_of(scans: Sequence[CuratedScan], sources: Sequence[str]) -> dict[str, Any]:
@@ -185,18 +186,13 @@ def checksums_of(folder: Path) -> dict[str, dict[str, Any]]:
     """Return size and SHA-256 of every file below a folder, by its path in it."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {
-        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": _sha256(path)} for path in files
+        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": hash_file(path)} for path in files
     }
 
 
 def content_hash(folder: Path) -> str:
     """Name what the files of a folder hold, in 16 hexadecimal digits."""
     return hashlib.sha256(json.dumps(checksums_of(folder), sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def put_in_place(staged: Path, out: Path) -> None:

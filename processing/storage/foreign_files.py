@@ -36,6 +36,18 @@ def check_regular(path: Path) -> int:
     return status.st_size
 
 
+def check_size(path: Path, max_bytes: int) -> None:
+    """Refuse what is no regular file, or a larger one.
+
+    Raises:
+        FileNotFoundError: if it is not there.
+        ForeignFileError: if it is no file, or has more than `max_bytes`.
+    """
+    size = check_regular(path)
+    if size > max_bytes:
+        raise ForeignFileError(f"{path}: has {size:,} bytes, more than the {max_bytes:,} such a file can need")
+
+
 def read_bounded(path: Path, max_bytes: int) -> str:
     """Read a UTF-8 text file of at most `max_bytes`.
 
@@ -43,9 +55,7 @@ def read_bounded(path: Path, max_bytes: int) -> str:
         FileNotFoundError: if it is not there.
         ForeignFileError: if it is no file, larger, or not UTF-8.
     """
-    size = check_regular(path)
-    if size > max_bytes:
-        raise ForeignFileError(f"{path}: has {size:,} bytes, more than the {max_bytes:,} such a file can need")
+    check_size(path, max_bytes)
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
@@ -70,9 +80,9 @@ def read_json_object(
     try:
         content = json.loads(text)
     except (RecursionError, ValueError) as error:
-        raise ForeignFileError(f"{path}: is damaged ({_cause(error)}); copy it again") from None
-    _check_extent(path, content, max_values)
-    return _checked_object(path, content)
+        raise ForeignFileError(f"{path}: is damaged ({cause_of(error)}); copy it again") from None
+    check_extent(path, content, max_values)
+    return checked_object(path, content)
 
 
 def read_yaml(path: str | os.PathLike) -> Any:
@@ -87,34 +97,47 @@ def read_yaml(path: str | os.PathLike) -> Any:
     try:
         content = yaml.safe_load(text)
     except (RecursionError, ValueError, TypeError, yaml.YAMLError) as error:
-        raise ForeignFileError(f"{path}: cannot be read as YAML ({_cause(error)})") from None
-    _check_extent(path, content, MAX_VALUES)
+        raise ForeignFileError(f"{path}: cannot be read as YAML ({cause_of(error)})") from None
+    check_extent(path, content, MAX_VALUES)
     return content
 
 
 def read_yaml_object(path: str | os.PathLike) -> dict[str, Any]:
     """Read a YAML mapping as `read_yaml` does; an empty file is an empty mapping."""
     content = read_yaml(path)
-    return _checked_object(Path(path), {} if content is None else content)
+    return checked_object(Path(path), {} if content is None else content)
 
 
-def _cause(error: BaseException) -> str:
-    return "nested too deep" if isinstance(error, RecursionError) else str(error).splitlines()[0]
+def cause_of(error: BaseException) -> str:
+    """Say in one line why content could not be read."""
+    if isinstance(error, RecursionError):
+        return "nested too deep"
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
-def _checked_object(path: Path, content: Any) -> dict[str, Any]:
+def checked_object(path: Path | str, content: Any) -> dict[str, Any]:
+    """Return `content` if it is a mapping.
+
+    Raises:
+        ForeignFileError: if it is not; `path` says where it stands.
+    """
     if not isinstance(content, dict):
         raise ForeignFileError(f"{path}: must be a mapping of names to values, is a {type(content).__name__}")
     return content
 
 
-def _check_extent(path: Path, content: Any, max_values: int | None) -> None:
+def check_extent(path: Path | str, content: Any, max_values: int | None) -> None:
+    """Refuse what no honest file holds.
+
+    Raises:
+        ForeignFileError: if `content` has more than `max_values`, or is nested too deep; `path` says where it stands.
+    """
     for count, _ in enumerate(values_of(path, content), start=1):
         if max_values is not None and count > max_values:
             raise ForeignFileError(f"{path}: stands for more than {max_values:,} values; no such file needs them")
 
 
-def values_of(path: Path, content: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
+def values_of(path: Path | str, content: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
     """Give every value of nested mappings and lists under its dotted name, containers before what they hold.
 
     Raises:

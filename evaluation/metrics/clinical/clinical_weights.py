@@ -1,7 +1,6 @@
 """Where the weights of the clinical metrics lie: a folder of the user's, or the Hub's cache; no network unasked."""
 
 import gzip
-import hashlib
 import re
 import tarfile
 import zlib
@@ -11,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from argus_inference.model_folder import BLOCK_BYTES
 from argus_processing.saved_models.setting_forms import printable
+from argus_processing.storage.file_hash import hash_named
 from argus_processing.storage.foreign_files import ForeignFileError, check_regular, read_json_object
 from argus_processing.storage.part_files import private_folder
 
@@ -26,6 +25,7 @@ UNUSED_FORMATS = ["*.h5", "*.msgpack", "*.onnx", "*.ot", "onnx/*", "openvino/*"]
 MAX_MEMBERS = 256
 MAX_MEMBER_BYTES, MAX_ARCHIVE_BYTES = 2 << 30, 3 << 30
 MAX_TEXT_BYTES = 8 << 20
+MAX_HEADER_BYTES = 1 << 20
 CONFIG = "config.json"
 # What else is in an archive stays there.
 _NEEDED = re.compile(rf"{re.escape(CONFIG)}|weights\.th|vocabulary/[^/]+")
@@ -116,15 +116,9 @@ def identify(path: Path) -> str:
     cached = HUB_SNAPSHOT.search(path.absolute().as_posix())
     if cached:
         return f"commit:{cached[1][:12]}"
-    digest = hashlib.sha256()
-    root = path if path.is_dir() else path.parent
-    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        if file.is_file() and not file.name.startswith("."):
-            digest.update(f"{file.relative_to(root)}\0{file.stat().st_size}\0".encode())
-            with file.open("rb") as opened:
-                while block := opened.read(BLOCK_BYTES):
-                    digest.update(block)
-    return f"sha256:{digest.hexdigest()[:12]}"
+    root, files = (path, sorted(path.rglob("*"))) if path.is_dir() else (path.parent, [path])
+    kept = [file for file in files if file.is_file() and not file.name.startswith(".")]
+    return f"sha256:{hash_named(root, kept)[:12]}"
 
 
 @contextmanager
@@ -196,7 +190,7 @@ class _BoundedReads:
         self.seek, self.tell, self.close = file.seek, file.tell, file.close
 
     def read(self, size: int = -1) -> bytes:
-        if not 0 <= size <= BLOCK_BYTES:
+        if not 0 <= size <= MAX_HEADER_BYTES:
             raise ForeignFileError(f"{self._path}: a header of it claims {size:,} bytes; fetch it again")
         return self._file.read(size)
 

@@ -5,10 +5,11 @@ import pytest
 from argus_evaluation.benchmark.compare import compare_runs
 from argus_evaluation.benchmark.recompute import recompute
 from argus_evaluation.benchmark.scoring import score_stored
-from argus_evaluation.benchmark.stored_reports import StoredReport, hash_file, read_reports, write_reports
+from argus_evaluation.benchmark.stored_reports import StoredReport, read_reports, write_reports
 from argus_evaluation.metrics.metric import Metric, mean_of_reports
 from argus_evaluation.metrics.nlp_metrics import METRICS
 from argus_processing.phantom.findings import Finding
+from argus_processing.storage.file_hash import hash_file
 from argus_processing.storage.whole_files import write_json
 
 REFERENCES = [f"There is a {size} mm nodule in the left upper lobe. No effusion\u2028{size}." for size in range(12)]

@@ -1,0 +1,85 @@
+"""Files of JSON lines, one object a line: read within bounds, refused in one line that gives the number of the bad one.
+
+Lines end at a line feed and nowhere else: a report may hold other separators.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .foreign_files import (
+    MAX_JSON_BYTES,
+    MAX_VALUES,
+    ForeignFileError,
+    cause_of,
+    check_extent,
+    check_size,
+    checked_object,
+)
+
+MAX_LINES_BYTES = 1 << 30  # of a file: the reports of 100,000 scans take about half of it
+_BREAK = b"\n"
+Made = TypeVar("Made")
+Make = Callable[[dict[str, Any]], Made]
+
+
+def json_line(content: dict[str, Any]) -> str:
+    """Return an object as one line, its break included."""
+    return json.dumps(content, ensure_ascii=False) + "\n"
+
+
+def read_json_lines(
+    path: Path, make: Make[Made], *, fault: str, advice: str, max_bytes: int = MAX_LINES_BYTES
+) -> list[Made]:
+    """Read every line of a file that somebody else may have written; empty ones are passed over.
+
+    Args:
+        path: the file.
+        make: makes what is returned of a line's object.
+        fault: what a line that cannot be used is, such as "is not a prediction".
+        advice: what to do then.
+        max_bytes: of the file.
+
+    Raises:
+        FileNotFoundError: if it is not there.
+        ForeignFileError: if it is no file or too large, or a line is no object or none that `make` takes.
+    """
+    return [_made(path, line, make, fault, advice) for line in _lines_of(path, max_bytes)]
+
+
+def read_finished_lines(
+    path: Path, make: Make[Made], *, fault: str, advice: str, max_bytes: int = MAX_LINES_BYTES
+) -> list[Made]:
+    """Read as `read_json_lines` does, without a last line that a crash cut off before its break."""
+    lines = (line for line in _lines_of(path, max_bytes) if line[1].endswith(_BREAK))
+    return [_made(path, line, make, fault, advice) for line in lines]
+
+
+def finished_bytes(path: Path) -> int:
+    """Return how many bytes the lines take that end in a break: what a writer that goes on leaves of the file."""
+    with path.open("rb") as file:
+        return sum(len(line) for line in file if line.endswith(_BREAK))
+
+
+def _lines_of(path: Path, max_bytes: int) -> Iterator[tuple[int, bytes]]:
+    """Give the lines that are not empty, with their numbers from 1."""
+    check_size(path, max_bytes)
+    with path.open("rb") as file:
+        number = 0
+        while line := file.readline(MAX_JSON_BYTES + 1):
+            number += 1
+            if len(line) > MAX_JSON_BYTES:
+                raise ForeignFileError(f"{path}: line {number} has more than the {MAX_JSON_BYTES:,} bytes one can need")
+            if line.strip(b"\r\n"):
+                yield number, line
+
+
+def _made(path: Path, line: tuple[int, bytes], make: Make[Made], fault: str, advice: str) -> Made:
+    number, text = line
+    try:
+        content = json.loads(text.decode("utf-8"))
+        check_extent(f"line {number}", content, MAX_VALUES)
+        return make(checked_object(f"line {number}", content))
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        raise ForeignFileError(f"{path}: line {number} {fault} ({cause_of(error)}); {advice}") from None
