@@ -8,13 +8,12 @@ Both fill memory that was used before, as a training loop's buffers are; files a
 import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
 from bench_preprocessing import GRIDS, write_scan
+from bench_timing import seconds_of
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -53,8 +52,8 @@ def measure(scan: Path, resolution: str, encoding: str, folder: Path) -> dict[st
     cache.load_into(scan, loaded)
     times: dict[str, list[float]] = {"file": [], "cache": []}
     for _ in range(ROUNDS):
-        times["file"].append(_milliseconds(lambda: processor.preprocess_image(scan, None, true)))
-        times["cache"].append(_milliseconds(lambda: cache.load_into(scan, loaded)))
+        times["file"].append(seconds_of(lambda: processor.preprocess_image(scan, None, true)) * 1e3)
+        times["cache"].append(seconds_of(lambda: cache.load_into(scan, loaded)) * 1e3)
     if cache.hits != ROUNDS:
         raise RuntimeError(f"{cache.hits} of {ROUNDS} loads came from the cache")
     file_ms, cache_ms = statistics.median(times["file"]), statistics.median(times["cache"])
@@ -65,12 +64,6 @@ def measure(scan: Path, resolution: str, encoding: str, folder: Path) -> dict[st
         "mb": cache.entry_of(scan.resolve()).stat().st_size / 1e6,
         "largest_difference": float((loaded - true).abs().max()),
     }
-
-
-def _milliseconds(function: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    function()
-    return (time.perf_counter() - started) * 1e3
 
 
 def build_table(rows: list[dict]) -> Table:

@@ -11,7 +11,6 @@ import gc
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -20,6 +19,7 @@ from typing import Any
 
 import torch
 from bench_preprocessing import GRIDS, write_scan
+from bench_timing import seconds_of, wait_for
 from rich.table import Table
 from trl.trainer.utils import add_fused_lm_head
 
@@ -100,20 +100,6 @@ def make_batch(config: ArgusConfig, batch_size: int, num_report_tokens: int, dev
     return batch
 
 
-def seconds_of(function: Callable[[], Any], device: str) -> float:
-    """Time a call until the device has finished."""
-    _wait(device)
-    started = time.perf_counter()
-    function()
-    _wait(device)
-    return time.perf_counter() - started
-
-
-def _wait(device: str) -> None:
-    if device.startswith("cuda"):
-        torch.cuda.synchronize()
-
-
 def bench_training(preset: str, lora: bool, device: str, effort: Effort, profile: Path | None) -> dict[str, Any]:
     """Measure training steps of one sample; `profile` is where a trace of one step is written."""
     config = preset_config(preset)
@@ -137,7 +123,7 @@ def bench_training(preset: str, lora: bool, device: str, effort: Effort, profile
     if profile is not None:
         with torch.profiler.profile(record_shapes=True) as trace:
             step()
-            _wait(device)
+            wait_for(device)
         trace.export_chrome_trace(str(profile))
     parts = frozenset(TRAINABLE_PARTS)
     flops = train_step_flops(config, NUM_PROMPT_TOKENS + NUM_REPORT_TOKENS, NUM_REPORT_TOKENS, parts, lora)
@@ -217,7 +203,7 @@ def bench_preprocessing(grids: dict[str, tuple[int, int, int]], rounds: int) -> 
         for name, grid in grids.items():
             processor = ArgusImageProcessor(image_size=grid)
             processor(scan)
-            spent = [seconds_of(lambda processor=processor: processor(scan), "cpu") for _ in range(rounds)]
+            spent = [seconds_of(lambda processor=processor: processor(scan)) for _ in range(rounds)]
             rows.append({"grid": name, "seconds": statistics.median(spent)})
     return rows
 

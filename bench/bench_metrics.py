@@ -7,12 +7,12 @@ METEOR is timed where Java is there, and never counted in the total without Java
 
 import sys
 import time
-from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from bench_timing import timed
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -86,8 +86,8 @@ def measure_argus(predictions: list[str], references: list[str]) -> dict[str, di
     metrics = {name: metric for name, metric in METRICS.items() if name != "METEOR"}
     for name, metric in track(metrics.items(), "argus", console=Console(stderr=True)):
         started = time.process_time()
-        seconds, scores = _timed(lambda metric=metric: metric.score(predictions, references))
-        interval, _ = _timed(lambda scores=scores: confidence_interval(scores, draws))
+        seconds, scores = timed(lambda metric=metric: metric.score(predictions, references))
+        interval, _ = timed(lambda scores=scores: confidence_interval(scores, draws))
         rows[name] = {
             "value": scores.value,
             "seconds": seconds,
@@ -107,7 +107,7 @@ def measure_peer(
         for texts in (predictions, references)
     )
     options = {"verbose": 0} if name == "Bleu" else {}
-    seconds, (values, _) = _timed(lambda: scorer().compute_score(true, said, **options))
+    seconds, (values, _) = timed(lambda: scorer().compute_score(true, said, **options))
     values = values if isinstance(values, list) else [values]
     differences = [abs(argus[metric]["value"] / 100 - value) for metric, value in zip(metrics, values, strict=True)]
     own = sum(argus[metric]["seconds"] for metric in metrics)
@@ -119,15 +119,9 @@ def measure_meteor(predictions: list[str], references: list[str]) -> dict[str, A
     metric = METRICS["METEOR"]
     if reason := metric.missing():
         return {"missing": reason}
-    seconds, scores = _timed(lambda: metric.score(predictions, references))
+    seconds, scores = timed(lambda: metric.score(predictions, references))
     argus = {"METEOR": {"value": scores.value, "seconds": seconds}}
     return {"pairs": len(references)} | measure_peer("Meteor", ("METEOR",), argus, predictions, references)
-
-
-def _timed(function: Callable[[], Any]) -> tuple[float, Any]:
-    started = time.perf_counter()
-    result = function()
-    return time.perf_counter() - started, result
 
 
 def build_table(results: dict[str, Any]) -> Table:

@@ -11,13 +11,13 @@ import platform
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from bench_timing import seconds_of
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -84,9 +84,7 @@ def measure(side: str, resolution: str, scan: str) -> dict[str, float]:
     """Preprocess one scan in this process: seconds, memory after imports and at the peak."""
     transform = {"argus": argus_side, "monai": monai_side}[side](GRIDS[resolution])
     before = peak_mb()
-    started = time.perf_counter()
-    transform(scan)
-    return {"seconds": time.perf_counter() - started, "imports_mb": before, "peak_mb": peak_mb()}
+    return {"seconds": seconds_of(lambda: transform(scan)), "imports_mb": before, "peak_mb": peak_mb()}
 
 
 def run_bench(out: Path) -> dict:

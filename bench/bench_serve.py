@@ -24,6 +24,7 @@ from typing import Any
 
 import httpx
 import torch
+from bench_timing import timed
 from rich.console import Console
 from rich.table import Table
 
@@ -226,9 +227,7 @@ BOUNDS: dict[str, Callable[[Served], str]] = {
 def measure(name: str, model: Path, folder: Path) -> Bound:
     """Do one thing to a fresh server."""
     with served(model, folder) as server:
-        started = time.perf_counter()
-        outcome = BOUNDS[name](server)
-        seconds = time.perf_counter() - started
+        seconds, outcome = timed(lambda: BOUNDS[name](server))
         alive = server.process.poll() is None
         return Bound(name, seconds, outcome, server.peak_mb() if alive else float("nan"))
 

@@ -10,7 +10,6 @@ import platform
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 
 import datasets
 import torch
+from bench_timing import seconds_of, timed
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -62,9 +62,7 @@ def train_epoch(
     set_trainable(model, ["connector"])
     trainer = make_trainer(model, processor, config, examples, images)
     trainer.remove_callback(PrinterCallback)
-    started = time.perf_counter()
-    trainer.train()
-    seconds = time.perf_counter() - started
+    seconds = seconds_of(trainer.train)
     return seconds, [line["loss"] for line in trainer.state.log_history if "loss" in line]
 
 
@@ -96,9 +94,7 @@ def measure(folder: Path, num_scans: int, rounds: int, spacing_mm: tuple[float, 
     config = epoch_config(folder, batch_size=8)
     processor = load_processor(model_path).image_processor
     recipe = RecipeArguments(str(model_path), feature_cache=str(folder / "features"))
-    started = time.perf_counter()
-    cache = training_images(model_path, processor, recipe, "1", config, examples)
-    fill_seconds = time.perf_counter() - started
+    fill_seconds, cache = timed(lambda: training_images(model_path, processor, recipe, "1", config, examples))
     sources = {"plain": None, "cached": cache}
     for side in SIDES:
         train_epoch(model_path, {"train": examples["train"].select(range(8))}, config, sources[side])  # warms up

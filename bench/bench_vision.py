@@ -8,13 +8,13 @@ Both sides hold the same weights and see the same volume. They take turns, so th
 import platform
 import statistics
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
+from bench_timing import seconds_of, timed
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -72,11 +72,9 @@ def make_sides(resolution: str, dtype: torch.dtype) -> tuple[dict[str, nn.Module
 def measure(module: nn.Module, volume: torch.Tensor) -> dict[str, float]:
     """Embed one volume and go back from a gradient of ones: milliseconds of each way."""
     module.zero_grad()
-    started = time.perf_counter()
-    tokens = module(volume)
-    forward = time.perf_counter()
-    tokens.sum().backward()
-    return {"forward_ms": (forward - started) * 1e3, "backward_ms": (time.perf_counter() - forward) * 1e3}
+    forward, tokens = timed(lambda: module(volume))
+    backward = seconds_of(lambda: tokens.sum().backward())
+    return {"forward_ms": forward * 1e3, "backward_ms": backward * 1e3}
 
 
 def bench_patches(resolution: str, dtype: str, rounds: int, make: Callable = make_sides) -> dict[str, float | str]:
