@@ -10,15 +10,15 @@ class ArgusConfig(PreTrainedConfig):
     """Configuration of Argus: a 3D vision tower, a connector and a language model.
 
     Args:
-        vision_config: the tower's configuration; its `model_type` says which tower of `vision_towers_argus` it is,
-            Argus's own if it says nothing.
-        text_config: the configuration of any decoder that `AutoModel` knows; Llama by default.
+        vision_config: the tower's configuration; its `model_type` names a tower of `vision_towers_argus`.
+            Default: Argus's own tower.
+        text_config: the configuration of any decoder that `AutoModel` knows. Default: Llama.
         image_token_id: id of the placeholder token that visual tokens replace.
         compressor: name of the token compressor (see `connector_argus.COMPRESSORS`).
         compression_factor: tokens merged along each axis by pixel shuffle and average pooling; 2 gives 8 times fewer
             tokens (paper, section 4.2).
-        num_latents: visual tokens that the Perceiver makes of any number; 32 in RadFM's published weights, 64 in its
-            paper.
+        num_latents: visual tokens that the Perceiver makes from any number of tokens; 32 in RadFM's published
+            weights, 64 in its paper.
         perceiver_depth: layers of the Perceiver.
         perceiver_num_heads: attention heads of a Perceiver layer.
         perceiver_head_dim: width of such a head; heads and their width need not make up the tokens' width.

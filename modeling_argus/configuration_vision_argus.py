@@ -1,4 +1,4 @@
-"""Configuration of vision towers over CT: what all have in common, and Argus's own."""
+"""Configurations of vision towers for CT: the common base class, and the configuration of Argus's own tower."""
 
 from math import prod
 
@@ -6,13 +6,13 @@ from transformers.configuration_utils import PreTrainedConfig
 
 
 class VolumeVisionConfig(PreTrainedConfig):
-    """What a tower that cuts a volume into patches is known by: its grid of voxels, its patches, its width.
+    """Common configuration of towers that cut a volume into patches: voxel grid, patch size and token width.
 
     Args:
         image_size: voxels of the input grid as (depth, height, width).
         patch_size: voxels of one patch as (depth, height, width); divides `image_size`.
         hidden_size: width of a token.
-        initializer_range: standard deviation of the weights at the start.
+        initializer_range: standard deviation of the initial weights.
 
     Raises:
         ValueError: if the patches do not tile the grid.
@@ -38,13 +38,13 @@ class VolumeVisionConfig(PreTrainedConfig):
 
     @property
     def token_grid(self) -> tuple[int, int, int]:
-        """Tokens along depth, height and width."""
+        """Return the number of tokens along depth, height and width."""
         depth, height, width = (side // patch for side, patch in zip(self.image_size, self.patch_size, strict=True))
         return depth, height, width
 
     @property
     def num_tokens(self) -> int:
-        """Tokens the tower makes of one volume, before compression."""
+        """Return the number of tokens that the tower makes from one volume, before compression."""
         return prod(self.token_grid)
 
 
@@ -59,16 +59,16 @@ class ArgusVisionConfig(VolumeVisionConfig):
         hidden_size: width of a token.
         num_hidden_layers: number of transformer layers.
         num_attention_heads: number of heads.
-        head_dim: width of a head; without it the heads divide `hidden_size` among them.
+        head_dim: width of a head. Default: `hidden_size` divided by the number of heads.
         qkv_bias: whether queries, keys and values have a bias.
         intermediate_size: width of a layer's MLP.
         hidden_act: activation of a layer's MLP.
         layer_norm_eps: epsilon of the layer norms.
         attention_dropout: dropout on attention weights.
-        initializer_range: standard deviation of the weights at the start.
+        initializer_range: standard deviation of the initial weights.
         num_channels: channels of the volume; CT has one.
-        voxel_mean: subtracted from voxels in [0, 1] before the patch embedding; about a chest CT's mean.
-        voxel_std: what they are divided by after that. The linear embedding could learn both, but slowly: centred
+        voxel_mean: value subtracted from voxels in [0, 1] before the patch embedding; about a chest CT's mean.
+        voxel_std: value that they are then divided by. The linear embedding could learn both, but slowly: centred
             voxels let a tower trained from scratch see faint findings many times sooner.
 
     Raises:

@@ -1,4 +1,4 @@
-"""From visual tokens to the language model's embeddings: a compressor and a projector (paper, section 4.2)."""
+"""Token compressors and the projector, which turn visual tokens into embeddings (paper, section 4.2)."""
 
 import torch
 from torch import nn
@@ -45,7 +45,7 @@ def pixel_unshuffle_3d(tokens: torch.Tensor, grid: tuple[int, int, int], factor:
 
 
 class PixelShuffle3D(nn.Module):
-    """Compress 8x by 3D pixel shuffle with factor 2; has no weights.
+    """Compressor by 3D pixel shuffle, 8x with factor 2; has no weights.
 
     Raises:
         ValueError: if the tower's token grid does not divide by the factor.
@@ -66,7 +66,7 @@ class PixelShuffle3D(nn.Module):
 
 
 class AveragePooling3D(PixelShuffle3D):
-    """Compress by the mean of each cube of `compression_factor`^3 neighbouring tokens, as M3D does; has no weights."""
+    """Compressor by the mean of each cube of `compression_factor`^3 neighbouring tokens, as in M3D; has no weights."""
 
     def __init__(self, config: ArgusConfig):
         super().__init__(config)
@@ -79,7 +79,7 @@ class AveragePooling3D(PixelShuffle3D):
 
 
 class PerceiverAttention(nn.Module):
-    """Latents attend to the visual tokens and to themselves; no projection has a bias."""
+    """Attention of the latents to the visual tokens and to themselves; no projection has a bias."""
 
     def __init__(self, width: int, num_heads: int, head_dim: int):
         super().__init__()
@@ -91,7 +91,7 @@ class PerceiverAttention(nn.Module):
         self.out_proj = nn.Linear(num_heads * head_dim, width, bias=False)
 
     def forward(self, tokens: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
-        """Map `(B, N, C)` tokens and `(B, num_latents, C)` latents to what is added to the latents."""
+        """Compute the update `(B, num_latents, C)` of the latents from `(B, N, C)` tokens and the latents."""
         tokens, latents = self.norm_tokens(tokens), self.norm_latents(latents)
         query = self.q_proj(latents)
         key, value = self.kv_proj(torch.cat([tokens, latents], dim=1)).chunk(2, dim=-1)
@@ -101,7 +101,7 @@ class PerceiverAttention(nn.Module):
 
 
 class PerceiverLayer(nn.Module):
-    """Attention and an MLP four times as wide, each added to the latents."""
+    """A layer of attention and an MLP four times as wide; the result of each is added to the latents."""
 
     def __init__(self, width: int, num_heads: int, head_dim: int):
         super().__init__()
@@ -120,9 +120,9 @@ class PerceiverLayer(nn.Module):
 
 
 class PerceiverResampler(nn.Module):
-    """Compress any number of tokens to `num_latents`, as RadFM does (Wu et al. 2023; Flamingo's resampler).
+    """Compressor of any number of tokens to `num_latents`, as in RadFM (Wu et al. 2023; Flamingo's resampler).
 
-    It sees no position but those that the tower's tokens carry.
+    It adds no positions: the only ones that it sees are those in the tower's tokens.
     """
 
     def __init__(self, config: ArgusConfig):
@@ -149,7 +149,7 @@ class PerceiverResampler(nn.Module):
 
 
 class NoCompression(nn.Identity):
-    """Hand every token to the language model."""
+    """Compressor that changes nothing: every token goes to the language model."""
 
     def __init__(self, config: ArgusConfig):
         super().__init__()
@@ -157,8 +157,8 @@ class NoCompression(nn.Identity):
         self.width = config.vision_config.hidden_size
 
 
-# A compressor is a module with `num_tokens`, `width` and forward (B, N, C) -> (B, num_tokens, width); one that owns
-# weights, beside those of layers, sets them in `init_weights`.
+# A compressor is a module with `num_tokens`, `width` and forward (B, N, C) -> (B, num_tokens, width). If it has
+# parameters of its own, beside those of its layers, it initialises them in `init_weights`.
 COMPRESSORS = {
     "pixel_shuffle": PixelShuffle3D,
     "average_pooling": AveragePooling3D,
@@ -192,9 +192,9 @@ class ArgusConnector(nn.Module):
 
     @property
     def num_tokens(self) -> int:
-        """Visual tokens that the language model sees for one volume."""
+        """Return the number of visual tokens that the language model sees for one volume."""
         return self.compressor.num_tokens
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Compress and project."""
+        """Compress and project `(B, N, C)` tokens to `(B, num_tokens, text hidden_size)`."""
         return self.projector(self.compressor(tokens))

@@ -20,14 +20,14 @@ from .vision_towers_argus import tower_of
 
 @dataclass
 class ArgusModelOutputWithPast(BaseModelOutputWithPast):
-    """Backbone output; `image_hidden_states` are the visual tokens `(B, num_tokens, hidden_size)` after projection."""
+    """Output of the backbone; `image_hidden_states` `(B, num_tokens, hidden_size)` are the projected visual tokens."""
 
     image_hidden_states: torch.Tensor | None = None
 
 
 @dataclass
 class ArgusCausalLMOutputWithPast(ModelOutput):
-    """Output with logits `(B, L, vocabulary)` and, where labels were given, the mean loss over labelled tokens."""
+    """Output with logits `(B, L, vocabulary)` and, if labels were given, the mean loss over labelled tokens."""
 
     loss: torch.Tensor | None = None
     logits: torch.Tensor | None = None
@@ -38,7 +38,7 @@ class ArgusCausalLMOutputWithPast(ModelOutput):
 
 
 class ArgusPreTrainedModel(PreTrainedModel):
-    """What both Argus classes share."""
+    """Base class of both Argus models: configuration, weight initialisation and the features they support."""
 
     config: ArgusConfig
     config_class = ArgusConfig
@@ -54,14 +54,14 @@ class ArgusPreTrainedModel(PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
         super()._init_weights(module)
-        # Each module sets the weights that it owns: transformers passes over a module that owns none, so that a parent
-        # never gets to set its children's.
+        # Each module initialises its own parameters: transformers skips a module that has none of its own, so a parent
+        # cannot initialise the parameters of its children.
         if not isinstance(module, PreTrainedModel) and hasattr(module, "init_weights"):
             module.init_weights()
 
 
 class ArgusModel(ArgusPreTrainedModel):
-    """Vision tower, connector and language model without the output layer; gives `last_hidden_state`."""
+    """Vision tower, connector and language model without the output layer; returns `last_hidden_state`."""
 
     def __init__(self, config: ArgusConfig):
         super().__init__(config)
@@ -82,7 +82,7 @@ class ArgusModel(ArgusPreTrainedModel):
     def get_image_features(self, pixel_values: torch.Tensor, **kwargs) -> BaseModelOutputWithPooling:
         """Encode volumes `(B, 1, D, H, W)`; `pooler_output` is `(B, num_tokens, text hidden_size)`.
 
-        `output_hidden_states` and `output_attentions` give the vision tower's.
+        `output_hidden_states` and `output_attentions` return those of the vision tower.
         """
         vision = self.vision_tower(pixel_values, **kwargs | {"return_dict": True})
         vision.pooler_output = self.connector(vision.last_hidden_state)
@@ -91,10 +91,10 @@ class ArgusModel(ArgusPreTrainedModel):
     def insert_image_features(
         self, input_ids: torch.Tensor | None, inputs_embeds: torch.Tensor, features: torch.Tensor
     ) -> torch.Tensor:
-        """Put visual tokens in place of the placeholder tokens' embeddings.
+        """Replace the embeddings of the placeholder tokens by the visual tokens.
 
         Raises:
-            ValueError: if the number of placeholders is not the number of visual tokens.
+            ValueError: if there are more or fewer placeholders than visual tokens.
         """
         if input_ids is None:
             placeholder = torch.tensor(self.config.image_token_id, device=inputs_embeds.device)
@@ -102,7 +102,7 @@ class ArgusModel(ArgusPreTrainedModel):
         else:
             mask = input_ids == self.config.image_token_id
         num_placeholders, num_features = mask.sum(), features.shape[0] * features.shape[1]
-        # Not an `if`: torch.compile and torch.export would stop at a number that only the data tells.
+        # Not an `if`: torch.compile and torch.export cannot trace a branch on a number that depends on the data.
         torch_compilable_check(
             num_placeholders == num_features,
             lambda: (
@@ -136,7 +136,7 @@ class ArgusModel(ArgusPreTrainedModel):
             past_key_values: key-value cache.
             inputs_embeds: `(B, L, hidden_size)` in place of `input_ids`.
             mm_encoder_outputs: outputs of `get_image_features` under "image", in place of `pixel_values`.
-            vision_tokens: `(B, N, C)` of the vision tower, in place of `pixel_values`; the connector follows.
+            vision_tokens: `(B, N, C)` output of the vision tower, in place of `pixel_values`; the connector is applied.
             **kwargs: handed to the language model.
 
         Raises:
@@ -158,7 +158,7 @@ class ArgusModel(ArgusPreTrainedModel):
             position_ids=position_ids,
             past_key_values=past_key_values,
             inputs_embeds=inputs_embeds,
-            # Whatever the configuration says: what comes back is read by name.
+            # Set here, not by the configuration: the output is read by name.
             **kwargs | {"return_dict": True},
         )
         return ArgusModelOutputWithPast(
@@ -171,7 +171,7 @@ class ArgusModel(ArgusPreTrainedModel):
 
 
 def without_token(config: GenerationConfig | None, token: int) -> GenerationConfig | None:
-    """Return a generation configuration that suppresses a token; the one given stays as it is."""
+    """Return a generation configuration that suppresses a token; the one passed in is not changed."""
     if config is None:
         return config
     given = [] if config.suppress_tokens is None else [int(other) for other in config.suppress_tokens]
@@ -183,7 +183,7 @@ def without_token(config: GenerationConfig | None, token: int) -> GenerationConf
 
 
 class ArgusForConditionalGeneration(ArgusPreTrainedModel, GenerationMixin):
-    """Argus with its output layer: a CT volume and an instruction in, a report out."""
+    """Argus with its output layer: writes a report from a CT volume and an instruction."""
 
     _tied_weights_keys = {"lm_head.weight": "model.language_model.embed_tokens.weight"}
 
@@ -195,7 +195,7 @@ class ArgusForConditionalGeneration(ArgusPreTrainedModel, GenerationMixin):
 
     @property
     def generation_config(self) -> GenerationConfig:
-        """How reports are generated; never with the placeholder token, whichever configuration was given or loaded."""
+        """Return the settings of report generation, which always suppress the placeholder token."""
         return self._generation_config
 
     @generation_config.setter
@@ -204,8 +204,8 @@ class ArgusForConditionalGeneration(ArgusPreTrainedModel, GenerationMixin):
 
     def _prepare_generation_config(self, generation_config: GenerationConfig | None, **kwargs):
         config, model_kwargs = super()._prepare_generation_config(generation_config, **kwargs)
-        # A call's own configuration or `suppress_tokens` replace the model's: a placeholder that is generated,
-        # or proposed by an assistant or from the prompt, stands for no scan.
+        # A call's own configuration or `suppress_tokens` replaces the model's, so the token is suppressed again here:
+        # a placeholder that is generated, or proposed by an assistant or from the prompt, stands for no scan.
         return without_token(config, self.config.image_token_id), model_kwargs
 
     def get_output_embeddings(self) -> nn.Module:
@@ -231,7 +231,7 @@ class ArgusForConditionalGeneration(ArgusPreTrainedModel, GenerationMixin):
         vision_tokens: torch.Tensor | None = None,
         **kwargs,
     ) -> ArgusCausalLMOutputWithPast:
-        """Run the model; arguments as `ArgusModel.forward`, and the two below.
+        """Run the model; arguments as in `ArgusModel.forward`, and `labels` and `logits_to_keep`.
 
         Args:
             input_ids: `(B, L)` token ids.
@@ -240,8 +240,8 @@ class ArgusForConditionalGeneration(ArgusPreTrainedModel, GenerationMixin):
             position_ids: `(B, L)` positions.
             past_key_values: key-value cache.
             inputs_embeds: `(B, L, hidden_size)` in place of `input_ids`.
-            labels: `(B, L)` token ids to learn, -100 where nothing is learned; nothing is at placeholders either.
-            logits_to_keep: how many last positions get logits, or their indices; 0 means all.
+            labels: `(B, L)` token ids to learn, -100 where nothing is learned; placeholders are ignored too.
+            logits_to_keep: number of last positions that get logits, or their indices; 0 means all.
             mm_encoder_outputs: encoded volumes in place of `pixel_values`.
             vision_tokens: the vision tower's tokens in place of `pixel_values`.
             **kwargs: handed to the language model and the loss.
@@ -260,7 +260,7 @@ class ArgusForConditionalGeneration(ArgusPreTrainedModel, GenerationMixin):
         logits = self.lm_head(slice_logits_to_keep(outputs.last_hidden_state, logits_to_keep))
         loss = None
         if labels is not None:
-            # Nobody writes placeholders: where they are labelled, nothing is learned.
+            # A placeholder is never part of a report: positions labelled with it are ignored in the loss.
             labels = labels.masked_fill(labels == self.config.image_token_id, -100)
             loss = self.loss_function(
                 logits=logits, labels=labels, vocab_size=self.config.text_config.vocab_size, **kwargs
@@ -275,7 +275,7 @@ class ArgusForConditionalGeneration(ArgusPreTrainedModel, GenerationMixin):
         )
 
     def save_pretrained(self, save_directory, **kwargs):
-        """Save weights as safetensors, the configuration and the code that loads them where Argus is not installed."""
+        """Save weights (safetensors), configuration and the code that loads them where Argus is not installed."""
         # A class has one `_auto_class`; AutoModel must load this class too, so that its model can generate.
         loaded_too = dict.fromkeys(
             ("AutoModel", "AutoModelForMultimodalLM"), "modeling_argus.ArgusForConditionalGeneration"

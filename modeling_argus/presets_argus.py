@@ -1,4 +1,4 @@
-"""The named sizes of Argus: three language models at two resolutions, and a tiny one for a laptop."""
+"""Presets, the named sizes of Argus: three language models at two resolutions, and a tiny one for a laptop."""
 
 from transformers import LlamaConfig
 
@@ -22,8 +22,8 @@ VISION_PRESETS = {
         "hr": {"image_size": (256, 512, 512), "patch_size": (16, 32, 32)},
         "tiny": _TINY_VIT,
     },
-    # The baselines keep their patches. Their normal resolution is the published input, or what comes closest to the
-    # paper's 64 x 256 x 256; each configuration's docstring says what the paper leaves open and what is taken.
+    # The baselines keep their patches. Their normal resolution is the published input, or the grid closest to the
+    # paper's 64 x 256 x 256; each configuration's docstring says what the paper leaves open and what was chosen.
     "m3d": {
         "nr": {"image_size": (32, 256, 256)},
         "hr": {"image_size": (256, 512, 512)},
@@ -41,8 +41,8 @@ VISION_PRESETS = {
             "num_slice_positions": 8,
         },
     },
-    # The published input is its high resolution; a quarter of the slices and half the rows and columns, rounded to its
-    # patches, is its normal one.
+    # The published input is its high resolution. Its normal resolution has a quarter of the slices and half the rows
+    # and columns, rounded to whole patches.
     "ct2rep": {
         "nr": {"image_size": (60, 240, 240)},
         "hr": {"image_size": (240, 480, 480)},
@@ -62,7 +62,7 @@ VISION_PRESETS = {
 COMPRESSOR_PRESETS = {
     "nr": {},
     "hr": {},
-    # As many latents as pixel shuffle leaves tokens of the tiny grid.
+    # As many latents as the tokens that pixel shuffle leaves of the tiny grid.
     "tiny": {"num_latents": 8, "perceiver_depth": 2, "perceiver_num_heads": 4, "perceiver_head_dim": 32},
 }
 
@@ -152,7 +152,7 @@ def preset_names(preset: str) -> tuple[str, str]:
 
 
 def preset_vision_config(preset: str, tower: str = "argus") -> VolumeVisionConfig:
-    """Configuration of a tower at a preset's resolution.
+    """Return the configuration of a tower at a preset's resolution.
 
     Raises:
         ValueError: if there is no such preset or tower.
@@ -163,7 +163,7 @@ def preset_vision_config(preset: str, tower: str = "argus") -> VolumeVisionConfi
 
 
 def check_tower(tower: str) -> None:
-    """Refuse a tower that is not known.
+    """Check that a tower is known.
 
     Raises:
         ValueError: naming the known ones.
@@ -173,7 +173,9 @@ def check_tower(tower: str) -> None:
 
 
 def connector_settings(preset: str, tower: str = "argus", compressor: str | None = None) -> dict:
-    """Fields of `ArgusConfig` for the connector of a tower at a preset's size; its own compressor if none is named.
+    """Return the connector's fields of `ArgusConfig` for a tower at a preset's size.
+    
+    Default compressor: the tower's own.
 
     Raises:
         ValueError: if there is no such preset or tower.
@@ -184,7 +186,7 @@ def connector_settings(preset: str, tower: str = "argus", compressor: str | None
 
 
 def preset_config(preset: str, tower: str = "argus") -> ArgusConfig:
-    """Configuration of a whole preset, such as "argus-8b-hr", with any tower and its own compressor."""
+    """Return the configuration of a whole preset, such as "argus-8b-hr", with any tower and its own compressor."""
     text = dict(TEXT_PRESETS[preset_names(preset)[0]])
     # <|reserved_special_token_0|> in Llama 3's vocabulary: no embedding is resized.
     image_token_id = text.pop("image_token_id", 128002)

@@ -16,16 +16,16 @@ from .configuration_vision_argus import ArgusVisionConfig
 
 
 def sincos_positions_3d(token_grid: tuple[int, int, int], width: int) -> torch.Tensor:
-    """Sine-cosine positions of a 3D grid, a third of the width for each axis.
+    """Compute sine-cosine positions of a 3D grid, a third of the width for each axis.
 
-    Source: the fixed positions of 3D-MAE (Zhou et al. 2023). A width that six does not divide ends in zeros.
+    Source: the fixed positions of 3D-MAE (Zhou et al. 2023). If 6 does not divide the width, it is filled with zeros.
 
     Args:
         token_grid: tokens along depth, height and width.
         width: size of a token.
 
     Returns:
-        `(depth * height * width of the grid, width)` float32, row order as the tokens.
+        `(depth * height * width of the grid, width)` float32, rows in the order of the tokens.
     """
     num_frequencies = width // 6
     frequencies = 1.0 / 10000 ** (torch.arange(num_frequencies, dtype=torch.float32) / max(num_frequencies, 1))
@@ -59,7 +59,7 @@ def patchify(volumes: torch.Tensor, patch_size: tuple[int, int, int]) -> torch.T
 def interpolate_positions(
     table: torch.Tensor, table_grid: tuple[int, int, int], token_grid: tuple[int, int, int]
 ) -> torch.Tensor:
-    """Interpolate positions `(N, C)` learned on one token grid trilinearly to another."""
+    """Interpolate positions `(N, C)` that were learned on one token grid to another grid, trilinearly."""
     if token_grid == table_grid:
         return table
     volume = table.float().T.reshape(1, -1, *table_grid)
@@ -68,12 +68,12 @@ def interpolate_positions(
 
 
 def take_tokens(tokens: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
-    """Take each sample's own tokens: `(B, N, C)` by `(B, K)` indices to `(B, K, C)`, in the indices' order."""
+    """Select tokens of each sample: `(B, N, C)` by `(B, K)` indices to `(B, K, C)`, in the order of the indices."""
     return tokens.gather(1, indices[..., None].expand(-1, -1, tokens.shape[-1]))
 
 
 class ArgusVisionEmbeddings(nn.Module):
-    """Patches of a volume as tokens with learned positions, interpolated to grids other than the trained one."""
+    """Embedding of patches as tokens with learned positions, which are interpolated to other grids than the trained."""
 
     def __init__(self, config: ArgusVisionConfig):
         super().__init__()
@@ -82,12 +82,12 @@ class ArgusVisionEmbeddings(nn.Module):
         self.voxel_mean = config.voxel_mean
         self.voxel_std = config.voxel_std
         num_voxels = config.num_channels * config.patch_size[0] * config.patch_size[1] * config.patch_size[2]
-        # A reshape and one Linear: the same map as a strided Conv3d, and faster (10x and more in bfloat16 on a CPU).
+        # A reshape and one Linear compute the same as a strided Conv3d, and faster (10x and more in bfloat16 on a CPU).
         self.patch_embedding = nn.Linear(num_voxels, config.hidden_size)
         self.position_embedding = nn.Parameter(torch.zeros(config.num_tokens, config.hidden_size))
 
     def patchify(self, pixel_values: torch.Tensor) -> tuple[torch.Tensor, tuple[int, int, int]]:
-        """Cut `(B, C, D, H, W)` into `(B, N, C * patch voxels)`; also give the token grid.
+        """Cut `(B, C, D, H, W)` into `(B, N, C * patch voxels)`; also return the token grid.
 
         Raises:
             ValueError: if the volume is not 5D or the patches do not tile it.
@@ -96,16 +96,16 @@ class ArgusVisionEmbeddings(nn.Module):
         return patches.flatten(1, 3), tuple(patches.shape[1:4])
 
     def positions_for(self, token_grid: tuple[int, int, int]) -> torch.Tensor:
-        """Positions `(N, C)` of a token grid: the learned ones, or those interpolated trilinearly."""
+        """Return positions `(N, C)` for a token grid: the learned ones, interpolated trilinearly where grids differ."""
         return interpolate_positions(self.position_embedding, self.token_grid, token_grid)
 
     def forward(self, pixel_values: torch.Tensor, kept: torch.Tensor | None = None) -> torch.Tensor:
-        """Embed `(B, C, D, H, W)` in [0, 1] as `(B, N, hidden_size)`, or only the patches `kept` `(B, K)` names."""
-        # Not the linear layer's dtype: in 8 or 4 bits its weight is integers, and voxels in [0, 1] would be cut to 0.
+        """Embed `(B, C, D, H, W)` in [0, 1] as `(B, N, hidden_size)`, or only the patches in `kept` `(B, K)`."""
+        # Not the linear layer's dtype: in 8 or 4 bits its weights are integers, and voxels in [0, 1] would become 0.
         patches, token_grid = self.patchify(pixel_values.to(self.position_embedding.dtype))
         positions = self.positions_for(token_grid)
         if kept is not None:
-            # Not positions[kept]: its backward adds in the order in which threads happen to come.
+            # Not positions[kept]: its backward pass adds in an order that depends on threads and is not reproducible.
             patches, positions = take_tokens(patches, kept), functional.embedding(kept, positions)
         centred = (patches - self.voxel_mean) / self.voxel_std
         return self.patch_embedding(centred) + positions
@@ -121,15 +121,15 @@ def attend_eagerly(
     dropout: float = 0.0,
     **kwargs,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Attend with the weights written out.
+    """Compute attention without a fused kernel, so that the attention weights can be returned.
 
     Args:
-        module: the attention; dropout is for its training alone.
+        module: the attention module; dropout is applied only in its training mode.
         query, key, value: `(B, heads, N, head_dim)`.
         attention_mask: added to the scores, broadcast to `(B, heads, N, N)`.
-        scaling: factor of the scores.
-        dropout: on the weights.
-        **kwargs: what other implementations take.
+        scaling: factor that multiplies the scores.
+        dropout: probability of dropout on the weights.
+        **kwargs: ignored; other implementations take them.
 
     Returns:
         `(B, N, heads, head_dim)` and the weights `(B, heads, N, N)`.
@@ -161,13 +161,13 @@ class ArgusVisionAttention(nn.Module):
     def forward(
         self, hidden_states: torch.Tensor, output_attentions: bool = False
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Attend over `(B, N, hidden_size)`; the weights `(B, heads, N, N)` come along where they are asked for."""
+        """Attend over `(B, N, hidden_size)`; also return the weights `(B, heads, N, N)` if they are asked for."""
         batch, count, _ = hidden_states.shape
         query, key, value = (
             projection(hidden_states).view(batch, count, -1, self.head_dim).transpose(1, 2)
             for projection in (self.q_proj, self.k_proj, self.v_proj)
         )
-        # No fused implementation gives its weights.
+        # No fused implementation returns its weights.
         implementation = "eager" if output_attentions else self.config._attn_implementation
         attend: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, attend_eagerly)
         dropout = self.attention_dropout if self.training else 0.0
@@ -207,10 +207,10 @@ class ArgusVisionLayer(GradientCheckpointingLayer):
 
 
 class VisionTower(PreTrainedModel):
-    """What transformers has to know of a tower: Argus's own or a baseline's.
+    """Base class of all vision towers, Argus's own and the baselines', with the settings that transformers needs.
 
-    On demand every tower gives `hidden_states`, what enters its first layer and what leaves each, before the final
-    norm, and `attentions`, the weights of each layer; those are computed without a fused kernel.
+    On request every tower returns `hidden_states`, the input of its first layer and the output of each layer before
+    the final norm, and `attentions`, the weights of each layer, which are then computed without a fused kernel.
     """
 
     base_model_prefix = "vision_tower"
@@ -224,7 +224,7 @@ class VisionTower(PreTrainedModel):
     _can_record_outputs = {"hidden_states": ArgusVisionLayer, "attentions": ArgusVisionAttention}
 
     def wants_attentions(self, options: dict) -> bool:
-        """Whether a call's options, or else the configuration, ask for attention weights."""
+        """Return whether a call's options, or else the configuration, ask for attention weights."""
         return bool(options.get("output_attentions", self.config.output_attentions))
 
 
@@ -247,7 +247,7 @@ class ArgusVisionModel(VisionTower):
         super()._init_weights(module)
         if isinstance(module, ArgusVisionEmbeddings):
             table = sincos_positions_3d(self.config.token_grid, self.config.hidden_size)
-            # Sines reach 1 while embedded patches start near 0.02 a voxel: scaled so that neither drowns the other.
+            # Sines reach 1 while embedded patches start near 0.02 per voxel: both are scaled to similar size.
             initialization.copy_(module.position_embedding, 0.1 * table)
 
     @capture_outputs(tie_last_hidden_states=False)
@@ -259,7 +259,7 @@ class ArgusVisionModel(VisionTower):
         Args:
             pixel_values: `(B, C, D, H, W)` in [0, 1]; a grid other than the trained one gets interpolated positions.
             kept: `(B, K)` indices of the patches to encode, in (depth, height, width) order of the token grid; the
-                others are never embedded (3D-MAE, FLIP). All are encoded without it.
+                others are never embedded (3D-MAE, FLIP). Default: all patches.
             **kwargs: `output_hidden_states`, `output_attentions`, `return_dict`.
 
         Returns:

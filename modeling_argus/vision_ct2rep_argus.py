@@ -16,19 +16,19 @@ class CT2RepVisionConfig(VolumeVisionConfig):
     """Configuration of CT2Rep's CT-ViT: attention within each slice of patches, then along depth, then a codebook.
 
     The defaults are the published tower: 240 x 480 x 480 voxels, patches of 12 x 24 x 24, 20 x 20 x 20 = 8,000 tokens,
-    none of them compressed. It has no absolute positions, so any grid that its patches tile will do.
-    Two things are put otherwise than in the published code: the depthwise convolution always sees the tokens as the
-    volume they are (there, along depth, they come in another order), and what the codebook gives is a unit vector whose
-    gradient passes to the encoder by way of the normalised token.
+    none of them compressed. It has no absolute positions, so any grid that its patches tile is allowed.
+    Two things differ from the published code. The depthwise convolution always sees the tokens as a volume (in the
+    published code they come in another order in the layers along depth). The codebook returns a unit vector whose
+    gradient passes to the encoder through the normalised token.
 
     Args:
         num_spatial_layers: transformer layers within a slice.
         num_temporal_layers: transformer layers along depth.
         num_attention_heads: heads of a layer.
         head_dim: width of a head.
-        attention_scale: factor of the cosine similarity of query and key.
-        codebook_size: vectors that a token can become.
-        codebook_decay: share of itself that a vector keeps at a training step.
+        attention_scale: factor that multiplies the cosine similarity of query and key.
+        codebook_size: number of vectors in the codebook.
+        codebook_decay: share of its old value that a vector keeps at each training step.
     """
 
     model_type = "ct2rep_vision"
@@ -46,17 +46,17 @@ class CT2RepVisionConfig(VolumeVisionConfig):
 
     @property
     def num_hidden_layers(self) -> int:
-        """Layers of both kinds."""
+        """Return the number of layers of both kinds."""
         return self.num_spatial_layers + self.num_temporal_layers
 
     @property
     def feed_forward_size(self) -> int:
-        """Width inside a gated MLP: two thirds of four times the token's, so that it weighs what a plain one does."""
+        """Return the inner width of a gated MLP: 8/3 of the token width, for as many weights as a plain MLP of 4x."""
         return int(4 * 2 / 3 * self.hidden_size)
 
 
 class CT2RepPatchEmbedding(nn.Sequential):
-    """Patches through norm, linear layer and norm."""
+    """Patch embedding: norm, linear layer, norm."""
 
     def __init__(self, config: CT2RepVisionConfig):
         depth, height, width = config.patch_size
@@ -68,14 +68,14 @@ class CT2RepPatchEmbedding(nn.Sequential):
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """Embed `(B, 1, D, H, W)` as `(B, d, h, w, hidden_size)`."""
-        # The norm's dtype: loaded in 8 or 4 bits the linear layer's weight is integers, and voxels would be cut to 0.
+        # The norm's dtype: in 8 or 4 bits the linear layer's weights are integers, and voxels would become 0.
         patches = patchify(pixel_values.to(self[0].weight.dtype), self.patch_size)
-        # Flat on the way: layers of 8 bits (bitsandbytes) take three axes at most.
+        # Flattened for the layer: 8-bit layers (bitsandbytes) take at most three axes.
         return super().forward(patches.flatten(1, 3)).unflatten(1, patches.shape[1:4])
 
 
 class CT2RepPositionBias(nn.Module):
-    """What an MLP makes of the log-spaced offset between two patches of a slice, added to their attention (Swin v2)."""
+    """Position bias of attention within a slice: an MLP of the log-spaced offset between two patches (Swin v2)."""
 
     def __init__(self, config: CT2RepVisionConfig):
         super().__init__()
@@ -89,14 +89,14 @@ class CT2RepPositionBias(nn.Module):
         )
 
     def forward(self, grid: torch.Tensor) -> torch.Tensor:
-        """Compute the bias `(heads, h * w, h * w)` for slices of `(B, d, h, w, C)`, in its dtype; row is the query."""
+        """Compute the bias `(heads, h * w, h * w)` for slices of `(B, d, h, w, C)`, in its dtype; rows are queries."""
         height, width = grid.shape[2:4]
         rows = torch.arange(1 - height, height, device=grid.device)
         columns = torch.arange(1 - width, width, device=grid.device)
-        # In half precision the MLP stays float32; a library that quantises it all the same leaves no floats to ask.
+        # In half precision the MLP stays float32; if a library quantises it nevertheless, it has no float weights.
         dtype = next((weight.dtype for weight in self.parameters() if weight.is_floating_point()), grid.dtype)
         offsets = torch.stack(torch.meshgrid(rows, columns, indexing="ij"), dim=-1).to(dtype)
-        # Few offsets differ: the MLP sees each once, not once for each pair of patches.
+        # There are few different offsets: the MLP is applied once to each, not once to each pair of patches.
         biases = self.mlp(offsets.sign() * offsets.abs().log1p()).to(grid.dtype)
         row, column = (
             axis.flatten() for axis in torch.meshgrid(rows[height - 1 :], columns[width - 1 :], indexing="ij")
@@ -107,7 +107,7 @@ class CT2RepPositionBias(nn.Module):
 
 
 class CT2RepConvolution(nn.Module):
-    """A depthwise 3 x 3 x 3 convolution that tells a token its place (PEG); along depth it looks back only."""
+    """Depthwise 3 x 3 x 3 convolution that encodes positions (PEG); along depth it sees no later tokens."""
 
     def __init__(self, config: CT2RepVisionConfig):
         super().__init__()
@@ -142,14 +142,14 @@ class CT2RepAttention(nn.Module):
     def forward(
         self, sequences: torch.Tensor, bias: torch.Tensor | None, output_attentions: bool = False
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Attend within each of `(S, n, C)` sequences; `bias` is `(heads, n, n)`.
+        """Attend within each of the `(S, n, C)` sequences; `bias` is `(heads, n, n)`.
 
-        The weights `(S, heads, n, n)` come along where they are asked for.
+        Also return the weights `(S, heads, n, n)` if asked for, else None.
         """
         sequences = self.norm(sequences)
         parts = (self.q_proj(sequences), *self.kv_proj(sequences).chunk(2, dim=-1))
         query, key, value = (part.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for part in parts)
-        # Under autocast the norms come in float32; attention stays in the type of what it mixes.
+        # Under autocast the norms return float32; attention is computed in the dtype of the values.
         query = (functional.normalize(query, dim=-1) * self.q_scale).to(value.dtype)
         key = (functional.normalize(key, dim=-1) * self.k_scale).to(value.dtype)
         bias = None if bias is None else bias.to(value.dtype)
@@ -172,13 +172,13 @@ class CT2RepMLP(nn.Module):
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """Map `(..., C)` to the same shape."""
-        # Flat on the way: layers of 8 bits (bitsandbytes) take three axes at most.
+        # Flattened for the layer: 8-bit layers (bitsandbytes) take at most three axes.
         values, gate = self.widen(self.norm(tokens).flatten(0, -2)).chunk(2, dim=-1)
         return self.narrow(values * functional.gelu(gate)).view(tokens.shape)
 
 
 class CT2RepSpatialLayer(GradientCheckpointingLayer):
-    """Convolution, attention among the patches of a slice, MLP; each is added to its input."""
+    """Layer of convolution, attention within a slice of patches, and MLP; each is added to its input."""
 
     def __init__(self, config: CT2RepVisionConfig):
         super().__init__()
@@ -206,7 +206,7 @@ class CT2RepSpatialLayer(GradientCheckpointingLayer):
 
 
 class CT2RepTemporalLayer(CT2RepSpatialLayer):
-    """The same with attention along depth."""
+    """Layer of convolution, attention along depth, and MLP; each is added to its input."""
 
     def attend(self, grid: torch.Tensor, bias: torch.Tensor | None, output_attentions: bool) -> torch.Tensor:
         """Map `(B, d, h, w, C)` to the same shape; each column along depth is a sequence."""
@@ -216,9 +216,9 @@ class CT2RepTemporalLayer(CT2RepSpatialLayer):
 
 
 class CT2RepCodebook(nn.Module):
-    """Puts in place of each token the codebook's vector nearest to it by cosine similarity.
+    """Codebook that replaces each token by its nearest vector by cosine similarity.
 
-    Vectors are no parameters: while the encoder trains, those in use move toward the mean of their tokens.
+    The vectors are not parameters: while the encoder trains, those in use move toward the mean of their tokens.
     """
 
     def __init__(self, config: CT2RepVisionConfig):
@@ -228,12 +228,12 @@ class CT2RepCodebook(nn.Module):
         self.register_buffer("vectors", functional.normalize(vectors, dim=-1))
 
     def init_weights(self) -> None:
-        """Draw unit vectors in all directions."""
+        """Draw the vectors at random, of length 1."""
         vectors = torch.randn(self.vectors.shape)
         initialization.copy_(self.vectors, functional.normalize(vectors, dim=-1))
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Map `(..., C)` to unit vectors of the same shape; the gradient passes as if nothing had been replaced."""
+        """Map `(..., C)` to unit vectors of the same shape; the gradient passes straight through."""
         directions = functional.normalize(tokens.float(), dim=-1)
         codes = (directions.detach().to(self.vectors.dtype) @ self.vectors.T).argmax(dim=-1)
         chosen = self.vectors[codes].float()
@@ -262,13 +262,13 @@ class CT2RepVisionModel(VisionTower):
     config: CT2RepVisionConfig
     config_class = CT2RepVisionConfig
     _no_split_modules = ["CT2RepSpatialLayer", "CT2RepTemporalLayer"]
-    # Never in 8 or 4 bits: its first layer has two inputs, which some processors' kernels cannot pack.
+    # Never quantised to 8 or 4 bits: its first layer has two inputs, which the kernels of some processors cannot pack.
     _keep_in_fp32_modules = [r".*position_bias"]
-    # Its attention is always torch's own: cosine similarity with a bias.
+    # Always torch's own attention: it needs cosine similarity with a bias.
     _supports_flash_attn = False
     _supports_attention_backend = False
-    # A layer's weights are those of its sequences: (B * d, heads, h * w, h * w) in a slice, (B * h * w, heads, d, d)
-    # along depth.
+    # Shape of a layer's attention weights: (B * d, heads, h * w, h * w) within slices, (B * h * w, heads, d, d) along
+    # depth.
     _can_record_outputs = {"hidden_states": CT2RepSpatialLayer, "attentions": CT2RepAttention}
 
     def __init__(self, config: CT2RepVisionConfig):

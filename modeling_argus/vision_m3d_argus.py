@@ -14,9 +14,9 @@ class M3DVisionConfig(ArgusVisionConfig):
     """Configuration of M3D's ViT-B: patches of 4 x 16 x 16 voxels, no bias on queries, keys and values.
 
     The defaults are the published tower: 32 x 256 x 256 voxels in [0, 1], 2,048 tokens, 256 after its average pooling.
-    At high resolution (256 x 512 x 512) the Argus paper does not say what becomes of the 65,536 tokens. Here patch
-    and pooling stay the published ones, so that the published weights fit, and positions are interpolated: the language
-    model gets 8,192 tokens, and attention in the tower is by far the dearest of all systems.
+    At high resolution (256 x 512 x 512) the Argus paper does not say how the 65,536 tokens are handled. Here patches
+    and pooling stay as published, so that the published weights fit, and positions are interpolated: the language
+    model gets 8,192 tokens, and attention in the tower costs by far the most of all systems.
     """
 
     model_type = "m3d_vision"
@@ -33,7 +33,7 @@ class M3DVisionModel(VisionTower):
     """M3D's 3D ViT: `pixel_values` `(B, 1, D, H, W)` in [0, 1] to tokens `(B, N, hidden_size)`.
 
     Positions are learned, and interpolated to grids other than the trained one. A class token without a position
-    takes part in attention and is dropped at the end.
+    takes part in attention and is removed at the end.
     """
 
     config: M3DVisionConfig

@@ -15,7 +15,7 @@ class RadFMVisionConfig(ArgusVisionConfig):
 
     Its positions are three learned tables whose entries are spread over the grid, so that any grid within the tables
     (512 x 512 x 512 voxels) uses trained entries: nothing is interpolated at either resolution.
-    RadFM's code makes 32 latents of the tokens and its paper says 64: 32 is taken here, as in the published weights.
+    RadFM's code makes 32 latents from the tokens and its paper says 64: 32 is used here, as in the published weights.
     The dropout of 0.1 in its code is left out: all systems train alike.
 
     Args:
@@ -50,7 +50,7 @@ class RadFMVisionConfig(ArgusVisionConfig):
 
 
 class RadFMPatchEmbedding(nn.Module):
-    """Patches of the grey volume, repeated in every channel, through norm, linear layer and norm."""
+    """Patch embedding of the grey volume, repeated in every channel: norm, linear layer, norm."""
 
     def __init__(self, config: RadFMVisionConfig):
         super().__init__()
@@ -64,28 +64,28 @@ class RadFMPatchEmbedding(nn.Module):
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """Embed `(B, 1, D, H, W)` in [0, 1] as `(B, d, h, w, hidden_size)`."""
-        # Not the projection's dtype: in 8 or 4 bits its weight is integers, and voxels in [0, 1] would be cut to 0.
+        # Not the projection's dtype: in 8 or 4 bits its weights are integers, and voxels in [0, 1] would become 0.
         patches = patchify(pixel_values.to(self.voxel_norm.weight.dtype), self.patch_size)
         patches = patches.repeat(1, 1, 1, 1, self.num_channels // pixel_values.shape[1])
-        # Flat on the way: layers of 8 bits (bitsandbytes) take three axes at most.
+        # Flattened for the layer: 8-bit layers (bitsandbytes) take at most three axes.
         tokens = self.token_norm(self.projection(self.voxel_norm(patches.flatten(1, 3))))
         return tokens.unflatten(1, patches.shape[1:4])
 
 
 class RadFMPositionTable(nn.Module):
-    """The learned positions of one axis, `weight` `(num_positions, width)`; its owner spreads them over a grid."""
+    """Learned positions of one axis, `weight` `(num_positions, width)`; `RadFMPositions` spreads them over a grid."""
 
     def __init__(self, num_positions: int, width: int):
         super().__init__()
         self.weight = nn.Parameter(torch.rand(num_positions, width))
 
     def init_weights(self) -> None:
-        """Draw the positions evenly from 0 to 1, as RadFM's code does."""
+        """Draw the positions from a uniform distribution on 0 to 1, as RadFM's code does."""
         initialization.uniform_(self.weight)
 
 
 class RadFMPositions(nn.Module):
-    """A position as row, column and slice, each a third of the width out of its own learned table."""
+    """Positions of a token grid: row, column and slice take a third of the width each, from three learned tables."""
 
     def __init__(self, config: RadFMVisionConfig):
         super().__init__()
@@ -96,10 +96,10 @@ class RadFMPositions(nn.Module):
 
     @staticmethod
     def spread(table: torch.Tensor, count: int) -> torch.Tensor:
-        """Take `count` entries spread evenly over a table, the last of each stretch.
+        """Take `count` entries spread evenly over a table: the last entry of each of `count` equal parts.
 
         Raises:
-            ValueError: if the table is shorter.
+            ValueError: if the table has fewer entries than `count`.
         """
         if count > len(table):
             raise ValueError(f"{count} tokens along an axis are more than the {len(table)} positions of its table")
@@ -107,7 +107,7 @@ class RadFMPositions(nn.Module):
         return table[stretch - 1 : stretch * count : stretch]
 
     def forward(self, token_grid: tuple[int, int, int]) -> torch.Tensor:
-        """Positions `(d, h, w, hidden_size)` of a token grid."""
+        """Return the positions `(d, h, w, hidden_size)` of a token grid."""
         depth, height, width = token_grid
         rows = self.spread(self.rows.weight, height).view(1, height, 1, -1)
         columns = self.spread(self.columns.weight, width).view(1, 1, width, -1)

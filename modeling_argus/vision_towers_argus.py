@@ -1,4 +1,4 @@
-"""The vision towers that Argus can carry: its own, and those of the systems it is compared with."""
+"""The vision towers that Argus can use: its own, and those of the systems it is compared with."""
 
 from typing import NamedTuple
 
@@ -10,10 +10,10 @@ from .vision_radfm_argus import RadFMVisionConfig, RadFMVisionModel
 
 
 class Tower(NamedTuple):
-    """A tower's two classes.
+    """The configuration class and the model class of a tower.
 
     The model maps `pixel_values` `(B, 1, D, H, W)` to `last_hidden_state` `(B, N, C)` in (depth, height, width) order;
-    the configuration says N as `num_tokens`, their grid as `token_grid` and C as `hidden_size`.
+    the configuration holds N as `num_tokens`, the token grid as `token_grid` and C as `hidden_size`.
     """
 
     config_class: type[VolumeVisionConfig]
