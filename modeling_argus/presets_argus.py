@@ -174,7 +174,7 @@ def check_tower(tower: str) -> None:
 
 def connector_settings(preset: str, tower: str = "argus", compressor: str | None = None) -> dict:
     """Return the connector's fields of `ArgusConfig` for a tower at a preset's size.
-    
+
     Default compressor: the tower's own.
 
     Raises:
