@@ -1,1 +1,1 @@
-"""Argus."""
+"""Training of Argus: pretraining of the vision tower, the two supervised stages, ablations and planning."""

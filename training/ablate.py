@@ -3,8 +3,8 @@
 accelerate launch training/ablate.py --config training/recipes/ablations/figure3.yaml --output_dir runs/figure3 \
     --base training/recipes/ablations/ct3drrg.yaml
 
-The same command started again goes on where it was stopped. `argus ablate` scores the cells, and trains those that are
-not trained yet.
+The same command started again continues an interrupted run. `argus ablate` scores the cells, and trains those that
+are not trained yet.
 """
 
 import argus_training.program_start  # noqa: F401 - before any library reads the number of threads
@@ -26,14 +26,14 @@ STEPS = "steps"
 
 
 def planned(grid: Grid) -> Iterator[tuple[Cell, int]]:
-    """Give every cell with every seed, all cells of a seed first, so that a grid cut short still compares."""
+    """Return every cell with every seed, sorted by seed, so that a grid that is stopped early still compares cells."""
     for seed in grid.seeds:
         for cell in grid.cells():
             yield cell, seed
 
 
 def train_cell(cell: Cell, seed: int, steps: Path) -> tuple[Step, Path]:
-    """Train a cell with a seed, or find it trained; return its last step and its model folder."""
+    """Train a cell with a seed, unless that is done already; return its last step and its model folder."""
     step = last_step(cell.settings, seed)
     return step, run_step(step, steps)
 
@@ -45,13 +45,13 @@ def main() -> None:
     parser.add_argument("--output_dir", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--base", type=Path, help="another base recipe than the grid names")
     arguments = parser.parse_args()
-    # Before anything asks which process this is: without this, on a CPU, each would take itself for the only one.
+    # Must come before anything asks for the rank: otherwise, on a CPU, each process takes itself for the only one.
     PartialState(cpu=not torch.accelerator.is_available())
     run_command("ablate.py", lambda: train_grid(arguments.config, arguments.base, arguments.output_dir))
 
 
 def train_grid(config: Path, base: Path | None, output_dir: Path) -> None:
-    """Train every cell of a grid with every seed, or find them trained."""
+    """Train every cell of a grid with every seed, except those that are trained already."""
     grid = read_grid(config, base)
     if grid.kind != "reports":
         raise ValueError(f"{config}: nothing to train; score it with argus ablate")

@@ -1,10 +1,10 @@
-"""Pretraining of the 3D vision tower: 3D-MAE, Vox2Vec, FLIP, labels, or one after the other.
+"""Pretrain the 3D vision tower: 3D-MAE, Vox2Vec, FLIP, labels, or several one after the other.
 
 accelerate launch training/pretrain.py --config training/recipes/pretrain/mae.yaml
 accelerate launch training/pretrain.py --config training/recipes/pretrain/mae_flip.yaml
 
 The result is an `ArgusVisionModel` folder, `model` in the run's folder, that `argus create --vision` takes. The same
-command started again goes on where it was stopped.
+command started again continues an interrupted run.
 """
 
 import argus_training.program_start  # noqa: F401 - before any library reads the number of threads
@@ -34,7 +34,7 @@ from modeling_argus import ArgusVisionConfig, ArgusVisionModel, preset_vision_co
 
 from .pretraining import flip_objective, label_objective, mae_objective, vox2vec_objective
 
-# name in a recipe -> (tower, training split, objective_options, seed) -> Objective
+# name in a recipe -> function (tower, training split, objective_options, seed) that makes an Objective
 OBJECTIVES = {
     "labels": label_objective.build,
     "mae": mae_objective.build,
@@ -45,19 +45,19 @@ OBJECTIVES = {
 
 @dataclass
 class PretrainArguments:
-    """What a pretraining recipe holds beside the trainer's own settings.
+    """Settings of a pretraining recipe beside the trainer's own.
 
     Attributes:
         preset: preset whose vision tower is trained, such as argus-8b-hr.
-        objective: what the tower learns from, one of `OBJECTIVES`.
+        objective: the pretraining task, one of `OBJECTIVES`.
         objective_options: the objective's own settings, such as `mask_ratio`; see its file.
         vision: settings of the tower that differ from the preset's, such as `patch_size`.
-        start_from: folder of an earlier run, or of a tower, whose weights this one starts from.
+        start_from: folder of an earlier run, or of a tower, with the initial weights. Default: random weights.
         subset: subset of the ct3drrg data set.
         subset_options: further arguments of `load_dataset`.
-        volume_cache: folder of preprocessed volumes (`argus cache`); without it a split that fits in 2 GB is kept in
-            memory and a larger one preprocessed at every reading.
-        num_held_out: most scans of the validation split that are measured, the first ones.
+        volume_cache: folder of preprocessed volumes (`argus cache`). Default: no folder; a split of up to 2 GB is kept
+            in memory, and a larger one is preprocessed each time it is read.
+        num_held_out: number of scans of the validation split that are measured, at most; the first ones are used.
     """
 
     preset: str
@@ -76,10 +76,10 @@ class PretrainArguments:
 
 
 def starting_tower(recipe: PretrainArguments) -> ArgusVisionModel:
-    """Return the tower to train: new, or that of an earlier step.
+    """Return the tower to train: a new one, or that of an earlier run.
 
     Raises:
-        ValueError: if a setting of `vision` is unknown, `start_from` holds no tower, or another than the recipe's.
+        ValueError: if a setting of `vision` is unknown, or `start_from` holds no tower or one of other sizes.
     """
     config = preset_vision_config(recipe.preset)
     unknown = sorted(name for name in recipe.vision if not hasattr(config, name))
@@ -110,7 +110,7 @@ TOWER_SETTINGS = (
 
 
 def held_out_split(splits: datasets.DatasetDict, num_held_out: int) -> datasets.Dataset | None:
-    """Return the first scans of the validation split, None where there is no such split."""
+    """Return the first scans of the validation split, None if there is no such split."""
     if "validation" not in splits:
         return None
     return splits["validation"].select(range(min(num_held_out, len(splits["validation"]))))
@@ -119,8 +119,8 @@ def held_out_split(splits: datasets.DatasetDict, num_held_out: int) -> datasets.
 def pretrain(recipe: PretrainArguments, config: TrainingArguments) -> Path:
     """Train a preset's vision tower; return the folder that holds it.
 
-    Beside it the run's folder gets `curves.json` and `curves.png`, and where there is a validation split what the
-    objective measures on it, `results.json`, and its pictures.
+    The run's folder also gets `curves.json` and `curves.png` and, if there is a validation split, `results.json` with
+    the objective's measurements on it, and the objective's pictures.
     """
     with own_output(Path(config.output_dir), config):
         return _run(recipe, config)
@@ -128,7 +128,7 @@ def pretrain(recipe: PretrainArguments, config: TrainingArguments) -> Path:
 
 def _run(recipe: PretrainArguments, config: TrainingArguments) -> Path:
     output_dir = Path(config.output_dir)
-    # One process at a time looks at the folder and makes the data that the others then find.
+    # The main process claims the folder and prepares the data first; the others then find both.
     with config.main_process_first(local=False, desc="data"):
         claim_output(output_dir, recipe, config)
         done = output_dir / "model"
@@ -159,7 +159,7 @@ def _run(recipe: PretrainArguments, config: TrainingArguments) -> Path:
 
 
 def finish(trainer: PretrainTrainer, objective: Objective, held_out: PreprocessedScans | None, title: str) -> None:
-    """Write curves, what is measured on held-out scans, and at last the tower."""
+    """Write the curves, the measurements on held-out scans and, last, the tower."""
     output_dir = Path(trainer.args.output_dir)
     save_curves(trainer.state.log_history, output_dir, title)
     module = trainer.accelerator.unwrap_model(trainer.model).eval()
@@ -175,7 +175,7 @@ def finish(trainer: PretrainTrainer, objective: Objective, held_out: Preprocesse
 
 
 def main() -> None:
-    """Parse recipe and command line, and train."""
+    """Parse the recipe and the command line, and pretrain the tower."""
     parser = TrlParser((PretrainArguments, TrainingArguments), description=__doc__)
     run_command("pretrain.py", lambda: pretrain(*parse_recipe(parser)))
 

@@ -1,4 +1,4 @@
-"""Imported first by the training programs: what must be right before their libraries are imported."""
+"""Checks of the environment that must run before libraries are imported: training programs import this first."""
 
 from .threads import end_without_threads
 

@@ -1,4 +1,4 @@
-"""What the training commands share: a recipe is read within bounds, and what a person can put right is one line."""
+"""Parts that the training commands share: reading recipes within limits, and errors in one line."""
 
 import os
 import sys
@@ -13,10 +13,10 @@ from argus_processing.storage.foreign_files import read_yaml_object
 
 
 def parse_recipe(parser: TrlParser, arguments: Sequence[str] | None = None) -> tuple[Any, ...]:
-    """Parse recipe and command line; the recipe is looked at before TRL reads it.
+    """Parse the recipe and the command line; the recipe is checked before TRL reads it.
 
     Raises:
-        FileNotFoundError, ValueError: if it cannot be read.
+        FileNotFoundError, ValueError: if the recipe cannot be read.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     for place, argument in enumerate(given):
@@ -32,9 +32,9 @@ def parse_recipe(parser: TrlParser, arguments: Sequence[str] | None = None) -> t
 
 
 def run_command(name: str, command: Callable[[], Any]) -> None:
-    """Run a training command; an error that a person can put right ends in one line on stderr and exit code 2.
+    """Run a training command; an error that the user can fix ends in one line on stderr and exit code 2.
 
-    With ARGUS_DEBUG set in the environment the traceback is shown.
+    If ARGUS_DEBUG is set in the environment, the traceback is shown.
     """
     try:
         command()

@@ -3,7 +3,7 @@
 accelerate launch training/sft.py --config training/recipes/argus_8b_hr.yaml
 python training/sft.py --config training/recipes/demo.yaml --stage 2 --learning_rate 1e-6
 
-The same command started again goes on where it was stopped.
+The same command started again continues an interrupted run.
 """
 
 import argus_training.program_start  # noqa: F401 - before any library reads the number of threads
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 
 
 def save_model(trainer: SFTTrainer, folder: Path) -> None:
-    """Save model and processor, or adapters and processor, gathered from all processes and with nothing pickled.
+    """Save the model (or the adapters) and the processor, gathered from all processes, without pickle files.
 
     Raises:
-        ValueError: if a tensor came out empty.
+        ValueError: if a saved tensor is empty.
     """
     if trainer.is_fsdp_enabled:
         trainer.accelerator.state.fsdp_plugin.set_state_dict_type("FULL_STATE_DICT")
@@ -53,8 +53,8 @@ def train_stage(
 ) -> Path:
     """Train one stage from a model folder; return the folder of the trained model.
 
-    A stage that was finished is not trained again, one that was cut off goes on from its last whole checkpoint.
-    Adapters are merged into the model of that folder, and kept beside it in the folder `adapter`.
+    A finished stage is not trained again; an interrupted one continues from its last whole checkpoint.
+    Adapters are merged into the model in that folder, and also kept beside it in the folder `adapter`.
     """
     output_dir = Path(config.output_dir) / f"stage{stage}"
     done = output_dir / "model"
@@ -85,7 +85,7 @@ def train_stage(
 
 
 def announce(stage: str, trainer: SFTTrainer, processor: ArgusProcessor, max_text_tokens: int) -> None:
-    """Print on the first process what the stage trains, and how many reports are cut."""
+    """Print, on the first process only, the parameters that the stage trains and the number of reports that are cut."""
     if trainer.is_world_process_zero():
         examples = trainer.train_dataset
         cut = count_cut_reports(examples, processor, max_text_tokens)
@@ -101,11 +101,11 @@ def make_trainer(
     images: Callable | None = None,
     adapters: "LoraConfig | None" = None,
 ) -> SFTTrainer:
-    """Return TRL's own trainer, with its own collator, on report tokens only.
+    """Return TRL's own trainer with its own collator; the loss is on report tokens only.
 
-    `images` reads scans in the image processor's place, such as a cache.
+    `images` reads scans in place of the image processor, for example a cache.
     """
-    # Else the trainer drops the column of lengths before it groups by it.
+    # Otherwise the trainer removes the column of lengths before it groups by length.
     if config.train_sampling_strategy in ("group_by_length", "batch_rebalance"):
         config.remove_unused_columns = False
     trainer = SFTTrainer(
@@ -124,7 +124,7 @@ def make_trainer(
 
 
 def draw_share(train: datasets.Dataset, share: float, seed: int) -> datasets.Dataset:
-    """Draw a share of a split, at least one scan; all of it is left in its order."""
+    """Draw a share of a split, at least one scan; a share of 1 returns the split unchanged."""
     if share == 1:
         return train
     return train.shuffle(seed=seed).select(range(max(1, round(share * len(train)))))
@@ -151,7 +151,7 @@ def _run_stages(recipe: RecipeArguments, config: SFTConfig) -> Path:
 
 
 def main() -> None:
-    """Parse recipe and command line, train, push only where `push_to_hub` asks for it."""
+    """Parse the recipe and the command line, train, and upload only if `push_to_hub` is set."""
     parser = TrlParser((RecipeArguments, SFTConfig), description=__doc__)
     run_command("sft.py", lambda: train(*parse_recipe(parser)))
 

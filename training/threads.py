@@ -1,6 +1,6 @@
-"""The environment's number of threads, looked at before any library reads it.
+"""Check the number of threads in the environment before any library reads it.
 
-Nothing but the standard library is imported: torch and its like cannot be imported under a number that is none.
+Only the standard library is used: torch and similar libraries fail on import if the number is not valid.
 """
 
 import os
@@ -12,11 +12,11 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "NUMEXPR_MAX_THREADS", "NUMEXPR_NUM_THREA
 
 
 class ThreadsError(ValueError):
-    """The environment's number of threads is none."""
+    """Error for an environment variable whose number of threads is not a positive whole number."""
 
 
 def check_threads() -> None:
-    """Refuse a number of threads that is none; an empty one counts as not set.
+    """Check that the numbers of threads are positive whole numbers; an empty variable counts as not set.
 
     Raises:
         ThreadsError: naming the variable.
@@ -30,7 +30,7 @@ def check_threads() -> None:
 
 
 def end_without_threads() -> None:
-    """End the program in one line and exit code 2 if the number of threads is none."""
+    """End the program with one line and exit code 2 if a number of threads is not valid."""
     try:
         check_threads()
     except ThreadsError as error:

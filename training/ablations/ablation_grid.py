@@ -1,7 +1,7 @@
-"""A grid of an ablation: a YAML of panels, each with axes, over a base recipe.
+"""Read the grid of an ablation: a YAML file of panels, each with axes, over a base recipe.
 
-A panel crosses its axes; a cell is one value of each axis, its overrides laid over the base recipe, for every seed.
-Cells of two panels with the same settings are the same cell: they are trained once.
+A panel has a cell for every combination of one value from each axis. The overrides of these values are applied to the
+base recipe, for every seed. Cells of two panels with the same settings are the same cell: they are trained once.
 """
 
 import itertools
@@ -20,20 +20,20 @@ _PANEL_KEYS = {"title", "axes", "paper"}
 
 @dataclass(frozen=True)
 class Cell:
-    """One combination of a panel's values: `values` is axis -> value's name, `settings` the recipe that follows."""
+    """One combination of a panel's values: `values` maps axis to value name, `settings` is the resulting recipe."""
 
     values: dict[str, str]
     settings: dict[str, Any]
 
     @property
     def name(self) -> str:
-        """Its values, for people."""
+        """Return the names of the cell's values, for display."""
         return ", ".join(self.values.values())
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One plot of the figure: axes (name -> value's name -> overrides) and what the paper says of them."""
+    """One plot of the figure: axes (name -> value name -> overrides) and the order of values in the paper."""
 
     title: str
     axes: dict[str, dict[str, dict]]
@@ -43,14 +43,14 @@ class Panel:
 
 @dataclass(frozen=True)
 class Grid:
-    """What a grid's file says.
+    """Content of a grid's file.
 
     Attributes:
-        name: of the files that are written.
-        title: over table and figure.
-        kind: what a cell is, one of `RECIPES`: a training run scored by its reports, or a preprocessing.
-        seeds: every cell is run with each of them.
-        score: the metric of the figure and of the order.
+        name: name of the files that are written.
+        title: title of the table and the figure.
+        kind: kind of the cells, one of `RECIPES`: a training run scored by its reports, or a preprocessing.
+        seeds: every cell is run with each of these seeds.
+        score: the metric that the figure shows and that decides the order.
         metrics: the table's columns, `score` first.
         panels: the plots.
     """
@@ -64,7 +64,7 @@ class Grid:
     panels: tuple[Panel, ...]
 
     def cells(self) -> list[Cell]:
-        """All cells of all panels; of those with the same settings the first."""
+        """Return all cells of all panels; of those with the same settings only the first."""
         distinct: dict[str, Cell] = {}
         for panel in self.panels:
             for cell in panel.cells:
@@ -73,16 +73,16 @@ class Grid:
 
 
 def key_of(settings: dict[str, Any]) -> str:
-    """Settings as text that is the same whatever order they were written in."""
+    """Return settings as text that does not depend on the order they were written in."""
     return json.dumps(settings, sort_keys=True)
 
 
 def read_grid(path: Path, base: Path | None = None) -> Grid:
-    """Read and expand a grid.
+    """Read a grid and make its cells.
 
     Args:
         path: the grid's YAML.
-        base: another base recipe than the file names, such as the one for CT-3DRRG.
+        base: base recipe, such as the one for CT-3DRRG. Default: the one that the file names.
 
     Raises:
         ValueError: naming the file, and the key, axis or setting that is unknown or missing.
@@ -97,7 +97,7 @@ def read_grid(path: Path, base: Path | None = None) -> Grid:
     if not seeds or len(set(seeds)) != len(seeds) or not all(isinstance(seed, int) and seed >= 0 for seed in seeds):
         raise ValueError(f"{path}: seeds is a list of distinct integers from 0 up, got {seeds}")
     recipe = overlay(read_base(base or path.parent / said["base"]), said.get("settings", {}))
-    # What is measured goes with the data, so the base recipe says it; a grid may say otherwise.
+    # The metrics depend on the data, so the base recipe lists them; a grid may list others.
     own_score, own_metrics = recipe.pop("score", None), recipe.pop("metrics", [])
     score = said.get("score", own_score)
     if score is None:
@@ -108,7 +108,7 @@ def read_grid(path: Path, base: Path | None = None) -> Grid:
 
 
 def read_base(path: Path) -> dict[str, Any]:
-    """Read a base recipe; an objective given as a file is that pretraining recipe without what the grid itself sets."""
+    """Read a base recipe; replace an objective given as a file by that recipe without the keys that the grid sets."""
     path = Path(path)
     base = _read_yaml(path)
     for name, given in base.get("objectives", {}).items():
@@ -148,7 +148,7 @@ def _panel(path: Path, said: dict[str, Any], recipe: dict[str, Any], kind: str) 
 
 
 def _check_paper(path: Path, paper: dict[str, Any], axes: dict[str, dict]) -> None:
-    """Refuse an order of the paper's that names an axis or a value the panel has not."""
+    """Check that the paper's order names only axes and values of the panel."""
     _check_keys(path, paper, {"axis", "order", "source"}, {"axis", "order"} if paper else set())
     if paper and paper["axis"] not in axes:
         raise ValueError(f"{path}: the paper's order is of an unknown axis {paper['axis']!r}; known: {', '.join(axes)}")
@@ -170,7 +170,7 @@ def _cell(
 
 
 def overlay(base: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
-    """Lay overrides over settings: mappings are joined key by key, everything else is replaced."""
+    """Apply overrides to settings: mappings are merged key by key, everything else is replaced."""
     merged = deepcopy(base)
     for key, value in overrides.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)

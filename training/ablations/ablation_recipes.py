@@ -1,4 +1,4 @@
-"""What a cell of an ablation may set: a whole training from language model to reports, or a preprocessing."""
+"""Recipes of an ablation's cells: a whole training from language model to reports, or a preprocessing."""
 
 import inspect
 from dataclasses import dataclass, field, fields
@@ -11,7 +11,7 @@ from argus_training.assembly.create import create_model
 from argus_training.pretrain import PretrainArguments
 from argus_training.stages.recipe import RecipeArguments
 
-# Set by the driver, from folders, seeds and the rest of the recipe.
+# The driver sets these from folders, seeds and the rest of the recipe.
 DRIVEN = {
     "output_dir",
     "out",
@@ -35,7 +35,7 @@ def names_of(dataclass_type: type) -> set[str]:
 
 
 def divide_settings(settings: dict[str, Any], arguments: type) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Divide settings into those of a recipe's dataclass and those of the trainer."""
+    """Split settings into those of a recipe's dataclass and those of the trainer."""
     names = names_of(arguments)
     own = {key: value for key, value in settings.items() if key in names}
     return own, {key: value for key, value in settings.items() if key not in names}
@@ -50,8 +50,9 @@ class ReportRecipe:
         preset: size and resolution of the vision tower.
         llm: one of `llms`, whose entries hold `path` (a folder or id) or `train` (settings of a tiny Llama's training;
             in it, `text_model` changes the Llama's sizes).
-        vision: objectives that pretrain the tower, one after the other, each with its settings in `objectives` (where
-            a file stands for the settings in it); none for random weights; or the folder of a pretrained tower.
+        vision: objectives that pretrain the tower, one after the other, each with its settings in `objectives` (a file
+            name there means the settings in that file); an empty list for random weights; or the folder of a
+            pretrained tower.
         create: further arguments of `create_model`: tower, compressor, num_projector_layers, dtype.
         sft: settings of the two stages, as in a recipe of `training/sft.py`.
         trainer: the trainer's settings that all trainings share.
@@ -101,14 +102,14 @@ class ReportRecipe:
 
 @dataclass
 class NodulesRecipe:
-    """Spheres of known size in a synthetic lung, seen through a model's preprocessing; nothing is trained.
+    """Measurement of preprocessing on spheres of known size in a synthetic lung; nothing is trained.
 
     Attributes:
         image_size: grid (D, H, W) of the image processor.
         resampling: its resampling, "paper" or "direct".
-        diameter_mm: of every sphere.
-        scan_shape, spacing_mm: of the scan, (D, H, W).
-        lung_hu, nodule_hu: of the two materials.
+        diameter_mm: diameter of every sphere.
+        scan_shape, spacing_mm: shape and spacing of the scan, (D, H, W).
+        lung_hu, nodule_hu: HU of the two materials.
         noise_hu: standard deviation of the scan's white noise.
         num_nodules: spheres in the scan, each at a random place between the voxels.
     """
@@ -128,15 +129,15 @@ class NodulesRecipe:
             raise ValueError("sizes, spacing, diameter and number of nodules are above 0")
 
 
-# kind of a grid -> what its cells set
+# kind of a grid -> recipe of its cells
 RECIPES = {"reports": ReportRecipe, "nodules": NodulesRecipe}
 
 
 def check_names(where: str, settings: dict[str, Any], known: set[str]) -> None:
-    """Refuse settings that are not known.
+    """Check that all settings are known.
 
     Raises:
-        ValueError: naming where, the unknown words, and the known ones where they are few.
+        ValueError: naming `where`, the unknown settings, and the known ones if they are few.
     """
     unknown = sorted(set(settings) - known)
     if unknown:

@@ -1,7 +1,7 @@
-"""The trainings a cell is made of, each named by all that decides its result, so that cells share what they can.
+"""The trainings that make up a cell, each named by everything that decides its result, so that cells share them.
 
-A step's folder is its kind and a hash of its settings and of the steps before it. A step that is done is found and not
-run again; one that was cut off goes on from its last whole checkpoint; two cells that begin alike share the beginning.
+A step's folder is named by its kind and a hash of its settings and of the steps before it. A finished step is not run
+again; an interrupted one continues from its last whole checkpoint; two cells with the same first steps share them.
 """
 
 import gc
@@ -30,12 +30,12 @@ from argus_training.stages.recipe import RecipeArguments
 from .. import pretrain, sft
 
 STEP_FILE = "step.json"
-SHARED_SEED = 0  # of what all seeds of a cell share: language model and vision tower
+SHARED_SEED = 0  # for what all seeds of a cell share: language model and vision tower
 
 
 @dataclass(frozen=True)
 class Step:
-    """One training, or the assembly of a model: its kind, its settings, and the steps whose results it starts from."""
+    """One training, or the assembly of a model: its kind, its settings, and the steps whose results it needs."""
 
     kind: str
     settings: dict[str, Any]
@@ -43,24 +43,24 @@ class Step:
 
     @property
     def name(self) -> str:
-        """Kind and hash; the name of its folder."""
+        """Return the name of the step's folder: kind and hash."""
         said = key_of({"settings": self.settings, "needs": [step.name for step in self.needs]})
         return f"{self.kind}-{hashlib.sha256(said.encode()).hexdigest()[:16]}"
 
     def with_needs(self) -> list["Step"]:
-        """All steps in the order they are run, this one last, none twice."""
+        """Return this step and all that it needs, in the order they are run, none twice."""
         chain = [step for need in self.needs for step in need.with_needs()] + [self]
         return list({step.name: step for step in chain}.values())
 
 
 def last_step(settings: dict[str, Any], seed: int) -> Step:
-    """Plan a cell: the step whose result is the model to score, with what it needs.
+    """Plan a cell: return the step whose result is the model to score, with the steps it needs.
 
-    The seed sets the connector's weights and the order of the reports; language model and tower are trained once.
+    The seed decides the connector's weights and the order of the reports; language model and tower are trained once.
     """
     recipe = ReportRecipe(**settings)
     llm, vision = _language(recipe), _vision(recipe)
-    # A folder that is given is a setting; one that is trained first is a step.
+    # A folder that the recipe names is a setting; a model that is trained first is a step.
     given = {"llm": llm, "vision": vision}
     steps = tuple(part for part in given.values() if isinstance(part, Step))
     paths = {name: part for name, part in given.items() if isinstance(part, str)}
@@ -93,10 +93,10 @@ def _vision(recipe: ReportRecipe) -> Step | str | None:
 
 
 def run_step(step: Step, folder: Path) -> Path:
-    """Run a step and those it needs under `folder`, or find them done; return the step's model folder.
+    """Run a step and those it needs under `folder`, unless they are done; return the step's model folder.
 
     Raises:
-        ValueError: if a step's folder holds another step's settings, or a setting is refused by the training.
+        ValueError: if a step's folder holds another step's settings, or the training refuses a setting.
     """
     for each in step.with_needs():
         own = folder / each.name
@@ -113,27 +113,27 @@ def run_step(step: Step, folder: Path) -> Path:
 
 
 def model_of(step: Step, folder: Path) -> Path:
-    """Where a step leaves its model."""
+    """Return the folder of a step's model."""
     stage = f"stage{step.settings['stage']}" if step.kind == "sft" else "."
     return folder / step.name / stage / "model"
 
 
 def seconds_of(step: Step, folder: Path) -> float | None:
-    """How long a finished step took since its last start; None where that was not written down."""
+    """Return the seconds that a finished step took since its last start; None if they were not recorded."""
     return json.loads((folder / step.name / STEP_FILE).read_text()).get("seconds")
 
 
 def claim_step(step: Step, own: Path) -> None:
-    """Write down what a step's folder is for.
+    """Write a step's settings into its folder, which marks the folder as this step's.
 
     Raises:
-        ValueError: if it holds a step with other settings.
+        ValueError: if the folder holds a step with other settings.
     """
     path = own / STEP_FILE
     if PartialState().is_main_process and not path.exists():
         own.mkdir(parents=True, exist_ok=True)
         _write_step(step, own)
-    # Every process waits here, whether or not it found the file: one that did not wait would be one barrier ahead.
+    # Every process must wait here, even if it found the file: one that did not would be one barrier ahead of the rest.
     PartialState().wait_for_everyone()
     said = json.loads(path.read_text())
     if key_of(said["settings"]) != key_of(step.settings):
@@ -147,7 +147,7 @@ def _write_step(step: Step, own: Path, seconds: float | None = None) -> None:
 
 
 def subset_options(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Data set options, phantoms kept beside the steps."""
+    """Return the data set options; phantoms are kept beside the steps."""
     options = dict(settings.get("subset_options", {}))
     return options | ({"cache_dir": str(folder / "data")} if settings["subset"] == "phantom" else {})
 
@@ -191,13 +191,13 @@ def _run_sft(step: Step, own: Path, needs: list[Path], folder: Path) -> None:
 
 
 def free_memory() -> None:
-    """Let go of the last training: a trainer and its model hold each other, on the GPU too."""
+    """Free the memory of the last training: a trainer and its model refer to each other, on the GPU too."""
     gc.collect()
     torch.cuda.empty_cache()
 
 
 def _finish(partial: Path, done: Path) -> None:
-    """Give a whole folder its name, once."""
+    """Rename a finished folder to its final name, in one process only."""
     PartialState().wait_for_everyone()
     if PartialState().is_main_process:
         partial.rename(done)

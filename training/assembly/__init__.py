@@ -1,1 +1,1 @@
-"""Make model folders: out of presets, published weights, or a language model trained from nothing."""
+"""Make model folders from presets, published weights, or a language model trained from scratch."""

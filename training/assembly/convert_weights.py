@@ -1,7 +1,7 @@
-"""Published weights of M3D and RadFM as a folder for `argus create --tower m3d --vision FOLDER`.
+"""Convert published weights of M3D and RadFM to a folder for `argus create --tower m3d --vision FOLDER`.
 
-Taken are the vision tower and RadFM's Perceiver. Their projectors and language models stay behind: a projector speaks
-to the one language model it was trained with, and here all systems share another.
+Only the vision tower and RadFM's Perceiver are converted, not the projectors and language models: a projector works
+only with the language model it was trained with, and here all systems share another one.
 """
 
 import os
@@ -28,17 +28,17 @@ from modeling_argus.vision_argus import interpolate_positions
 from modeling_argus.vision_towers_argus import VolumeVisionConfig, tower_of
 
 Weights = dict[str, torch.Tensor]
-M3D_TOKEN_GRID = (8, 16, 16)  # of the published positions: 32 x 256 x 256 voxels in patches of 4 x 16 x 16
+M3D_TOKEN_GRID = (8, 16, 16)  # grid of the published positions: 32 x 256 x 256 voxels in patches of 4 x 16 x 16
 
 
 @dataclass(frozen=True)
 class Published:
-    """How one system's checkpoint is read.
+    """Rules to read one system's checkpoint.
 
     Attributes:
-        prefixes: where the wanted part stands in a checkpoint; the first that occurs is taken.
-        left_out: beginnings of the keys that belong to parts which are not converted.
-        names: pattern of a published key -> our key, or our keys for a weight that is cut in equal parts.
+        prefixes: beginnings of the wanted keys in a checkpoint; the first that occurs is used.
+        left_out: beginnings of the keys of parts that are not converted.
+        names: pattern of a published key -> our key, or our keys if a weight is split into equal parts.
     """
 
     prefixes: tuple[str, ...]
@@ -131,8 +131,8 @@ def read_checkpoint(path: Path) -> Weights:
     """Read a checkpoint: a .safetensors file, a published .bin or .pt, or a folder that holds such files.
 
     Raises:
-        FileNotFoundError: if there is nothing there.
-        ValueError: if a file holds anything but tensors by their names.
+        FileNotFoundError: if the path does not exist.
+        ValueError: if a file holds anything but named tensors.
     """
     files = [path] if path.is_file() else sorted(path.glob("*.safetensors")) or sorted(path.glob("*.bin"))
     if not files:
@@ -152,12 +152,12 @@ def _read_safetensors(file: Path) -> Weights:
 
 
 def _read_pickled(file: Path) -> Weights:
-    """Read tensors, and nothing that could run, out of a file that torch saved."""
+    """Read tensors from a file that torch saved, and refuse anything that could run code."""
     check_pickled(file)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            # Mapped: most of a checkpoint is its language model, which is never read.
+            # Memory-mapped: most of a checkpoint is its language model, which is never read.
             content = torch.load(file, map_location="cpu", weights_only=True, mmap=is_zipfile(file))
     except Exception as error:
         raise ValueError(f"{file}: cannot be read as weights alone ({type(error).__name__})") from None
@@ -167,7 +167,7 @@ def _read_pickled(file: Path) -> Weights:
 
 
 def _is_plain(name: Any, value: Any) -> bool:
-    """Whether a value is a tensor with a number of its own for each place: a view may show one a billion times."""
+    """Return whether a value is a tensor that stores every element: a view may repeat one number a billion times."""
     return (
         isinstance(name, str)
         and isinstance(value, torch.Tensor)
@@ -179,10 +179,10 @@ def _is_plain(name: Any, value: Any) -> bool:
 
 
 def rename(weights: Weights, published: Published, source: str) -> Weights:
-    """Give a checkpoint's weights the names of our modules.
+    """Rename a checkpoint's weights to the names of our modules.
 
     Raises:
-        ValueError: naming the keys that are neither known nor known to belong to other parts.
+        ValueError: naming the unknown keys, which belong neither to the converted parts nor to those left out.
     """
     prefix = next((prefix for prefix in published.prefixes if _any_starts(weights, prefix)), None)
     if prefix is None:
@@ -223,10 +223,10 @@ def _listed(keys: Iterable[str]) -> str:
 
 
 def fill(module: torch.nn.Module, weights: Weights, source: str) -> None:
-    """Put weights into a module, all of them and nothing else.
+    """Load weights into a module; the keys must match exactly.
 
     Raises:
-        ValueError: naming the keys that are missing, left over or of another shape.
+        ValueError: naming the keys that are missing, unexpected or of another shape.
     """
     expected = module.state_dict()
     for problem, keys in (
@@ -249,7 +249,7 @@ def m3d_weights(weights: Weights, config: VolumeVisionConfig, source: str) -> We
 
 
 def radfm_weights(weights: Weights, config: VolumeVisionConfig, source: str) -> Weights:
-    """Rename RadFM's tower; its patches' voxels come in order (row, column, slice, channel), ours the other way."""
+    """Rename RadFM's tower and reverse the order of voxels in its patches, which is (row, column, slice, channel)."""
     tower = rename(weights, RADFM, source)
     depth, height, width = config.patch_size
     for name in ("voxel_norm.weight", "voxel_norm.bias", "projection.weight"):
@@ -308,7 +308,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def _perceiver(weights: Weights, config: VolumeVisionConfig, preset: str, source: str) -> PerceiverResampler:
-    """Make RadFM's Perceiver of the size that `argus create` gives it."""
+    """Build RadFM's Perceiver in the size that `argus create` uses, from a checkpoint's weights."""
     resampler = PerceiverResampler(ArgusConfig(vision_config=config, **connector_settings(preset, "radfm")))
     fill(resampler, rename(weights, RADFM_PERCEIVER, source), source)
     return resampler

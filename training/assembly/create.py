@@ -1,4 +1,4 @@
-"""Assemble an Argus model folder out of a preset, a language model and, if there is one, a pretrained vision tower."""
+"""Assemble an Argus model folder from a preset, a language model and, optionally, a pretrained vision tower."""
 
 import os
 from pathlib import Path
@@ -20,7 +20,7 @@ from modeling_argus.presets_argus import TOWER_COMPRESSORS, connector_settings
 from modeling_argus.vision_towers_argus import VisionTower, VolumeVisionConfig, tower_of
 
 _IMAGE_TOKENS = ("<|reserved_special_token_0|>", "<image>")
-# Weights of a compressor beside those of the tower that it was trained with.
+# File of a compressor's weights, beside the weights of the tower that it was trained with.
 COMPRESSOR_FILE = "compressor.safetensors"
 _PAD_TOKENS = ("<|finetune_right_pad_id|>", "<|endoftext|>")
 
@@ -44,14 +44,14 @@ def create_model(
         preset: name of a size and resolution, such as "argus-8b-hr"; it sets the vision tower and the grid.
         out: folder to write, whole or not at all; must not hold anything yet.
         llm: folder or id of an instruct decoder, weights kept as they are.
-        vision: folder of a pretrained tower; random weights without it. A compressor that was converted along with it
-            is taken too, unless another one is named.
-        seed: of the random weights.
-        dtype: of all weights, such as "bfloat16" or "float32".
-        tower: name of the system whose vision tower, preprocessing and compressor are taken.
-        compressor: name out of `COMPRESSORS`; the tower's own without it.
+        vision: folder of a pretrained tower. Default: random weights. A compressor that was converted with the tower
+            is used too, unless another one is named.
+        seed: seed of the random weights.
+        dtype: type of all weights, such as "bfloat16" or "float32".
+        tower: name of the system whose vision tower, preprocessing and compressor are used.
+        compressor: name in `COMPRESSORS`. Default: the tower's own.
         num_projector_layers: 1 or 2.
-        num_latents: visual tokens of the compressor "perceiver"; the preset's without it.
+        num_latents: visual tokens of the compressor "perceiver". Default: the preset's number.
         trust_remote_code: run code that comes with the language model or its tokenizer.
 
     Raises:
@@ -71,7 +71,7 @@ def create_model(
     language_model = load_pretrained(AutoModelForCausalLM, llm, LANGUAGE_MODEL, trust=trust_remote_code, dtype=dtype)
     tokenizer = load_tokenizer(llm, trust=trust_remote_code)
     processor = _processor(tokenizer, ArgusImageProcessor(**TOWER_SETTINGS[tower](vision_config.image_size)))
-    # Some tokenizers have a padding token that was never given to their model.
+    # Some tokenizers have a padding token for which the model has no embedding.
     used = [token for token in (processor.image_token_id, *tokenizer.all_special_ids) if token is not None]
     if max(used) >= language_model.config.vocab_size:
         language_model.resize_token_embeddings(len(tokenizer))
@@ -91,7 +91,7 @@ def create_model(
 def assemble(
     tower: VisionTower, language_model: PreTrainedModel, image_token_id: int, **connector_settings
 ) -> ArgusForConditionalGeneration:
-    """Join a vision tower and a language model by a new connector; no weight of either is copied or changed.
+    """Join a vision tower and a language model by a new connector; their weights are neither copied nor changed.
 
     `connector_settings` are fields of `ArgusConfig`.
     """
@@ -101,7 +101,7 @@ def assemble(
         image_token_id=image_token_id,
         **connector_settings,
     )
-    # On the meta device nothing is allocated for the parts that are put in place below.
+    # On the meta device no memory is allocated for the parts that are replaced below.
     with torch.device("meta"):
         model = ArgusForConditionalGeneration(config)
     connector = ArgusConnector(model.config)
@@ -127,10 +127,10 @@ def _vision_tower(vision: str | os.PathLike | None, config: VolumeVisionConfig) 
 
 
 def _load_compressor(vision: str | os.PathLike | None, connector: ArgusConnector) -> None:
-    """Take the compressor's weights that lie beside a converted tower, if any do.
+    """Load the compressor's weights that are stored beside a converted tower, if there are any.
 
     Raises:
-        ValueError: if they are not this compressor's.
+        ValueError: if they belong to another compressor.
     """
     path = Path(vision or "") / COMPRESSOR_FILE
     if not path.is_file():
@@ -163,7 +163,7 @@ def _processor(tokenizer: PreTrainedTokenizerBase, image_processor: ArgusImagePr
 
 
 def _stop_on(model: ArgusForConditionalGeneration, language_model: PreTrainedModel, tokenizer) -> None:
-    """Stop generation on the end of a turn and on whatever the language model itself stopped on."""
+    """Stop generation at the end of a turn and at the language model's own end tokens."""
     own = language_model.generation_config.eos_token_id
     own = own if isinstance(own, list) else [own]
     stops = [tokenizer.eos_token_id, *(token for token in own if token is not None)]

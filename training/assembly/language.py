@@ -1,8 +1,8 @@
-"""A language model small enough for two cores that learns the reports' language from text alone.
+"""Train a language model, small enough for two cores, on the language of reports from text alone.
 
-A large instruct model can already write from what stands in its context. A tiny one has to learn that first, or it
-never looks at visual tokens: it is taught to write a training report, and its impression alone, from keywords in
-the prompt, where an image's tokens stand later. No image and no held-out scan is seen.
+A large instruct model can already write about the content of its context. A tiny one has to learn that first, or it
+ignores visual tokens: it is trained to write a training report, or its impression alone, from keywords in the
+prompt, in the place of the later image tokens. It sees no image and no held-out scan.
 """
 
 import random
@@ -21,7 +21,7 @@ from argus_training.stages.checkpoints import last_whole_checkpoint
 from argus_training.stages.report_examples import report_messages
 from modeling_argus.presets_argus import TEXT_PRESETS
 
-# Llama 3's own marks, so that the tiny model goes through the same chat template and placeholder as the large ones.
+# Llama 3's own special tokens, so that the tiny model uses the same chat template and placeholder as the large ones.
 SPECIAL_TOKENS = (
     "<|begin_of_text|>",
     "<|end_of_text|>",
@@ -37,7 +37,7 @@ IMPRESSION_INSTRUCTION = "Give the impression only."
 
 
 def train_tokenizer(texts: list[str], vocab_size: int) -> PreTrainedTokenizerFast:
-    """Train a byte-level BPE tokenizer with Llama 3's marks on texts; the same texts give the same tokenizer."""
+    """Train a byte-level BPE tokenizer with Llama 3's special tokens; the same texts give the same tokenizer."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -60,7 +60,7 @@ def train_tokenizer(texts: list[str], vocab_size: int) -> PreTrainedTokenizerFas
 
 
 def tiny_llama(tokenizer: PreTrainedTokenizerFast, seed: int, sizes: dict[str, Any] | None = None) -> LlamaForCausalLM:
-    """Return a randomly initialised Llama of preset "tiny" for a tokenizer; `sizes` are laid over the preset's."""
+    """Return a randomly initialised Llama of preset "tiny" for a tokenizer; `sizes` replace those of the preset."""
     settings = {key: value for key, value in TEXT_PRESETS["tiny"].items() if key != "image_token_id"} | (sizes or {})
     config = LlamaConfig(
         **settings
@@ -76,9 +76,10 @@ def tiny_llama(tokenizer: PreTrainedTokenizerFast, seed: int, sizes: dict[str, A
 
 
 def keywords_of(scan_id: str, findings: list[dict]) -> str:
-    """Name a scan's findings as keywords, in an order drawn by its id: "RightLungNodule UpperLobe BilateralEmphysema".
+    """Return a scan's findings as keywords, in an order drawn by its id.
 
-    Side and label are one word, soon one token, which holds both together as a visual token does.
+    Example: "RightLungNodule UpperLobe BilateralEmphysema". Side and label are one word, and after tokenizer training
+    one token, which holds both as a visual token does.
     """
     keywords = []
     for finding in findings:
@@ -93,7 +94,7 @@ def _joined(*parts: str | None) -> str:
 
 
 def language_messages(row: dict) -> dict:
-    """Return `prompt` and `completion` of one training scan, its keywords where the image would be."""
+    """Return `prompt` and `completion` of one training scan, with its keywords in the place of the image."""
     conversation = report_messages(row["scan_id"], row["report"])
     return _with_keywords(conversation, row)
 
@@ -101,7 +102,7 @@ def language_messages(row: dict) -> dict:
 def impression_messages(row: dict) -> dict:
     """Return the same scan with its impression alone as the answer.
 
-    Of a whole report few words tell a side, and the model learns them last. Of an impression every other word does.
+    In a whole report few words name a side, and the model learns them last. In an impression every second word does.
     """
     _, impression = report_sections(row["report"])
     conversation = {
@@ -126,10 +127,10 @@ def train_language_model(
         split: rows with `scan_id`, `report` and `findings`.
         out: folder for the model and its tokenizer.
         config: the trainer's settings; its seed also sets the weights.
-        sizes: of the Llama, laid over preset "tiny".
+        sizes: sizes of the Llama that replace those of preset "tiny".
     """
     rows = split.select_columns(["scan_id", "report", "findings"])
-    # Not from the cache: its key sees this function but not a change in those it calls.
+    # Not from the cache: its key depends on this function but not on the functions that it calls.
     examples = datasets.concatenate_datasets(
         [
             rows.map(messages, remove_columns=rows.column_names, load_from_cache_file=False)

@@ -1,1 +1,1 @@
-"""Compute what a training takes before it is started: parameters, operations, memory."""
+"""Compute the cost of a training run before it starts: parameters, operations, memory."""

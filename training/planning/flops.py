@@ -1,8 +1,8 @@
-"""Tokens and floating-point operations of a study in each system, counted from configurations by formula.
+"""Count tokens and floating-point operations of a study in each system, by formula from configurations.
 
-A multiplication with an addition counts as two. Counted are matrix products, convolutions and attention, the language
-model's by half, since a token sees only what came before; norms, activations and pooling, which are well under a
-hundredth, are not. The tests compare the formulas with what `torch.utils.flop_counter` counts.
+A multiplication with an addition counts as two. Matrix products, convolutions and attention are counted; attention of
+the language model counts half, because a token sees only earlier ones. Norms, activations and pooling are not counted:
+they are well under 1%. The tests compare the formulas with the counts of `torch.utils.flop_counter`.
 """
 
 from collections.abc import Callable
@@ -14,20 +14,20 @@ from transformers import PreTrainedConfig
 from modeling_argus.configuration_argus import ArgusConfig
 from modeling_argus.connector_argus import ArgusConnector
 
-# Chat marks and instruction around the visual tokens.
+# Tokens of the chat template and the instruction around the visual tokens.
 NUM_PROMPT_TOKENS = 60
 
 
 @dataclass(frozen=True)
 class StudyCost:
-    """What one study costs before the first word of its report.
+    """Cost of one study before the first word of its report.
 
     Attributes:
         tower_tokens: tokens of the vision tower.
-        visual_tokens: tokens that the language model sees of them.
-        encoder_flops: of the tower.
-        connector_flops: of compressor and projector.
-        prefill_flops: of the language model, over visual and prompt tokens.
+        visual_tokens: tokens that the language model sees after compression.
+        encoder_flops: operations of the tower.
+        connector_flops: operations of compressor and projector.
+        prefill_flops: operations of the language model over visual and prompt tokens.
     """
 
     tower_tokens: int
@@ -38,22 +38,22 @@ class StudyCost:
 
     @property
     def total_flops(self) -> int:
-        """All three together."""
+        """Return the sum of all three."""
         return self.encoder_flops + self.connector_flops + self.prefill_flops
 
 
 def linear_flops(num_tokens: int, width_in: int, width_out: int) -> int:
-    """Operations of a linear layer."""
+    """Return the operations of a linear layer."""
     return 2 * num_tokens * width_in * width_out
 
 
 def attention_flops(num_queries: int, num_keys: int, width: int) -> int:
-    """Operations of scores and mixing, all heads together `width` wide; projections are linear layers."""
+    """Return the operations of scores and weighted sums, without projections; all heads together are `width` wide."""
     return 2 * linear_flops(num_queries, num_keys, width)
 
 
 def vit_flops(config: PreTrainedConfig, num_extra_tokens: int = 0) -> int:
-    """Operations of a ViT; extra tokens, such as M3D's class token, have no patch."""
+    """Return the operations of a ViT; extra tokens, such as M3D's class token, have no patch."""
     num_tokens = config.num_tokens + num_extra_tokens
     width, inner = config.hidden_size, config.num_attention_heads * config.head_dim
     layer = (
@@ -67,19 +67,19 @@ def vit_flops(config: PreTrainedConfig, num_extra_tokens: int = 0) -> int:
 
 
 def m3d_flops(config: PreTrainedConfig) -> int:
-    """Operations of M3D's ViT with its class token."""
+    """Return the operations of M3D's ViT with its class token."""
     return vit_flops(config, num_extra_tokens=1)
 
 
 def ct2rep_flops(config: PreTrainedConfig) -> int:
-    """Operations of CT2Rep's CT-ViT, its position bias and its codebook."""
+    """Return the operations of CT2Rep's CT-ViT, its position bias and its codebook."""
     num_tokens, width = config.num_tokens, config.hidden_size
     depth, height, columns = config.token_grid
     inner, heads = config.num_attention_heads * config.head_dim, config.num_attention_heads
     num_offsets = (2 * height - 1) * (2 * columns - 1)
     bias = num_offsets * (linear_flops(1, 2, width) + linear_flops(1, width, width) + linear_flops(1, width, heads))
     layer = (
-        linear_flops(num_tokens, 27, width)  # depthwise: 27 voxels make a channel
+        linear_flops(num_tokens, 27, width)  # depthwise: each channel has its own 27 weights
         + linear_flops(num_tokens, width, 3 * inner)
         + linear_flops(num_tokens, inner, width)
         + linear_flops(num_tokens, width, 2 * config.feed_forward_size)
@@ -103,7 +103,7 @@ ENCODER_FLOPS: dict[str, Callable[[PreTrainedConfig], int]] = {
 
 
 def perceiver_flops(config: ArgusConfig) -> int:
-    """Operations of the Perceiver."""
+    """Return the operations of the Perceiver."""
     width, inner = config.vision_config.hidden_size, config.perceiver_num_heads * config.perceiver_head_dim
     num_latents, num_keys = config.num_latents, config.vision_config.num_tokens + config.num_latents
     layer = (
@@ -116,12 +116,12 @@ def perceiver_flops(config: ArgusConfig) -> int:
     return config.perceiver_depth * layer
 
 
-# A compressor that is not named here only moves or averages numbers.
+# A compressor that is not named here only moves or averages numbers, which is not counted.
 COMPRESSOR_FLOPS: dict[str, Callable[[ArgusConfig], int]] = {"perceiver": perceiver_flops}
 
 
 def connector_flops(config: ArgusConfig, num_visual_tokens: int, width: int) -> int:
-    """Operations of compressor and projector; `width` is the compressor's."""
+    """Return the operations of compressor and projector; `width` is the compressor's."""
     hidden_size = config.text_config.hidden_size
     projector = linear_flops(num_visual_tokens, width, hidden_size)
     projector += (config.num_projector_layers - 1) * linear_flops(num_visual_tokens, hidden_size, hidden_size)
@@ -129,7 +129,7 @@ def connector_flops(config: ArgusConfig, num_visual_tokens: int, width: int) -> 
 
 
 def prefill_flops(config: PreTrainedConfig, num_tokens: int) -> int:
-    """Operations of a Llama over a prompt, with the logits of its last token alone."""
+    """Return the operations of a Llama over a prompt, with the logits of the last token only."""
     width, heads = config.hidden_size, config.num_attention_heads
     head_dim = getattr(config, "head_dim", None) or width // heads
     layer = (
@@ -142,7 +142,7 @@ def prefill_flops(config: PreTrainedConfig, num_tokens: int) -> int:
 
 
 def study_cost(config: ArgusConfig, num_prompt_tokens: int = NUM_PROMPT_TOKENS) -> StudyCost:
-    """Count what a study costs in a system."""
+    """Compute the cost of a study in a system."""
     import torch
 
     with torch.device("meta"):
@@ -160,10 +160,11 @@ def study_cost(config: ArgusConfig, num_prompt_tokens: int = NUM_PROMPT_TOKENS) 
 def train_step_flops(
     config: ArgusConfig, num_text_tokens: int, num_labels: int, trained: frozenset[str], with_adapters: bool
 ) -> int:
-    """Operations of one scan's forward and backward pass, activations not computed again.
+    """Return the operations of one scan's forward and backward pass, without recomputation of activations.
 
-    A weight that trains costs three times its forward pass; a frozen one that gradients pass through, two; one that
-    nothing before it trains, one. Adapters leave the language model frozen, and themselves are not counted.
+    A trained weight costs three times its forward pass; a frozen weight that gradients pass through, two times; a
+    frozen weight with no trained one before it, once. With adapters the language model is frozen; the adapters
+    themselves are not counted.
     """
     cost = study_cost(config, num_text_tokens)
     text = config.text_config

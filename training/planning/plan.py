@@ -1,4 +1,4 @@
-"""What training a preset takes: parameters, tokens, operations and memory under each strategy, and the command."""
+"""Plan the training of a preset: parameters, tokens, operations and memory under each strategy, and the command."""
 
 from dataclasses import dataclass
 
@@ -12,9 +12,9 @@ from .flops import NUM_PROMPT_TOKENS, linear_flops, study_cost, train_step_flops
 from .training_memory import ModelSizes, StepShape, activation_bytes, model_sizes
 from .training_strategies import STRATEGIES, States, Strategy, states
 
-# A report's tokens on average (shared by the anchors of the tests): a longer one is shorter than the recipe's 1,024.
+# Average tokens of a report (the tests use the same number); the longest that the recipe allows is 1,024.
 NUM_REPORT_TOKENS = 130
-# Of a GPU's memory: the CUDA context, and what the allocator loses in pieces.
+# Part of a GPU's memory that is not usable: the CUDA context and fragments in the allocator.
 USABLE_SHARE = 0.92
 GIGABYTE = 10**9
 
@@ -24,12 +24,12 @@ class PlannedRun:
     """One strategy of a plan.
 
     Attributes:
-        strategy: how the run is spread out.
+        strategy: how the run is distributed over GPUs.
         held: bytes on one GPU before activations.
         activations: bytes on one GPU.
-        step_flops: operations of a step of the global batch, on all GPUs.
-        fits: whether a GPU's memory holds both.
-        command: what starts it.
+        step_flops: operations of one step of the global batch, on all GPUs together.
+        fits: whether a GPU's memory is large enough for both.
+        command: command line that starts the run.
     """
 
     strategy: Strategy
@@ -41,13 +41,13 @@ class PlannedRun:
 
     @property
     def total(self) -> int:
-        """All bytes on one GPU."""
+        """Return all bytes on one GPU."""
         return self.held.total + self.activations
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What training a preset takes on a number of GPUs; `num_tokens` are those of a scan of average length."""
+    """Cost of training a preset on a number of GPUs; `num_tokens` are the tokens of a scan of average length."""
 
     preset: str
     sizes: ModelSizes
@@ -61,7 +61,7 @@ class Plan:
 def make_plan(
     preset: str, num_gpus: int, memory_gb: float, micro_batch: int = 1, global_batch_size: int = 16, stage: str = "2"
 ) -> Plan:
-    """Count a stage of the paper's recipe under every strategy, gradients checkpointed and accumulated.
+    """Compute the cost of a stage of the paper's recipe under every strategy, with checkpointing and accumulation.
 
     Memory is counted for the longest scan the recipe allows, operations for one of average length.
 
@@ -100,7 +100,7 @@ def make_plan(
 
 
 def adapter_flops(sizes: ModelSizes, rank: int, strategy: Strategy, visual_tokens: int) -> int:
-    """Operations of the adapters for one scan: three passes, each a product by every weight of theirs."""
+    """Return the operations of the adapters for one scan: three passes over all of their weights."""
     if not strategy.with_adapters:
         return 0
     num_tokens = visual_tokens + NUM_PROMPT_TOKENS + NUM_REPORT_TOKENS
@@ -110,7 +110,7 @@ def adapter_flops(sizes: ModelSizes, rank: int, strategy: Strategy, visual_token
 def launch_command(
     preset: str, strategy: Strategy, num_gpus: int, micro_batch: int, global_batch_size: int, stage: str
 ) -> str:
-    """The command line of a run, with what differs from the recipe and the configuration."""
+    """Return the command line of a run, with the options that differ from the recipe and the configuration."""
     words = ["accelerate launch", f"--config_file training/accelerate_configs/{strategy.config}.yaml"]
     words += [f"--num_processes {num_gpus}", "training/sft.py"]
     words += [f"--config training/recipes/{preset.replace('-', '_')}.yaml", f"--stage {stage}"]
@@ -120,13 +120,13 @@ def launch_command(
 
 
 def best_run(plan: Plan) -> PlannedRun | None:
-    """Return the first strategy that fits, those of the paper's own kind of training first.
+    """Return the first run that fits; the paper's own kind of training is tried first.
 
-    Adapters come first for the 70B model and last for the others; None if nothing fits.
+    Adapters are tried first for the 70B model and last for the others. Returns None if nothing fits.
     """
     adapters_first = "70b" in plan.preset
     fitting = [run for run in plan.runs if run.fits]
-    # What goes through the host's memory or 4 bits is slower: only where nothing else fits.
+    # Offloading to the host's memory and 4 bits are slower: they are used only if nothing else fits.
     fitting.sort(
         key=lambda run: (
             run.strategy.with_adapters != adapters_first,
@@ -138,9 +138,9 @@ def best_run(plan: Plan) -> PlannedRun | None:
 
 
 def plan_table(plan: Plan) -> Table:
-    """Lay a plan out as a table, in gigabytes of 10^9 bytes on one GPU."""
+    """Format a plan as a table, in gigabytes of 10^9 bytes on one GPU."""
     title = f"{plan.preset}, a step of {plan.global_batch_size} scans, {plan.micro_batch} a GPU at a time; GB a GPU"
-    # Narrow: the names of strategies must be whole on a terminal of 80 columns.
+    # Narrow, so that the names of strategies are not cut on a terminal of 80 columns.
     table = Table(title=title, box=SIMPLE, padding=(0, 1, 0, 0))
     table.add_column("strategy", no_wrap=True)
     for name in ("weights", "grads", "optim", "work", "activ.", "total", "host", "PFLOP"):
@@ -155,7 +155,7 @@ def plan_table(plan: Plan) -> Table:
 
 
 def describe(plan: Plan) -> str:
-    """Parameters and tokens in two lines."""
+    """Describe parameters and tokens in two lines."""
     sizes = plan.sizes
     parts = {"vision": sizes.vision, "connector": sizes.connector, "llm": sizes.llm}
     said = ", ".join(f"{part} {parts[part] / 1e9:.3f} B" for part in TRAINABLE_PARTS)

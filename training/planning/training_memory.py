@@ -1,7 +1,7 @@
-"""Memory of a training step by formula: parameters, and what autograd keeps of each layer.
+"""Compute the memory of a training step by formula: parameters, and activations that autograd keeps of each layer.
 
-Activations are counted from the code that runs: transformers' Llama, this project's ViT, and TRL's loss in tiles. The
-tests compare them with what `torch.distributed._tools.mem_tracker` sees of a real step of argus-tiny.
+The formulas for activations follow the code that runs: transformers' Llama, this project's ViT, and TRL's loss in
+tiles. The tests compare them with what `torch.distributed._tools.mem_tracker` measures in a real step of argus-tiny.
 """
 
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from argus_training.stages.recipe import TRAINABLE_PARTS
 from modeling_argus import ArgusForConditionalGeneration, preset_config
 from modeling_argus.configuration_argus import ArgusConfig
 
-# TRL's tile of logits: its tokens at most, and its columns, allocated whole even where the vocabulary is smaller.
+# TRL's tile of logits: its most tokens, and its columns, which are all allocated even if the vocabulary is smaller.
 TILE_TOKENS = 4096
 TILE_COLUMNS = 32768
 
 
 @dataclass(frozen=True)
 class ModelSizes:
-    """Parameters of the parts of a model.
+    """Number of parameters of the parts of a model.
 
     Attributes:
         vision: of the vision tower.
@@ -29,8 +29,8 @@ class ModelSizes:
         llm: of the language model with its output layer.
         layer: of one layer of the language model.
         embedding: of the token embeddings, or of the output layer.
-        linear: of the language model's layers that adapters are put on.
-        adapter_widths: widths in and out of those, added up: what a rank of one costs.
+        linear: of the language model's linear layers that get adapters.
+        adapter_widths: sum of the input and output widths of these layers: the parameters of adapters of rank 1.
     """
 
     vision: int
@@ -43,11 +43,11 @@ class ModelSizes:
 
     @property
     def total(self) -> int:
-        """All of them."""
+        """Return the parameters of all parts."""
         return self.vision + self.connector + self.llm
 
     def trained(self, parts: frozenset[str], rank: int | None) -> int:
-        """Parameters that train: the named parts, with adapters of a rank in place of the language model."""
+        """Return the trained parameters: the named parts, with adapters of a rank in place of the language model."""
         sizes = {"vision": self.vision, "connector": self.connector, "llm": self.llm}
         if rank is not None:
             sizes["llm"] = rank * self.adapter_widths
@@ -56,14 +56,14 @@ class ModelSizes:
 
 @dataclass(frozen=True)
 class StepShape:
-    """What one process computes at a time.
+    """Size and precision of what one process computes at a time.
 
     Attributes:
-        micro_batch: scans.
+        micro_batch: number of scans.
         num_tokens: visual and text tokens of a scan.
-        num_scored: tokens whose logits are computed, a scan: the report's on a GPU, all of them on a CPU.
-        activation_bytes: bytes of a number in a layer: 2 in bfloat16, 4 in float32.
-        stream_bytes: bytes of a number in the residual stream: 4 under autocast over float32 weights.
+        num_scored: tokens of a scan whose logits are computed: those of the report on a GPU, all of them on a CPU.
+        activation_bytes: bytes per number in a layer: 2 in bfloat16, 4 in float32.
+        stream_bytes: bytes per number in the residual stream: 4 under autocast with float32 weights.
         tile_copies: float32 copies of a tile of logits: none in TRL's Triton kernel, seven in its plain form.
     """
 
@@ -99,19 +99,19 @@ def model_sizes(preset: str) -> ModelSizes:
 
 
 def llm_layer_bytes(config: ArgusConfig, shape: StepShape) -> int:
-    """What one layer of a Llama keeps for its backward pass, of one scan."""
+    """Return the bytes that one layer of a Llama keeps for its backward pass, for one scan."""
     text = config.text_config
     head_dim = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     queries, keys = text.num_attention_heads * head_dim, text.num_key_value_heads * head_dim
-    # Each norm keeps its input and the normed one in float32; the two feed the linear layers in the layer's precision.
+    # Each norm keeps its input and, in float32, the normalised values; the next linear layer keeps the norm's output.
     norms = 2 * text.hidden_size * (shape.stream_bytes + 4 + shape.activation_bytes)
-    # Rotated queries and keys, values, mixed values; gate, its activation, up, and their product.
+    # Rotated queries and keys, values, attention output; gate, its activation, up, and their product.
     rest = 2 * queries + 2 * keys + 4 * text.intermediate_size
     return shape.num_tokens * (norms + rest * shape.activation_bytes)
 
 
 def vit_layer_bytes(config: ArgusConfig, shape: StepShape) -> int:
-    """What one layer of the ViT keeps for its backward pass, of one scan."""
+    """Return the bytes that one layer of the ViT keeps for its backward pass, for one scan."""
     vision = config.vision_config
     width, inner = vision.hidden_size, vision.num_attention_heads * vision.head_dim
     norms = 2 * width * (shape.stream_bytes + shape.activation_bytes)
@@ -119,7 +119,7 @@ def vit_layer_bytes(config: ArgusConfig, shape: StepShape) -> int:
 
 
 def kept_bytes(config: ArgusConfig, shape: StepShape, trained: frozenset[str], checkpointing: bool) -> int:
-    """What all parts keep for the backward pass: whole layers, or their inputs alone where they are computed again."""
+    """Return the bytes that all parts keep for the backward pass: whole layers, or their inputs if checkpointed."""
     text, vision = config.text_config, config.vision_config
     llm_layer = llm_layer_bytes(config, shape)
     vit_layer = vit_layer_bytes(config, shape)
@@ -128,7 +128,7 @@ def kept_bytes(config: ArgusConfig, shape: StepShape, trained: frozenset[str], c
         vit_layer = vision.num_tokens * vision.hidden_size * shape.stream_bytes
     final_norm = shape.num_tokens * text.hidden_size * (shape.stream_bytes + 4 + shape.activation_bytes)
     num_voxels = vision.num_channels * vision.image_size[0] * vision.image_size[1] * vision.image_size[2]
-    # The volume stays with the batch, in float32.
+    # The batch keeps the volume in float32.
     kept = text.num_hidden_layers * llm_layer + final_norm + 4 * num_voxels
     if "vision" in trained:
         patches = num_voxels * shape.activation_bytes
@@ -138,7 +138,7 @@ def kept_bytes(config: ArgusConfig, shape: StepShape, trained: frozenset[str], c
 
 
 def loss_bytes(config: ArgusConfig, sizes: ModelSizes, shape: StepShape, head_trains: bool) -> int:
-    """What TRL's loss needs beside: a tile of logits, gradients of hidden states, and of the head in float32."""
+    """Return the bytes that TRL's loss adds: a tile of logits, gradients of hidden states and the head's in float32."""
     scored = shape.micro_batch * shape.num_scored
     text = config.text_config
     rows = min(scored, TILE_TOKENS)
@@ -156,8 +156,8 @@ def activation_bytes(
     checkpointing: bool,
     head_trains: bool,
 ) -> int:
-    """Most that activations take at a time: in the loss, or in a layer that is computed again for its gradients."""
+    """Return the peak bytes of activations: in the loss, or in a layer that is recomputed for its gradients."""
     layer = max(llm_layer_bytes(config, shape), vit_layer_bytes(config, shape) if "vision" in trained else 0)
-    # A layer's gradients are as large as what is freed of it at most by half.
+    # A layer's gradients take at most half the layer's size more than the activations that are freed meanwhile.
     work = shape.micro_batch * layer * 3 // 2 if checkpointing else 0
     return kept_bytes(config, shape, trained, checkpointing) + max(work, loss_bytes(config, sizes, shape, head_trains))

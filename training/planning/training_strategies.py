@@ -1,14 +1,14 @@
-"""What each way of spreading a training run over GPUs holds on one of them: weights, gradients and optimizer states.
+"""Strategies to distribute training over GPUs, and the weights, gradients and optimizer states on one of them.
 
-T parameters train and F are frozen, on N GPUs. PyTorch keeps trained weights in float32 and casts them to bfloat16 as
-they are used; DeepSpeed keeps them in bfloat16, with a float32 master beside AdamW's two moments.
+T parameters train and F are frozen, on N GPUs. PyTorch keeps trained weights in float32 and casts them to bfloat16
+for use; DeepSpeed keeps them in bfloat16, with a float32 master copy beside AdamW's two moments.
 """
 
 from dataclasses import dataclass
 
 from .training_memory import ModelSizes
 
-# A weight of 4 bits with its doubly quantized scale (arXiv 2305.14314, section 3).
+# Bytes of a 4-bit weight with its doubly quantized scale (arXiv 2305.14314, section 3).
 FOUR_BIT_BYTES = 4.127 / 8
 # Elements that training/accelerate_configs/zero*.json lets DeepSpeed gather or reduce at a time.
 ZERO_BUCKET = 200_000_000
@@ -17,7 +17,7 @@ ZERO_LIVE = 1_000_000_000
 
 @dataclass(frozen=True)
 class Strategy:
-    """A way to train: how it is spread out, and whether adapters stand in for the language model.
+    """A way to train: how it is distributed, and whether adapters are trained in place of the language model.
 
     Attributes:
         name: as `argus plan` prints it.
@@ -47,9 +47,9 @@ STRATEGIES = (
 
 @dataclass(frozen=True)
 class States:
-    """Bytes on one GPU before activations, and in the memory of the host for all its GPUs together.
+    """Bytes on one GPU before activations, and in the host's memory for all its GPUs together.
 
-    `working` is what is gathered, cast or reduced at a time.
+    `working` is the part that is gathered, cast or reduced at a time.
     """
 
     weights: int
@@ -60,12 +60,12 @@ class States:
 
     @property
     def total(self) -> int:
-        """All that is on the GPU."""
+        """Return all bytes on the GPU."""
         return self.weights + self.gradients + self.optimizer + self.working
 
 
 def states(strategy: Strategy, sizes: ModelSizes, trained: frozenset[str], rank: int, num_gpus: int) -> States:
-    """Count what a strategy holds on each of `num_gpus`; all of them are on one host as far as `host` goes."""
+    """Compute the bytes of a strategy on each of `num_gpus` GPUs; for `host`, all of them are on one host."""
     adapts = strategy.with_adapters and "llm" in trained
     num_trained = sizes.trained(trained, rank if adapts else None)
     in_full = sizes.trained(trained - {"llm"} if adapts else trained, None)
@@ -76,14 +76,14 @@ def states(strategy: Strategy, sizes: ModelSizes, trained: frozenset[str], rank:
 
 
 def _ddp(sizes: ModelSizes, num_trained: int, frozen: int, num_gpus: int) -> States:
-    # Gradients once more in the buckets that are reduced; trained weights once more in bfloat16 under autocast.
+    # Working memory: a second copy of gradients in the buckets, and of trained weights in bfloat16 under autocast.
     buckets = 4 * num_trained if num_gpus > 1 else 0
     return States(4 * num_trained + frozen, 4 * num_trained, 8 * num_trained, buckets + 2 * num_trained)
 
 
 def _fsdp2(sizes: ModelSizes, num_trained: int, frozen: int, num_gpus: int) -> States:
     shard = num_trained // num_gpus
-    # The layer at work and the next, with the gradients of one; the embeddings and the output layer.
+    # Working memory: the current layer and the next, with the gradients of one; the embeddings and the output layer.
     gathered = 2 * (3 * sizes.layer + 2 * sizes.embedding)
     return States(4 * shard + frozen // num_gpus, 4 * shard, 8 * shard, gathered)
 
@@ -103,9 +103,9 @@ def _zero3_offload(sizes: ModelSizes, num_trained: int, frozen: int, num_gpus: i
 
 
 def _zero3_working(sizes: ModelSizes) -> int:
-    """Weights gathered at a time, and a bucket of gradients: a layer's, or the embeddings'."""
+    """Return the bytes of weights gathered at a time and of a bucket of gradients, a layer's or the embeddings'."""
     return 2 * min(sizes.total, ZERO_LIVE) + 2 * max(sizes.layer, sizes.embedding)
 
 
-# file in training/accelerate_configs/ -> (sizes, trained, bytes of frozen weights, GPUs) to what it holds
+# file in training/accelerate_configs/ -> function (sizes, trained, bytes of frozen weights, GPUs) to its `States`
 _COUNTS = {"ddp": _ddp, "fsdp2": _fsdp2, "zero2": _zero2, "zero3": _zero3, "zero3_offload": _zero3_offload}

@@ -1,1 +1,1 @@
-"""Pretraining of the vision tower: one objective a file."""
+"""Pretraining of the vision tower: each objective is in a file of its own."""

@@ -1,7 +1,7 @@
-"""Symmetric InfoNCE over all processes: every process's samples are the negatives of every other's.
+"""Symmetric InfoNCE losses over all processes: samples of every process are negatives for the others.
 
-Each process's loss is over its own rows; as gradients are averaged over the processes, the whole is the loss of the
-joint batch. In half precision the loss is still computed in float32.
+Each process computes the loss of its own rows; because gradients are averaged over processes, the result is the loss
+of the joint batch. In half precision the loss is still computed in float32.
 """
 
 import torch
@@ -17,7 +17,7 @@ def world() -> tuple[int, int]:
 
 
 class _GatherRows(torch.autograd.Function):
-    """Gather forward; backward, each process gets what the losses of all say of its own rows."""
+    """Gather rows in the forward pass; in the backward pass each process gets the gradients of its rows from all."""
 
     @staticmethod
     def forward(ctx, rows: torch.Tensor) -> torch.Tensor:
@@ -42,12 +42,12 @@ def gather_rows(rows: torch.Tensor) -> torch.Tensor:
 
 
 def image_text_loss(image: torch.Tensor, text: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-    """Let each image find its text among all, and each text its image (CLIP, FLIP).
+    """Compute the loss of matching each image with its text among all texts, and the reverse (CLIP, FLIP).
 
     Args:
         image: `(B, C)` of length 1, this process's samples.
         text: `(B, C)` of length 1, in the same order.
-        scale: what cosines are multiplied by.
+        scale: factor that multiplies the cosines.
     """
     with torch.autocast(image.device.type, enabled=False):
         image, text = image.float(), text.float()
@@ -61,13 +61,13 @@ def image_text_loss(image: torch.Tensor, text: torch.Tensor, scale: torch.Tensor
 def voxel_loss(
     first: torch.Tensor, second: torch.Tensor, is_voxel: torch.Tensor, temperature: float = 0.1
 ) -> torch.Tensor:
-    """Let each voxel find itself in the other view, among the voxels of both views (Vox2Vec).
+    """Compute the loss of matching each voxel with itself in the other view, among voxels of both views (Vox2Vec).
 
     Args:
         first: `(n, C)` of length 1, voxels of this process in the first view.
         second: `(n, C)`, the same voxels in the second view.
-        is_voxel: `(n,)`, False where a row only fills up to n.
-        temperature: what cosines are divided by.
+        is_voxel: `(n,)`, False where a row is only padding to n rows.
+        temperature: divisor of the cosines.
     """
     rank, num_processes = world()
     with torch.autocast(first.device.type, enabled=False):
@@ -77,7 +77,7 @@ def voxel_loss(
         counts = gather_rows(is_voxel.float()[:, None])[:, 0]
         losses = _view_loss(first, all_second, all_first, own, counts > 0, temperature)
         losses = losses + _view_loss(second, all_first, all_second, own, counts > 0, temperature)
-        # Averaged over processes this is the mean over all voxels, however many each process holds.
+        # Averaged over processes this is the mean over all voxels, even if processes hold different numbers of them.
         return num_processes * losses.where(is_voxel, 0.0).sum() / (2 * counts.sum().clamp(min=1))
 
 
@@ -89,7 +89,7 @@ def _view_loss(
     is_voxel: torch.Tensor,
     temperature: float,
 ) -> torch.Tensor:
-    """Loss of each row `(n,)`: row i's positive is `others[own[i]]`, and it is no candidate of its own view."""
+    """Compute the loss of each row `(n,)`: row i's positive is `others[own[i]]`; the row itself is no candidate."""
     lowest = torch.finfo(rows.dtype).min
     across = (rows @ others.T / temperature).masked_fill(~is_voxel, lowest)
     within = (rows @ same_view.T / temperature).masked_fill(~is_voxel, lowest)

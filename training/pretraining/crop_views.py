@@ -1,4 +1,4 @@
-"""Two overlapping crops of a CT, voxels of the body that lie in both, and changes of intensity (Vox2Vec).
+"""Draw two overlapping crops of a CT, body voxels that lie in both, and changes of intensity (Vox2Vec).
 
 No flips and no rotations: left stays left.
 """
@@ -18,7 +18,7 @@ WINDOW_HIGH = (0.75, 1.0)  # 500 to 1000 HU
 
 
 def draw_crops(size: Sequence[int], crop_size: Sequence[int], generator: torch.Generator) -> tuple[Corner, Corner]:
-    """Draw the first corners of two crops, at most half a crop apart along each axis, so that they overlap."""
+    """Draw the first corners of two crops, at most half a crop apart along each axis, so that the crops overlap."""
     first, second = [], []
     for side, crop in zip(size, crop_size, strict=True):
         last = side - crop
@@ -33,9 +33,9 @@ def _draw_integer(lowest: int, highest: int, generator: torch.Generator) -> int:
 
 
 def body_mask(volume: torch.Tensor) -> torch.Tensor:
-    """Tell body from air around it in a `(D, H, W)` volume in [0, 1]; lungs are body.
+    """Compute the mask of the body, lungs included, in a `(D, H, W)` volume in [0, 1].
 
-    A voxel is in the body if tissue (above -500 HU) lies at it or on both sides of it, along its row and its column.
+    A voxel is in the body if it is tissue (above -500 HU) or has tissue on both sides, along its row and its column.
     """
     tissue = volume > BODY_LEVEL
     mask = torch.ones_like(tissue)
@@ -56,8 +56,8 @@ def draw_voxels(
     """Draw voxels of a `(D, H, W)` mask that lie in both crops, none twice.
 
     Returns:
-        `(num_voxels, 3)` indices (d, h, w) into the mask, and `(num_voxels,)`, False where there were too few and a
-        row only fills up.
+        `(num_voxels, 3)` indices (d, h, w) into the mask, and `(num_voxels,)`, False where there were too few voxels
+        and a row is only padding.
     """
     low = [max(pair) for pair in zip(*corners, strict=True)]
     high = [min(pair) + crop for *pair, crop in zip(*corners, crop_size, strict=True)]
@@ -71,7 +71,7 @@ def draw_voxels(
 
 
 def change_intensity(volume: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Blur a `(D, H, W)` volume in [0, 1], add noise and look at it through another window, each by a drawn amount."""
+    """Blur a `(D, H, W)` volume in [0, 1], add noise and change its window, each by a random amount."""
     sigma, noise, low, high = torch.rand(4, generator=generator).tolist()
     changed = blur(volume, max(sigma * MOST_BLUR_VOXELS, 1e-3))
     changed = changed + noise * MOST_NOISE * torch.randn(volume.shape, generator=generator).to(volume.device)
@@ -81,7 +81,7 @@ def change_intensity(volume: torch.Tensor, generator: torch.Generator) -> torch.
 
 
 def blur(volume: torch.Tensor, sigma: float) -> torch.Tensor:
-    """Blur a `(D, H, W)` volume by a Gaussian of `sigma` voxels, cut off at two voxels; edges are repeated."""
+    """Blur a `(D, H, W)` volume by a Gaussian of `sigma` voxels, truncated at two voxels; edge voxels are repeated."""
     offsets = torch.arange(-2, 3, dtype=volume.dtype, device=volume.device)
     weights = torch.exp(-offsets.square() / (2 * sigma**2))
     weights = weights / weights.sum()

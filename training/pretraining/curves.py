@@ -1,4 +1,4 @@
-"""The curves of a training run, as numbers and as a picture."""
+"""Save the curves of a training run, as numbers and as a picture."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from argus_processing.storage.whole_files import whole_file, write_json
 
-# name of a curve -> what the trainer logs it as
+# name of a curve -> its key in the trainer's log
 CURVES = {"train": "loss", "validation": "eval_loss", "learning_rate": "learning_rate"}
 
 

@@ -1,7 +1,7 @@
 """FLIP: match CTs and their reports while half of the image tokens are dropped (Li et al. 2023).
 
-Where the paper does not say, this is chosen: the text encoder is a BERT trained from scratch with a byte-level BPE of
-the training reports, or any encoder that `AutoModel` loads (`text_encoder`). The batch is the recipe's.
+The paper leaves some details open. Chosen here: the text encoder is a BERT trained from scratch with a byte-level BPE
+of the training reports, or any encoder that `AutoModel` loads (`text_encoder`). The recipe sets the batch size.
 """
 
 import math
@@ -33,12 +33,12 @@ class FLIPSettings:
 
     Attributes:
         mask_ratio: share of image tokens that are dropped before the encoder.
-        unmasked_tail: share of the training, at its end, in which none is dropped.
-        projection_width: width of the space images and texts meet in.
-        text_encoder: folder or id of a pretrained text encoder with its tokenizer; one is trained without it.
+        unmasked_tail: last share of the training, in which no tokens are dropped.
+        projection_width: width of the common space of images and texts.
+        text_encoder: folder or id of a pretrained text encoder with its tokenizer. Default: one trained from scratch.
         text_width, text_layers, text_heads: size of the encoder that is trained from scratch.
-        vocab_size: of the tokenizer that is trained from scratch.
-        max_text_tokens: longer reports are counted and cut.
+        vocab_size: vocabulary size of the tokenizer that is trained from scratch.
+        max_text_tokens: most tokens of a report; longer reports are counted and cut.
         trust_remote_code: run code that comes with `text_encoder`.
     """
 
@@ -60,12 +60,12 @@ class FLIPSettings:
 
 
 class FLIPObjective(nn.Module):
-    """Mean-pooled image and first-token text, each through one bias-free Linear, in a symmetric InfoNCE.
+    """FLIP's module: mean-pooled image and first-token text, each with a bias-free Linear, in a symmetric InfoNCE.
 
     Args:
         vision_tower: the tower to train.
-        text_encoder: `(input_ids, attention_mask)` to `last_hidden_state`.
-        settings: mask ratio, tail and width.
+        text_encoder: maps `(input_ids, attention_mask)` to `last_hidden_state`.
+        settings: mask ratio, unmasked tail and width.
         seed: of the masks.
     """
 
@@ -129,7 +129,7 @@ def retrieval(image: torch.Tensor, text: torch.Tensor) -> dict[str, float]:
 
 @torch.no_grad()
 def show(module: FLIPObjective, batches: Callable[[], Iterator[dict]], folder: Path) -> dict[str, float]:
-    """Measure retrieval among the held-out scans, without dropping tokens."""
+    """Measure retrieval on the held-out scans, without dropping tokens."""
     images, texts = [], []
     for batch in batches():
         images.append(module.encode_image(batch["pixel_values"]))
@@ -143,7 +143,7 @@ def text_encoder_of(settings: FLIPSettings, reports: list[str]) -> tuple[PreTrai
     if settings.text_encoder is not None:
         trust = settings.trust_remote_code
         encoder = load_pretrained(AutoModel, settings.text_encoder, TEXT_ENCODER, trust=trust)
-        # The first token is read from the last layer; a pooler would be left without gradients.
+        # The first token of the last layer is used; a pooler would get no gradients.
         encoder.pooler = None
         return encoder, load_tokenizer(settings.text_encoder, trust=trust)
     tokenizer = train_tokenizer(reports, settings.vocab_size)
@@ -165,7 +165,7 @@ def text_encoder_of(settings: FLIPSettings, reports: list[str]) -> tuple[PreTrai
 def report_tokens(
     tokenizer: PreTrainedTokenizerBase, max_text_tokens: int, first_token: str
 ) -> Callable[[dict], dict[str, torch.Tensor]]:
-    """Return what turns a row into `input_ids` and `attention_mask` `(max_text_tokens,)` of its report."""
+    """Return a function from a row to `input_ids` and `attention_mask` `(max_text_tokens,)` of its report."""
 
     def inputs_of(row: dict) -> dict[str, torch.Tensor]:
         tokens = tokenizer(
@@ -181,11 +181,11 @@ def report_tokens(
 
 
 def build(tower: ArgusVisionModel, split: datasets.Dataset, options: dict, seed: int) -> Objective:
-    """Make the objective of a recipe's `objective_options`, the fields of `FLIPSettings`."""
+    """Make the objective from a recipe's `objective_options`, the fields of `FLIPSettings`."""
     settings = settings_from(FLIPSettings, options)
     reports = list(split["report"])
     encoder, tokenizer = text_encoder_of(settings, reports)
-    # A tokenizer of ours puts no mark at the start by itself; a pretrained encoder's does.
+    # A tokenizer trained here adds no start token by itself; that of a pretrained encoder does.
     first_token = "" if settings.text_encoder else tokenizer.bos_token
     lengths = map(len, tokenizer([first_token + report for report in reports])["input_ids"])
     cut = sum(length > settings.max_text_tokens for length in lengths)

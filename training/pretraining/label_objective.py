@@ -1,4 +1,4 @@
-"""Supervised pretraining of the vision tower: which findings does a CT show, and on which side."""
+"""Supervised pretraining of the vision tower: classify the findings of a CT and their sides."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _SIDES = {"left": ("left",), "right": ("right",), "bilateral": ("left", "right")
 
 
 def targets_of(findings: Iterable[dict]) -> set[str]:
-    """Name what is to be learned of a scan: each label, with each of its sides, and with side and place."""
+    """Return the targets of a scan: each label alone, with each of its sides, and with side and place."""
     names = set()
     for finding in findings:
         label, place = finding["label"], finding["place"]
@@ -29,12 +29,12 @@ def targets_of(findings: Iterable[dict]) -> set[str]:
 
 
 def target_names(rows: Iterable[Iterable[dict]]) -> list[str]:
-    """Name all targets that occur in the scans of a training split, in a fixed order."""
+    """Return all targets that occur in the scans of a training split, in a fixed order."""
     return sorted(set().union(*(targets_of(findings) for findings in rows)))
 
 
 def target_vector(findings: Iterable[dict], names: list[str]) -> torch.Tensor:
-    """Return 1 for each named target a scan shows and 0 for the others, `(len(names),)` float32."""
+    """Return `(len(names),)` float32: 1 for each target that a scan shows, 0 for the others."""
     present = targets_of(findings)
     return torch.tensor([float(name in present) for name in names])
 
@@ -44,7 +44,7 @@ class LabelSettings:
     """Settings of label pretraining.
 
     Attributes:
-        place_width: channels that each token is reduced to before the places are weighed.
+        place_width: channels that each token is reduced to before the weights of its place are applied.
         read_width: width that merged tokens are mapped to.
     """
 
@@ -53,16 +53,16 @@ class LabelSettings:
 
 
 class LabelObjective(nn.Module):
-    """Multi-label classification, read from the tokens in two ways whose losses are averaged.
+    """Multi-label classification, computed from the tokens in two ways whose losses are averaged.
 
-    By place: every token has weights of its own, so that a finding of one patch is not drowned in a whole chest; this
-    is what is learned first. As the connector reads: tokens are merged by pixel shuffle, mapped alike and averaged, so
-    that what the tower finds is there for a language model whose attention starts out even.
+    By place: every token has its own weights, so that a finding in one patch is not lost among all the others; this is
+    learned first. Like the connector: tokens are merged by pixel shuffle, mapped with the same weights and averaged, so
+    that findings can be read by a language model, whose attention is uniform at the start.
 
     Args:
         vision_tower: the tower to train; its token grid divides by 2.
         num_targets: number of labels, sided labels and placed labels.
-        settings: widths.
+        settings: the widths.
     """
 
     def __init__(self, vision_tower: ArgusVisionModel, num_targets: int, settings: LabelSettings | None = None):
@@ -94,7 +94,7 @@ class LabelObjective(nn.Module):
 
 
 def build(tower: ArgusVisionModel, split: datasets.Dataset, options: dict, seed: int) -> Objective:
-    """Make the objective for a split's findings; `options` are the fields of `LabelSettings`, nothing is drawn."""
+    """Make the objective for a split's findings; `options` are the fields of `LabelSettings`, `seed` is not used."""
     names = target_names(split["findings"])
     module = LabelObjective(tower, len(names), settings_from(LabelSettings, options))
     return Objective(module, lambda row: {"labels": target_vector(row["findings"], names)})

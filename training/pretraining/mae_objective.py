@@ -1,8 +1,8 @@
 """3D-MAE: reconstruct the patches of a CT that the tower was not shown (Zhou et al. 2023).
 
-Only kept patches are embedded and encoded. A small transformer gets them back in their places, with a learned mask
-token in the others, and predicts the voxels of the masked patches, normalised within each patch. The decoder's
-positions are fixed sines and cosines; the tower's start as such and are, as in every Argus tower, learned.
+Only kept patches are embedded and encoded. A small transformer, the decoder, gets them with their positions, and a
+learned mask token at the other positions, and predicts the voxels of the masked patches, normalised within each
+patch. The decoder's positions are fixed sines and cosines; the tower's start with these values and are learned.
 """
 
 from collections.abc import Callable, Iterator
@@ -28,7 +28,7 @@ class MAESettings:
 
     Attributes:
         mask_ratio: share of patches that are hidden (Argus: 0.5).
-        decoder_width, decoder_layers, decoder_heads: size of the decoder, which is thrown away.
+        decoder_width, decoder_layers, decoder_heads: size of the decoder, which is not kept after training.
     """
 
     mask_ratio: float = 0.5
@@ -41,7 +41,7 @@ class MAESettings:
 
 
 class MAEDecoder(nn.Module):
-    """From kept tokens to the voxels of masked patches.
+    """Decoder that predicts the voxels of masked patches from the tokens of kept ones.
 
     Args:
         config: the tower's configuration.
@@ -85,7 +85,7 @@ class MAEDecoder(nn.Module):
         num_kept = tokens.shape[1]
         kept = self.embed(tokens)
         masked = self.mask_token.to(kept.dtype).expand(len(kept), order.shape[1] - num_kept, -1)
-        # Attention does not mind the order of tokens, so none is put back in its place: each brings its position.
+        # Attention does not depend on the order of tokens, so they are not sorted: each has its position added.
         hidden = torch.cat([kept, masked], dim=1) + self.positions[order].to(kept.dtype)
         for layer in self.layers:
             hidden = layer(hidden)
@@ -93,12 +93,12 @@ class MAEDecoder(nn.Module):
 
 
 class MAEObjective(nn.Module):
-    """The tower with a decoder; the loss is the mean squared error on masked patches alone.
+    """3D-MAE's module: the tower with a decoder; the loss is the mean squared error on masked patches only.
 
     Args:
         vision_tower: the tower to train.
         settings: mask ratio and decoder.
-        seed: of the masks.
+        seed: seed of the masks.
     """
 
     def __init__(self, vision_tower: ArgusVisionModel, settings: MAESettings, seed: int):
@@ -115,8 +115,8 @@ class MAEObjective(nn.Module):
         """Reconstruct `(B, 1, D, H, W)` volumes from part of their patches.
 
         Returns:
-            `loss`; `mean_loss`, that of predicting each masked patch's mean; `prediction` and `target`
-            `(B, M, patch voxels)`, normalised; and `masked` `(B, M)`, which patches they are.
+            `loss`; `mean_loss`, the loss of predicting each masked patch's mean; `prediction` and `target`
+            `(B, M, patch voxels)`, normalised; and `masked` `(B, M)`, the indices of these patches.
         """
         generators = generators_of(self.seed, step, index)
         order = draw_orders(self.vision_tower.config.num_tokens, generators, pixel_values.device)
@@ -135,7 +135,7 @@ class MAEObjective(nn.Module):
 
 
 def normalize_patches(patches: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Give each patch's voxels, `(B, N, voxels)`, mean 0 and deviation 1; also return mean and deviation."""
+    """Normalise voxels `(B, N, voxels)` to mean 0 and deviation 1 per patch; also return mean and deviation."""
     mean = patches.mean(dim=-1, keepdim=True)
     deviation = (patches.var(dim=-1, keepdim=True) + 1e-6).sqrt()
     return (patches - mean) / deviation, mean, deviation
@@ -143,7 +143,7 @@ def normalize_patches(patches: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor
 
 @torch.no_grad()
 def show(module: MAEObjective, batches: Callable[[], Iterator[dict]], folder: Path) -> dict[str, float]:
-    """Measure the loss on held-out scans beside that of each patch's mean, and picture the first scans."""
+    """Measure the loss on held-out scans and the loss of each patch's mean, and draw the first scans."""
     sums = torch.zeros(3, dtype=torch.float64)
     for place, batch in enumerate(batches()):
         output = module(batch["pixel_values"], batch["index"])
@@ -161,9 +161,9 @@ def show(module: MAEObjective, batches: Callable[[], Iterator[dict]], folder: Pa
 
 
 def draw(module: MAEObjective, volumes: torch.Tensor, output: ModelOutput, path: Path) -> None:
-    """Picture the first volumes: masked, reconstructed and true.
+    """Draw the first volumes: masked, reconstructed and true.
 
-    A prediction is normalised within its patch; it is put back with the true patch's mean and deviation.
+    A prediction is normalised within its patch; it is scaled back with the true patch's mean and deviation.
     """
     embeddings = module.vision_tower.embeddings
     patches, token_grid = embeddings.patchify(volumes)
@@ -185,12 +185,12 @@ def draw(module: MAEObjective, volumes: torch.Tensor, output: ModelOutput, path:
 def unpatchify(
     patches: torch.Tensor, token_grid: tuple[int, int, int], patch_size: tuple[int, int, int]
 ) -> torch.Tensor:
-    """Put patches `(B, N, C * patch voxels)` together again to `(B, C, D, H, W)`."""
+    """Reassemble patches `(B, N, C * patch voxels)` to `(B, C, D, H, W)`."""
     blocks = patches.reshape(len(patches), *token_grid, -1, *patch_size)
     sides = (count * size for count, size in zip(token_grid, patch_size, strict=True))
     return blocks.permute(0, 4, 1, 5, 2, 6, 3, 7).reshape(len(patches), blocks.shape[4], *sides)
 
 
 def build(tower: ArgusVisionModel, split: datasets.Dataset, options: dict, seed: int) -> Objective:
-    """Make the objective of a recipe's `objective_options`, the fields of `MAESettings`."""
+    """Make the objective from a recipe's `objective_options`, the fields of `MAESettings`."""
     return Objective(MAEObjective(tower, settings_from(MAESettings, options), seed), show=show)

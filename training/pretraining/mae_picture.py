@@ -1,4 +1,4 @@
-"""The picture of masked reconstruction: what the tower saw, what was made of it, and the truth."""
+"""Draw the picture of masked reconstruction: the masked input, the reconstruction and the true volume."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ def save_reconstructions(volumes: dict[str, NDArray[np.float32]], path: Path) ->
     """Draw one column of slices for each kind of volume and, for each scan, a transverse and a coronal slice.
 
     Args:
-        volumes: name of a column to `(scans, D, H, W)` in [0, 1]; hidden voxels are NaN.
+        volumes: name of a column -> `(scans, D, H, W)` in [0, 1]; hidden voxels are NaN.
         path: the PNG to write.
     """
     columns = [(name, plane) for plane in ("transverse", "coronal") for name in volumes]
@@ -30,7 +30,7 @@ def save_reconstructions(volumes: dict[str, NDArray[np.float32]], path: Path) ->
 
 
 def middle_slice(volume: NDArray[np.float32], plane: str) -> NDArray[np.float32]:
-    """Return the middle slice of a `(D, H, W)` volume, the head up in a coronal one."""
+    """Return the middle slice of a `(D, H, W)` volume; in a coronal slice the head is up."""
     depth, height, _ = volume.shape
     return volume[depth // 2] if plane == "transverse" else volume[::-1, height // 2]
 

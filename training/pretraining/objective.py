@@ -1,4 +1,4 @@
-"""What a pretraining objective is, and what all of them share: settings, reproducible draws, held-out batches."""
+"""The definition of a pretraining objective, and shared parts: settings, reproducible draws, held-out batches."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
@@ -14,12 +14,12 @@ Settings = TypeVar("Settings")
 
 
 def no_inputs(row: dict) -> dict:
-    """Inputs of an objective that needs the volume alone."""
+    """Return no inputs: for an objective that needs only the volume."""
     return {}
 
 
 def nothing_to_show(module: nn.Module, batches: Callable[[], Iterator[dict]], folder: Path) -> dict[str, Any]:
-    """Show nothing of a trained objective."""
+    """Measure and draw nothing: for an objective without measurements of its own."""
     return {}
 
 
@@ -28,12 +28,12 @@ class Objective:
     """A task that a vision tower learns from.
 
     Attributes:
-        module: `(pixel_values, ...)` to an output with `loss`; holds the tower as `vision_tower`. Where its `forward`
-            takes them it also gets `index` `(B,)`, the rows' places in the split; `step`, counted from 1 while it
-            trains and 0 on held-out scans; and `progress`, the share of the training that is over.
-        inputs_of: from a row of the split to the module's other inputs.
-        show: called after training as `show(module, batches, folder)` with held-out batches: writes pictures into the
-            folder and returns what it measured.
+        module: maps `(pixel_values, ...)` to an output with `loss`; holds the tower as `vision_tower`. If its `forward`
+            takes them, it also gets `index` `(B,)`, the positions of the rows in the split; `step`, counted from 1 in
+            training and 0 on held-out scans; and `progress`, the share of the training that is done.
+        inputs_of: function from a row of the split to the module's other inputs.
+        show: called after training as `show(module, batches, folder)` with held-out batches; writes pictures into the
+            folder and returns its measurements.
     """
 
     module: nn.Module
@@ -42,7 +42,7 @@ class Objective:
 
 
 def settings_from(settings: type[Settings], options: dict[str, Any]) -> Settings:
-    """Make an objective's settings of a recipe's `objective_options`.
+    """Make an objective's settings from a recipe's `objective_options`.
 
     Raises:
         ValueError: if an option is unknown, naming the known ones.
@@ -55,7 +55,7 @@ def settings_from(settings: type[Settings], options: dict[str, Any]) -> Settings
 
 
 def check_mask_ratio(mask_ratio: float) -> None:
-    """Refuse a share of dropped patches that leaves all or none.
+    """Check that the share of dropped patches is between 0 and 1, so that some are dropped and some are kept.
 
     Raises:
         ValueError: if the ratio is not between 0 and 1.
@@ -67,7 +67,7 @@ def check_mask_ratio(mask_ratio: float) -> None:
 def generators_of(seed: int, step: int, index: torch.Tensor) -> list[torch.Generator]:
     """Return a random generator for each sample of a batch that depends on seed, step and sample alone.
 
-    So a resumed run draws what an uninterrupted one draws, and several processes what one would.
+    So a resumed run draws the same numbers as an uninterrupted one, and several processes the same as one.
     """
     states = (np.random.SeedSequence([seed, step, place]).generate_state(1, np.uint64) for place in index.tolist())
     return [torch.Generator().manual_seed(int(state[0])) for state in states]
@@ -81,7 +81,7 @@ def draw_orders(num_tokens: int, generators: list[torch.Generator], device: torc
 def held_out_batches(
     scans: torch.utils.data.Dataset, batch_size: int, device: torch.device
 ) -> Callable[[], Iterator[dict]]:
-    """Return a function that goes through scans in order, batch by batch, on a device."""
+    """Return a function that yields scans in order, batch by batch, on a device."""
 
     def batches() -> Iterator[dict]:
         loader = torch.utils.data.DataLoader(scans, batch_size, collate_fn=default_data_collator)

@@ -1,4 +1,4 @@
-"""The trainer of pretraining: transformers' own, which also tells an objective the step it draws its masks by."""
+"""The trainer of pretraining: transformers' own, which also passes the step, from which masks are drawn."""
 
 import inspect
 from typing import Any
@@ -9,10 +9,10 @@ from transformers import Trainer
 
 
 class PretrainTrainer(Trainer):
-    """Trains an objective's module; its loss is the mean over a batch, also on held-out scans."""
+    """Trainer of an objective's module; the loss is the mean over a batch, also on held-out scans."""
 
     def compute_loss(self, model: nn.Module, inputs: dict, *args, **kwargs) -> Any:
-        """Add `step` and `progress` where the objective takes them."""
+        """Compute the loss; add `step` and `progress` to the inputs if the objective takes them."""
         step = self.state.global_step + 1 if self.model.training else 0
         clock = {"step": step, "progress": self.state.global_step / max(self.state.max_steps, 1)}
         taken = inspect.signature(self.model.forward).parameters
@@ -22,12 +22,12 @@ class PretrainTrainer(Trainer):
     def prediction_step(
         self, model: nn.Module, inputs: dict, prediction_loss_only: bool, ignore_keys: list[str] | None = None
     ) -> tuple[torch.Tensor, None, None]:
-        """Return the loss alone: an objective needs no labels, by which transformers tells whether there is a loss."""
+        """Return only the loss. Overridden because transformers computes a loss only if there are labels."""
         with torch.no_grad(), self.compute_loss_context_manager():
             loss = self.compute_loss(model, self._prepare_inputs(inputs))
         return loss.detach().mean(), None, None
 
     def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
-        """Leave single vectors and numbers, such as a mask token or the scale of logits, without weight decay."""
+        """Return the parameters with weight decay; single vectors and numbers, such as a mask token, have none."""
         matrices = {name for name, parameter in model.named_parameters() if parameter.ndim > 1}
         return [name for name in super().get_decay_parameter_names(model) if name in matrices]

@@ -1,4 +1,4 @@
-"""A split as a pretraining objective sees it: preprocessed volumes, and where they are kept."""
+"""The data set of a pretraining objective: preprocessed volumes of a split, kept in memory or in a cache."""
 
 from collections.abc import Callable
 from math import prod
@@ -16,15 +16,15 @@ BYTES_IN_MEMORY = 2 * 1024**3
 class PreprocessedScans(torch.utils.data.Dataset):
     """Rows of a split as `pixel_values`, `index` and an objective's other inputs.
 
-    A volume is read from `volume_cache` where one is given. Without it a split that fits in 2 GB is preprocessed once
-    and kept in memory, and a larger one is preprocessed at every reading. In memory volumes are float16: a thousandth
-    of the window, far below the noise of a CT.
+    A volume is read from `volume_cache` if one is given. Otherwise a split of up to 2 GB is preprocessed once and kept
+    in memory, and volumes of a larger one are preprocessed each time they are read. In memory volumes are float16, with
+    an error of a thousandth of the window, far below the noise of a CT.
 
     Args:
         split: rows with an `image`.
-        image_processor: makes the volumes.
-        inputs_of: from a row to the objective's other inputs.
-        volume_cache: folder of preprocessed volumes, as `argus cache` fills it; made and filled where it is not.
+        image_processor: preprocesses the scans.
+        inputs_of: function from a row to the objective's other inputs.
+        volume_cache: folder of preprocessed volumes, as `argus cache` makes it; missing volumes are added to it.
     """
 
     def __init__(

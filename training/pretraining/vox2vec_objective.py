@@ -1,9 +1,9 @@
-"""Vox2Vec: a voxel looks the same in two overlapping crops, and unlike other voxels (Goncharov et al. 2023).
+"""Vox2Vec: learn features that are equal for one voxel in two crops, and differ between voxels (Goncharov 2023).
 
-The original reads features from a convolutional pyramid, at each scale where the voxel lies. The Argus paper runs it
-on a ViT-B without saying how. Here: the tower encodes each crop, with its positions interpolated to the crop's
-token grid, and a voxel's feature is its last layer's tokens, interpolated trilinearly between the patches' centres. As
-positions are those within the crop, they do not tell where in the chest a voxel lies: the tower has to see it.
+The original reads a voxel's features from all scales of a convolutional pyramid. The Argus paper runs it on a ViT-B
+without details. Here the tower encodes each crop, with its positions interpolated to the crop's token grid, and a
+voxel's feature is interpolated trilinearly between the last layer's tokens at the patches' centres. Positions are those
+within the crop, so they do not reveal the place of a voxel in the chest: the tower has to learn it from the image.
 """
 
 from collections.abc import Callable, Iterator
@@ -28,10 +28,10 @@ class Vox2VecSettings:
     """Settings of Vox2Vec.
 
     Attributes:
-        crop_size: voxels of a crop as (depth, height, width), whole patches; half the grid along each axis without it.
-        num_voxels: most positive pairs of one scan; drawn out of the body where the crops overlap.
-        temperature: of the loss.
-        projection_width: width of the space that voxels are compared in.
+        crop_size: voxels of a crop as (depth, height, width), whole patches. Default: half the grid along each axis.
+        num_voxels: most positive pairs of one scan; drawn from the body in the overlap of the crops.
+        temperature: temperature of the loss.
+        projection_width: width of the space in which voxels are compared.
     """
 
     crop_size: list[int] | None = None
@@ -41,15 +41,15 @@ class Vox2VecSettings:
 
 
 class Vox2VecObjective(nn.Module):
-    """The tower with a head of three linear layers, in a symmetric InfoNCE over voxels.
+    """Vox2Vec's module: the tower with a head of three linear layers, in a symmetric InfoNCE over voxels.
 
     Args:
         vision_tower: the tower to train.
         settings: crops, voxels and head.
-        seed: of crops, voxels and changes of intensity.
+        seed: seed of crops, voxels and changes of intensity.
 
     Raises:
-        ValueError: if a crop is no whole number of patches or does not fit into the grid.
+        ValueError: if a crop is not a whole number of patches or does not fit into the grid.
     """
 
     def __init__(self, vision_tower: ArgusVisionModel, settings: Vox2VecSettings, seed: int):
@@ -73,7 +73,7 @@ class Vox2VecObjective(nn.Module):
 
         Returns:
             `loss`; `first` and `second` `(B * num_voxels, projection_width)` of length 1, and `is_voxel`
-            `(B * num_voxels,)`, False where a row only fills up.
+            `(B * num_voxels,)`, False where a row is only padding.
         """
         crops: tuple[list, list] = ([], [])
         places: tuple[list, list] = ([], [])
@@ -103,12 +103,12 @@ class Vox2VecObjective(nn.Module):
 
 
 def half_grid(image_size: tuple[int, ...], patch_size: tuple[int, ...]) -> list[int]:
-    """Return half a grid along each axis in whole patches, one at least."""
+    """Return half a grid along each axis in whole patches, at least one patch."""
     return [max(1, side // patch // 2) * patch for side, patch in zip(image_size, patch_size, strict=True)]
 
 
 def check_crop(crop_size: tuple[int, ...], image_size: tuple[int, ...], patch_size: tuple[int, ...]) -> None:
-    """Refuse a crop that the grid does not hold or that is no whole number of patches.
+    """Check that a crop fits into the grid and is a whole number of patches.
 
     Raises:
         ValueError: naming crop, grid and patch.
@@ -127,12 +127,12 @@ def check_crop(crop_size: tuple[int, ...], image_size: tuple[int, ...], patch_si
 def interpolate_tokens(
     tokens: torch.Tensor, token_grid: tuple[int, int, int], voxels: torch.Tensor, size: tuple[int, int, int]
 ) -> torch.Tensor:
-    """Read tokens at voxels, trilinearly between the patches' centres; beyond the outermost the nearest one counts.
+    """Interpolate tokens at voxels, trilinearly between the patches' centres; outside them the nearest one is used.
 
     Args:
         tokens: `(B, N, C)` in (depth, height, width) order.
         token_grid: tokens along depth, height and width; their product is N.
-        voxels: `(B, M, 3)` indices (d, h, w) into the volume the tokens are of.
+        voxels: `(B, M, 3)` indices (d, h, w) into the volume of the tokens.
         size: that volume's (depth, height, width).
 
     Returns:
@@ -143,14 +143,14 @@ def interpolate_tokens(
     volume = tokens.transpose(1, 2).unflatten(2, token_grid)
     # Half-pixel convention: voxel i of n lies at (i + 1/2) / n of the way, and so do the patches' centres.
     places = (voxels.to(tokens.dtype) + 0.5) / torch.tensor(size, device=tokens.device) * 2 - 1
-    places = places.flip(-1)[:, :, None, None]  # grid_sample counts (w, h, d)
+    places = places.flip(-1)[:, :, None, None]  # grid_sample expects (w, h, d)
     read = functional.grid_sample(volume.float(), places.float(), padding_mode="border", align_corners=False)
     return read[..., 0, 0].transpose(1, 2)
 
 
 @torch.no_grad()
 def show(module: Vox2VecObjective, batches: Callable[[], Iterator[dict]], folder: Path) -> dict[str, float]:
-    """Measure how often a held-out scan's voxel finds itself first among its batch's voxels of the other view."""
+    """Measure how often a voxel of a held-out scan matches itself best among its batch's voxels of the other view."""
     found = chance = total = num_scans = 0
     for batch in batches():
         output = module(batch["pixel_values"], batch["index"])
@@ -158,11 +158,11 @@ def show(module: Vox2VecObjective, batches: Callable[[], Iterator[dict]], folder
         nearest = (first @ second.T).argmax(dim=1)
         found += int((nearest == torch.arange(len(first), device=nearest.device)).sum())
         total += len(first)
-        chance += 1  # one voxel in each batch would be found by guessing
+        chance += 1  # random guessing matches one voxel of each batch, on average
         num_scans += len(batch["index"])
     return {"num_scans": num_scans, "voxel_r@1": found / max(total, 1), "chance_r@1": chance / max(total, 1)}
 
 
 def build(tower: ArgusVisionModel, split: datasets.Dataset, options: dict, seed: int) -> Objective:
-    """Make the objective of a recipe's `objective_options`, the fields of `Vox2VecSettings`."""
+    """Make the objective from a recipe's `objective_options`, the fields of `Vox2VecSettings`."""
     return Objective(Vox2VecObjective(tower, settings_from(Vox2VecSettings, options), seed), show=show)

@@ -1,4 +1,4 @@
-"""Runs that can be stopped and started again: whose folder it is, and where to go on."""
+"""Runs that can be stopped and started again: find the last checkpoint and check that a folder is the run's own."""
 
 import json
 from collections.abc import Iterator
@@ -15,19 +15,19 @@ from argus_processing.storage.claimed_folders import claimed_folder
 from argus_processing.storage.foreign_files import ForeignFileError, read_json_object
 from argus_processing.storage.whole_files import write_whole
 
-MAX_STATE_BYTES = 256 << 20  # it holds every logged step
+MAX_STATE_BYTES = 256 << 20  # the file holds every logged step
 PICKLED = ("*.pt", "*.pth", "*.bin")
 RECIPE_FILE = "recipe.json"
 
 
 def last_whole_checkpoint(output_dir: Path) -> str | None:
-    """Return the newest checkpoint that was written to its end, None where there is none.
+    """Return the newest checkpoint that was written completely, None if there is none.
 
-    The trainer writes `trainer_state.json` last; a checkpoint without it was cut off. transformers reads the states of
-    optimizer and generators as tensors alone.
+    The trainer writes `trainer_state.json` last; a checkpoint without it is incomplete. transformers reads the states
+    of optimizer and generators as tensors only.
 
     Raises:
-        ForeignFileError: if one of those could inflate to any size.
+        ForeignFileError: if one of those files has compressed parts, which could grow to any size.
     """
     if not output_dir.is_dir():
         return None
@@ -45,10 +45,10 @@ def last_whole_checkpoint(output_dir: Path) -> str | None:
 
 @contextmanager
 def own_output(output_dir: Path, config: TrainingArguments) -> Iterator[None]:
-    """Keep other runs out of `output_dir` while the block runs; the first process holds it for all of its run.
+    """Keep other runs out of `output_dir` while the block runs; the first process holds the lock for all processes.
 
     Raises:
-        ValueError: if another run is writing into it.
+        ValueError: if another run is writing into the folder.
     """
     if config.process_index != 0:
         yield
@@ -58,7 +58,7 @@ def own_output(output_dir: Path, config: TrainingArguments) -> Iterator[None]:
 
 
 def claim_output(output_dir: Path, recipe: Any, config: TrainingArguments) -> None:
-    """Write down what this run is, so that another run's checkpoints are never taken for this one's.
+    """Write this run's settings into its folder, so that it never continues from checkpoints of another run.
 
     Raises:
         ValueError: if the folder holds a run with other settings.
@@ -68,5 +68,5 @@ def claim_output(output_dir: Path, recipe: Any, config: TrainingArguments) -> No
     if path.exists() and path.read_text() != said:
         raise ValueError(f"{output_dir}: holds a run with other settings; choose another output_dir or remove it")
     if config.process_index == 0 and not path.exists():
-        # Whole at once: another process that looks meanwhile finds all of the text or none.
+        # Written atomically: another process that reads it meanwhile finds the whole text or no file.
         write_whole(path, said.encode())

@@ -1,7 +1,7 @@
-"""A cache of the frozen vision tower's tokens: where the tower does not train, no scan goes through it twice.
+"""Cache of the frozen vision tower's tokens: if the tower does not train, each scan is encoded only once.
 
-Entries are safetensors in a folder that is named by the hash of the tower's weights, of its preprocessing and of how
-the tokens were computed: another tower, setting or scan never reads an old entry.
+Entries are safetensors files. Their folder is named by the hash of the tower's weights, of its preprocessing and of the
+settings of the computation, so that another tower, setting or scan never reads an old entry.
 """
 
 import hashlib
@@ -31,9 +31,9 @@ TOWER_PREFIX = "model.vision_tower."
 
 
 class FeatureCache:
-    """Gives `vision_tokens` of scans from a folder that `fill` has filled.
+    """Reads `vision_tokens` of scans from a folder that `fill` has filled.
 
-    It is called like the image processor and takes its place in the processor that feeds a training run.
+    It is called like the image processor and replaces it in the processor of a training run.
 
     Args:
         folder: see `features_folder`.
@@ -46,15 +46,15 @@ class FeatureCache:
         """Return `vision_tokens` `(B, N, C)` of one scan or several.
 
         Raises:
-            ValueError: if a scan is no file, or has no whole entry.
+            ValueError: if a scan is not a file, or has no complete entry.
         """
         return {"vision_tokens": torch.stack([self.read(image) for image in flatten_images(images)])}
 
     def entry_of(self, image: Any) -> Path:
-        """Where a scan's entry is.
+        """Return the path of a scan's entry.
 
         Raises:
-            ValueError: if the scan is no file.
+            ValueError: if the scan is not a file.
         """
         path = path_of(image)
         if path is None:
@@ -68,7 +68,7 @@ class FeatureCache:
         """Return a scan's tokens `(N, C)`.
 
         Raises:
-            ValueError: if its entry is missing or not whole.
+            ValueError: if its entry is missing or incomplete.
         """
         entry = self.entry_of(image)
         try:
@@ -81,7 +81,7 @@ class FeatureCache:
         return tokens
 
     def has(self, image: Any) -> bool:
-        """Whether a scan has an entry of full length; what it holds is checked when it is read."""
+        """Return whether a scan has an entry of full length; the content is checked when it is read."""
         try:
             with safe_open(self.entry_of(image), "pt"):
                 return True
@@ -89,10 +89,10 @@ class FeatureCache:
             return False
 
     def write(self, image: Any, tokens: torch.Tensor) -> None:
-        """Keep a scan's tokens `(N, C)`.
+        """Write a scan's tokens `(N, C)` into the cache.
 
         Raises:
-            OSError: if the disk fails; nothing is left of the attempt.
+            OSError: if the disk fails; no partial file is left.
         """
         tokens = tokens.contiguous()
         write_whole(self.entry_of(image), save({"vision_tokens": tokens}, {"crc32": _crc32(tokens)}))
@@ -103,7 +103,7 @@ def _crc32(tokens: torch.Tensor) -> str:
 
 
 def load_tower(model_folder: Path) -> VisionTower:
-    """Load a saved model's vision tower alone, in float32 and whole, however the model itself will be sharded.
+    """Load only the vision tower of a saved model, in float32 and whole, even if the model will be sharded.
 
     Raises:
         ValueError: if its weights are not in the folder's safetensors files.
@@ -125,13 +125,13 @@ def load_tower(model_folder: Path) -> VisionTower:
 def features_folder(
     root: Path | str, tower: VisionTower, images: ArgusImageProcessor | VolumeCache, dtype: torch.dtype
 ) -> Path:
-    """Name the folder of a tower's tokens, by all that decides them but the scan.
+    """Return the folder of a tower's tokens, named by everything that decides them except the scan.
 
     Args:
         root: folder shared by all towers and settings.
         tower: see `load_tower`.
-        images: what makes `pixel_values`; the volume cache's are off by up to half an HU.
-        dtype: in which the tower computes, and the tokens are kept.
+        images: makes `pixel_values`; those of the volume cache differ by up to half an HU.
+        dtype: type in which the tower computes and the tokens are stored.
     """
     processor = getattr(images, "image_processor", images)
     config = {
@@ -158,17 +158,17 @@ def fill(
     batch_size: int = 1,
     num_workers: int = 0,
 ) -> int:
-    """Send the scans that have no entry through the tower, once each; return how many that were.
+    """Encode the scans that have no entry with the tower, once each; return their number.
 
     Args:
-        cache: where the tokens go.
+        cache: the cache that gets the tokens.
         tower: in float32; `dtype` bfloat16 runs it under autocast, as the trainer does.
-        images: makes `pixel_values` of scans.
-        scans: paths.
-        dtype: in which the tower computes, and the tokens are kept.
-        device: where it computes.
-        batch_size: scans at a time.
-        num_workers: processes that read scans.
+        images: makes `pixel_values` from scans.
+        scans: paths of the scans.
+        dtype: type in which the tower computes and the tokens are stored.
+        device: device of the tower.
+        batch_size: number of scans at a time.
+        num_workers: number of processes that read scans.
 
     Raises:
         CTReadError: if a scan cannot be read.
@@ -195,7 +195,7 @@ def fill(
 
 
 class _PixelValues:
-    """Collates scans into themselves and their `pixel_values`; a class, so that it goes to worker processes."""
+    """Collator from scans to the scans and their `pixel_values`; a class, so that it can be pickled for workers."""
 
     def __init__(self, images: Callable[..., dict[str, torch.Tensor]]):
         self.images = images

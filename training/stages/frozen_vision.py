@@ -1,4 +1,4 @@
-"""What a stage saves where the vision tower does not train: its forward passes and its checkpointing."""
+"""Skip repeated work when the vision tower is frozen: its forward passes and its activation checkpointing."""
 
 import copy
 from collections.abc import Callable
@@ -19,19 +19,19 @@ from .recipe import RecipeArguments
 
 
 class NoFrozenCheckpointing(TrainerCallback):
-    """Turns activation checkpointing off again in a frozen tower: there is nothing to recompute."""
+    """Callback that turns off activation checkpointing in a frozen tower, where there is nothing to recompute."""
 
     def __init__(self, tower: VisionTower):
         self.tower = tower
 
     def on_train_begin(self, args, state, control, **kwargs):
-        """Turn it off where no weight of the tower trains; the trainer has turned it on everywhere by now."""
+        """Turn off checkpointing if no weight of the tower trains; the trainer has turned it on for the whole model."""
         if not any(weight.requires_grad for weight in self.tower.parameters()):
             self.tower.activation_checkpointing_disable()
 
 
 def reading_through(processor: ArgusProcessor, images: Callable) -> ArgusProcessor:
-    """Return a processor that reads scans through `images`; the one that is saved with the model stays as it is."""
+    """Return a copy of a processor that reads scans with `images`; the processor saved with the model is unchanged."""
     through = copy.copy(processor)
     through.image_processor = images
     return through
@@ -45,10 +45,10 @@ def training_images(
     config: SFTConfig,
     examples: datasets.DatasetDict,
 ) -> Callable:
-    """Return what reads a stage's scans: the image processor, or the cache that the recipe names.
+    """Return the reader of a stage's scans: the image processor, or the cache that the recipe names.
 
-    Where the recipe names a feature cache and the stage freezes the tower, the scans that it lacks are sent through the
-    tower first, each by one of the processes.
+    If the recipe names a feature cache and the stage freezes the tower, scans missing in the cache are encoded first;
+    the processes share this work.
 
     Raises:
         CTReadError: if a scan cannot be read.

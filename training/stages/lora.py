@@ -1,6 +1,7 @@
 """Low-rank adapters on the language model, with connector and vision tower trained in full beside them.
 
-Paper, section 5.1: the 70B model. Adapters are trained by TRL with PEFT, and merged into plain safetensors at the end.
+The paper trains the 70B model this way (section 5.1). TRL trains the adapters with PEFT; at the end they are merged
+into plain safetensors.
 """
 
 import os
@@ -28,9 +29,9 @@ ADAPTER_FOLDER = "adapter"
 def load_for_training(
     model_path: str | os.PathLike, recipe: RecipeArguments, stage: str, config: SFTConfig
 ) -> ArgusForConditionalGeneration:
-    """Load a model for a stage: in float32, or in bfloat16 where the run is and a part stays frozen.
+    """Load a model for a stage: in float32, or in bfloat16 if the run uses it and a part is frozen.
 
-    What trains is brought back to float32 by `upcast_trained`; steps as small as 1e-6 are lost in bfloat16.
+    `upcast_trained` converts the trained parameters back to float32: updates as small as 1e-6 are lost in bfloat16.
     """
     adapts = recipe.has_adapters(stage)
     in_full = set(recipe.settings_of(stage)["trainable_parts"]) == set(TRAINABLE_PARTS) and not adapts
@@ -48,7 +49,7 @@ def load_for_training(
 
 
 def adapter_config(model: ArgusForConditionalGeneration, recipe: RecipeArguments, stage: str) -> "LoraConfig | None":
-    """Adapters on every linear layer of the language model but the output layer; None where a stage trains none.
+    """Return adapters for all linear layers of the language model but the output layer; None if a stage trains none.
 
     The stage's other parts are trained in full and saved in the adapter's folder along with it.
 
@@ -74,7 +75,7 @@ def adapter_config(model: ArgusForConditionalGeneration, recipe: RecipeArguments
         r=recipe.lora_r,
         lora_alpha=recipe.lora_alpha,
         lora_dropout=recipe.lora_dropout,
-        # The vision tower's layers have the same names: the path is part of the pattern.
+        # The vision tower's layers have the same names, so the pattern includes the path.
         target_modules=rf"{backbone}\..*\.({'|'.join(sorted(layers))})".replace("model.", r"model\.", 1),
         modules_to_save=in_full or None,
         task_type="CAUSAL_LM",
@@ -82,13 +83,16 @@ def adapter_config(model: ArgusForConditionalGeneration, recipe: RecipeArguments
 
 
 def four_bit_config() -> BitsAndBytesConfig:
-    """NF4 with double quantization for the language model alone (QLoRA, arXiv 2305.14314, section 3)."""
+    """Return the settings of NF4 with double quantization, for the language model only.
+
+    Source: QLoRA, arXiv 2305.14314, section 3.
+    """
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=torch.bfloat16,
-        # FSDP2 and ZeRO-3 shard floating-point storage only.
+        # FSDP2 and ZeRO-3 can shard only floating-point storage.
         bnb_4bit_quant_storage=torch.bfloat16,
         llm_int8_skip_modules=[name for part in ("vision", "connector") for name in TRAINABLE_PARTS[part]]
         + ["lm_head"],
@@ -98,10 +102,10 @@ def four_bit_config() -> BitsAndBytesConfig:
 def merge_adapter(
     base: str | os.PathLike, adapter: str | os.PathLike, out: str | os.PathLike, trust_remote_code: bool = False
 ) -> Path:
-    """Write the base model with the adapters added to its weights, and with its processor, as a plain model folder.
+    """Merge adapters into the base model; write it, with its processor, as a plain model folder.
 
-    The base is read whole and in its own precision, also where adapters were trained on 4 bits: its memory must be
-    free on this host. Runs in one process. `trust_remote_code` runs code that comes with the base.
+    The base is loaded whole and in its own precision, even if adapters were trained on 4 bits: this host must have
+    enough free memory for it. Runs in one process. `trust_remote_code` runs code that comes with the base.
 
     Raises:
         ValueError: if a tensor of the adapter or of the result is empty.
@@ -109,7 +113,7 @@ def merge_adapter(
     from peft import PeftModel
 
     check_saved_weights(adapter)
-    # A model loaded while ZeRO-3 is set would be cut into shards again.
+    # A model loaded while ZeRO-3 is active would be sharded again.
     unset_hf_deepspeed_config()
     model = load_pretrained(AutoModelForImageTextToText, base, REPORT_WRITER, trust=trust_remote_code, dtype="auto")
     merged = PeftModel.from_pretrained(model, adapter).merge_and_unload(safe_merge=True)

@@ -1,4 +1,4 @@
-"""What a training recipe says: the model, the data, and what each of the two stages trains (paper, section 5.1)."""
+"""The fields of a training recipe: the model, the data, and the two stages (paper, section 5.1)."""
 
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -18,7 +18,7 @@ STAGES = ("1", "2")
 
 @dataclass
 class RecipeArguments:
-    """What a recipe holds beside the trainer's own settings.
+    """Settings of a recipe beside the trainer's own.
 
     Attributes:
         model_name_or_path: Argus model folder to start from, made by `argus create`.
@@ -27,19 +27,19 @@ class RecipeArguments:
         stage: "1", "2", or "both" in one run.
         stage1: settings of the first stage that differ from the common ones, and its `trainable_parts`.
         stage2: the same for the second stage.
-        max_text_tokens: longest prompt and report in tokens, beside the visual ones; longer ones are counted and cut.
-        train_share: share of the training scans that is used, drawn with the trainer's seed; smaller shares of the same
-            seed are parts of larger ones.
-        global_batch_size: scans a step over all processes; gradients are accumulated to it, however many there are.
+        max_text_tokens: most tokens of prompt and report, beside the visual ones; longer texts are counted and cut.
+        train_share: share of the training scans that is used, drawn with the trainer's seed; with the same seed, a
+            smaller share is a part of a larger one.
+        global_batch_size: scans per step over all processes; gradients are accumulated to reach it.
         use_peft: train low-rank adapters in place of the language model, wherever a stage trains it.
         lora_r: rank of the adapters (paper, section 5.1, for 70B; so are the two below).
-        lora_alpha: their scale times their rank.
-        lora_dropout: dropout before them.
+        lora_alpha: scale of the adapters times their rank.
+        lora_dropout: dropout before the adapters.
         load_in_4bit: keep the language model under the adapters in 4 bits (QLoRA, arXiv 2305.14314).
-        attn_implementation: "sdpa", "flash_attention_2", or what else transformers knows; its own choice without it.
-        volume_cache: folder of preprocessed volumes, filled as training goes or by `argus cache`; none without it.
-        feature_cache: folder of the vision tower's tokens; a stage that freezes the tower sends each scan through it
-            once, before its first step. All nodes must see the same folder.
+        attn_implementation: "sdpa", "flash_attention_2" or another that transformers knows. Default: its own choice.
+        volume_cache: folder of preprocessed volumes, filled during training or by `argus cache`. Default: no cache.
+        feature_cache: folder of the vision tower's tokens; a stage that freezes the tower encodes each scan once,
+            before its first step. All nodes must see the same folder. Default: no cache.
     """
 
     model_name_or_path: str
@@ -75,7 +75,7 @@ class RecipeArguments:
         return self.stage1 if stage == "1" else self.stage2
 
     def has_adapters(self, stage: str) -> bool:
-        """Tell whether stage "1" or "2" trains adapters on the language model."""
+        """Return whether stage "1" or "2" trains adapters on the language model."""
         return self.use_peft and "llm" in self.settings_of(stage)["trainable_parts"]
 
     def stages_to_run(self) -> tuple[str, ...]:
@@ -84,10 +84,10 @@ class RecipeArguments:
 
 
 def check_stage_settings(stage: str, settings: dict[str, Any]) -> None:
-    """Refuse a stage that names unknown parts or settings.
+    """Check that a stage names only known parts and settings.
 
     Raises:
-        ValueError: naming the stage, the unknown word and the known ones.
+        ValueError: naming the stage, the unknown name and the known ones.
     """
     parts = settings.get("trainable_parts", [])
     unknown = [part for part in parts if part not in TRAINABLE_PARTS]
@@ -102,16 +102,16 @@ def check_stage_settings(stage: str, settings: dict[str, Any]) -> None:
 
 
 def stage_config(common: SFTConfig, settings: dict[str, Any], output_dir: str) -> SFTConfig:
-    """Return the trainer's settings for one stage: the common ones, the stage's own over them."""
+    """Return the trainer's settings for one stage: the common ones, overridden by the stage's own."""
     own = {key: value for key, value in settings.items() if key != "trainable_parts"}
     return replace(common, output_dir=output_dir, **own)
 
 
 def accumulation_steps(global_batch_size: int, config: SFTConfig) -> int:
-    """Return how many batches of all processes make one step of `global_batch_size` scans.
+    """Return the number of accumulated batches of all processes that make one step of `global_batch_size` scans.
 
     Raises:
-        ValueError: if no whole number does.
+        ValueError: if that is not a whole number.
     """
     at_once = config.per_device_train_batch_size * config.world_size
     if global_batch_size % at_once:
@@ -123,7 +123,7 @@ def accumulation_steps(global_batch_size: int, config: SFTConfig) -> int:
 
 
 def set_trainable(model: ArgusForConditionalGeneration, parts: list[str]) -> int:
-    """Freeze everything but the named parts; return how many parameters train.
+    """Freeze everything but the named parts; return the number of trained parameters.
 
     A part that shares a weight with a trained one (tied embeddings) stays trained.
 

@@ -1,4 +1,4 @@
-"""Training examples: a CT's path or bytes, an instruction and the report, in the columns TRL's trainer takes."""
+"""Make training examples: a CT's path or bytes, an instruction and the report, in the columns of TRL's trainer."""
 
 import datasets
 
@@ -15,10 +15,11 @@ def report_messages(scan_id: str, report: str) -> dict:
 
 
 def report_examples(split: datasets.Dataset) -> datasets.Dataset:
-    """Turn a ct3drrg split into `image`, `prompt`, `completion` and `length`, the letters of both.
+    """Convert a ct3drrg split to `image`, `prompt`, `completion` and `length`, the number of letters of both texts.
 
-    `image` is a path, or the row of `datasets.Nifti(decode=False)` where the split holds the volumes themselves and a
-    path is a mere name. Volumes are read and preprocessed when a batch is made, so that nothing large is stored twice.
+    `image` is a path; if the split holds the volumes themselves, so that a path is only a name, it is the row of
+    `datasets.Nifti(decode=False)`. Volumes are read and preprocessed when a batch is made, so that nothing large is
+    stored twice.
     """
     rows = split.cast_column("image", datasets.Nifti(decode=False))
     embedded = holds_volumes(rows)
@@ -36,7 +37,7 @@ def report_examples(split: datasets.Dataset) -> datasets.Dataset:
         for column in ("prompt", "completion")
     }
     told = rows.select_columns(["scan_id", "report"] if embedded else ["scan_id", "report", "image"])
-    # Not from the cache: its key sees this function but not a change in those it calls.
+    # Not from the cache: its key depends on this function but not on the functions that it calls.
     examples = told.map(
         example,
         remove_columns=told.column_names,
@@ -48,12 +49,12 @@ def report_examples(split: datasets.Dataset) -> datasets.Dataset:
 
 
 def holds_volumes(rows: datasets.Dataset) -> bool:
-    """Tell whether an `image` column of undecoded rows holds bytes, without reading them."""
+    """Return whether an `image` column of undecoded rows holds bytes, without reading them."""
     return any(part.field("bytes").null_count < len(part) for part in rows.data.column("image").chunks)
 
 
 def count_cut_reports(examples: datasets.Dataset, processor: ArgusProcessor, max_text_tokens: int) -> int:
-    """Count examples whose prompt and report are longer than `max_text_tokens`, visual tokens aside."""
+    """Count the examples whose prompt and report have more than `max_text_tokens` tokens, without visual tokens."""
     tokenizer = processor.tokenizer
 
     def is_cut(row: dict) -> bool:

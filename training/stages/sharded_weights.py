@@ -1,4 +1,4 @@
-"""Weights that may be spread over processes: their precision in training, their number, whether all were saved."""
+"""Weights that may be sharded over processes: convert and count the trained ones, and check saved ones."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
 
 def upcast_trained(model: torch.nn.Module) -> None:
-    """Bring every trained parameter to float32; under ZeRO-3, which holds float32 masters itself, leave them."""
+    """Convert every trained parameter to float32, except under ZeRO-3, which keeps float32 copies itself."""
     if is_deepspeed_zero3_enabled():
         return
     for parameter in model.parameters():
@@ -18,17 +18,17 @@ def upcast_trained(model: torch.nn.Module) -> None:
 
 
 def count_trained(model: torch.nn.Module) -> int:
-    """Count trained parameters, also those that ZeRO-3 holds elsewhere."""
+    """Count the trained parameters, including those that ZeRO-3 keeps in other processes."""
     return sum(
         getattr(parameter, "ds_numel", parameter.numel()) for parameter in model.parameters() if parameter.requires_grad
     )
 
 
 def check_saved_weights(folder: str | os.PathLike) -> None:
-    """Look at the shape of every saved tensor of a folder.
+    """Check that no saved tensor of a folder is empty.
 
     Raises:
-        ValueError: if there is none, or one is empty: the mark of a model that was saved while it was spread out.
+        ValueError: if there is no tensor, or one is empty, which happens if a model is saved while it is sharded.
     """
     files = sorted(Path(folder).glob("*.safetensors"))
     if not files:
