@@ -1,7 +1,7 @@
-"""Chat templates with image placeholders, by the marks a language model's own turns have."""
+"""Chat templates with image placeholders, one for each family of language models."""
 
-# `image_token` is written once an image; ArgusProcessor repeats it for every visual token. Texts that follow each other
-# are lines, so that no two words grow together.
+# `image_token` is written once per image; ArgusProcessor repeats it for every visual token. Texts that follow each
+# other are put on separate lines, so that two words are never joined.
 _CONTENT = (
     "{%- macro content_of(message) -%}"
     "{%- if message['content'] is string -%}{{ message['content'] | trim }}"
@@ -14,7 +14,7 @@ _CONTENT = (
     "{%- endif -%}{%- endfor -%}{%- endif -%}"
     "{%- endmacro -%}"
 )
-# What is between the marks `generation` is what an assistant's turn teaches, its end included (`assistant_only_loss`).
+# The text between the marks `generation` is what an assistant's turn trains, its end included (`assistant_only_loss`).
 _LLAMA_3 = (
     "{{- bos_token }}"
     "{%- for message in messages -%}"
@@ -41,17 +41,17 @@ _FAMILIES = {"<|start_header_id|>": ("<|eot_id|>", _LLAMA_3), "<|im_start|>": ("
 
 
 def chat_template_for(vocabulary: dict[str, int], image_token: str) -> tuple[str, str]:
-    """Choose the chat template that a tokenizer's vocabulary speaks.
+    """Choose the chat template for a tokenizer's vocabulary.
 
     Args:
         vocabulary: token to id.
         image_token: the placeholder that stands for an image.
 
     Returns:
-        The Jinja template and the token that ends a turn, which the labels teach and generation stops on.
+        The Jinja template and the token that ends a turn: labels include it, and generation stops at it.
 
     Raises:
-        ValueError: if the vocabulary has the turn marks of no known family.
+        ValueError: if the vocabulary has the turn tokens of no known family.
     """
     for mark, (end_token, template) in _FAMILIES.items():
         if mark in vocabulary and end_token in vocabulary:

@@ -1,6 +1,6 @@
-"""Compare a compressed picture's own header with what the DICOM header says, before any decoder sees it.
+"""Compare the header of a compressed picture with the DICOM header before the picture is decoded.
 
-Some decoders end the process, or fill what is missing with zeros, where the two differ or where bytes are lost.
+Some decoders end the process, or fill missing parts with zeros, if the two headers differ or bytes are lost.
 """
 
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ FRAME_MARKERS |= dict.fromkeys(JPEG_LS, (0xF7,))
 
 
 class CodestreamError(ValueError):
-    """What is wrong with a compressed picture, in words without any of its bytes."""
+    """Error of a compressed picture; the message quotes none of its bytes."""
 
 
 @dataclass(frozen=True)
 class Codestream:
-    """A compressed picture's own facts."""
+    """Size, precision and similar facts from the header of a compressed picture."""
 
     rows: int
     columns: int
@@ -33,10 +33,10 @@ class Codestream:
 
 
 def check_codestream(syntax: str, code: bytes, rows: int, columns: int, allocated: int) -> Codestream:
-    """Give a compressed picture's facts once they are what the header says and its bytes reach to the end.
+    """Return the facts of a compressed picture after checking them against the DICOM header and checking its end.
 
     Raises:
-        CodestreamError: if they do not.
+        CodestreamError: if the facts differ or bytes are missing.
     """
     if syntax == RLE:
         _check_run_lengths(code, allocated)
@@ -55,7 +55,7 @@ def check_codestream(syntax: str, code: bytes, rows: int, columns: int, allocate
 
 
 def _check_run_lengths(code: bytes, allocated: int) -> None:
-    """Check the 64 bytes at the front: one segment a byte of a number, in rising order."""
+    """Check the header of 64 bytes: one segment for each byte of a number, in rising order."""
     if len(code) < 64:
         raise CodestreamError("is cut short")
     count, *places = np.frombuffer(code[:64], "<u4").tolist()
@@ -83,7 +83,7 @@ def _jpeg_facts(code: bytes, markers: tuple[int, ...]) -> Codestream:
 
 
 def _segments(code: bytes) -> list[tuple[int, int, int]]:
-    """List the marker segments up to the first scan: the marker, where its content starts, and its size."""
+    """Return the marker segments up to the first scan: the marker, the start of its content, and its size."""
     if code[:2] != bytes((0xFF, START)):
         raise CodestreamError("does not start as its compression demands")
     found, place = [], 2
@@ -102,10 +102,10 @@ def _segments(code: bytes) -> list[tuple[int, int, int]]:
 
 
 def scan_data(code: bytes) -> bytes:
-    """Give the entropy-coded bytes of a JPEG's scan.
+    """Return the entropy-coded bytes of a JPEG's scan.
 
     Raises:
-        CodestreamError: if the mark of the end is missing.
+        CodestreamError: if the end marker is missing.
     """
     _, place, size = _segments(code)[-1]
     end = code.rfind(bytes((0xFF, END)))
@@ -115,7 +115,7 @@ def scan_data(code: bytes) -> bytes:
 
 
 def _jpeg_2000_facts(code: bytes) -> Codestream:
-    """Read SIZ and walk the tile parts to the end mark; a JP2 wrapper, which DICOM forbids, is looked through."""
+    """Read SIZ and follow the tile parts to the end marker; a JP2 wrapper, which DICOM forbids, is skipped."""
     start = code.find(b"\xff\x4f\xff\x51")
     if start < 0 or (start and code[4:8] != b"jP  "):
         raise CodestreamError("does not start as its compression demands")
@@ -144,16 +144,16 @@ def _word(code: bytes, place: int) -> int:
 
 
 def check_lossless_jpeg(code: bytes, pixels: np.ndarray) -> None:
-    """Check that the decoded `(row, column)` numbers are what the bytes say, by coding their differences again.
+    """Check decoded `(row, column)` numbers against the bytes, by encoding their differences again.
 
-    A decoder that loses its place in a damaged scan goes on in silence: it then has bits left over, or too few.
+    A decoder that loses its place in a damaged scan continues without an error: it then has too many bits, or too few.
 
     Raises:
-        CodestreamError: if the numbers need another number of bits than there are, or codes that the table lacks.
+        CodestreamError: if the numbers need more or fewer bits than there are, or codes that the table lacks.
     """
     segments = _segments(code)
     if any(marker == RESTART and _word(code, place) for marker, place, _ in segments):
-        return  # the prediction starts anew within the scan
+        return  # the prediction restarts within the scan
     precision = next(code[place] for marker, place, _ in segments if marker == 0xC3)
     _, place, size = segments[-1]
     predictor, shift = code[place + size - 3], code[place + size - 1] & 15
@@ -170,7 +170,7 @@ def check_lossless_jpeg(code: bytes, pixels: np.ndarray) -> None:
 
 
 def _code_lengths(code: bytes, segments: list[tuple[int, int, int]], table: int) -> np.ndarray:
-    """Give the number of bits of each size's code in the scan's Huffman table; 0 where it has none."""
+    """Return the number of bits of the code of each size in the scan's Huffman table; 0 if it has none."""
     lengths = np.zeros(256, np.int64)
     for marker, place, size in segments:
         end = place + size
@@ -185,7 +185,7 @@ def _code_lengths(code: bytes, segments: list[tuple[int, int, int]], table: int)
 
 
 def _differences(pixels: np.ndarray, predictor: int, start: int) -> np.ndarray:
-    """Give each number less its prediction, modulo 2^16 into -32767 to 32768 (ITU T.81, annex H)."""
+    """Return each number minus its prediction, modulo 2^16 in the range -32767 to 32768 (ITU T.81, annex H)."""
     left, above, corner = np.zeros((3, *pixels.shape), np.int32)
     left[:, 1:], above[1:], corner[1:, 1:] = pixels[:, :-1], pixels[:-1], pixels[:-1, :-1]
     predictions = (

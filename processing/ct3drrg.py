@@ -40,30 +40,30 @@ PHANTOM_FEATURES = datasets.Features(
 
 
 class CT3DRRGConfig(datasets.BuilderConfig):
-    """A source of the data set. A new one overrides both methods and joins `CT3DRRG.BUILDER_CONFIGS`."""
+    """A source of the data set. A new source overrides both methods and is added to `CT3DRRG.BUILDER_CONFIGS`."""
 
     def split_items(self, split: str) -> list[Any]:
-        """What makes up a split: scans, or files of scans; `num_proc` divides this list."""
+        """Return the items of a split: scans, or files of scans; `num_proc` divides this list."""
         raise NotImplementedError
 
     def examples(self, item: Any, volume_folder: Path) -> Iterator[dict[str, Any]]:
-        """The rows of an item; volumes that are made rather than read go into `volume_folder`."""
+        """Yield the rows of an item; volumes that are made, not read, go into `volume_folder`."""
         raise NotImplementedError
 
     @property
     def features(self) -> datasets.Features:
-        """The columns of a row."""
+        """Return the columns of a row."""
         raise NotImplementedError
 
 
 @dataclass
 class PhantomConfig(CT3DRRGConfig):
-    """Synthetic scans, made on the spot.
+    """Synthetic scans that are made when the data set is built.
 
     Attributes:
         seed: another seed gives other patients.
         num_train, num_validation, num_test: scans in each split; no patient is in two of them.
-        spacing_mm: voxel spacing along (D, H, W); about (5, 3, 3) is drawn for each scan when it is not given.
+        spacing_mm: voxel spacing along (D, H, W). Default: about (5, 3, 3), drawn for each scan.
     """
 
     seed: int = 0
@@ -73,7 +73,7 @@ class PhantomConfig(CT3DRRGConfig):
     spacing_mm: tuple[float, float, float] | None = None
 
     def split_items(self, split: str) -> list[int]:
-        """The phantom seeds of a split.
+        """Return the phantom seeds of a split.
 
         Raises:
             ValueError: if the seed is negative or a split's size is out of range.
@@ -86,11 +86,11 @@ class PhantomConfig(CT3DRRGConfig):
 
     @property
     def features(self) -> datasets.Features:
-        """Scan id, image, report, and the findings that are truly there."""
+        """Return the columns: scan id, image, report, and the true findings."""
         return PHANTOM_FEATURES
 
     def examples(self, item: int, volume_folder: Path) -> Iterator[dict[str, Any]]:
-        """Make one phantom, unless its volume is already there."""
+        """Make one phantom, unless its volume exists already, and yield its row."""
         spacing = tuple(self.spacing_mm) if self.spacing_mm else None
         folder = volume_folder / ("x".join(f"{step:g}" for step in spacing) if spacing else "drawn")
         scan_id = scan_id_of(item)
@@ -103,15 +103,15 @@ class PhantomConfig(CT3DRRGConfig):
 
 @dataclass
 class PreparedConfig(CT3DRRGConfig):
-    """A source, or all of them, as `argus prepare` curated it into the folder `data_dir`."""
+    """A source, or all sources, as curated by `argus prepare` into the folder `data_dir`."""
 
     @property
     def features(self) -> datasets.Features:
-        """The columns that `argus prepare` writes."""
+        """Return the columns that `argus prepare` writes."""
         return PREPARED_FEATURES
 
     def split_items(self, split: str) -> list[Path]:
-        """The Parquet files of a split.
+        """Return the Parquet files of a split.
 
         Raises:
             ValueError: if `data_dir` is missing, is no prepared folder, or does not hold the subset.
@@ -131,7 +131,7 @@ class PreparedConfig(CT3DRRGConfig):
             yield from batch.to_pylist()
 
     def create_config_id(self, config_kwargs: dict, custom_features: datasets.Features | None = None) -> str:
-        """Name the cache of a folder by what the folder holds, so that one prepared anew is never read from it."""
+        """Name the cache of a folder by the folder's content, so that a folder that changed is never read from it."""
         name = super().create_config_id(config_kwargs, custom_features)
         manifest = Path(self.data_dir or "").expanduser() / MANIFEST
         return f"{name}-{hash_file(manifest)[:16]}" if manifest.is_file() else name
@@ -165,17 +165,17 @@ class CT3DRRG(datasets.GeneratorBasedBuilder):
         ]
 
     def _generate_examples(self, items: list[Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-        # Beside the table, not in it: `datasets` renames the table's folder when it is complete.
+        # Beside the table's folder, not in it: `datasets` renames that folder when the table is complete.
         folder = Path(self._cache_dir_root).resolve() / NAME / f"volumes-{_code_hash(*_VOLUME_CODE)[:16]}"
         for item in items:
             for example in self.config.examples(item, folder):
-                # A scan's id is its source's own: two sources may use the same.
+                # Scan ids are unique within a source only.
                 yield f"{example.get('source', self.config.name)}:{example['scan_id']}", example
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Adds `pixel_values` to a batch of rows; a class, so that it goes to worker processes however they start.
+    """Function that adds `pixel_values` to a batch of rows; a class, so that it can be pickled for worker processes.
 
     Attributes:
         image_processor: called as `image_processor(images=[...])`; its `pixel_values` are taken.
@@ -184,12 +184,12 @@ class Preprocessing:
     image_processor: Any
 
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, Any]:
-        """Return the batch with the column added."""
+        """Return the batch with the column `pixel_values` added."""
         return {**batch, "pixel_values": self.image_processor(images=batch["image"])["pixel_values"]}
 
 
 def with_preprocessing(dataset: Any, image_processor: Any) -> Any:
-    """Give a data set a `pixel_values` column, computed when a row is read.
+    """Return a data set with an added `pixel_values` column, computed when a row is read.
 
     Args:
         dataset: a `Dataset`, `DatasetDict` or their streamed forms, with an `image` column.
@@ -205,13 +205,13 @@ def with_preprocessing(dataset: Any, image_processor: Any) -> Any:
 
 
 def _code_hash(*names: str) -> str:
-    """A hash of the code that makes the data, so that a cache never outlives it."""
+    """Return a hash of the code that makes the data, so that a cache is not used after the code changed."""
     folder = Path(__file__).parent
     return hash_joined(folder / name for name in names)
 
 
 class _ModuleFactory(datasets.load.PackagedDatasetModuleFactory):
-    """Finds this builder without listing the working directory, and the others as before."""
+    """Factory that finds this builder without listing the working directory, and all others as before."""
 
     def get_module(self) -> datasets.load.DatasetModule:
         if self.name != NAME:

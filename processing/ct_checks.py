@@ -1,7 +1,7 @@
-"""What a CT volume must be before anything is computed from it: its size, its geometry, its Hounsfield values.
+"""Check size, geometry and Hounsfield values of a CT volume before anything is computed from it.
 
-Every refusal is a `CTReadError`: one line with the file, the cause and what to do.
-Nothing of a patient's header is quoted.
+Every refusal is a `CTReadError`: one line with the file, the cause and what to do. Errors never quote header values
+of a patient.
 """
 
 import math
@@ -22,41 +22,41 @@ INT16 = np.iinfo(np.int16)
 MIN_SIDE = 8  # voxels, in at least two directions
 MIN_SLICES = 3  # voxels, in every direction
 MAX_SIDE = 8192  # voxels
-# The largest real volumes at hand: 1024 x 1024 x 260 of CT-RATE, whole bodies of 512 x 512 x 2000. This leaves room for
-# 1024 x 1024 x 640 as int16 or 1024 x 1024 x 320 as float32, which is finer than what any model's grid can use.
+# The largest known real volumes: 1024 x 1024 x 260 in CT-RATE, whole bodies of 512 x 512 x 2000. The limit allows
+# 1024 x 1024 x 640 as int16 or 1024 x 1024 x 320 as float32, which is finer than any model's grid.
 MAX_VOLUME_BYTES = 1280 * 2**20
-MEMORY_SHARE = 0.5  # of what is free for one volume: preprocessing, and whatever is read beside it, need the rest
+MEMORY_SHARE = 0.5  # of the free memory, for one volume: preprocessing and other reads need the rest
 CGROUP = Path("/sys/fs/cgroup")
 SPACING_LIMITS_MM = (0.05, 20.0)
 EXTENT_LIMITS_MM = (8.0, 3000.0)  # of the longest side
-LARGEST_NUMBER = 1e9  # of an affine: far beyond any place, and its square still a number
-MAX_AXIS_ANGLE_DEG = 40.0  # beyond this the nearest patient axis is a matter of taste
+LARGEST_NUMBER = 1e9  # of an affine: far beyond any real position, and its square is still finite
+MAX_AXIS_ANGLE_DEG = 40.0  # beyond this the nearest patient axis is not clear
 OBLIQUE_WARNING_DEG = 5.0
 SHEAR_WARNING_DEG = 1.0
 
-# Metal on an extended scale stays below it: it is read, as float32 where int16 ends, and clipped by preprocessing.
+# Metal on an extended scale stays below this: it is read, as float32 where int16 is too small, and later clipped.
 MAX_ABSOLUTE_HU = 70_000.0
-METAL_HU = 32_767.0  # of an extended scale; what is brighter and lies at the picture's border is padding
+METAL_HU = 32_767.0  # of an extended scale; brighter values at the picture's border are padding
 STRAY_VOXELS = 2
-WRAPPED_HU = (62_000.0, 66_000.0)  # 65,535 less the noise of air, with and without an intercept
-WRAPPED_VALUES = 5  # metal that saturates has one
+WRAPPED_HU = (62_000.0, 66_000.0)  # 65,535 minus the noise of air, with and without an intercept
+WRAPPED_VALUES = 5  # different values; saturated metal has one
 BRIGHT_BORDER = f"values above {METAL_HU:,.0f} HU reach the picture's border: padding that the header does not state"
 
 
 class CTReadError(ValueError):
-    """One line: the file, the cause, what to do."""
+    """Error of a scan that cannot be read: one line with the file, the cause and what to do."""
 
 
 def read_error(name: object, cause: str, advice: str) -> CTReadError:
-    """Build the error for a scan called `name`, on one line whatever the name holds."""
+    """Build the error for a scan called `name`, always on one line."""
     return CTReadError(" ".join(f"{name}: {cause}; {advice}".split()))
 
 
 def spatial_shape(shape: tuple[int, ...], name: object) -> tuple[int, int, int]:
-    """Give the three spatial sides of an image, dropping trailing axes of length one.
+    """Return the three spatial sides of an image, without trailing axes of length one.
 
     Raises:
-        CTReadError: if what remains is not 3D, or is too small or too large to be a CT volume.
+        CTReadError: if the rest is not 3D, or is too small or too large to be a CT volume.
     """
     sides = [int(side) for side in shape]
     while len(sides) > 3 and sides[-1] == 1:
@@ -75,11 +75,11 @@ def spatial_shape(shape: tuple[int, ...], name: object) -> tuple[int, int, int]:
 
 
 def check_memory(shape: tuple[int, ...], bytes_per_voxel: int, name: object) -> None:
-    """Refuse a volume that a model's grid or this machine's memory could not use, before anything of it is allocated.
+    """Check that a volume is not too large for a model's grid or the free memory, before memory is allocated for it.
 
     Args:
-        shape: the sides that the header states; as they come, so that no product of theirs overflows.
-        bytes_per_voxel: of the most that is held at once, 2 for int16 Hounsfield units, 4 for float32.
+        shape: the sides that the header states, in any integer type; their product cannot overflow here.
+        bytes_per_voxel: most bytes of a voxel in memory at once: 2 for int16 Hounsfield units, 4 for float32.
         name: what errors call the scan.
 
     Raises:
@@ -97,7 +97,7 @@ def check_memory(shape: tuple[int, ...], bytes_per_voxel: int, name: object) -> 
 
 
 def free_memory() -> float:
-    """Give the bytes that this process may still take: of the machine, its control group and its own limit."""
+    """Return the bytes that this process may still use, by machine, control group and process limit."""
     free = [_meminfo_available(), _cgroup_free(), _address_space_free()]
     return max(0.0, min(free))
 
@@ -111,12 +111,12 @@ def _meminfo_available() -> float:
 
 
 def _cgroup_free() -> float:
-    """Read the control group's limit less what it uses, without the file cache that it can drop; version 2."""
+    """Return the limit of the control group (version 2) minus its use, not counting file cache that it can drop."""
     try:
         limit, used = (float((CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))
         stat = dict(line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())
         return limit - used + float(stat.get("inactive_file", 0))
-    except (OSError, ValueError):  # "max" is no number: no limit
+    except (OSError, ValueError):  # "max" is not a number and means no limit
         return math.inf
 
 
@@ -131,19 +131,19 @@ def _address_space_free() -> float:
 
 
 def check_dtype(dtype: np.dtype, name: object) -> None:
-    """Refuse voxels that are not plain real numbers: RGB, complex, boolean."""
+    """Check that voxels are plain real numbers, not RGB, complex or boolean."""
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
         kind = "colour (RGB)" if dtype.fields else str(dtype)
         raise read_error(name, f"the voxels are {kind}, not Hounsfield units", "give a CT volume of one number a voxel")
 
 
 def is_usable(affine: np.ndarray) -> bool:
-    """Tell whether an affine's numbers are finite, and small enough to compute with."""
+    """Return whether an affine's numbers are finite and small enough to compute with."""
     return bool((np.abs(affine) < LARGEST_NUMBER).all())
 
 
 def check_affine(affine: np.ndarray, shape: tuple[int, int, int], name: object) -> tuple[str, ...]:
-    """Refuse an affine that does not place the volume in the patient, and warn of a tilted one.
+    """Check that an affine places the volume in the patient, and warn of a tilted one.
 
     Args:
         affine: 4x4, voxel index to RAS+ mm.
@@ -168,7 +168,7 @@ def check_affine(affine: np.ndarray, shape: tuple[int, int, int], name: object) 
 
 
 def _check_directions(directions: np.ndarray, name: object) -> tuple[str, ...]:
-    """Check three unit columns: independent, each near a patient axis of its own."""
+    """Check that three unit columns are independent and that each is near a different patient axis."""
     advice = "convert the scan again from its DICOM series"
     if abs(np.linalg.det(directions)) < 0.1:
         raise read_error(name, "the affine is singular: two axes point the same way", advice)
@@ -189,14 +189,14 @@ def _check_directions(directions: np.ndarray, name: object) -> tuple[str, ...]:
 def rescale_to_hu(raw: np.ndarray, slope: float = 1.0, intercept: float = 0.0) -> np.ndarray:
     """Apply a rescale once: int16 where slope and intercept are whole and the result fits, else float32.
 
-    Takes over `raw`: where a rescale is due, its memory is used again if it can be. Never makes a float64 volume.
+    May overwrite `raw`, whose memory is reused if possible. Never makes a float64 volume.
     """
     slope, intercept = float(slope), float(intercept)
     if raw.dtype.kind in "iu" and slope.is_integer() and intercept.is_integer():
         ends = [int(end) * int(slope) + int(intercept) for end in (raw.min(), raw.max())]
         if INT16.min <= min(ends) and max(ends) <= INT16.max:
             return _rescale_int16(raw, int(slope), int(intercept))
-    with np.errstate(over="ignore", invalid="ignore"):  # infinities are refused by check_hu
+    with np.errstate(over="ignore", invalid="ignore"):  # check_hu refuses infinities
         hu = raw.astype(np.float32, copy=False)
         if (slope, intercept) != (1.0, 0.0):
             hu = hu if hu.flags.writeable else hu.copy()
@@ -221,9 +221,9 @@ def _wrap(value: int) -> int:
 
 
 def check_hu(hu: np.ndarray, name: object) -> None:
-    """Refuse values that are not Hounsfield units of a body: air is -1000, water is 0.
+    """Check that values are Hounsfield units of a body: air is -1000, water is 0.
 
-    Padding below air (-1024, -2000, -3024 and the like) and metal are normal and pass. Each refusal has a cause.
+    Padding below air (-1024, -2000, -3024 and similar values) and metal are normal and pass. Each error names a cause.
 
     Raises:
         CTReadError: if they are not finite, or the histogram is not that of a CT.
@@ -243,14 +243,14 @@ def check_hu(hu: np.ndarray, name: object) -> None:
 
 
 def _is_wrapped(hu: np.ndarray) -> bool:
-    """Say whether nearly all that is brighter than metal lies just below the top of 16 bits, at many values."""
+    """Return whether nearly all values above metal lie just below the top of 16 bits, and are many different ones."""
     bright = hu[hu > METAL_HU]
     wrapped = bright[(bright > WRAPPED_HU[0]) & (bright < WRAPPED_HU[1])]
     return len(wrapped) > 0.9 * len(bright) and len(np.unique(wrapped)) >= WRAPPED_VALUES
 
 
 def has_bright_border(hu: np.ndarray) -> bool:
-    """Say whether `(slice, row, column)` HU that no metal has lie along a first or last row or column."""
+    """Return whether `(slice, row, column)` HU above metal lie along a first or last row or column."""
     if hu.dtype != np.float32:
         return False
     borders = (hu[:, 0], hu[:, -1], hu[:, :, 0], hu[:, :, -1])

@@ -1,6 +1,6 @@
-"""Refuse a drawing, made of a few things of one value each, whose values are no Hounsfield units.
+"""Refuse a drawing, made of a few things of one value each, if its values are not Hounsfield units.
 
-A drawing has no peaks with slopes, and its noise, if any, is narrow: what counts is where its things lie.
+A drawing has no peaks with slopes, and its noise, if any, is narrow: the check uses the values of its things.
 """
 
 from dataclasses import dataclass
@@ -9,18 +9,18 @@ import numpy as np
 
 from .ct_counts import EDGE, SOFT_HU, Histogram
 
-GAP_HU = 25  # between the values of one thing and the next
-WIDEST_HU = 160  # with the noise of a drawing; a scan's values follow each other from air to bone
-BETWEEN_HU = (-600, -142)  # of lung and fat
-FOAM_HU = -300  # of a couch, which is drawn too
+GAP_HU = 25  # least gap between the values of one thing and the next
+WIDEST_HU = 160  # of a thing with the noise of a drawing; a scan's values run from air to bone without gaps
+BETWEEN_HU = (-600, -142)  # between lung and fat
+FOAM_HU = -300  # of a couch, which may be drawn too
 SMALL_SHARE = 0.002
 NOTABLE_SHARE = 0.02
-# Beside air, lung may be drawn denser than it is, and a couch of foam; else there may be shares of both in voxels.
+# If there is air, lung may be drawn denser than it is, and a foam couch may be drawn; otherwise voxels may hold a mix.
 USUAL_SHARES = {(True, False): 0.25, (True, True): 0.08, (False, False): 0.02, (False, True): 0.04}
 BONY_HU = (500, 4000)
 BRIGHT_SHARE = 0.1
 SMALLEST_BODY = 0.01
-FEW_LABELS = 12  # no tissue has but such values
+FEW_LABELS = 12  # no tissue has only so few values
 FILL_HU = -890
 SHIFTED = "slope and intercept were not applied once"
 ADVICE = "give the CT in Hounsfield units, with slope and intercept applied once"
@@ -38,12 +38,12 @@ class Thing:
 
     @property
     def place(self) -> float:
-        """Give the middle of its values."""
+        """Return the middle of its values."""
         return (self.low + self.high) / 2
 
 
 def things_of(histogram: Histogram) -> list[Thing]:
-    """Give the things of a drawing from the darkest up; none if this is no drawing."""
+    """Return the things of a drawing from dark to bright; an empty list if this is not a drawing."""
     values = np.flatnonzero(histogram.counts) - EDGE
     groups = np.split(values, np.flatnonzero(np.diff(values) > GAP_HU) + 1)
     things = [Thing(int(group[0]), int(group[-1]), histogram.share(group[0], group[-1])) for group in groups]
@@ -53,7 +53,7 @@ def things_of(histogram: Histogram) -> list[Thing]:
 
 
 def why_drawing_is_not_hu(histogram: Histogram) -> Refusal | None:
-    """Say why a drawing's values are no Hounsfield units, as cause and advice; None if they are."""
+    """Return cause and advice if a drawing's values are not Hounsfield units, None if they are."""
     things = [thing for thing in things_of(histogram) if thing.share > SMALL_SHARE]
     if not things:
         return None
@@ -79,7 +79,7 @@ def why_drawing_is_not_hu(histogram: Histogram) -> Refusal | None:
 
 
 def _labels(histogram: Histogram) -> Refusal | None:
-    """Find 0, 1, 2 and so on, or some of them, beside padding."""
+    """Find labels: only values 0, 1, 2 and so on, or some of them, beside padding."""
     values = np.flatnonzero(histogram.without_padding().counts) - EDGE
     counted_through = len(values) > 2 and (np.diff(values) == 1).all()
     if len(values) > 1 and abs(values[0]) < 2 and (counted_through or values[-1] <= FEW_LABELS):
@@ -88,7 +88,7 @@ def _labels(histogram: Histogram) -> Refusal | None:
 
 
 def _filled(things: list[Thing]) -> Refusal | None:
-    """Find one value among things that all have noise."""
+    """Find a thing of exactly one value if nearly all others have noise: it was filled."""
     even = [
         thing for thing in things if thing.low == thing.high and thing.low > FILL_HU and thing.share > NOTABLE_SHARE
     ]

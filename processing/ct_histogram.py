@@ -1,11 +1,11 @@
-"""Tell Hounsfield units from what is often stored in their place, by the histogram of a scan alone.
+"""Check by a scan's histogram that its values are Hounsfield units, not other numbers that are often stored.
 
 Every CT has air near -1000 (around the body, in lung or bowel, or as padding below it) and soft tissue, from fat at
--100 to blood at 60, in one narrow peak; little lies between -500 and -200; bone thins out from 200 to 1500.
-A forgotten or doubled intercept moves that peak, a window cuts the histogram's ends into piles of equal values, and the
-intensities of other modalities have no such peak. The limits here and in `ct_peaks` were set on real CTs: chest,
-abdomen, pelvis, limbs, heads with and without bone kernel, contrast, metal, noise as at a low dose, padding of -1000 to
--8192, and thousands of crops of them.
+-100 to blood at 60, in one narrow peak; few values lie between -500 and -200; bone gets rarer from 200 to 1500.
+A missing or doubled intercept moves that peak, a window turns the histogram's ends into piles of equal values, and
+other modalities have no such peak. The limits here and in `ct_peaks` were set on real CTs: chest, abdomen, pelvis,
+limbs, heads with and without bone kernel, contrast, metal, noise as at a low dose, padding of -1000 to -8192, and
+thousands of crops of them.
 """
 
 from collections.abc import Callable
@@ -18,34 +18,34 @@ from .ct_peaks import Refusal, has_soft_peak, why_peaks_are_not_hu
 
 FAT_HU = (-150, -30)
 PURE_FAT_HU = (-150, -66)
-SOME_FAT = 1e-4  # in the smallest crop of muscle
+SOME_FAT = 1e-4  # share of fat in the smallest crop of muscle
 AIR_LIMIT_HU = -500  # lung and air lie below
-HARMLESS_CUT_HU = (-950, 1000)  # a cut beyond these ends takes nothing that a model's window would keep
+HARMLESS_CUT_HU = (-950, 1000)  # a cut beyond these limits removes nothing that a model's window keeps
 PILE_VOXELS = 20
-LOW_PILE_RATIO = 3.0  # of the voxels at the lowest value to those at any of the ten above it
-PEAK_RATIO = 2.5  # of the densest 40 HU of soft tissue to what lies on both sides of it; MR has 0.02 to 2.5
-PILE_RATIO = 20.0  # of the voxels at the highest value to those at each of the values below it
-BODY_MASK_HU = -250  # what is cut below it was outside a mask of the body
+LOW_PILE_RATIO = 3.0  # ratio of the voxels at the lowest value to those at any of the ten above it
+PEAK_RATIO = 2.5  # ratio of the densest 40 HU of soft tissue to the values on both sides of it; MR has 0.02 to 2.5
+PILE_RATIO = 20.0  # ratio of the voxels at the highest value to those at each of the values below it
+BODY_MASK_HU = -250  # a cut below this was made outside a mask of the body
 END_HU = 5  # width of an end of the histogram
-END_VOXELS = 30  # a scan's own histogram ends in a few
-END_RATIO = 0.3  # of the density at the end to that beside it
-FAR_RATIO = 0.05  # of the density further in to that at the end
+END_VOXELS = 30  # the histogram of a scan that was not cut ends with a few
+END_RATIO = 0.3  # ratio of the density at the end to that beside it
+FAR_RATIO = 0.05  # ratio of the density further in to that at the end
 BYTE_ENDS = (-128, 127)
-NARROW_HU = 60  # normalised numbers lie within it
+NARROW_HU = 60  # range of normalised numbers
 BEYOND_BONE_HU = 4000  # metal on an extended scale
 NOTABLE_SHARE = 0.01
-PILE_HU = (-950, 2000)  # where no value may have voxels of its own, but in a drawing
-FILL_HU = -890  # nobody fills with less that is not padding
+PILE_HU = (-950, 2000)  # range where no value may have a pile of voxels, except in a drawing
+FILL_HU = -890  # lower fill values are padding
 FRAME_TISSUES = ((-150, -50), (20, 80))
 COUCH_HU = -200
 AIR_HU = (-1030, -990)
-EVEN_RATIO = 50.0  # of the voxels at air's value to those at any above it: 1 to 28 in scans, 60 to 530 in phantoms
-EVEN_SUM = 2.5  # to those at all 60 HU above it: 0.4 to 1.6 in scans, 3.4 to 170 in phantoms
+EVEN_RATIO = 50.0  # ratio of voxels at air's value to those at any above it: 1 to 28 in scans, 60 to 530 in phantoms
+EVEN_SUM = 2.5  # ratio to those at all 60 HU above it: 0.4 to 1.6 in scans, 3.4 to 170 in phantoms
 FILL_SHARE = 0.02
-DRAWN_SHARE = 0.003  # of the voxels at a second value
+DRAWN_SHARE = 0.003  # share of the voxels at a second value
 END_PILE_RATIO = 1000.0
-NOISY_SHARE = 0.05  # of the voxels beside those values; edges of a drawing that was resampled have no peak
-FILL_RATIO = 4.0  # of the voxels at this value to those at any value near it
+NOISY_SHARE = 0.05  # share of the voxels beside those values; edges of a drawing that was resampled have no peak
+FILL_RATIO = 4.0  # ratio of the voxels at this value to those at any value near it
 FILL_AROUND = 60  # HU; wider than the steps of any rescale slope
 HU_ADVICE = "give the CT in Hounsfield units"
 FILL_ADVICE = "fill what lies outside the scan with air (-1000 or -1024)"
@@ -53,7 +53,7 @@ WINDOW_ADVICE = "give the CT in Hounsfield units, not windowed or normalised"
 
 
 def why_not_hu(hu: np.ndarray) -> Refusal | None:
-    """Say why a volume's values cannot be Hounsfield units, as cause and advice; None if they can.
+    """Return cause and advice if a volume's values cannot be Hounsfield units, None if they can.
 
     Args:
         hu: finite values, any shape of three axes.
@@ -82,7 +82,7 @@ def _span(histogram: Histogram) -> str:
 
 
 def _no_negative_value(histogram: Histogram) -> Refusal | None:
-    """Tell apart the ways in which values without any negative one are not HU."""
+    """Find the reason why values without any negative one are not HU."""
     low, high = histogram.low, histogram.high
     if low < 0:
         return None
@@ -101,7 +101,7 @@ def _no_negative_value(histogram: Histogram) -> Refusal | None:
 
 
 def _normalised(histogram: Histogram) -> Refusal | None:
-    """Find numbers that are all alike at the scale of HU: scores, or 0 to 1, beside padding."""
+    """Find numbers in a range far too narrow for HU: scores, or 0 to 1, beside padding."""
     inside = histogram.without_padding()
     if not histogram.fractional or not inside.total:
         return None
@@ -114,12 +114,12 @@ def _normalised(histogram: Histogram) -> Refusal | None:
 
 
 def _cut_below(histogram: Histogram) -> Refusal | None:
-    """Find a pile at the lowest value where air and lung should lie below it."""
+    """Find a pile at the lowest value if air and lung should lie below it."""
     for part in (histogram, histogram.without_padding()):
         start = int(np.clip(round(part.low), -EDGE, EDGE)) + EDGE
         steep = part.num_low > LOW_PILE_RATIO * part.counts[start + 1 : start + 11].max(initial=0)
         piled = steep and part.num_low >= max(PILE_VOXELS, NOTABLE_SHARE * part.total)
-        # Beside padding, a drawing without noise has a pile of its own: there the values above must be taken too.
+        # A drawing without noise has a pile of its own beside padding, so the values above it are compared too.
         isolated = part is not histogram and part.is_drawn
         if part.low > HARMLESS_CUT_HU[0] and piled and not isolated:
             cause = f"{part.num_low / part.total:.0%} of the voxels are exactly {part.low:.6g}: a window was cut out"
@@ -128,7 +128,7 @@ def _cut_below(histogram: Histogram) -> Refusal | None:
 
 
 def _too_narrow(histogram: Histogram) -> Refusal | None:
-    """Refuse values without air or lung, unless all else shows a crop from inside a body: fat, organs, no piles."""
+    """Refuse values without air or lung, unless they look like a crop from inside a body: fat, organs, no piles."""
     inside = histogram.without_padding()
     if (inside.low, inside.high) == BYTE_ENDS:
         return "the values fill the range of 8 bits, -128 to 127: they were cut or wrapped", WINDOW_ADVICE
@@ -150,7 +150,7 @@ def _too_narrow(histogram: Histogram) -> Refusal | None:
 
 
 def _missing_intercept(histogram: Histogram) -> Refusal | None:
-    """Find the narrow peak of soft tissue near 1024, and next to nothing where lung and fat should be."""
+    """Find the narrow peak of soft tissue near 1024, with almost nothing in the range of lung and fat."""
     inside = histogram.without_padding()
     tissue = inside.share(1000, 1130)
     beside = inside.share(750, 850) + inside.share(1250, 1350)
@@ -162,7 +162,7 @@ def _missing_intercept(histogram: Histogram) -> Refusal | None:
 
 
 def _rescaled_twice(histogram: Histogram) -> Refusal | None:
-    """Find air near -2024 and tissue near -1000: values below all tissue that are not one padding value."""
+    """Find air near -2024 and tissue near -1000: different values below all tissue, not one padding value."""
     inside = histogram.without_padding()
     below = max(inside.share(-2150, -1500), histogram.share(-2150, -1900))
     moved = histogram.soft < 0.05 and not has_soft_peak(inside)
@@ -178,7 +178,7 @@ def _no_soft_tissue(histogram: Histogram) -> Refusal | None:
     advice = "with slope and intercept applied once"
     if histogram.high < SOFT_HU[0]:
         return f"{_span(histogram)}: air only, no tissue", f"give a scan of a body, {advice}"
-    # A drawing may hold one bright object in air.
+    # A drawing may be one bright object in air.
     if histogram.soft >= 0.002 or (histogram.is_drawn and histogram.share(-1050, -950) > NOTABLE_SHARE):
         return None
     cause = f"{_span(histogram)}, and nearly nothing lies where soft tissue does ({SOFT_HU[0]} to {SOFT_HU[1]})"
@@ -186,7 +186,7 @@ def _no_soft_tissue(histogram: Histogram) -> Refusal | None:
 
 
 def _cut_above(histogram: Histogram) -> Refusal | None:
-    """Find a pile at the highest value that a continuous histogram does not end in."""
+    """Find a pile at the highest value, which a histogram without a cut does not have."""
     high = histogram.high
     if high >= HARMLESS_CUT_HU[1] or histogram.num_high < PILE_VOXELS:
         return None
@@ -199,7 +199,7 @@ def _cut_above(histogram: Histogram) -> Refusal | None:
 
 
 def _cut_away(histogram: Histogram) -> Refusal | None:
-    """Find a histogram that breaks off where it should thin out: what lay outside a window was set to air."""
+    """Find a histogram that ends too sharply: values outside a window were set to air."""
     inside = histogram.without_padding()
     low, high = int(np.floor(inside.low)), int(np.ceil(inside.high))
     if not inside.is_drawn and low > BODY_MASK_HU and _breaks_off(inside, low, 1, 0):
@@ -210,9 +210,9 @@ def _cut_away(histogram: Histogram) -> Refusal | None:
 
 
 def _breaks_off(inside: Histogram, end: int, way: int, pile: int) -> bool:
-    """Compare the last few HU to those further in, `way` being 1 up from the low end and -1 down from the high one.
+    """Compare the last few HU with those further in; `way` is 1, up from the low end, or -1, down from the high end.
 
-    A scan's own histogram thins out; one thing drawn with noise has nothing further in.
+    The histogram of a scan that was not cut ends slowly; a single thing drawn with noise has nothing further in.
     """
 
     def density(first: int, last: int) -> float:
@@ -223,13 +223,13 @@ def _breaks_off(inside: Histogram, end: int, way: int, pile: int) -> bool:
 
 
 def _other_modality(histogram: Histogram) -> Refusal | None:
-    """Refuse broad intensities, as MR has them, that padding or an offset has put among Hounsfield units."""
+    """Refuse broad intensities, as in MR, that look like Hounsfield units because of padding or an offset."""
     inside = histogram.without_padding()
     soft, bright = inside.soft, inside.share(300, EDGE)
     airless = inside.share(-EDGE, AIR_LIMIT_HU) < 0.005
     no_peak = airless and soft < 0.85 and bright > 0.15 and inside.share(*FAT_HU) < 0.003
     valley = inside.share(-500, -200)
-    beside = (valley + inside.share(250, 550)) * 40 / 602  # in 40 of these 602 HU, on average
+    beside = (valley + inside.share(250, 550)) * 40 / 602  # share in 40 of these 602 HU, on average
     peak = max(inside.share(start, start + 39) for start in range(-140, 120, 10))
     background = histogram.share(-1100, -900) > 0.15 or valley > 0.3
     filled_valley = background and valley > 0.08 and peak < PEAK_RATIO * beside
@@ -240,16 +240,16 @@ def _other_modality(histogram: Histogram) -> Refusal | None:
 
 
 def _piles(histogram: Histogram, share: float) -> list[int]:
-    """Find the values in `PILE_HU` that alone have this share of the voxels, and stand above all values near them."""
+    """Find single values in `PILE_HU` with at least this share of the voxels, far above all values near them."""
     counts = histogram.counts
     high = EDGE if histogram.high > EDGE else round(histogram.high)
     piles = []
     first, last = (edge + EDGE for edge in PILE_HU)
     for place in np.flatnonzero(counts[first : last + 1] > share * histogram.total) + PILE_HU[0]:
         around = np.sort(counts[place - FILL_AROUND + EDGE : place + FILL_AROUND + EDGE + 1])
-        # Beside the value itself another of its kind may lie, if the steps between values are no coarser than that.
+        # The next value may belong to the same pile, if the steps between values are not larger than that.
         near = around[-3] if np.count_nonzero(around) > FILL_AROUND else around[-2]
-        end = place == high  # of a scale or of a cut, where all that is brighter gathers
+        end = place == high  # end of a scale or of a cut, where all brighter values gather
         ratio = END_PILE_RATIO if end else FILL_RATIO
         if counts[place + EDGE] > ratio * max(1, near):
             piles.append(int(place))
@@ -257,9 +257,9 @@ def _piles(histogram: Histogram, share: float) -> list[int]:
 
 
 def _filled(histogram: Histogram) -> Refusal | None:
-    """Find what was filled with one value: a background of 0, or what lay outside a mask.
+    """Find parts that were filled with one value: a background of 0, or voxels outside a mask.
 
-    A drawing has such values too: all of it, or the couch around a body with noise.
+    A drawing has such values too: everywhere, or in the couch around a body with noise.
     """
     if histogram.is_drawn:
         return None
@@ -276,7 +276,7 @@ def _filled(histogram: Histogram) -> Refusal | None:
 
 
 def _has_even_air(histogram: Histogram) -> bool:
-    """Whether air has one value and no noise, as in a phantom; a scan that was cut at -1024 has noise above it."""
+    """Return whether air has one value and no noise, as in a phantom; a scan cut at -1024 has noise above it."""
     first = AIR_HU[0] + EDGE
     place = first + int(np.argmax(histogram.counts[first : AIR_HU[1] + EDGE + 1]))
     above = histogram.counts[place + 1 : place + FILL_AROUND + 1]
@@ -285,9 +285,9 @@ def _has_even_air(histogram: Histogram) -> bool:
 
 
 def _framed(hu: np.ndarray) -> Refusal | None:
-    """Find one value along all four edges of an axis: what lies outside was filled, or a round field of view.
+    """Find one value along all four edges of an axis: a filled background, or a round field of view.
 
-    In a crop from inside a drawing they may have the value of its fat or muscle.
+    In a crop from inside a drawing, the edges may have the value of its fat or muscle.
     """
     for axis in range(3):
         sides = np.moveaxis(hu, axis, 0)

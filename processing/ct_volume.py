@@ -1,7 +1,7 @@
-"""`CTVolume`: one CT scan in Hounsfield units, the same way up whatever its file looked like.
+"""`CTVolume`: one CT scan in Hounsfield units, always in the same orientation.
 
 Axes are (D, H, W): D rises toward the patient's Superior, H toward Posterior, W toward the patient's Left.
-A slice `hu[d]` is thus the radiological picture: row 0 is anterior, column 0 is the patient's right.
+So a slice `hu[d]` is the radiological picture: row 0 is anterior, column 0 is the patient's right.
 """
 
 import zlib
@@ -27,10 +27,10 @@ from .ct_checks import (
 
 __all__ = ["CANONICAL_AXES", "CTReadError", "CTVolume", "nifti_affine"]
 
-CANONICAL_AXES = ("S", "P", "L")  # where D, H and W rise to
-FORM_TOLERANCE_MM = 1.0  # sform and qform may differ by this before a warning
+CANONICAL_AXES = ("S", "P", "L")  # directions in which D, H and W rise
+FORM_TOLERANCE_MM = 1.0  # sform and qform may differ by this much without a warning
 PIXDIM_TOLERANCE = 0.02  # of the sform's columns
-QUATERNION_LIMIT = 1.01  # squared length of its imaginary part: what is over 1 by rounding is made 1
+QUATERNION_LIMIT = 1.01  # squared length of its imaginary part: values above 1 by rounding are set to 1
 LENGTH_UNITS = {1: (1000.0, "metres"), 3: (0.001, "micrometres")}  # NIfTI's codes
 IDENTITY_MEANS = "which often stands for an unknown spacing and orientation"
 CONVERT_AGAIN = "convert the scan again from its DICOM series with both forms set"
@@ -41,11 +41,11 @@ class CTVolume:
     """A CT scan in canonical orientation.
 
     Attributes:
-        hu: `(D, H, W)` int16 or float32 Hounsfield units; may be a strided view, so nothing was copied to turn it.
+        hu: `(D, H, W)` int16 or float32 Hounsfield units; may be a strided view, because turning copies nothing.
         affine: 4x4 float64, array index `(d, h, w, 1)` to RAS+ mm (nibabel's world).
-        original_orientation: where the file's own axes rise to, as in `nibabel.aff2axcodes`: "RAS", "LPS", ...
+        original_orientation: directions of the file's own axes, as in `nibabel.aff2axcodes`: "RAS", "LPS", ...
             For DICOM the axes are column index, row index, slice in the order of the table.
-        warnings: what a reader of the scan should know, without anything from a patient's header.
+        warnings: remarks for the user of the scan; they quote nothing from a patient's header.
     """
 
     hu: np.ndarray
@@ -61,21 +61,21 @@ class CTVolume:
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
-        """Distance between voxel centres along D, H and W in mm."""
+        """Return the distance between voxel centres along D, H and W in mm."""
         dz, dy, dx = np.linalg.norm(self.affine[:3, :3], axis=0)
         return float(dz), float(dy), float(dx)
 
     @classmethod
     def from_array(cls, hu: np.ndarray, spacing_mm: tuple[float, float, float], name: str = "array") -> "CTVolume":
-        """Take an array that the caller states to be canonical (D, H, W) Hounsfield units.
+        """Make a volume from an array that must be canonical (D, H, W) Hounsfield units.
 
         Args:
             hu: `(D, H, W)` numbers; D rises to Superior, H to Posterior, W to Left.
             spacing_mm: `(dz, dy, dx)`.
-            name: what errors call it.
+            name: name of the scan in errors.
 
         Raises:
-            CTReadError: if shape, spacing or values cannot be a CT scan's.
+            CTReadError: if shape, spacing or values cannot be those of a CT scan.
         """
         spacing = np.asarray(spacing_mm, dtype=np.float64)
         if spacing.shape != (3,) or not np.isfinite(spacing).all() or (spacing <= 0).any():
@@ -89,10 +89,10 @@ class CTVolume:
 
     @classmethod
     def from_nibabel(cls, image: Any, name: str = "image") -> "CTVolume":
-        """Take a nibabel spatial image, also what `datasets.Nifti` decodes to; its scaling is applied once.
+        """Make a volume from a nibabel spatial image, as `datasets.Nifti` decodes to; its scaling is applied once.
 
         Raises:
-            CTReadError: if it has no usable affine, or shape or values cannot be a CT scan's.
+            CTReadError: if it has no usable affine, or shape or values cannot be those of a CT scan.
         """
         shape = spatial_shape(image.shape, name)
         affine, warnings = _image_affine(image, name)
@@ -110,16 +110,16 @@ class CTVolume:
     def from_file_axes(
         cls, hu: np.ndarray, affine: np.ndarray, name: object, warnings: tuple[str, ...] = ()
     ) -> "CTVolume":
-        """Turn a 3D array in a file's own axes to canonical orientation, by views alone.
+        """Turn a 3D array in a file's own axes to canonical orientation, by views only.
 
         Args:
             hu: int16 or float32 Hounsfield units in any axis order.
-            affine: 4x4, index of `hu` to RAS+ mm.
-            name: what errors call the scan.
-            warnings: what the reader already found.
+            affine: 4x4, maps an index of `hu` to RAS+ mm.
+            name: name of the scan in errors.
+            warnings: warnings that the reader found already.
 
         Raises:
-            CTReadError: if affine or values cannot be a CT scan's.
+            CTReadError: if affine or values cannot be those of a CT scan.
         """
         warnings = (*warnings, *check_affine(affine, hu.shape, name))
         check_hu(hu, name)
@@ -132,13 +132,13 @@ class CTVolume:
         return cls(turned, turned_affine, "".join(nib.aff2axcodes(affine)), warnings)
 
 
-@np.errstate(all="ignore")  # what is not finite, a signalling NaN too, is refused, and not told on the streams before
+@np.errstate(all="ignore")  # values that are not finite are refused below, without numpy's warnings
 def nifti_affine(header: nib.Nifti1Header, name: object) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Give a NIfTI header's affine in mm (sform, else qform) and what is odd about it.
+    """Return a NIfTI header's affine in mm (sform, else qform) and warnings about it.
 
     Raises:
-        CTReadError: if neither form is set, one that is set is no affine, the two place left, front or head
-            differently, the sform contradicts the voxel sizes, or the affine is the identity that stands for none.
+        CTReadError: if neither form is set, one that is set is not an affine, the two disagree on left, front or head,
+            the sform contradicts the voxel sizes, or the affine is the identity that libraries write by default.
     """
     affine, warnings = _stated_affine(header, name)
     if _is_identity(affine, header.get_data_shape()):
@@ -166,7 +166,7 @@ def _stated_affine(header: nib.Nifti1Header, name: object) -> tuple[np.ndarray, 
 
 
 def _length_unit(header: nib.Nifti1Header, name: object) -> tuple[float, tuple[str, ...]]:
-    """Give the mm of the header's unit of length; where none is stated it is the mm."""
+    """Return the header's unit of length in mm; a header without a unit counts as mm."""
     code = int(header["xyzt_units"]) & 7
     if code in (0, 2):
         return 1.0, ()
@@ -177,7 +177,7 @@ def _length_unit(header: nib.Nifti1Header, name: object) -> tuple[float, tuple[s
 
 
 def _qform(header: nib.Nifti1Header, name: object) -> np.ndarray:
-    """Compute the qform as the standard says: any pixdim[0] that is not negative means 1, and rounding is forgiven."""
+    """Compute the qform by the standard: any pixdim[0] that is not negative means 1; rounding errors are corrected."""
     quaternion = np.array([header[f"quatern_{axis}"] for axis in "bcd"], dtype=np.float64)
     offset = np.array([header[f"qoffset_{axis}"] for axis in "xyz"], dtype=np.float64)
     pixdim = np.asarray(header["pixdim"][:4], dtype=np.float64)
@@ -191,14 +191,14 @@ def _qform(header: nib.Nifti1Header, name: object) -> np.ndarray:
 
 
 def _check_pixdim(sform: np.ndarray, header: nib.Nifti1Header, name: object) -> None:
-    """Refuse an sform whose columns are not as long as the voxels; sizes of 1 or 0 throughout were never set."""
+    """Check that the sform's columns are as long as the voxels; voxel sizes that are all 1 or all 0 were never set."""
     pixdim = np.abs(np.asarray(header["pixdim"][1:4], dtype=np.float64))
     if not np.isfinite(pixdim).all():
         raise read_error(name, "pixdim holds NaN or an infinite number", CONVERT_AGAIN)
     if not is_usable(sform) or (pixdim == 1).all() or (pixdim == 0).all():
         return
     lengths = np.linalg.norm(sform[:3, :3], axis=0)
-    # Sheared columns (gantry tilt) are longer than the distance between the planes: both are in use.
+    # Sheared columns (gantry tilt) are longer than the distance between planes: files use either as voxel size.
     heights = abs(np.linalg.det(sform[:3, :3])) / np.linalg.norm(np.cross(*_others(sform)), axis=1)
     low, high = np.fmin(lengths, heights) * (1 - PIXDIM_TOLERANCE), lengths * (1 + PIXDIM_TOLERANCE)
     if ((pixdim < low) | (pixdim > high)).any() and lengths.all():
@@ -215,9 +215,9 @@ def _others(sform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _compare_forms(
     sform: np.ndarray, qform: np.ndarray, shape: tuple[int, ...], unit: float, name: object
 ) -> tuple[str, ...]:
-    """Refuse forms that name different sides; warn where they lie apart."""
+    """Check that sform and qform name the same sides, and warn if they place the volume differently."""
     if not is_usable(sform):
-        return ()  # refused by whoever checks the affine
+        return ()  # the check of the affine refuses it
     codes = nib.aff2axcodes(sform)
     if None not in codes and codes != nib.aff2axcodes(qform):
         here, there = ("".join(str(code) for code in nib.aff2axcodes(form)) for form in (sform, qform))
@@ -230,9 +230,9 @@ def _compare_forms(
 
 
 def _is_identity(affine: np.ndarray, shape: tuple[int, ...]) -> bool:
-    """Find the affine that libraries write where they know none: voxels of 1 mm, a corner at the origin.
+    """Return whether an affine is the one that libraries write if they have none: 1 mm voxels, a corner at the origin.
 
-    In whatever order and direction the axes were put since.
+    The axes may have been reordered or reversed since.
     """
     axes = np.abs(affine[:3, :3])
     if not (np.isin(axes, (0.0, 1.0)).all() and (axes.sum(axis=0) == 1).all() and (axes.sum(axis=1) == 1).all()):
@@ -242,7 +242,7 @@ def _is_identity(affine: np.ndarray, shape: tuple[int, ...]) -> bool:
 
 
 def _image_affine(image: Any, name: object) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Give the affine of any nibabel image that has a real one."""
+    """Return the affine of any nibabel image that has a real one."""
     if image.affine is None or (isinstance(image, nib.AnalyzeImage) and not isinstance(image.header, nib.Nifti1Header)):
         raise read_error(name, "the image format holds no orientation", "give a NIfTI file with its affine set")
     affine = np.asarray(image.affine, dtype=np.float64)
@@ -260,10 +260,10 @@ def _image_affine(image: Any, name: object) -> tuple[np.ndarray, tuple[str, ...]
 
 
 def _stored_numbers(image: Any, name: object) -> tuple[np.ndarray, float, float]:
-    """Give an image's numbers with the slope and intercept that are still due.
+    """Return an image's numbers, and the slope and intercept that are still to be applied.
 
-    The plain proxy is read without nibabel's float64 scaling; of others (AFNI, MINC, PAR/REC) only they themselves know
-    how they scale.
+    The plain proxy is read without nibabel's float64 scaling; other formats (AFNI, MINC, PAR/REC) apply their own
+    scaling.
     """
     proxy = image.dataobj
     try:

@@ -1,7 +1,7 @@
 """Open the files of a DICOM folder: bounded, never blocking, with or without preamble, deflated or not.
 
-Links to files are followed; pipes, sockets and devices are passed over. Subfolders are read only to tell what was
-overlooked in them.
+Links to files are followed; pipes, sockets and devices are skipped. Subfolders are read only to report slices that
+would be missed.
 """
 
 import os
@@ -20,9 +20,9 @@ from pydicom.values import converters
 
 from .ct_checks import MAX_SIDE, CTReadError, read_error
 
-MAX_FILES = MAX_SIDE + 2000  # a series of the most slices, and what may lie beside it
-MAX_DEPTH = 4  # of subfolders: patient, study, series, and one to spare
-MAX_HEADER_BYTES = 16 * 2**20  # of what is kept; an enhanced file of 2,000 frames has 4 MB
+MAX_FILES = MAX_SIDE + 2000  # the largest series, and other files beside it
+MAX_DEPTH = 4  # of subfolders: patient, study, series, and one more
+MAX_HEADER_BYTES = 16 * 2**20  # of a header that is read; an enhanced file of 2,000 frames has 4 MB
 HEAD_BYTES = 64 * 2**10
 PIXEL_DATA = 0x7FE00010
 IMPLICIT, EXPLICIT, BIG_ENDIAN, DEFLATED = (f"1.2.840.10008.1.2{end}" for end in ("", ".1", ".2", ".1.99"))
@@ -32,18 +32,18 @@ CHUNK_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Encoding:
-    """How a file's data set is written, and where it starts."""
+    """Encoding of a file's data set, and the place where it starts."""
 
-    syntax: str  # UID; what the standard implies where the file does not say
+    syntax: str  # UID; the standard's default if the file does not say
     stated: bool
-    sop_class: str  # UID; empty where the file does not say
+    sop_class: str  # UID; empty if the file does not say
     implicit: bool
     little: bool
     start: int
 
 
 def series_files(folder: Path) -> list[Path]:
-    """Give the files of a folder that would be read, by name; a link that leads nowhere is among them.
+    """Return the files of a folder that would be read, sorted by name, including broken links.
 
     Raises:
         CTReadError: if the folder cannot be listed, or holds more files than any series has.
@@ -66,7 +66,7 @@ def _is_file(entry: os.DirEntry) -> bool:
     try:
         return stat.S_ISREG(entry.stat().st_mode)
     except OSError:
-        return True  # a link that leads nowhere: perhaps a slice that was not copied
+        return True  # a broken link: perhaps a slice that was not copied
 
 
 def files_below(folder: Path, depth: int = MAX_DEPTH) -> Iterator[Path]:
@@ -75,7 +75,7 @@ def files_below(folder: Path, depth: int = MAX_DEPTH) -> Iterator[Path]:
         with os.scandir(folder) as entries:
             subfolders = sorted(Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False))
     except OSError:
-        return  # what cannot be listed holds nothing that could be read
+        return  # a folder that cannot be listed has no readable files
     for subfolder in subfolders:
         try:
             with os.scandir(subfolder) as entries:
@@ -88,7 +88,7 @@ def files_below(folder: Path, depth: int = MAX_DEPTH) -> Iterator[Path]:
 
 @contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
-    """Open a regular file; what else bears its name by now is refused and never waited for."""
+    """Open a regular file; anything else under its name (a pipe, a device) is refused without waiting for it."""
     try:
         number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         with open(number, "rb") as file:
@@ -101,7 +101,7 @@ def opened(path: Path) -> Iterator[BinaryIO]:
 
 
 def dicom_folder_below(folder: Path) -> Path | None:
-    """Give the first folder below this one that holds a DICOM file, if any."""
+    """Return the first folder below this one that holds a DICOM file, if any."""
     for path, _ in zip(files_below(folder), range(MAX_FILES), strict=False):
         if path.name.upper() == "DICOMDIR":
             continue
@@ -115,7 +115,7 @@ def dicom_folder_below(folder: Path) -> Path | None:
 
 
 def encoding_of(head: bytes) -> Encoding | None:
-    """Tell from a file's first bytes how its data set is written; None where it is not DICOM."""
+    """Return the encoding of a file's data set from its first bytes; None if it is not DICOM."""
     start = 132 if head[128:132] == b"DICM" else 0
     if not start and head[:2] not in (b"\x02\0", b"\x08\0", b"\0\x08"):
         return None
@@ -132,7 +132,7 @@ def encoding_of(head: bytes) -> Encoding | None:
 
 
 def _meta(head: bytes, place: int) -> tuple[dict[bytes, str], int]:
-    """Walk the file meta group; give its UIDs by element, and where the group ends."""
+    """Read the file meta group; return its UIDs by element, and the place where the group ends."""
     meta = {}
     while head[place : place + 2] == b"\x02\0" and place + 8 <= len(head):
         name, kind = head[place + 2 : place + 4], head[place + 4 : place + 6]
@@ -140,7 +140,7 @@ def _meta(head: bytes, place: int) -> tuple[dict[bytes, str], int]:
             size, value = int.from_bytes(head[place + 8 : place + 12], "little"), place + 12
         elif kind.isalpha():
             size, value = int.from_bytes(head[place + 6 : place + 8], "little"), place + 8
-        else:  # written implicitly, against the standard
+        else:  # implicit encoding, against the standard
             size, value = int.from_bytes(head[place + 4 : place + 8], "little"), place + 8
         meta[name] = head[value : value + min(size, 64)].decode("latin-1").strip(" \0")
         place = value + size
@@ -148,7 +148,7 @@ def _meta(head: bytes, place: int) -> tuple[dict[bytes, str], int]:
 
 
 class BoundedReader:
-    """A file of which no more is read than was agreed on, however long a value claims to be."""
+    """A file with a limit on the bytes that are read, whatever length a value claims to have."""
 
     def __init__(self, file: BinaryIO, budget: int) -> None:
         self.file, self.budget = file, budget
@@ -157,7 +157,7 @@ class BoundedReader:
         file.seek(place)
 
     def read(self, size: int = -1) -> bytes:
-        """Read at most what is there; ask for more than was agreed on, and it is refused."""
+        """Read up to `size` bytes; a size above the limit is refused."""
         left = max(0, self.end - self.file.tell())
         size = left if size is None or size < 0 else min(size, left)
         self.budget -= size
@@ -166,16 +166,16 @@ class BoundedReader:
         return self.file.read(size)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move as in a file."""
+        """Move to a place, as `seek` of a file does."""
         return self.file.seek(offset, whence)
 
     def tell(self) -> int:
-        """Tell the place as in a file."""
+        """Return the place, as `tell` of a file does."""
         return self.file.tell()
 
 
 def data_set_stream(file: BinaryIO, encoding: Encoding, limit: int) -> BinaryIO:
-    """Give the data set at its start; a deflated one is inflated up to `limit` bytes and no further.
+    """Return a stream at the start of the data set; a deflated one is inflated up to `limit` bytes only.
 
     Raises:
         zlib.error: if the deflated bytes are damaged.
@@ -197,10 +197,10 @@ def read_header(file: BinaryIO, encoding: Encoding, tags: list[int]) -> tuple[Da
     """Parse the wanted elements before the pixels.
 
     Returns:
-        The header, and where the pixel data's element starts in the data set's stream; None if there is none.
+        The header, and the place of the pixel data's element in the data set's stream; None if there is none.
 
     Raises:
-        Exception: of any kind, as the damaged bytes lead to.
+        Exception: of any kind, if the bytes are damaged.
     """
     stream = BoundedReader(data_set_stream(file, encoding, MAX_HEADER_BYTES), MAX_HEADER_BYTES)
     header = read_dataset(

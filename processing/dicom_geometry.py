@@ -1,4 +1,4 @@
-"""Order the slices of one DICOM series along the line that they lie on, and place them in the patient."""
+"""Sort the slices of one DICOM series along their line, and compute their place in the patient."""
 
 from collections import Counter
 from pathlib import Path
@@ -10,20 +10,20 @@ from .dicom_slices import SAME, DicomSlice
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 SAME_PLACE_MM = 0.01
-# A slice's distance from its place on the fitted line: positions are often written with one or two decimals.
+# Largest distance of a slice from its place on the fitted line: positions often have only one or two decimals.
 PLACE_TOLERANCE = 0.1  # of the spacing
-PLACE_TOLERANCE_MM = 0.06  # where one decimal is kept, whatever the spacing
-GAP_TOLERANCE = 0.3  # of the usual gap: beyond it slices are missing, below it their places drift
+PLACE_TOLERANCE_MM = 0.06  # for positions with one decimal, at any spacing
+GAP_TOLERANCE = 0.3  # of the usual gap: above it slices are missing, below it their places drift
 DRIFT_TOLERANCE_MM = 1.0  # of a slice sideways off the line
 EXACT_MM = 1e-3
 COSINE_TOLERANCE = 1e-3
 
 
 def stack_slices(slices: list[DicomSlice], folder: Path) -> tuple[list[DicomSlice], np.ndarray]:
-    """Order the slices of one series and give the affine of (column, row, slice) to RAS+ mm.
+    """Sort the slices of one series and compute the affine from (column, row, slice) to RAS+ mm.
 
     Raises:
-        CTReadError: if they are too few, not alike, doubled, or not evenly spaced on one line.
+        CTReadError: if there are too few, or they differ in form, are doubled, or are not evenly spaced on one line.
     """
     if len(slices) < MIN_SLICES:
         raise read_error(folder, f"only {len(slices)} CT slices", f"give a series of at least {MIN_SLICES}")
@@ -42,7 +42,7 @@ def stack_slices(slices: list[DicomSlice], folder: Path) -> tuple[list[DicomSlic
 
 
 def _check_alike(slices: list[DicomSlice], folder: Path) -> None:
-    """Refuse slices that differ in size, direction or pixel spacing, or of which some lack what others have."""
+    """Check that slices agree in size, direction and pixel spacing, and that none lacks a value that others have."""
     facts = {
         "image size": [item.shape for item in slices],
         "orientation": [tuple(np.round(item.orientation, 2) + 0.0) for item in slices],
@@ -70,7 +70,7 @@ def _check_alike(slices: list[DicomSlice], folder: Path) -> None:
 
 
 def _culprit(odd: list[DicomSlice], folder: Path) -> Path:
-    """Give what an error names: the file, where one alone is at fault."""
+    """Return the path for an error: the file if only one is at fault, else the folder."""
     return odd[0].path if len({item.path for item in odd}) == 1 else folder
 
 
@@ -97,7 +97,7 @@ def _line(slices: list[DicomSlice], normal: np.ndarray, folder: Path) -> tuple[n
     _check_doubled(slices, gaps, folder)
     order = np.arange(len(slices))
     origin, step = positions[0], (positions[-1] - positions[0]) / (len(slices) - 1)
-    if np.abs(positions - origin - order[:, None] * step).max() > EXACT_MM:  # the places were rounded
+    if np.abs(positions - origin - order[:, None] * step).max() > EXACT_MM:  # differences by rounding only
         step, origin = np.polyfit(order, positions, 1)
     off = positions - origin - order[:, None] * step
     along = off @ normal

@@ -1,4 +1,4 @@
-"""Turn the stored numbers of a DICOM series to Hounsfield units: rescale once, padding to air, nothing wrapped."""
+"""Convert the stored numbers of a DICOM series to Hounsfield units: rescale once, set padding to air, never wrap."""
 
 from itertools import groupby
 from pathlib import Path
@@ -10,18 +10,18 @@ from .dicom_pixels import DEFLATED, read_frames, stored_values
 from .dicom_slices import DicomSlice
 
 PADDING_HU = -1000  # air
-ORDINARY_HU = 3071.0  # the highest of 12 bits: a padding value up to it may be a tissue's or a metal's too
-MIN_PADDED = 16  # voxels at the border; fewer may be tissue of the same number
+ORDINARY_HU = 3071.0  # the highest of 12 bits: a padding value up to this may also be that of a tissue or a metal
+MIN_PADDED = 16  # voxels at the border; fewer may be tissue with the same value
 SHIFT = 16  # 12 bits stored in the upper part of 16
-SHIFTED_HU = 8000.0  # water stored so comes to 16,000
-JUMP_HU = 25.0  # of the median over tissue, which hardly changes from slice to slice
+SHIFTED_HU = 8000.0  # water stored this way becomes 16,000
+JUMP_HU = 25.0  # of the median over tissue, which changes little from slice to slice
 TISSUE_HU = -500.0
 
 
 def series_hu(slices: list[DicomSlice], folder: Path) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Decode slices, given in order, to a `(slice, row, column)` array of HU, and say what is odd about them.
+    """Decode slices, given in order, to a `(slice, row, column)` array of HU; also return warnings about them.
 
-    int16 where every rescale is whole and every value fits, else float32.
+    The array is int16 if every rescale is whole and every value fits, else float32.
 
     Raises:
         CTReadError: if a slice cannot be decoded, or the values contradict the header.
@@ -67,7 +67,7 @@ def _decode(slices: list[DicomSlice], folder: Path, hu: np.ndarray) -> tuple[np.
 
 
 def _check_blank(hu: np.ndarray, slices: list[DicomSlice]) -> None:
-    """Refuse a slice of one value between slices that show something: its pixels were lost."""
+    """Refuse a slice of a single value between slices with a picture: its pixels were lost."""
     blank = np.array([picture.min() == picture.max() for picture in hu])
     shown = np.flatnonzero(~blank)
     lost = np.flatnonzero(blank[shown[0] : shown[-1]]) + shown[0] if shown.size else shown
@@ -82,11 +82,11 @@ def _slice_hu(values: np.ndarray, padding: np.ndarray | None, item: DicomSlice) 
     if padding is None or not padding.any():
         return rescale_to_hu(values, slope, intercept)
     ends = [slope * end + intercept for end in item.pixels.padding]
-    if max(ends) <= PADDING_HU:  # below air, as usual, and as NIfTI files keep it
+    if max(ends) <= PADDING_HU:  # below air, which is usual, and kept in NIfTI files too
         return rescale_to_hu(values, slope, intercept)
     if min(ends) <= ORDINARY_HU:
         padding = _at_border(padding)
-    # The padding is set to a number that the picture has, so that it does not widen the values' range.
+    # The padding is set to a value that the picture has, so that it does not widen the range of values.
     values = np.where(padding, values[~padding].min() if not padding.all() else 0, values)
     hu = rescale_to_hu(values, slope, intercept)
     hu = hu if hu.flags.writeable else hu.copy()
@@ -95,7 +95,7 @@ def _slice_hu(values: np.ndarray, padding: np.ndarray | None, item: DicomSlice) 
 
 
 def _at_border(padding: np.ndarray) -> np.ndarray:
-    """Keep the padding in a straight line to the picture's border: what lies outside a round field of view."""
+    """Keep only padding that reaches the picture's border in a straight line, outside a round field of view."""
     kept = np.zeros_like(padding)
     for axis in (0, 1):
         kept |= np.logical_and.accumulate(padding, axis=axis)
@@ -104,13 +104,13 @@ def _at_border(padding: np.ndarray) -> np.ndarray:
 
 
 def _check_rescales(hu: np.ndarray, slices: list[DicomSlice], folder: Path) -> None:
-    """Refuse neighbours whose rescales differ where their pictures say that they should not."""
+    """Refuse neighbouring slices with different rescales if their pictures show that the rescale should be the same."""
     for place, (one, other) in enumerate(zip(slices, slices[1:], strict=False)):
         if (one.slope, one.intercept) == (other.slope, other.intercept) or not one.slope or not other.slope:
             continue
         here, there = hu[place].astype(np.float32), hu[place + 1].astype(np.float32)
         alike = (there - (other.intercept or 0.0)) / other.slope * one.slope + (one.intercept or 0.0)
-        # Air and padding may be cut at the lowest number: tissue tells more, where there is any.
+        # Air and padding may be cut at the lowest number, so tissue is compared if there is any.
         tissue = (here > TISSUE_HU) & ((there > TISSUE_HU) | (alike > TISSUE_HU))
         tissue = tissue if tissue.mean() > 0.02 else np.ones_like(tissue)
         jump, without = (abs(float(np.median((picture - here)[tissue]))) for picture in (there, alike))

@@ -1,7 +1,7 @@
-"""Say what a DICOM file is: a slice of a CT, a picture computed from one, or something else.
+"""Determine the kind of a DICOM file: a slice of a CT, a picture computed from one, or something else.
 
-Vendors name their pictures in words of their own, in ImageType, and in descriptions where ImageType does not tell.
-The words are compared here and never quoted.
+Vendors use their own words for kinds of pictures, in ImageType or, if it does not tell, in descriptions. These words
+are compared here and never quoted.
 """
 
 import re
@@ -20,7 +20,8 @@ NOT_HU = {"ED", "EDW", "HU_MOD", "Z_EFF", "MGML", "PCT", "OD"}
 SLICE, LOCALIZER, DERIVED, LOST = "slice", "localizers", "projections, reformats and other derived pictures", "lost"
 OTHER = "DICOM objects that are not CT slices (captures, reports, annotations)"
 
-# Each is looked for between letters of other words: "CSA MPR", "MPR_THICK", "T-MIP", "MIP10", never "MPRAGE".
+# Each must stand as a word, without a letter directly beside it: "CSA MPR", "MPR_THICK", "T-MIP", "MIP10", not
+# "MPRAGE".
 PROJECTIONS = (
     r"(3D[ -]?|[A-Z])?MIPS?|(MAX|MIN|MN|AVE?|AVG|MEAN|SUM)[ -]?IP|(MAX|MIN|MINIMUM|MAXIMUM)[ -]?IPS?|MINMIP|AIP|"
     r"RAY[ -]?SUM|(MAXIMUM|MINIMUM|AVERAGE|MEAN)[ -]?INTENSITY|PROJECTION( IMAGE)?"
@@ -33,7 +34,7 @@ REFORMATS = (
     r"MPRS?|MPVR|MPR[ -]?(THICK|THIN|RANGE)|CPR|CURVED|REFORMAT(TED|S|IERT|ION|IONS)?|MULTI[ -]?PLANAR|RESAMPLED|"
     r"CSA[ -]?(PARALLEL|RADIAL|CURVED|RESAMPLED|MPR|MIP|VRT|3D)|VRT|SSD|VOLUME[ -]?RENDER(ED|ING)?|VOL[ -]?REN|VXTL"
 )
-VAGUE = (  # these say something of a picture that calls itself derived, and nothing of one that does not
+VAGUE = (  # these words count only in a picture that is marked as derived
     r"VR|3D|SURFACE|SHADED|CINEMATIC|ENDO(SCOPY|SCOPIC)?|FLY[ -]?THROUGH|SUBTRACT(ED|ION)|AVERAGED?|MAXIMUM|MINIMUM|"
     r"MEAN|MEDIAN|PERFUSION|PARAMETRIC( MAP)?|COLOU?R|FUSION|FUSED"
 )
@@ -46,16 +47,16 @@ def _words(pattern: str) -> re.Pattern:
 
 NAMED_ANYWAY, NAMED_UNLESS_ORIGINAL = _words(f"{PROJECTIONS}|{PAGES}"), _words(REFORMATS)
 NAMED_IF_DERIVED, SCOUT_WORDS = _words(VAGUE), _words(SCOUTS)
-# Thin slices made to be reformatted: "1.25 FOR MPR", "MIP SOURCE".
+# Thin slices that are the source of reformats: "1.25 FOR MPR", "MIP SOURCE".
 PURPOSE = re.compile(r"\b(FOR|F[UÜ]R|FUER|POUR|PARA|PER|ZUR?)\b.*|\S+ (SOURCE|SRC)\b")
 DESCRIPTIONS = ("SeriesDescription", "ImageComments", "DerivationDescription")
 
 
 def kind_of(header: Dataset, meta_class: str) -> str:
-    """Say what a file is: one of the names above, or the modality of another scan.
+    """Return the kind of a file: one of the names above, or the modality of another scan.
 
     Args:
-        header: what was read of it; a damaged file may lack anything.
+        header: the elements that were read; a damaged file may lack any of them.
         meta_class: the SOP class in the file's meta group, empty if it has none.
     """
     modality, own_class = as_text(header.get("Modality")).upper(), as_text(header.get("SOPClassUID"))
@@ -63,7 +64,7 @@ def kind_of(header: Dataset, meta_class: str) -> str:
         return IMAGE_MODALITIES[modality]
     sop_class = own_class or meta_class  # anonymised files may have both blank
     if sop_class and sop_class not in CT_CLASSES:
-        # Called a CT in the other place, or of a class that nobody knows and yet lying in the patient: a damaged slice.
+        # A CT by the other value, or of an unknown class but with a position in the patient: a damaged slice.
         torn = meta_class in CT_CLASSES and not sop_class.startswith(CAPTURES)
         unknown = UID(sop_class).name == sop_class and modality == "CT" and "ImagePositionPatient" in header
         return LOST if torn or unknown else OTHER
@@ -73,12 +74,12 @@ def kind_of(header: Dataset, meta_class: str) -> str:
 
 
 def image_type_of(value: object) -> tuple[str, ...]:
-    """Give ImageType's (or FrameType's) values in capitals."""
+    """Return ImageType's (or FrameType's) values in capitals."""
     return tuple(re.sub(r"[_\s]+", " ", str(part)).strip().upper() for part in as_parts(value))
 
 
 def derived_kind(image_type: tuple[str, ...], descriptions: list[object]) -> str:
-    """Give LOCALIZER or DERIVED for a picture that is no slice of the scan, else nothing."""
+    """Return LOCALIZER or DERIVED for a picture that is not a slice of the scan, else nothing."""
     derived = "DERIVED" in image_type or "SECONDARY" in image_type
     patterns = [NAMED_ANYWAY, NAMED_UNLESS_ORIGINAL] + [NAMED_IF_DERIVED] * derived
     if any(SCOUT_WORDS.search(value) for value in image_type):

@@ -1,6 +1,6 @@
-"""Find two acquisitions, phases or reconstructions whose slices alternate within one series.
+"""Find two or more acquisitions, phases or reconstructions whose slices alternate within one series.
 
-What the header says is judged first, then times and numbers that jump to and fro, then the pictures themselves.
+Labels in the header are checked first, then times and numbers that jump back and forth, then the pictures.
 """
 
 from pathlib import Path
@@ -11,34 +11,34 @@ from .ct_checks import read_error
 from .dicom_slices import CLOCK_KEYWORDS, NUMBERS, PHASE_KEYWORDS, DicomSlice
 from .dicom_values import as_numbers
 
-ALTERNATING_RUN = 5  # slices in a row that are more like the next but one than like the next
-# Of the difference to the next but one, against that to the next. It is 1 or more where nothing alternates; numbers in
-# no order at all come below a quarter now and then, but not for a whole run.
+ALTERNATING_RUN = 5  # slices in a row that are more similar to the second next slice than to the next
+# Ratio of the difference to the second next slice to that to the next. It is 1 or more if nothing alternates; for
+# numbers in random order it is below a quarter now and then, but not for a whole run.
 CLOCK_LIKENESS = 0.25
 PICTURE_LIKENESS = 0.7
-GRAIN_STEP = 0.1  # of the logarithm; noise of one reconstruction changes less from slice to slice
-BLOCK = 8  # voxels a side, whose mean leaves the noise behind
-STEP = 2  # voxels of a block that are looked at
-SAME_NUMBER = 0.05  # of it; phases and reconstructions lie further apart
-FORGOTTEN = 3  # a slice here and there may lack a label that the others have
-PASS_STEP = 8  # slices from one of a phase to its next
-PASS_SHARE = 0.6  # of the body that a pass covers
+GRAIN_STEP = 0.1  # step of the logarithm; noise of one reconstruction changes less from slice to slice
+BLOCK = 8  # voxels a side; their mean has little noise
+STEP = 2  # every second voxel of a block is used, along each axis
+SAME_NUMBER = 0.05  # relative difference; phases and reconstructions differ by more
+FORGOTTEN = 3  # this many slices may lack a label that the others have
+PASS_STEP = 8  # slices from one slice of a phase to its next
+PASS_SHARE = 0.6  # share of the body that a pass covers
 MIN_PASS = 5  # slices
-PERIODS = (2, 3, 4, 6)  # slices until the phases come again: ABAB, ABB, AABB, AAABBB
-PERIODIC_SHARE = 0.75  # of what changes from slice to slice; 0.5 at most where nothing alternates
-JUMP = 10.0  # times the changes between most neighbours, of one phase
-MANY_JUMPS = 8, 0.2  # up and down in turn, and of the slices; where nothing alternates 4, and 0.13 in a series of 31
-LEAST_CHANGES = (3.0, 1.0, 1.0)  # HU of tissue, and voxels by which the body is displaced
-SEEN_SIDE = 128  # pixels a side that are enough for these
+PERIODS = (2, 3, 4, 6)  # slices until the pattern repeats: ABAB, ABB, AABB, AAABBB
+PERIODIC_SHARE = 0.75  # of the change from slice to slice; at most 0.5 if nothing alternates
+JUMP = 10.0  # times the usual change between neighbours of one phase
+MANY_JUMPS = 8, 0.2  # jumps up and down in turn, and share of slices; 4 and 0.13 (of 31) if nothing alternates
+LEAST_CHANGES = (3.0, 1.0, 1.0)  # HU of tissue, and displacement of the body in voxels
+SEEN_SIDE = 128  # pixels a side that are enough for these features
 BODY_HU, TISSUE_HU = -300, (-150, 300)
 ADVICE = "give one acquisition, phase and reconstruction per folder"
 
 
 def check_labels(slices: list[DicomSlice], folder: Path) -> None:
-    """Refuse slices, given in order along the body, whose labels or times go to and fro.
+    """Check that labels and times of slices, given in order along the body, do not alternate.
 
     Raises:
-        CTReadError: if so. A label may change along the body (a scan in two steps), but not back again and again.
+        CTReadError: if they do. A label may change along the body (a scan in two steps), but not back repeatedly.
     """
     for index, keyword in enumerate(PHASE_KEYWORDS):
         labels = [item.phases[index] for item in slices]
@@ -60,7 +60,7 @@ def check_labels(slices: list[DicomSlice], folder: Path) -> None:
 
 
 def _classes(labels: list[str]) -> list[str]:
-    """Give numbers that lie close to each other one label, the lowest of them."""
+    """Replace numbers that are close to each other by one label, the lowest of them."""
     numbers = {label: parts[0] for label in set(labels) if (parts := as_numbers(label, 1)) is not None}
     classes, last = {}, None
     for label in sorted(numbers, key=numbers.__getitem__):
@@ -71,13 +71,13 @@ def _classes(labels: list[str]) -> list[str]:
 
 
 def _returns(labels: list[str]) -> int:
-    """Count how often a label comes again after another."""
+    """Count how often a label returns after another one."""
     runs = 1 + sum(one != other for one, other in zip(labels, labels[1:], strict=False))
     return runs - len(set(labels))
 
 
 def _passes(times: np.ndarray) -> int:
-    """Count how often, in the order of time, the slices run along most of the body: once a phase, however they mix."""
+    """Count the passes along most of the body in the order of time: one for each phase, in any mix of slices."""
     places = np.argsort(times, kind="stable")
     steps = np.diff(places)
     passes, start = 0, 0
@@ -91,9 +91,9 @@ def _passes(times: np.ndarray) -> int:
 
 
 def _comes_again(numbers: np.ndarray, unique: bool) -> bool:
-    """Say whether every number is there equally often, more than once, and they go to and fro along the body.
+    """Return whether every number occurs equally often, more than once, and numbers alternate along the body.
 
-    Where each is due once (`unique`), neighbours that share one are as bad.
+    If each number should occur once (`unique`), equal numbers of neighbours count as well.
     """
     distinct, counts = np.unique(numbers, return_counts=True)
     steps = np.diff(numbers)
@@ -103,7 +103,7 @@ def _comes_again(numbers: np.ndarray, unique: bool) -> bool:
 
 
 def check_pictures(hu: np.ndarray, folder: Path) -> None:
-    """Refuse `(slice, row, column)` HU in which each slice is more like the next but one than like the next."""
+    """Refuse `(slice, row, column)` HU in which slices are more similar to the second next slice than to the next."""
     pictures, grain = _features(hu)
     to_and_fro = alternates(pictures, PICTURE_LIKENESS) or alternates(grain, PICTURE_LIKENESS, GRAIN_STEP)
     facts = _tissue_and_place(hu)
@@ -112,7 +112,7 @@ def check_pictures(hu: np.ndarray, folder: Path) -> None:
 
 
 def alternates(features: np.ndarray, likeness: float, least: float = 0.0) -> bool:
-    """Say whether `(slice, feature)` numbers go to and fro, by more than `least`, for `ALTERNATING_RUN` slices."""
+    """Return whether `(slice, feature)` numbers alternate, by more than `least`, for `ALTERNATING_RUN` slices."""
     if len(features) < ALTERNATING_RUN + 2 or not features.size:
         return False
     next_one = np.sqrt(np.square(np.diff(features, axis=0)).mean(axis=1))
@@ -128,7 +128,7 @@ def alternates(features: np.ndarray, likeness: float, least: float = 0.0) -> boo
 
 
 def _features(hu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Give each slice's blocks' means, and the logarithm of how much its voxels differ within the blocks."""
+    """Return the means of each slice's blocks, and the logarithm of its variation within blocks."""
     rows, columns = (side // BLOCK * BLOCK for side in hu.shape[1:])
     means, grain = [], []
     for picture in hu[:, :rows:STEP, :columns:STEP]:
@@ -142,7 +142,7 @@ def _features(hu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _tissue_and_place(hu: np.ndarray) -> np.ndarray:
-    """Give each slice's mean HU of soft tissue, and the row and column of the body's middle."""
+    """Return each slice's mean HU of soft tissue, and the row and column of the body's centre."""
     step = max(1, min(hu.shape[1:]) // SEEN_SIDE)
     facts = []
     for picture in hu[:, ::step, ::step]:
@@ -155,9 +155,9 @@ def _tissue_and_place(hu: np.ndarray) -> np.ndarray:
 
 
 def is_periodic(facts: np.ndarray, least: np.ndarray) -> bool:
-    """Say whether any of `(slice, fact)` numbers changes by `least` or more in a pattern that comes again and again.
+    """Return whether any of `(slice, fact)` numbers changes by `least` or more in a repeating pattern.
 
-    What changes along the body is taken away first: a mean over one period.
+    The change along the body is subtracted first, as a mean over one period.
     """
     for period in PERIODS:
         if len(facts) < 4 * period:
@@ -177,7 +177,7 @@ def is_periodic(facts: np.ndarray, least: np.ndarray) -> bool:
 
 
 def _jumps_about(facts: np.ndarray, least: np.ndarray) -> bool:
-    """Say whether any of `(slice, fact)` numbers jumps up and down again and again, in whatever pattern."""
+    """Return whether any of `(slice, fact)` numbers jumps up and down many times, in any pattern."""
     steps = np.diff(facts, axis=0)
     usual = np.quantile(np.abs(steps), 0.25, axis=0)
     for fact_steps, limit in zip(steps.T, np.maximum(2 * least, JUMP * usual), strict=True):

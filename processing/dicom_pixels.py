@@ -1,4 +1,4 @@
-"""Read the stored numbers of DICOM pictures, and say which of them are padding."""
+"""Read the stored numbers of DICOM pictures, and find the padding among them."""
 
 import os
 from collections.abc import Iterator
@@ -21,8 +21,8 @@ from .pixel_process import PIXEL_PROCESS
 from .pixel_worker import DECODERS
 
 PLAIN = (IMPLICIT, EXPLICIT, BIG_ENDIAN, DEFLATED)
-SLACK_BYTES = 2**20  # beside the pixels
-FRAME_SLACK_BYTES = 2**12  # tables of offsets and a compressed picture's own headers
+SLACK_BYTES = 2**20  # allowed beside the pixels
+FRAME_SLACK_BYTES = 2**12  # for tables of offsets and a compressed picture's own headers
 UNDEFINED = 0xFFFFFFFF
 INT16_MAX = 0x7FFF
 OVERLAY_GROUPS = range(0x6000, 0x6020, 2)
@@ -41,10 +41,10 @@ PIXEL_KEYWORDS += ("PixelPaddingValue", "PixelPaddingRangeLimit")
 
 @dataclass(frozen=True)
 class PixelFormat:
-    """How a file's numbers are stored, and where."""
+    """Format and place of the numbers stored in a file."""
 
     encoding: Encoding
-    place: int | None  # of the pixel data's element in the data set
+    place: int | None  # place of the pixel data's element in the data set
     frames: int
     rows: int
     columns: int
@@ -52,17 +52,17 @@ class PixelFormat:
     stored: int
     high_bit: int
     signed: bool
-    overlays: tuple[int, ...] = ()  # bits of each number that an overlay takes
-    padding: tuple[int, int] | None = None  # lowest and highest stored number that means "no voxel here"
+    overlays: tuple[int, ...] = ()  # bits of each number that an overlay uses
+    padding: tuple[int, int] | None = None  # lowest and highest stored number that mean "no voxel here"
 
     @property
     def frame_bytes(self) -> int:
-        """Bytes of one frame that is not compressed."""
+        """Return the bytes of one frame that is not compressed."""
         return self.rows * self.columns * self.allocated // 8
 
 
 def pixel_format(path: Path, header: Dataset, encoding: Encoding, place: int | None, frames: int) -> PixelFormat:
-    """Gather how the numbers are stored.
+    """Read the pixel format from a header.
 
     Raises:
         CTReadError: if an attribute is missing, or two contradict each other.
@@ -98,11 +98,11 @@ def pixel_format(path: Path, header: Dataset, encoding: Encoding, place: int | N
 
 
 def _padding(header: Dataset, allocated: int, signed: bool) -> tuple[int, int] | None:
-    """Give the padding's range as numbers of the pixels' own kind, whatever kind the header took them for."""
+    """Return the padding's range in the type of the pixels, even if the header stores it in another type."""
     ends = []
     for keyword in ("PixelPaddingValue", "PixelPaddingRangeLimit"):
         value = header.get(keyword)
-        if isinstance(value, bytes) and len(value) == 2:  # of a kind that was not told
+        if isinstance(value, bytes) and len(value) == 2:  # of a type that is not stated
             value = int.from_bytes(value, "little")
         parts = as_parts(value)
         number = as_whole(parts[0]) if parts else None
@@ -115,10 +115,10 @@ def _padding(header: Dataset, allocated: int, signed: bool) -> tuple[int, int] |
 
 
 def read_frames(path: Path, form: PixelFormat, indices: list[int]) -> Iterator[np.ndarray]:
-    """Yield some frames, in rising order, as `(row, column)` unsigned integers: the bits as they are stored.
+    """Yield frames in rising order as `(row, column)` unsigned integers: the bits as they are stored.
 
     Raises:
-        CTReadError: if they cannot be decoded, are cut short, or are not what the header says.
+        CTReadError: if they cannot be decoded, are incomplete, or do not match the header.
     """
     if form.place is None:
         raise read_error(path, "no pixel data can be found", "copy the file again, or export it with its images")
@@ -132,19 +132,19 @@ def read_frames(path: Path, form: PixelFormat, indices: list[int]) -> Iterator[n
             raise read_error(path, f"the pixel data ({_name(form.encoding)}) {error}", advice) from None
         except (CTReadError, OSError):
             raise
-        except Exception:  # whatever the damaged bytes lead to
+        except Exception:  # damaged bytes may raise anything
             raise read_error(path, f"the pixel data ({_name(form.encoding)}) cannot be decoded", advice) from None
 
 
 def _name(encoding: Encoding) -> str:
-    """Name the transfer syntax; never one that only the file knows."""
+    """Return the name of the transfer syntax; a private one is never quoted."""
     name = UID(encoding.syntax).name
     name = name if name != encoding.syntax else "an unknown transfer syntax"
     return name if encoding.stated else f"{name}, as the file does not say how they are stored"
 
 
 def _pixel_element(stream: BinaryIO, form: PixelFormat) -> int:
-    """Go to the pixel data's value and give its length."""
+    """Move to the pixel data's value and return its length."""
     order = "little" if form.encoding.little else "big"
     stream.seek(form.place)
     start = stream.read(8)
@@ -173,7 +173,7 @@ def _plain(file: BinaryIO, form: PixelFormat, indices: list[int]) -> Iterator[np
 
 
 def _packed(file: BinaryIO, form: PixelFormat, indices: list[int], path: Path) -> Iterator[np.ndarray]:
-    """Decode compressed frames, each in a process of its own after its own header was compared."""
+    """Decode compressed frames in a separate process, after the header of each was compared with the DICOM header."""
     syntax = form.encoding.syntax
     if syntax not in DECODERS or form.allocated > 16 or find_spec(DECODERS[syntax][1]) is None:
         cause = f"the pixels are compressed in a way that is not supported ({_name(form.encoding)})"
@@ -201,18 +201,18 @@ def _decoded(code: bytes, form: PixelFormat) -> np.ndarray:
 
 
 def stored_values(bits: np.ndarray, form: PixelFormat, path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """Turn stored bits to the numbers they stand for.
+    """Convert stored bits to the numbers that they represent.
 
     Args:
         bits: unsigned integers of the allocated size.
-        form: says which bits hold the number.
-        path: for the error.
+        form: the pixel format, with the bits that hold the number.
+        path: the file, for errors.
 
     Returns:
-        The numbers, and where there is padding; None if none is stated.
+        The numbers, and a mask of the padding; None if no padding is stated.
 
     Raises:
-        CTReadError: if bits are used that the header says are not, so that the numbers cannot be told.
+        CTReadError: if bits are set that the header states as unused, so that the numbers are not certain.
     """
     whole = bits.view(bits.dtype.str.replace("u", "i")) if form.signed else bits
     padding = None if form.padding is None else (whole >= form.padding[0]) & (whole <= form.padding[1])
@@ -227,7 +227,7 @@ def stored_values(bits: np.ndarray, form: PixelFormat, path: Path) -> tuple[np.n
     if not spare:
         return whole, padding
     room = 8 * bits.itemsize - used
-    values = (whole << room) >> room  # an arithmetic shift where signed: the sign fills the bits above
+    values = (whole << room) >> room  # for signed numbers an arithmetic shift: the sign fills the bits above
     odd = (values != whole) & (whole >> used != 0)
     if padding is not None:
         odd &= ~padding

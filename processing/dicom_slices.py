@@ -1,6 +1,6 @@
-"""Find the CT slices of one DICOM series among the files of a folder, by their headers alone.
+"""Find the CT slices of one DICOM series among the files of a folder, by their headers only.
 
-Nothing that tells a patient (names, numbers, dates, UIDs, descriptions) leaves this file, in errors or otherwise.
+Nothing that identifies a patient (names, numbers, dates, UIDs, descriptions) leaves this file, in errors or otherwise.
 """
 
 import logging
@@ -31,13 +31,13 @@ from .dicom_pixels import OVERLAY_GROUPS, PIXEL_KEYWORDS, PixelFormat, pixel_for
 from .dicom_strangers import check_strangers
 from .dicom_values import as_numbers, as_seconds, as_text, as_whole
 
-# These report odd header values, and with them perhaps a name, to whoever listens: by default to nobody.
+# These loggers report odd header values, which may contain a name; by default they are silenced.
 for library in ("pydicom", "openjpeg"):
     logging.getLogger(library).addHandler(logging.NullHandler())
 
 SAME = {"FrameOfReferenceUID": "frames of reference", "StudyInstanceUID": "studies", "PatientID": "patients"}
 SAME |= {"PatientName": "patients", "PatientBirthDate": "patients", "PatientPosition": "patient positions"}
-# What two acquisitions, phases or reconstructions of one series differ in.
+# Elements in which two acquisitions, phases or reconstructions of one series differ.
 PHASE_KEYWORDS = (
     "AcquisitionNumber FrameAcquisitionNumber TemporalPositionIdentifier TemporalPositionIndex StackID ImageType "
     "FrameType NominalPercentageOfCardiacPhase NominalCardiacTriggerDelayTime ConvolutionKernel KVP FilterType "
@@ -47,7 +47,7 @@ PHASE_KEYWORDS = (
     "ContrastBolusVolume DataCollectionDiameter ReconstructionTargetCenterPatient ReconstructionAlgorithm "
     "RevolutionTime"
 ).split()
-NUMBERS = (  # written with more or fewer digits, or measured anew for each slice
+NUMBERS = (  # written with more or fewer digits, or measured again for each slice
     "NominalPercentageOfCardiacPhase NominalCardiacTriggerDelayTime KVP ReconstructionDiameter SliceThickness "
     "ContrastBolusVolume DataCollectionDiameter RevolutionTime"
 ).split()
@@ -56,7 +56,7 @@ CLOCK_KEYWORDS = (
     "AcquisitionTime AcquisitionDateTime FrameAcquisitionDateTime FrameReferenceDateTime ContentTime TriggerTime "
     "InstanceNumber"
 ).split()
-COUNTED = ("TriggerTime", "InstanceNumber")  # numbers, the others are times of day
+COUNTED = ("TriggerTime", "InstanceNumber")  # numbers; the others are times of day
 KEYWORDS = (
     "SOPClassUID Modality SeriesInstanceUID NumberOfFrames "
     "ImagePositionPatient ImageOrientationPatient PixelSpacing RescaleSlope RescaleIntercept RescaleType "
@@ -69,29 +69,29 @@ TAGS = sorted({int(Tag(keyword)) for keyword in KEYWORDS} | {group << 16 | 0x010
 
 @dataclass(frozen=True)
 class DicomSlice:
-    """One slice: where its pixels are and where it lies in the patient (DICOM's LPS, mm)."""
+    """One slice: the place of its pixels in a file and its position in the patient (DICOM's LPS, mm)."""
 
     path: Path
     frame: int  # 0 in a file of one slice
     pixels: PixelFormat
     series: tuple  # equal for slices of one series
-    orientation: tuple[float, ...]  # of a row, then of a column
-    position: tuple[float, ...]  # of the first voxel's centre
+    orientation: tuple[float, ...]  # direction of a row, then of a column
+    position: tuple[float, ...]  # position of the first voxel's centre
     spacing: tuple[float, ...]  # between rows, between columns
-    slope: float | None  # None where the file does not say
+    slope: float | None  # None if the file does not say
     intercept: float | None
-    same: tuple[str, ...] = ()  # in the order of SAME; empty where the file does not say
+    same: tuple[str, ...] = ()  # in the order of SAME; empty if the file does not say
     phases: tuple[str, ...] = ()  # in the order of PHASE_KEYWORDS
     clocks: tuple[float | None, ...] = ()  # in the order of CLOCK_KEYWORDS
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows and columns."""
+        """Return the numbers of rows and columns."""
         return self.pixels.rows, self.pixels.columns
 
 
 def find_slices(folder: Path) -> tuple[list[DicomSlice], tuple[str, ...]]:
-    """Give the slices of a folder's one CT series, in no order, and warnings of what was left out.
+    """Return the slices of a folder's one CT series, unsorted, and warnings of files that were left out.
 
     Dose reports, annotations, captures, localizers, derived pictures and files of other kinds (text, DICOMDIR,
     .DS_Store) are left out. A file that may be a lost slice is refused. Subfolders are not read
@@ -119,7 +119,7 @@ def find_slices(folder: Path) -> tuple[list[DicomSlice], tuple[str, ...]]:
 
 
 def kind_and_slices(path: Path) -> tuple[str, object]:
-    """Say what one file is, and give its slices, or a stranger's first bytes."""
+    """Return the kind of one file, with its slices, or its first bytes if it is not DICOM."""
     if path.name.upper() == "DICOMDIR" or not path.exists():
         return "no DICOM", None if path.exists() else b""
     with opened(path) as file:
@@ -130,14 +130,14 @@ def kind_and_slices(path: Path) -> tuple[str, object]:
         advice = "copy or export the file again"
         try:
             header, place = read_header(file, encoding, TAGS)
-            for element in header:  # values are parsed on access: damage shows here
+            for element in header:  # values are parsed on access: damage raises here
                 element.value  # noqa: B018
             kind = kind_of(header, encoding.sop_class)
             if kind == SLICE:
                 return kind, list(_slices_of(path, header, encoding, place))
         except (CTReadError, OSError):
             raise
-        except Exception:  # pydicom raises whatever the damaged bytes lead to, and quotes them
+        except Exception:  # pydicom may raise anything for damaged bytes, and quotes them
             raise read_error(path, "the DICOM header is damaged", advice) from None
         if kind == LOST:
             cause = "the DICOM header is damaged or cut short: it no longer says what kind of image this is"
@@ -146,7 +146,7 @@ def kind_and_slices(path: Path) -> tuple[str, object]:
 
 
 def _slices_of(path: Path, header: Dataset, encoding: object, place: int | None) -> Iterator[DicomSlice]:
-    """Yield the slices of one file: one of a classic CT, one a frame of an enhanced one."""
+    """Yield the slices of one file: one for a classic CT, one per frame for an enhanced CT."""
     frames = as_whole(1 if header.get("NumberOfFrames") in (None, "") else header.NumberOfFrames)
     groups = header.get("PerFrameFunctionalGroupsSequence")
     if frames is None or frames < 1 or (groups is not None and len(groups) != frames):
@@ -186,7 +186,7 @@ def _facts(sources: Iterable[Dataset]) -> dict[str, object]:
 
 
 def _slice(path: Path, frame: int, form: PixelFormat, facts: dict[str, object]) -> DicomSlice:
-    """Gather one slice's facts."""
+    """Make one slice from the facts of its header."""
     position = _geometry(path, facts, "ImagePositionPatient", 3)
     orientation = _geometry(path, facts, "ImageOrientationPatient", 6)
     spacing = _geometry(path, facts, "PixelSpacing", 2)
@@ -199,7 +199,7 @@ def _slice(path: Path, frame: int, form: PixelFormat, facts: dict[str, object]) 
         raise read_error(path, "the values are given by a table (Modality LUT)", "give the original CT series")
     same = tuple(as_text(facts.get(name)) for name in SAME)
     series = (as_text(facts.get("SeriesInstanceUID")),)
-    if series == ("",):  # anonymised: tell series apart by what else they cannot share
+    if series == ("",):  # anonymised: distinguish series by other values that they cannot share
         series = ("", same[0], (form.rows, form.columns), tuple(round(cosine, 3) + 0.0 for cosine in orientation))
     phases = tuple(_label(name, facts.get(name)) for name in PHASE_KEYWORDS)
     clocks = tuple(
@@ -212,8 +212,8 @@ def _slice(path: Path, frame: int, form: PixelFormat, facts: dict[str, object]) 
 
 
 def _label(keyword: str, value: object) -> str:
-    """Give what tells phases apart in one header value: equal texts for equal things, however they are written."""
-    if keyword == "ImageComments":  # the heart's rate during a slice makes no phase
+    """Return the label of a phase from one header value: equal texts for equal values in any notation."""
+    if keyword == "ImageComments":  # the heart rate during a slice is not a phase
         return HEART_RATE.sub("", as_text(value).upper())
     return as_text(value)
 
@@ -236,7 +236,7 @@ def _rescale(path: Path, facts: dict[str, object], keyword: str) -> float | None
 
 
 def _check_series(folder: Path, slices: list[DicomSlice], modalities: Counter[str], left_out: Counter[str]) -> None:
-    """Refuse a folder that does not hold exactly one CT series."""
+    """Check that a folder holds exactly one CT series."""
     counts = sorted(Counter(item.series for item in slices).values(), reverse=True)
     others = " and ".join(f"{count} of {name}" for name, count in modalities.items())
     if modalities and not slices:

@@ -1,4 +1,4 @@
-"""Tell the files that lie harmlessly beside a DICOM series from slices that were lost."""
+"""Distinguish harmless files beside a DICOM series from slices that were lost."""
 
 import re
 from pathlib import Path
@@ -18,10 +18,10 @@ SLICE_ENDS = (".dcm", ".ima", ".dicom", ".dic", ".dc3", ".img")
 
 
 def check_strangers(strangers: list[tuple[Path, bytes]], slices: list[Path]) -> None:
-    """Refuse files that are no DICOM and may be lost slices of the series beside them.
+    """Refuse files that are not DICOM and may be lost slices of the series beside them.
 
     Args:
-        strangers: each with its first bytes: none where it is empty, or a link that leads nowhere.
+        strangers: each file with its first bytes; no bytes if it is empty or a broken link.
         slices: the files that were read.
 
     Raises:
@@ -40,13 +40,13 @@ def check_strangers(strangers: list[tuple[Path, bytes]], slices: list[Path]) -> 
 
 
 def _harmless(path: Path, head: bytes, patterns: set[str], unnumbered: bool) -> bool:
-    """Say whether a file that is no DICOM can be no slice, by its name and its first bytes.
+    """Return whether a file that is not DICOM is surely not a slice, by its name and its first bytes.
 
     Args:
         path: the file.
         head: its first bytes.
-        patterns: of the names of the series' files.
-        unnumbered: whether some of these are named without any digit.
+        patterns: patterns of the names of the series' files.
+        unnumbered: whether some of these names have no digit.
     """
     name = path.name.lower()
     if name.startswith(".") or name in HARMLESS_NAMES:
@@ -65,5 +65,5 @@ def _harmless(path: Path, head: bytes, patterns: set[str], unnumbered: bool) -> 
 
 
 def _pattern(path: Path) -> str:
-    """Give a file's name with each number as one mark: equal for the files of one series."""
+    """Return a file's name with each number replaced by a mark: equal for the files of one series."""
     return re.sub(r"\d+", "#", path.name.lower())

@@ -1,4 +1,4 @@
-"""Find slices of a series that lie below the folder that was given: it would be read as a shorter scan."""
+"""Find slices of a series in subfolders of the given folder, without which the scan would be too short."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from .dicom_slices import DicomSlice, kind_and_slices
 
 
 def check_subfolders(slices: list[DicomSlice], folder: Path) -> None:
-    """Refuse a series of which further slices lie in a subfolder; copies of slices, and other series, may lie there.
+    """Refuse a series with more slices in a subfolder; copies of slices, and other series, are allowed there.
 
     Raises:
         CTReadError: naming the subfolder.
@@ -19,7 +19,7 @@ def check_subfolders(slices: list[DicomSlice], folder: Path) -> None:
     normal = np.cross(*np.array(slices[0].orientation).reshape(2, 3))
     places = np.sort([float(normal @ item.position) for item in slices])
     series = slices[0].series
-    if not any(series[:2]):  # no UID of any kind: nothing says that they belong together
+    if not any(series[:2]):  # no UID of any kind: nothing shows that they belong together
         return
     lost = [
         path.parent
@@ -36,5 +36,5 @@ def _slices_in(path: Path) -> list[DicomSlice]:
     try:
         kind, found = kind_and_slices(path)
     except CTReadError:
-        return []  # damaged, and not in the folder that was given
+        return []  # damaged, but not in the given folder
     return found if isinstance(found, list) else []

@@ -1,17 +1,18 @@
-"""The one place that turns DICOM header values into numbers and words, whatever a damaged file holds.
+"""Convert DICOM header values to numbers and words, safely for damaged files; all such conversions are here.
 
-Values may be lists, empty, words, "nan", bytes of an unknown kind. What is no number becomes None; nothing is quoted.
+Values may be lists, empty, words, "nan", or bytes of an unknown type. A value that is not a number becomes None; values
+are never quoted.
 """
 
 import math
 from collections.abc import Iterable
 
-MAX_PARTS = 64  # of a value; a damaged length makes millions
+MAX_PARTS = 64  # of a value; a damaged length may give millions
 MAX_LETTERS = 1024
 
 
 def as_parts(value: object) -> list[object]:
-    """Give a header value as a list: of its parts, of itself alone, or empty."""
+    """Return a header value as a list: its parts, the value itself, or an empty list."""
     if value is None or value == "" or value == b"":
         return []
     if isinstance(value, str | bytes) or not isinstance(value, Iterable):
@@ -20,7 +21,7 @@ def as_parts(value: object) -> list[object]:
 
 
 def as_numbers(value: object, count: int) -> tuple[float, ...] | None:
-    """Give exactly `count` finite numbers, or None."""
+    """Return exactly `count` finite numbers, or None."""
     parts = as_parts(value)
     if len(parts) != count or any(isinstance(part, bytes | bool) for part in parts):
         return None
@@ -32,18 +33,18 @@ def as_numbers(value: object, count: int) -> tuple[float, ...] | None:
 
 
 def as_whole(value: object) -> int | None:
-    """Give one whole number, or None."""
+    """Return one whole number, or None."""
     numbers = as_numbers(value, 1)
     return int(numbers[0]) if numbers and numbers[0].is_integer() else None
 
 
 def as_text(value: object) -> str:
-    """Give a value's words on one line, for comparing only: never for a message."""
+    """Return a value's words on one line, only for comparing, never for a message."""
     return "\\".join(str(part).strip(" \0")[:MAX_LETTERS] for part in as_parts(value))
 
 
 def as_seconds(value: object) -> float | None:
-    """Give DICOM's TM (HHMMSS.f) or DT (YYYYMMDDHHMMSS.f) as seconds that grow with time, or None."""
+    """Convert DICOM's TM (HHMMSS.f) or DT (YYYYMMDDHHMMSS.f) to seconds that rise with time, or None."""
     text = as_text(value).split("+")[0].replace(":", "")
     whole, _, fraction = text.partition(".")
     if not whole.isdigit() or (fraction and not fraction.isdigit()) or len(whole) not in (4, 6, 12, 14):

@@ -1,4 +1,4 @@
-"""What went wrong, said in one line that quotes nothing of a patient, and what must never be taken for a bad scan."""
+"""Describe errors in one line that quotes nothing of a patient, and recognise errors that are not a scan's fault."""
 
 import errno
 from pickle import UnpicklingError
@@ -7,25 +7,25 @@ from safetensors import SafetensorError
 
 from .ct_checks import CTReadError
 
-_MOST_LETTERS = 1000  # some libraries explain themselves over pages
+_MOST_LETTERS = 1000  # some libraries raise messages of several pages
 _DISK = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up", errno.EROFS: "the disk is read-only"}
 
 
 def is_stop(error: BaseException) -> bool:
-    """Whether an error asks the program to end; Rust's panics, which a damaged file may cause, do not."""
+    """Return whether an error asks the program to end; Rust's panics, which a damaged file may cause, do not."""
     return not isinstance(error, Exception) and type(error).__name__ != "PanicException"
 
 
 def is_memory(error: BaseException) -> bool:
-    """Whether memory ran out: Python's, or torch's on a CPU or GPU, which are `RuntimeError`s."""
+    """Return whether an error means that memory ran out: Python's, or torch's `RuntimeError` on a CPU or GPU."""
     text = str(error) if isinstance(error, RuntimeError) else ""
     return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate" in text
 
 
 def one_line(error: BaseException) -> str:
-    """Say in one line what went wrong: an operating-system error as `path: cause`, others in their own words."""
+    """Describe an error in one line: an operating-system error as `path: cause`, others in their own words."""
     if isinstance(error, OSError) and error.strerror and error.filename:
-        # A copy names where it comes from and where it goes: a disk that is full is the latter's.
+        # The error of a copy names source and target: a full disk is the target's.
         path = (error.errno in _DISK and error.filename2) or error.filename
         return f"{path}: {_DISK.get(error.errno, error.strerror)}"
     told = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -34,9 +34,9 @@ def one_line(error: BaseException) -> str:
 
 
 def reason_of(error: BaseException, verb: str = "be read") -> str:
-    """Say in one line why a scan could not `verb`, so that the next one can go on.
+    """Describe in one line why a scan could not `verb`, so that the program can continue with the next one.
 
-    Of an error that was not made for people only the type is told: its text may quote what stands in the file.
+    Of an error that was not written for users only the type is named: its text may quote content of the file.
 
     Raises:
         BaseException: `error` itself, if it asks the program to end.
@@ -51,9 +51,9 @@ def reason_of(error: BaseException, verb: str = "be read") -> str:
 
 
 def explain(error: BaseException) -> str | None:
-    """Say in one line what a user can put right; None for an error that nobody expected.
+    """Describe in one line an error that the user can fix; return None for an unexpected one.
 
-    Libraries wrap what happened: an operating-system error or a scan's is looked for behind the one that came.
+    Libraries wrap errors: the chain of causes is searched for an operating-system error or an error of a scan.
     """
     seen: list[BaseException] = []
     behind: BaseException | None = error

@@ -1,11 +1,11 @@
-"""Say what a file is that was taken for a NIfTI file, without quoting anything of it."""
+"""Recognise the kind of a file that is not NIfTI, without quoting any of its content."""
 
 GZIP_MAGIC = b"\x1f\x8b"
 LFS_POINTER = b"version https://git-lfs"
 NIFTI_ADVICE = "give a .nii or .nii.gz file, or a DICOM folder"
 DOWNLOAD_ADVICE = "download the file itself again"
 
-# How a file begins, what it then is, what to do.
+# First bytes of a file, its kind, and advice.
 KINDS = (
     (LFS_POINTER, "a Git-LFS pointer", "fetch the file itself (git lfs pull)"),
     (b"/annex/objects/", "a git-annex pointer", "fetch the file itself (git annex get)"),
@@ -37,10 +37,10 @@ KINDS = (
 
 
 def describe_content(start: bytes) -> tuple[str, str]:
-    """Give cause and advice for content that is not NIfTI.
+    """Return cause and advice for content that is not NIfTI.
 
     Args:
-        start: its first 300 bytes or so; fewer if it is shorter.
+        start: about the first 300 bytes; fewer if the content is shorter.
     """
     kind, advice = _kind(start)
     return ("not a NIfTI file" + (f" but {kind}" if kind else "")), advice

@@ -1,4 +1,4 @@
-"""`ArgusImageProcessor`: from a CT on disk, or in memory, to the model's `pixel_values`."""
+"""`ArgusImageProcessor`: preprocess a CT, on disk or in memory, to the model's `pixel_values`."""
 
 import difflib
 import os
@@ -18,22 +18,22 @@ from .read_nifti import read_nifti_bytes
 from .resampling import RESAMPLINGS, GridOperators, grid_operators, resample_into, resample_planes, scale_hu
 from .sent_scan import SENT_SCAN, array_of, path_or_bytes
 
-# What decides the pixels of a scan; saved with the model.
+# Settings that decide the pixels of a scan; saved with the model.
 SETTINGS = ("image_size", "hu_window", "target_spacing_mm", "resampling", "normalization", "crop", "value_range")
-# What transformers may pass along that changes nothing of the pixels.
+# Options that transformers may pass and that do not change the pixels.
 _WITHOUT_EFFECT = ("disable_grouping", "data_format", "input_data_format", "image_seq_length")
-# What a saved configuration holds beside the settings.
+# Entries of a saved configuration beside the settings.
 _SAVED_BESIDE = ("image_processor_type", "feature_extractor_type", "processor_class", "auto_map", "_name_or_path")
 
 
 @dataclass
 class ScanToGrid:
-    """What makes a model's grid of one scan.
+    """Everything that is needed to make a model's grid from one scan.
 
     Attributes:
         hu: the part of the scan that is resampled, `(D, H, W)`.
         window: lowest and highest HU that are kept.
-        operators: from those voxels to the grid.
+        operators: the resampling from those voxels to the grid.
     """
 
     hu: np.ndarray
@@ -42,32 +42,31 @@ class ScanToGrid:
 
 
 class ArgusImagesKwargs(ImagesKwargs, total=False):
-    """What a call may say of its images, beside what transformers knows."""
+    """Options of a call for its images, beside those of transformers."""
 
-    # transformers takes a type at its word, and whole numbers of millimetres or a list for an error.
+    # transformers checks types strictly: it would refuse whole numbers of millimetres, or a list.
     spacing_mm: Any
 
 
 class ArgusImageProcessor(BaseImageProcessor):
     """Clip to a HU window, resample to the model's grid, scale to [0, 1] (Argus paper, section 3.2).
 
-    It is saved with the model: what the model was trained with is what inference applies.
+    It is saved with the model, so that inference uses the same preprocessing as training.
 
     Args:
         image_size: grid as (depth, height, width); normal resolution is (64, 256, 256), high is (256, 512, 512).
         hu_window: lowest and highest HU kept.
         target_spacing_mm: spacing of the paper's first step as (depth, height, width): 4 x 1 x 1 mm.
-        resampling: "paper" goes by `target_spacing_mm` and then to the grid; "direct" straight to the grid;
-            "crop_or_pad" to `target_spacing_mm`, and what the grid does not hold or the scan does not fill is cropped
-            and padded.
+        resampling: "paper" resamples to `target_spacing_mm` and then to the grid; "direct" straight to the grid;
+            "crop_or_pad" to `target_spacing_mm`, and then crops or pads to the grid.
         normalization: "hu_window", or "min_max" for the scan's own lowest and highest HU.
-        crop: "none", or "foreground" for the box around all that is above the scan's lowest HU.
-        value_range: what lowest and highest become.
+        crop: "none", or "foreground" for the box around all voxels above the scan's lowest HU.
+        value_range: values of the lowest and the highest HU after scaling.
 
-    The last three are for the baselines: the defaults are Argus.
+    The last three are for the baselines: their defaults are those of Argus.
 
     Raises:
-        ValueError: if a setting is not of its form.
+        ValueError: if a setting has an invalid value.
     """
 
     model_input_names = ["pixel_values"]
@@ -108,29 +107,29 @@ class ArgusImageProcessor(BaseImageProcessor):
 
     @classmethod
     def from_dict(cls, image_processor_dict: dict[str, Any], **kwargs):
-        """Make one of saved settings and those of a call of `from_pretrained`, which are checked as well.
+        """Make an image processor from saved settings and those of a call of `from_pretrained`; both are checked.
 
         Raises:
-            ValueError: if a setting is not of its form, or an option nearly is a setting's name.
+            ValueError: if a setting has an invalid value, or an option's name is nearly that of a setting.
         """
         for name in kwargs:
-            # Options of models and tokenizers come along here, so only near misses are known to be wrong.
+            # Options of models and tokenizers arrive here too, so only names close to a setting's are surely wrong.
             if name not in SETTINGS and difflib.get_close_matches(name, SETTINGS, n=1, cutoff=0.8):
                 refuse_unknown("setting", [name], SETTINGS)
         changed = {name: kwargs.pop(name) for name in SETTINGS if name in kwargs}
         return super().from_dict(image_processor_dict | changed, **kwargs)
 
     def fetch_images(self, images: Any) -> Any:
-        """Leave images as they are: a path is a CT to read, never a picture for PIL."""
+        """Return images unchanged: a path is a CT to read, never a picture for PIL."""
         return images
 
     def load_volume(self, image: Any, spacing_mm: tuple[float, float, float] | None = None) -> CTVolume:
-        """Make a `CTVolume` of a path, a nibabel image, a `datasets.Nifti` row (decoded or not) or an array.
+        """Make a `CTVolume` from a path, a nibabel image, a `datasets.Nifti` row (decoded or not) or an array.
 
         Args:
-            image: the scan; an array or tensor is canonical (D, H, W) Hounsfield units. Beside a path, a text may be
-                a `file://` or `data:` address or a NIfTI file in base64.
-            spacing_mm: spacing of an array; every other kind of image holds its own.
+            image: the scan; an array or tensor is canonical (D, H, W) Hounsfield units. A text may be a path, a
+                `file://` or `data:` address, or a NIfTI file in base64.
+            spacing_mm: spacing of an array; every other kind of image has its own.
 
         Raises:
             CTReadError: if the scan cannot be read as a CT.
@@ -159,7 +158,7 @@ class ArgusImageProcessor(BaseImageProcessor):
         )
 
     def to_grid(self, volume: CTVolume) -> ScanToGrid:
-        """Say what makes the grid of a scan."""
+        """Return the cropped scan, the HU window and the operators that make the grid of a scan."""
         hu = CROPS[self.crop](volume.hu)
         window = NORMALIZATIONS[self.normalization](volume.hu, (self.hu_window[0], self.hu_window[1]))
         operators = grid_operators(
@@ -172,13 +171,13 @@ class ArgusImageProcessor(BaseImageProcessor):
         return scale_hu(hu, window, (self.value_range[0], self.value_range[1]))
 
     def preprocess_image(self, image: Any, spacing_mm: tuple[float, float, float] | None, out: torch.Tensor) -> None:
-        """Read one image of the kinds that `load_volume` takes and fill `out` `(D, H, W)` with `value_range`."""
+        """Preprocess one image of the kinds that `load_volume` takes into `out` `(D, H, W)`, in `value_range`."""
         scan = self.to_grid(self.load_volume(image, spacing_mm))
         operators, window = scan.operators, scan.window
         voxels = [scan.hu]
         del image, scan
         filled = centred(out, operators.size, fill=window[0])
-        # `pop`: a scan read from disk is let go as soon as its planes are made.
+        # `pop`: the memory of a scan is freed as soon as its planes are made.
         resample_into(filled, lambda planes: resample_planes(voxels.pop(), operators, window, planes), operators)
         self.scale(out, window)
 
@@ -196,9 +195,9 @@ class ArgusImageProcessor(BaseImageProcessor):
             images: one image of the kinds that `load_volume` takes, or (nested) lists of them.
             return_tensors: "pt" or "np"; None is taken as "pt".
             spacing_mm: spacing of the images given as arrays.
-            device: where `pixel_values` go.
-            **kwargs: refused, so that no setting is changed away from what the model was trained with, but for what
-                transformers passes along without effect here.
+            device: device of `pixel_values`.
+            **kwargs: refused, so that no setting differs from the model's training, except options of transformers that
+                have no effect here.
 
         Returns:
             `pixel_values` `(B, 1, D, H, W)` float32 in `value_range`.
@@ -216,7 +215,7 @@ class ArgusImageProcessor(BaseImageProcessor):
 
 
 def check_known(setting: str, name: str, known: dict[str, Any]) -> None:
-    """Refuse a setting that is not in its table.
+    """Check that a setting is in its table.
 
     Raises:
         ValueError: naming the known ones.
@@ -226,7 +225,7 @@ def check_known(setting: str, name: str, known: dict[str, Any]) -> None:
 
 
 def refuse_unknown(kind: str, names: Collection[str], known: Collection[str]) -> None:
-    """Refuse names that are not known, with the nearest that is.
+    """Check that all names are known; the error suggests the nearest known one.
 
     Raises:
         ValueError: naming them.
@@ -239,7 +238,7 @@ def refuse_unknown(kind: str, names: Collection[str], known: Collection[str]) ->
 
 
 def check_options(options: dict[str, Any]) -> None:
-    """Refuse a call's options that are unknown, or that would change what the model was trained with.
+    """Check a call's options: none may be unknown or change the preprocessing that the model was trained with.
 
     Raises:
         ValueError: naming them.
@@ -253,7 +252,7 @@ def check_options(options: dict[str, Any]) -> None:
 
 
 def list_of_images(images: Any) -> list | None:
-    """Return what a sequence of images holds (a list, a data set's column, an array of objects), None of one image."""
+    """Return the images of a sequence (a list, a data set's column, an array of objects), None for one image."""
     if isinstance(images, np.ndarray) and images.dtype == object:
         return images.tolist()
     if isinstance(images, Sequence) and not isinstance(images, str | bytes | bytearray | memoryview):
@@ -262,7 +261,7 @@ def list_of_images(images: Any) -> list | None:
 
 
 def flatten_images(images: Any) -> list:
-    """Make a flat list of one image, a list of images or nested lists of images."""
+    """Return a flat list from one image, a list of images or nested lists of images."""
     items = list_of_images(images)
     return [images] if items is None else [scan for item in items for scan in flatten_images(item)]
 

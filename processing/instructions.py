@@ -1,4 +1,4 @@
-"""Thirty ways to ask for the report of a CT; a scan always gets the same one."""
+"""Thirty instructions to write the report of a CT; a scan always gets the same one."""
 
 import hashlib
 
@@ -37,7 +37,7 @@ INSTRUCTIONS = (
 
 
 def instruction_for(scan_id: str) -> str:
-    """The instruction that goes with a scan: chosen by a hash of its id, the same in every run.
+    """Return the instruction for a scan: chosen by a hash of its id, the same in every run.
 
     Raises:
         ValueError: if the id is empty.

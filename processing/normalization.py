@@ -1,33 +1,33 @@
-"""How intensities and the field of view of a CT are brought to a model's input, each by its name."""
+"""Normalizations of intensities and crops of the field of view for a model's input, each by its name."""
 
 import numpy as np
 import torch
 
 
 def fixed_window(hu: np.ndarray, hu_window: tuple[float, float]) -> tuple[float, float]:
-    """Give the HU window that was set: one HU is the same number in every scan."""
+    """Return the HU window of the settings: the same HU has the same value in every scan."""
     return hu_window
 
 
 def scan_range(hu: np.ndarray, hu_window: tuple[float, float]) -> tuple[float, float]:
-    """Give the scan's own lowest and highest HU, as M3D and RadFM do; a scan of one HU alone becomes all lowest."""
+    """Return the scan's own lowest and highest HU, as M3D and RadFM do; a scan of a single HU becomes all lowest."""
     low, high = float(hu.min()), float(hu.max())
     return low, max(high, low + 1.0)
 
 
-# A normalization gives the lowest and highest HU that are kept of a scan: (hu, hu_window) -> (low, high).
+# A normalization returns the lowest and highest HU that are kept of a scan: (hu, hu_window) -> (low, high).
 NORMALIZATIONS = {"hu_window": fixed_window, "min_max": scan_range}
 
 
 def whole_scan(hu: np.ndarray) -> np.ndarray:
-    """Give all of it."""
+    """Return the scan unchanged."""
     return hu
 
 
 def foreground(hu: np.ndarray) -> np.ndarray:
-    """Crop `(D, H, W)` to the smallest box around all that is above the scan's lowest HU, as M3D does.
+    """Crop `(D, H, W)` to the smallest box around all voxels above the scan's lowest HU, as M3D does.
 
-    A scan without a foreground stays whole.
+    A scan without a foreground is returned whole.
     """
     above = hu > hu.min()
     box = []
@@ -39,12 +39,12 @@ def foreground(hu: np.ndarray) -> np.ndarray:
     return hu[tuple(box)]
 
 
-# A crop gives the part of a scan that is resampled: (D, H, W) -> a view of it.
+# A crop returns the part of a scan that is resampled: (D, H, W) -> a view of it.
 CROPS = {"none": whole_scan, "foreground": foreground}
 
 
 def centred(grid: torch.Tensor, size: tuple[int, int, int], fill: float) -> torch.Tensor:
-    """Give a centred view of `size` of a grid `(D, H, W)`; what is around it is filled.
+    """Return a centred view of `size` of a grid `(D, H, W)`; the rest of the grid is filled with `fill`.
 
     Raises:
         ValueError: if the size is larger than the grid.

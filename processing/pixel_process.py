@@ -1,4 +1,4 @@
-"""Ask a process of its own to decode a compressed picture, so that a decoder that dies takes nothing else with it."""
+"""Decode compressed pictures in a separate process, so that a decoder that crashes does not end this one."""
 
 import json
 import os
@@ -13,35 +13,35 @@ from .pixel_worker import WORKER_FILE
 
 
 class PixelProcess:
-    """One worker, started when it is first needed, used for picture after picture, and replaced when it dies.
+    """One worker process, started when first needed, used for all pictures, and replaced when it dies.
 
-    Threads take turns. After a fork the child leaves the parent's worker alone and starts its own.
+    Threads take turns. After a fork the child does not use the parent's worker and starts its own.
     """
 
     def __init__(self) -> None:
         self.forget()
 
     def forget(self) -> None:
-        """Start from nothing; what a forked child holds of its parent's worker is closed, not ended."""
+        """Reset in a forked child: close the pipes to the parent's worker without ending that worker."""
         self.lock = threading.Lock()
         worker, self.worker = getattr(self, "worker", None), None
         if worker is not None:
             worker.stdin.close()
             worker.stdout.close()
-            worker.returncode = 0  # not this process's child: nothing to wait for
+            worker.returncode = 0  # not a child of this process: nothing to wait for
 
     def close(self) -> None:
-        """End the worker; the next picture starts another."""
+        """End the worker; the next picture starts another one."""
         with self.lock:
             worker, self.worker = self.worker, None
         if worker is not None:
             _end(worker)
 
     def decode(self, syntax: str, code: bytes, facts: Codestream) -> np.ndarray:
-        """Give a picture's `(row, column)` stored bits as uint16.
+        """Return a picture's `(row, column)` stored bits as uint16.
 
         Raises:
-            CodestreamError: if the decoder refuses it, complains of it, takes too long, or dies of it.
+            CodestreamError: if the decoder refuses the picture, warns about it, takes too long or dies.
         """
         request = {"syntax": syntax, "rows": facts.rows, "columns": facts.columns, "precision": facts.precision}
         request |= {"signed": facts.signed, "size": len(code)}
@@ -51,7 +51,7 @@ class PixelProcess:
 
     def _ask(self, message: bytes, size: int) -> bytes:
         worker = self.worker or self._start()
-        self.worker = None  # if anything breaks this off, no later answer is taken for the next picture's
+        self.worker = None  # if this is interrupted, a late answer must not be used for the next picture
         try:
             verdict, answer = _exchange(worker, message, size)
         except BaseException:
@@ -66,7 +66,7 @@ class PixelProcess:
         return answer
 
     def _start(self) -> subprocess.Popen:
-        """Start a worker that finds the libraries that this process finds, and that no Ctrl-C reaches."""
+        """Start a worker with the same library paths as this process, out of reach of Ctrl-C."""
         paths = os.pathsep.join(os.path.abspath(path) for path in sys.path)
         settings = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         try:
@@ -75,7 +75,7 @@ class PixelProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                bufsize=0,  # nothing is left in a buffer for a forked child to write once more
+                bufsize=0,  # without a buffer, a forked child cannot write the same bytes again
                 env=settings,
                 start_new_session=True,
             )
@@ -84,7 +84,7 @@ class PixelProcess:
 
 
 def _exchange(worker: subprocess.Popen, message: bytes, size: int) -> tuple[bytes, bytes]:
-    """Send a request; give the verdict and the pixels, both empty or short where the worker died."""
+    """Send a request; return the verdict and the pixels, both empty or short if the worker died."""
     rest = memoryview(message)
     try:
         while rest:

@@ -1,4 +1,4 @@
-"""Decode compressed pictures in a process of their own, whose death is survived: run as a program by its path.
+"""Decode compressed pictures in a separate process that may die: run as a program by its path.
 
 A request on standard input is a line of JSON, `{"syntax", "rows", "columns", "precision", "signed", "size"}`, and
 `size` bytes. The answer is one byte, b"+" with rows x columns little-endian uint16 numbers after it, or b"-".
@@ -19,20 +19,20 @@ WORKER_FILE = __file__
 MAX_SECONDS = 8  # a picture; real ones take under one
 MAX_BYTES = 3 * 2**30  # of address space
 RLE, JPEG = "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4."
-# Those that raise come before those that end the process: the decoder's name in pydicom, and the module that it needs.
+# Decoders that raise errors come before those that may end the process: name in pydicom, and the module it needs.
 DECODERS = {RLE: ("pylibjpeg", "rle")} | {JPEG + end: ("pyjpegls", "jpeg_ls") for end in ("80", "81")}
 DECODERS |= {JPEG + end: ("pylibjpeg", "openjpeg") for end in ("90", "91", "201", "202", "203")}
 DECODERS |= {JPEG + end: ("gdcm", "gdcm") for end in ("57", "70")}
-DECODERS |= {JPEG + end: ("", "simplejpeg") for end in ("50", "51")}  # it can tell of damage, unlike pydicom's
+DECODERS |= {JPEG + end: ("", "simplejpeg") for end in ("50", "51")}  # unlike pydicom's decoder, it reports damage
 
 
 class Complaints(logging.Handler):
-    """Count what decoders say, to the log and to standard error: a picture that they complain of is not taken."""
+    """Counter of messages of decoders, in the log and on standard error: a picture with a message is refused."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.count = 0
-        self.file = tempfile.TemporaryFile()  # closed with the process
+        self.file = tempfile.TemporaryFile()  # closed at the end of the process
         os.dup2(self.file.fileno(), 2)
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -40,12 +40,12 @@ class Complaints(logging.Handler):
         self.count += 1
 
     def total(self) -> int:
-        """Give a number that grows with every complaint."""
+        """Return a number that grows with every message."""
         return self.count + os.lseek(2, 0, os.SEEK_END)
 
 
 def decode(request: dict[str, Any], code: bytes) -> bytes:
-    """Decode one picture of one grey channel to little-endian uint16 numbers, the bits as they are stored."""
+    """Decode one picture with one grey channel to little-endian uint16 numbers, the bits as they are stored."""
     rows, columns, precision = request["rows"], request["columns"], request["precision"]
     plugin, module = DECODERS[request["syntax"]]
     if not plugin:
@@ -76,7 +76,7 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
         alarm(MAX_SECONDS)
         try:
             pixels = decode(request, code)
-        except BaseException:  # a panic in Rust is no Exception
+        except BaseException:  # a panic in Rust is not an Exception
             pixels = b""
         alarm(0)
         taken = pixels and complaints.total() == before
@@ -85,9 +85,9 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
 
 
 def main() -> None:
-    """Keep the answers' channel to ourselves, bound the memory, and serve."""
+    """Reserve standard output for answers, limit the memory, and serve."""
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what decoders print must not mix with the answers
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # output of decoders must not mix with the answers
     try:
         import resource
 

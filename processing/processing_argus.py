@@ -1,4 +1,4 @@
-"""`ArgusProcessor`: CT and instruction to everything the model takes."""
+"""`ArgusProcessor`: make the model's inputs from CTs and instructions."""
 
 from typing import Any
 
@@ -21,16 +21,16 @@ _OWN_OPTIONS = (*ProcessingKwargs.__annotations__, "common_kwargs", "sanitize_co
 
 
 class ArgusBatch(BatchFeature):
-    """A model's inputs, in which `labels` never teach placeholders: whoever puts them in, those become -100.
+    """A model's inputs; placeholders in `labels` always become -100, whoever sets the labels.
 
-    Collators make labels of all tokens but padding, TRL's of conversations among them. Nobody writes placeholders, and
-    there are hundreds in a scan: their loss would drown the report's.
+    Collators, TRL's for conversations too, make labels from all tokens but padding. Placeholders are never written in a
+    report, and a scan has hundreds of them: their loss would hide that of the report.
 
     Args:
         data: inputs by name.
         tensor_type: as in `BatchFeature`.
         skip_tensor_conversion: as in `BatchFeature`.
-        image_token_id: the placeholder.
+        image_token_id: id of the placeholder token.
     """
 
     def __init__(self, data=None, tensor_type=None, skip_tensor_conversion=None, image_token_id: int | None = None):
@@ -51,7 +51,7 @@ class ArgusBatch(BatchFeature):
 
 
 def without_placeholders(labels: Any, image_token_id: int) -> Any:
-    """Put -100 in place of placeholders in labels: a tensor, an array or nested lists."""
+    """Replace placeholders by -100 in labels: a tensor, an array or nested lists."""
     if isinstance(labels, torch.Tensor):
         return labels.masked_fill(labels == image_token_id, -100)
     if isinstance(labels, np.ndarray):
@@ -62,12 +62,12 @@ def without_placeholders(labels: Any, image_token_id: int) -> Any:
 
 
 class ArgusProcessor(ProcessorMixin):
-    """An image processor and a tokenizer that agree on how many placeholder tokens stand for one volume.
+    """An image processor and a tokenizer, with the number of placeholder tokens that stand for one volume.
 
     Args:
         image_processor: `ArgusImageProcessor`.
-        tokenizer: the language model's tokenizer; pads on the left, so that batches generate.
-        num_image_tokens: visual tokens of one volume after compression; the model's configuration says how many.
+        tokenizer: the language model's tokenizer; pads on the left, as generation from batches needs.
+        num_image_tokens: visual tokens of one volume after compression, by the model's configuration.
         image_token: the placeholder, one token of the tokenizer's vocabulary.
         chat_template: Jinja template of a conversation with images.
 
@@ -92,7 +92,7 @@ class ArgusProcessor(ProcessorMixin):
         self.image_token = image_token
         self.image_token_id = ids[0]
         super().__init__(image_processor, tokenizer, chat_template=chat_template)
-        # A tokenizer does not save its side; generation from a batch needs the left one.
+        # A tokenizer does not save its padding side; generation from a batch needs padding on the left.
         self.tokenizer.padding_side = "left"
 
     def __call__(self, images=None, text=None, videos=None, audio=None, **kwargs) -> ArgusBatch:
@@ -106,22 +106,22 @@ class ArgusProcessor(ProcessorMixin):
 
         Raises:
             CTReadError: if a scan cannot be read as a CT.
-            ValueError: if a sample's placeholders are not as many as its scans, or an option is unknown.
+            ValueError: if a sample has more or fewer placeholders than scans, or an option is unknown.
         """
         batch = super().__call__(images=images, text=text, videos=videos, audio=audio, **kwargs)
         return ArgusBatch(batch.data, image_token_id=self.image_token_id)
 
     def prepare_inputs_layout(self, images=None, text=None, videos=None, audio=None, **kwargs):
-        """Make a list of text; images stay as they came, whatever holds the CT."""
+        """Make a list from text; images stay unchanged, whatever their type."""
         if isinstance(text, str):
             text = [text]
         return images, None if text is None else list(text), videos, audio
 
     def validate_inputs(self, images=None, text=None, videos=None, audio=None, **kwargs):
-        """Refuse what cannot be matched: as many placeholders as images in each sample, text as strings, known options.
+        """Check that each sample has as many placeholders as images, that text is strings, and that options are known.
 
         Raises:
-            ValueError: naming what came and what was expected.
+            ValueError: naming the given and the expected.
         """
         if videos is not None or audio is not None:
             raise ValueError("Argus takes CT volumes as `images` and `text`, neither video nor audio")
@@ -149,9 +149,9 @@ class ArgusProcessor(ProcessorMixin):
 
 
 def _check_samples(images: Any, placeholders: list[int]) -> None:
-    """Refuse images that are grouped by sample otherwise than the placeholders are, as many as there are in all.
+    """Check that images grouped by sample match the placeholders of each sample.
 
-    A flat list is taken in order, unless it looks like one image a sample and is not.
+    A flat list is used in order, unless it has one image per sample and the placeholders do not.
 
     Raises:
         ValueError: naming the first sample that does not fit.
@@ -173,7 +173,7 @@ def _check_samples(images: Any, placeholders: list[int]) -> None:
 
 
 def _check_call_options(options: dict[str, Any]) -> None:
-    """Refuse unknown options of a processor's call, where transformers passes over them with a warning.
+    """Check that the options of a processor's call are known; transformers only warns about unknown ones.
 
     Raises:
         ValueError: naming them.

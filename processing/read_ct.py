@@ -1,4 +1,4 @@
-"""Read a CT scan from whatever it is stored in."""
+"""Read a CT from a NIfTI file, a DICOM folder or a row of a data set."""
 
 import os
 import stat
@@ -37,9 +37,9 @@ def read_ct(path: str | os.PathLike) -> CTVolume:
 
 
 def read_ct_row(row: Mapping[str, Any]) -> CTVolume:
-    """Read the CT of a row as `datasets.Nifti(decode=False)` gives it: its bytes, and only without them its path.
+    """Read the CT of a row of `datasets.Nifti(decode=False)`: from its bytes or, only if it has none, its path.
 
-    The path of a row with bytes is a mere name: a file of that name may hold another patient's scan.
+    The path of a row with bytes is only a name: a file of that name may hold another patient's scan.
 
     Args:
         row: "bytes", a NIfTI file's content or None; "path", a file or name, or None.
@@ -60,7 +60,7 @@ def _mode(path: Path) -> int:
         return path.stat().st_mode
     except FileNotFoundError:
         raise read_error(path, "no such file or folder", "check the path") from None
-    except (OSError, ValueError) as error:  # a name too long, a loop of links, a null in it
+    except (OSError, ValueError) as error:  # name too long, a loop of links, a null character
         reason = getattr(error, "strerror", None) or "not a valid path"
         raise read_error(path, f"cannot be opened ({reason})", "check the path and its permissions") from None
 

@@ -15,8 +15,8 @@ from .dicom_subfolders import check_subfolders
 def read_dicom(folder: str | os.PathLike) -> CTVolume:
     """Read the one CT series of a folder; each slice's slope and intercept are applied once.
 
-    Slices are ordered by their position along the slice normal, never by name. One slice a file, or enhanced CT.
-    Links to files are followed wherever they lead; `dicom_files.series_files` lists what would be read.
+    Slices are sorted by their position along the slice normal, never by name. Files may hold one slice each, or be
+    enhanced CT. All links to files are followed; `dicom_files.series_files` lists the files that would be read.
 
     Raises:
         CTReadError: if there is not exactly one complete series, or its pixels cannot be decoded.

@@ -24,7 +24,7 @@ MAX_EXTENSION_BYTES = 64 << 20  # between header and voxels
 MIN_EXTENSION_BYTES = 16  # and a multiple of it, as the format says
 MAX_TRAILING_BYTES = 1 << 20  # padding after the voxels
 CHUNK_BYTES = 1 << 20
-MAX_DEFLATE_RATIO = 1032  # of the format itself: a file that promises more is cut short or a trap
+MAX_DEFLATE_RATIO = 1032  # limit of the format: a file that claims more is incomplete or malicious
 AGAIN = "convert the scan again from its source"
 COPY_AGAIN = "copy or download it again"
 
@@ -32,7 +32,7 @@ COPY_AGAIN = "copy or download it again"
 def read_nifti(path: str | os.PathLike) -> CTVolume:
     """Read one NIfTI-1 or NIfTI-2 file; its slope and intercept are applied once.
 
-    The content, not the name, says whether it is compressed; no file but `path` is ever opened.
+    The content, not the name, decides whether it is compressed; no other file than `path` is opened.
 
     Raises:
         CTReadError: if the file is damaged or is not one oriented 3D CT in Hounsfield units.
@@ -46,7 +46,7 @@ def read_nifti(path: str | os.PathLike) -> CTVolume:
 
 
 def read_nifti_bytes(content: bytes, name: object = "image") -> CTVolume:
-    """Read the content of a NIfTI file, compressed or not, that is in memory already.
+    """Read a NIfTI file, compressed or not, from its content in memory.
 
     Raises:
         CTReadError: as `read_nifti` does, with `name` for the file.
@@ -65,7 +65,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 
 
 def _read(file: BinaryIO, size: int, name: object) -> CTVolume:
-    """Read a whole NIfTI of `size` stored bytes, and tell damage to it in words."""
+    """Read a whole NIfTI of `size` stored bytes, and describe damage in words."""
     packed = file.read(2) == GZIP_MAGIC
     file.seek(0)
     stream = GzipContent(file) if packed else file
@@ -102,7 +102,7 @@ def _read(file: BinaryIO, size: int, name: object) -> CTVolume:
 class GzipContent:
     """The content of a gzip file, member after member.
 
-    What follows the last one (a line break, padding, anything else) is not read: `followed` tells of it.
+    Bytes after the last one (a line break, padding, anything else) are not read: `followed` is then true.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -113,11 +113,11 @@ class GzipContent:
         self.followed = False
 
     def read(self, size: int) -> bytes:
-        """Give `size` bytes, or fewer at the end.
+        """Return `size` bytes, or fewer at the end.
 
         Raises:
-            EOFError: if a member is cut short.
-            isal_zlib.error: if it is damaged, or its checksum is wrong.
+            EOFError: if a member is incomplete.
+            isal_zlib.error: if a member is damaged, or its checksum is wrong.
         """
         parts = []
         while size > 0 and not self._ended:
@@ -148,7 +148,7 @@ class GzipContent:
 
 
 def _read_header(stream: BinaryIO, name: object) -> tuple[nib.Nifti1Header, int]:
-    """Read the header alone; give it and the number of bytes read."""
+    """Read only the header; return it and the number of bytes read."""
     block = stream.read(348)
     sizes = {order: int.from_bytes(block[:4], order) for order in ("little", "big")}
     order = next((order for order, size in sizes.items() if size in HEADER_BYTES), None)
@@ -165,7 +165,7 @@ def _read_header(stream: BinaryIO, name: object) -> tuple[nib.Nifti1Header, int]
 
 
 def _voxel_offset(header: nib.Nifti1Header, header_bytes: int, name: object) -> int:
-    """Give the place of the first voxel, which no single file may have inside its header."""
+    """Return the place of the first voxel; in a single file it must not be inside the header."""
     offset, lowest = float(header["vox_offset"]), FIRST_VOXEL[header_bytes]
     if not (lowest <= offset <= lowest + MAX_EXTENSION_BYTES and offset.is_integer()):
         raise read_error(name, f"vox_offset is not a whole number from {lowest} on", AGAIN)
@@ -190,7 +190,7 @@ def _data_dtype(header: nib.Nifti1Header, name: object) -> np.dtype:
 
 
 def _slope_and_intercept(header: nib.Nifti1Header, name: object) -> tuple[float, float]:
-    """Give the rescale; a slope of 0 or NaN means none, as the format says."""
+    """Return slope and intercept; by the format a slope of 0 or NaN means no rescale."""
     slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
     if slope == 0 or np.isnan(slope):
         return 1.0, 0.0
@@ -200,7 +200,7 @@ def _slope_and_intercept(header: nib.Nifti1Header, name: object) -> tuple[float,
 
 
 def _skip_extensions(stream: BinaryIO, count: int, order: str) -> bool:
-    """Skip the `count` bytes between header and voxels; say whether what they announce fits into them."""
+    """Skip the `count` bytes between header and voxels; return whether the extensions in them have valid sizes."""
     flag, left = stream.read(4), count - 4
     if len(flag) < 4:
         raise EOFError
@@ -209,7 +209,7 @@ def _skip_extensions(stream: BinaryIO, count: int, order: str) -> bool:
         start = stream.read(8)
         size = int.from_bytes(start[:4], "big" if order == ">" else "little")
         left -= len(start)
-        if size < MIN_EXTENSION_BYTES or size % MIN_EXTENSION_BYTES:  # padding, or a damaged size: nothing is told
+        if size < MIN_EXTENSION_BYTES or size % MIN_EXTENSION_BYTES:  # padding, or a damaged size: no warning
             break
         fits = size - 8 <= left
         _skip(stream, min(size - 8, left))
@@ -227,9 +227,9 @@ def _skip(stream: BinaryIO, count: int) -> None:
 
 
 def _read_voxels(stream: BinaryIO, dtype: np.dtype, count: int, slope: float, intercept: float) -> np.ndarray:
-    """Fill one flat array of HU, rescaling as it is read: int16 as long as every value is whole and fits, else float32.
+    """Read voxels into one flat array of HU and rescale them: int16 if every value is whole and fits, else float32.
 
-    So nothing is held twice, whatever type the file has.
+    So no voxels are in memory twice, for any type of the file.
     """
     whole = dtype.kind in "iu" and slope.is_integer() and intercept.is_integer()
     hu = np.empty(count, np.int16 if whole else np.float32)
@@ -248,7 +248,7 @@ def _read_voxels(stream: BinaryIO, dtype: np.dtype, count: int, slope: float, in
 
 
 def _read_rest(stream: BinaryIO, plane_bytes: int, name: object) -> bool:
-    """Read what follows the voxels, so that checksums are compared; padding may follow, but no plane of voxels.
+    """Read the bytes after the voxels, so that checksums are compared; padding is allowed, a plane of voxels is not.
 
     Returns:
         Whether anything follows.

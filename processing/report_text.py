@@ -1,4 +1,4 @@
-"""The text of a report: cleaned, cut into sentences, counted."""
+"""Clean the text of a report, split it into sentences and count its tokens."""
 
 import re
 
@@ -10,7 +10,7 @@ _HEADS = (
 # A head stands at the start of a line or a sentence, and ends with a colon.
 _HEAD = re.compile(rf"(^|[.;\n]\s*|\"\s*)(?:{_HEADS})(?: of the [a-z ]{{2,30}})?\s*:\s*", re.IGNORECASE)
 _BULLET = re.compile(r"(?:^|(?<=\s))[•*·–-]\s+|^\s*\d{1,2}[.)]\s+(?=[A-Z])", re.MULTILINE)
-# Abbreviations whose full stop ends no sentence: whatever follows, before a number, before a small letter or a number.
+# Abbreviations whose full stop ends no sentence: always, before a number, before a small letter or a number.
 _ALWAYS = "dr|prof|mr|mrs|ms|st|vs|approx|incl|resp|cf|e\\.g|i\\.e|et al"
 _BEFORE_NUMBER = "no|nos|nr|fig|figs|ser|im|img|seq|sec|vol|pp|ca"
 _BEFORE_SMALL = (
@@ -40,10 +40,10 @@ _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
 
 
 def clean_report(text: str) -> str:
-    """Return a report as one paragraph: no section heads, bullets, doubled quotes or stray whitespace.
+    """Return a report as one paragraph, without section heads, bullets, doubled quotes or extra whitespace.
 
-    A line that does not end a sentence is closed with a full stop where the next one begins with a capital, so that
-    two findings do not run into one.
+    A line that does not end a sentence gets a full stop if the next one begins with a capital, so that two findings are
+    not joined.
     """
     text = text.translate(_QUOTES).replace("\ufeff", "").replace("\u00a0", " ").replace("\r", "\n")
     text = text.replace('"', " ")
@@ -58,7 +58,7 @@ def clean_report(text: str) -> str:
 
 
 def split_sentences(text: str) -> list[str]:
-    """Cut cleaned text into sentences; joined by a space they give the text again.
+    """Split cleaned text into sentences; joined by a space they are the same text again.
 
     A full stop inside a number or a date, after an abbreviation, an ordinal or an initial, does not end a sentence.
     """
@@ -75,7 +75,7 @@ def split_sentences(text: str) -> list[str]:
 
 
 def _ends(before: str, text: str, position: int) -> bool:
-    """Tell whether the full stop between `before` and `text[position:]` ends a sentence."""
+    """Return whether the full stop between `before` and `text[position:]` ends a sentence."""
     if _NEVER_AN_END.search(before):
         return False
     if _INITIAL.search(before) and text[position:].strip():
@@ -88,7 +88,7 @@ def _ends(before: str, text: str, position: int) -> bool:
 
 
 def count_tokens(text: str) -> int:
-    """Count words, numbers and punctuation marks. No language model's tokenizer is needed, or decides."""
+    """Count words, numbers and punctuation marks, independent of any language model's tokenizer."""
     return len(_TOKEN.findall(text))
 
 

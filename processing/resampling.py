@@ -1,7 +1,7 @@
-"""Resampling of a CT to the model's grid as one linear operator per axis.
+"""Resample a CT to the model's grid with one linear operator per axis.
 
 Linear interpolation along an axis is a matrix, so two interpolations in a row are one matrix too. Voxels are areas:
-a sample's centre is at half a voxel (torch's `align_corners=False`), and the field of view stays what it was.
+a sample's centre is at half a voxel (torch's `align_corners=False`), and the field of view does not change.
 """
 
 from collections.abc import Callable
@@ -10,14 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-# Slices turned at a time: enough for the matrix products to be efficient, little enough to stay out of memory's way.
+# Slices processed at a time: enough for efficient matrix products, few enough to need little memory.
 SLAB_SLICES = 8
 
 
 def linear_operator(num_in: int, num_out: int) -> torch.Tensor:
-    """Linear interpolation from `num_in` to `num_out` samples as a matrix `(num_out, num_in)` float32.
+    """Compute the matrix `(num_out, num_in)` float32 of linear interpolation from `num_in` to `num_out` samples.
 
-    The same numbers as `torch.nn.functional.interpolate(..., size=num_out, mode="linear", align_corners=False)`.
+    Same result as `torch.nn.functional.interpolate(..., size=num_out, mode="linear", align_corners=False)`.
     """
     centre = (torch.arange(num_out, dtype=torch.float64) + 0.5) * (num_in / num_out) - 0.5
     centre = centre.clamp(min=0.0)
@@ -32,10 +32,10 @@ def linear_operator(num_in: int, num_out: int) -> torch.Tensor:
 
 
 def antialiased_operator(num_in: int, num_out: int) -> torch.Tensor:
-    """Interpolation with a triangle as wide as the coarser of the two samplings, `(num_out, num_in)` float32.
+    """Compute the matrix `(num_out, num_in)` float32 of interpolation with a triangle as wide as the coarser sampling.
 
-    Linear interpolation where the grid gets finer; where it gets coarser, nothing small falls between samples.
-    The same numbers as torch's `interpolate(..., antialias=True)`.
+    It is linear interpolation if the grid gets finer; if it gets coarser, small objects are not lost between samples.
+    Same result as torch's `interpolate(..., antialias=True)`.
     """
     scale = num_in / num_out
     width = max(scale, 1.0)
@@ -46,25 +46,25 @@ def antialiased_operator(num_in: int, num_out: int) -> torch.Tensor:
 
 
 def spaced_size(num_in: int, spacing_mm: float, target_mm: float) -> int:
-    """Samples that cover `num_in` voxels of `spacing_mm` at `target_mm`, at least one."""
+    """Return the number of samples at `target_mm` that cover `num_in` voxels of `spacing_mm`, at least one."""
     return max(1, round(num_in * spacing_mm / target_mm))
 
 
 def paper_operators(num_in: int, spacing_mm: float, target_mm: float, num_out: int) -> list[torch.Tensor]:
-    """Operators of the paper's two steps along one axis: to the target spacing, then to the grid (section 3.2)."""
+    """Return operators of the paper's two steps along one axis: to the target spacing, to the grid (section 3.2)."""
     num_spaced = spaced_size(num_in, spacing_mm, target_mm)
     return [linear_operator(num_in, num_spaced), linear_operator(num_spaced, num_out)]
 
 
 def direct_operators(num_in: int, spacing_mm: float, target_mm: float, num_out: int) -> list[torch.Tensor]:
-    """Operator straight to the grid along one axis, anti-aliased; the target spacing plays no part."""
+    """Return the operator straight to the grid along one axis, anti-aliased; the target spacing is not used."""
     return [antialiased_operator(num_in, num_out)]
 
 
 def crop_or_pad_operators(num_in: int, spacing_mm: float, target_mm: float, num_out: int) -> list[torch.Tensor]:
-    """Operator to the target spacing along one axis, cropped about its centre to `num_out` samples at most.
+    """Return the operator to the target spacing along one axis, cropped about its centre to at most `num_out` samples.
 
-    It gives fewer where the scan ends sooner: what is padded around them is not the operator's to say.
+    It has fewer samples if the scan is shorter; padding is done by the caller.
     Source: CT2Rep's preprocessing.
     """
     num_spaced = spaced_size(num_in, spacing_mm, target_mm)
@@ -76,7 +76,7 @@ RESAMPLINGS = {"paper": paper_operators, "direct": direct_operators, "crop_or_pa
 
 
 def compose(operators: list[torch.Tensor]) -> torch.Tensor:
-    """Multiply operators that are applied one after the other into one matrix."""
+    """Multiply operators that are applied one after the other to one matrix."""
     product = operators[0]
     for operator in operators[1:]:
         product = operator @ product
@@ -85,13 +85,13 @@ def compose(operators: list[torch.Tensor]) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class GridOperators:
-    """What turns one scan's voxels into a model's grid.
+    """The operators that convert one scan's voxels to a model's grid.
 
     Attributes:
-        to_slices: `(n, D)` along depth, to the coarsest of its samplings, so that few slices go through the plane.
+        to_slices: `(n, D)` along depth, to the coarsest of its samplings, so that few slices are resampled in plane.
         rows: `(H_out, H)`.
         columns: `(W_out, W)`.
-        to_grid: `(D_out, n)` along depth, from there to the grid; None where `to_slices` ends there.
+        to_grid: `(D_out, n)` along depth, from there to the grid; None if `to_slices` leads to the grid already.
     """
 
     to_slices: torch.Tensor
@@ -101,7 +101,7 @@ class GridOperators:
 
     @property
     def size(self) -> tuple[int, int, int]:
-        """What the operators make `(D_out, H_out, W_out)`; the whole grid, but for a scan that is to be padded."""
+        """Return the size `(D_out, H_out, W_out)` of the result: the whole grid, or less if the scan must be padded."""
         along_depth = self.to_slices if self.to_grid is None else self.to_grid
         return along_depth.shape[0], self.rows.shape[0], self.columns.shape[0]
 
@@ -113,7 +113,7 @@ def grid_operators(
     target_spacing_mm: tuple[float, float, float],
     resampling: str,
 ) -> GridOperators:
-    """Make the operators from a scan of `shape` and `spacing_mm` to `grid`, all along (D, H, W).
+    """Make the operators from a scan of `shape` and `spacing_mm` to `grid`, all in the order (D, H, W).
 
     Raises:
         ValueError: if the resampling is unknown.
@@ -130,16 +130,16 @@ def grid_operators(
 def combine_slices(
     operator: torch.Tensor, read_slice: Callable[[int], torch.Tensor], out: torch.Tensor
 ) -> torch.Tensor:
-    """Apply `(D_out, D)`, which has few entries a row, along depth; reads only the slices that count.
+    """Apply `(D_out, D)`, which has few nonzero entries per row, along depth; read only the slices with nonzero weight.
 
     Args:
         operator: `(D_out, D)` weights of source slices.
-        read_slice: gives source slice number d as `(H, W)` float32.
+        read_slice: returns source slice number d as `(H, W)` float32.
         out: `(D_out, H, W)` float32, filled and returned.
     """
     for index, weights in enumerate(operator):
         used = weights.nonzero().flatten().tolist()
-        # Summed aside: `out[index]` may be one of the sources.
+        # Summed in new memory: `out[index]` may be one of the sources.
         combined = read_slice(used[0]) * float(weights[used[0]])
         for source in used[1:]:
             combined.add_(read_slice(source), alpha=float(weights[source]))
@@ -148,13 +148,13 @@ def combine_slices(
 
 
 def clipped_slice(hu: np.ndarray, index: int, window: tuple[float, float]) -> torch.Tensor:
-    """Give slice `index` of `(D, H, W)` HU as float32, clipped to the window."""
+    """Return slice `index` of `(D, H, W)` HU as float32, clipped to the window."""
     # A scan turned to canonical orientation may be a view with negative strides, which torch cannot take.
     return torch.from_numpy(hu[index].astype(np.float32, order="C")).clamp_(*window)
 
 
 def apply_in_plane(slices: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
-    """Apply `(H_out, H)` and `(W_out, W)` to `(D, H, W)`; fills and returns `out` `(D, H_out, W_out)`."""
+    """Apply `(H_out, H)` and `(W_out, W)` to `(D, H, W)`; fill and return `out` `(D, H_out, W_out)`."""
     for start in range(0, slices.shape[0], SLAB_SLICES):
         slab = slices[start : start + SLAB_SLICES]
         torch.matmul(rows, slab @ columns.T, out=out[start : start + SLAB_SLICES])
@@ -166,13 +166,13 @@ def resample_planes(
 ) -> torch.Tensor:
     """Clip `(D, H, W)` HU and resample it in its planes, and along depth as far as `to_slices` goes.
 
-    Clipping comes first: interpolating unclipped metal or padding would bleed into its neighbours.
+    Clipping comes first: interpolation would spread the values of unclipped metal or padding to neighbours.
 
     Returns:
         `out` `(n, H_out, W_out)` float32, filled with HU.
 
     Raises:
-        ValueError: if the window does not rise.
+        ValueError: if the window does not rise from low to high.
     """
     low, high = window
     if not low < high:
@@ -202,11 +202,11 @@ def resample_into(
     Args:
         out: the grid, filled and returned.
         fill_planes: fills the tensor it is given with the scan's planes `(n, H_out, W_out)`, n at most D_out. It is a
-            function so that the scan can be let go before the rest of the grid, larger than the scan, is touched.
+            function so that the scan can be freed before the rest of the grid, larger than the scan, is written.
         operators: the operators that `fill_planes` used.
     """
-    # The planes stand at the end of the grid itself. Going up from the front, a plane is overwritten only after its
-    # last use: with n <= D_out, slice d reads planes at or after d - (D_out - n).
+    # The planes are stored at the end of the grid itself. Slices are written from the front, so a plane is overwritten
+    # only after its last use: with n <= D_out, slice d reads planes at or after d - (D_out - n).
     planes = out[out.shape[0] - operators.to_slices.shape[0] :]
     fill_planes(planes)
     if operators.to_grid is not None:

@@ -1,4 +1,4 @@
-"""Scans that come as something else than a file: addresses, base64, bytes, tensors. Nothing is ever fetched."""
+"""Scans that are not files: addresses, base64, bytes, tensors. Nothing is ever downloaded."""
 
 import base64
 import binascii
@@ -9,28 +9,28 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 import torch
 
-# How base64 of a gzip file and of a NIfTI header (348 or 540 bytes, either byte order) begins; then of what is sent in
-# its place: DICOM, ZIP, PNG, JPEG, PDF, NRRD, Zstandard.
+# First letters of base64 of a gzip file and of a NIfTI header (348 or 540 bytes, either byte order); then of formats
+# that are sent by mistake: DICOM, ZIP, PNG, JPEG, PDF, NRRD, Zstandard.
 _BASE64_STARTS = ("H4sI", "XAEAA", "AAABX", "HAIAA", "AAACH",
                   "AAAAAAAAAAAAAAAA", "UEsDB", "iVBORw0KGgo", "/9j/", "JVBERi0", "TlJSRDAw", "KLUv/")  # fmt: skip
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{200,}={0,2}|[A-Za-z0-9+/_-]{40,}={1,2}")
 _LONGEST_PATH = 4096
 _ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
-SENT_SCAN = "the scan sent along"  # what errors call bytes
+SENT_SCAN = "the scan sent along"  # name of bytes in errors
 
 
 def path_or_bytes(text: str) -> str | bytes:
-    """Tell what a text names: the path of a scan, or the scan itself in base64.
+    """Return the path of a scan or, for base64, the bytes of the scan itself.
 
     Args:
         text: a path, a `file://` address of this machine, a `data:` address, or base64 alone.
 
     Raises:
-        ValueError: in one line without any of the text, if it is another address or neither path nor base64.
+        ValueError: if the text is another address, or neither path nor base64; in one line that does not quote it.
     """
     text = text.lstrip("\ufeff")
     if not text.strip():
-        # As a path it would be the working directory, and whatever scan lies there.
+        # As a path it would be the working directory, with any scan that is there.
         raise ValueError("an empty text names no scan; give a path")
     if text[:5].lower() == "data:":
         header, _, content = text.partition(",")
@@ -62,14 +62,14 @@ def _decoded(content: str) -> bytes:
 
 
 def array_of(tensor: torch.Tensor) -> np.ndarray:
-    """Give a tensor's numbers wherever it lies, with or without gradient; bfloat16, which numpy lacks, as float32.
+    """Return a tensor's numbers as an array, from any device, with or without gradient; bfloat16 becomes float32.
 
     Raises:
-        ValueError: if it holds no plain numbers (meta, sparse, nested, quantised).
+        ValueError: if it does not hold plain numbers (meta, sparse, nested, quantised).
     """
     if tensor.is_meta or tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_nested:
         raise ValueError("a scan given as a tensor is dense and holds its numbers, not a meta, sparse or quantised one")
     tensor = tensor.detach().cpu().resolve_conj().resolve_neg()
-    # bfloat16 and the 8-bit ones are unknown to numpy.
+    # numpy does not know bfloat16 and the 8-bit float types.
     short = tensor.is_floating_point() and tensor.dtype not in (torch.float32, torch.float64)
     return (tensor.float() if short else tensor).numpy()

@@ -2,32 +2,32 @@
 
 from typing import Any
 
-# CT2Rep sees 360 mm along every axis (240 slices of 1.5 mm, 480 x 480 voxels of 0.75 mm), whatever its grid.
+# CT2Rep sees 360 mm along every axis (240 slices of 1.5 mm, 480 x 480 voxels of 0.75 mm), with any grid.
 CT2REP_FIELD_MM = 360.0
 
 
 def argus_settings(image_size: tuple[int, int, int]) -> dict[str, Any]:
-    """HU window, paper's resampling to the grid (Argus paper, section 3.2): the image processor's defaults."""
+    """Return Argus's settings, the image processor's defaults: HU window, the paper's resampling (section 3.2)."""
     return {"image_size": image_size}
 
 
 def m3d_settings(image_size: tuple[int, int, int]) -> dict[str, Any]:
-    """Scale the scan's own range to [0, 1], crop to its foreground, resize (M3D-Cap's preparation).
+    """Return M3D's settings: scale the scan's own range to [0, 1], crop to its foreground, resize (as for M3D-Cap).
 
-    It resizes by areas; the anti-aliased resampling is what comes closest here.
+    M3D resizes by areas; the anti-aliased resampling is the closest one here.
     """
     return {"image_size": image_size, "normalization": "min_max", "crop": "foreground", "resampling": "direct"}
 
 
 def radfm_settings(image_size: tuple[int, int, int]) -> dict[str, Any]:
-    """Scale the scan's own range to [0, 1] and resize; the tower itself repeats the grey volume in three channels."""
+    """Return RadFM's settings: scale the scan's own range to [0, 1], resize; the tower makes three channels itself."""
     return {"image_size": image_size, "normalization": "min_max", "resampling": "direct"}
 
 
 def ct2rep_settings(image_size: tuple[int, int, int]) -> dict[str, Any]:
-    """Clip to [-1000, 200] HU, scale by (HU + 400) / 600, resample to a spacing, crop or pad with -1.
+    """Return CT2Rep's settings: clip to [-1000, 200] HU, (HU + 400) / 600, resample to a spacing, crop or pad with -1.
 
-    The published spacing is 1.5 x 0.75 x 0.75 mm; smaller grids keep its field of view and take a coarser one.
+    The published spacing is 1.5 x 0.75 x 0.75 mm; smaller grids keep the field of view and use a coarser spacing.
     """
     return {
         "image_size": image_size,

@@ -1,1 +1,1 @@
-"""From the downloads to CT-3DRRG: rules, judges, splits, the prepared folder, its card, publishing."""
+"""Curation of CT-3DRRG from the downloads: rules, judges, splits, the prepared folder, its card, publishing."""

@@ -1,4 +1,4 @@
-"""What dropping sentences costs: tokens, and findings that a report names no more."""
+"""Count what is lost with dropped sentences: tokens, and findings that a report no longer names."""
 
 import re
 from collections import Counter
@@ -8,7 +8,7 @@ from typing import Any
 from ..report_text import count_tokens
 from .selection import CuratedScan, Curation
 
-# Findings that are counted as named, whether as there or as not there.
+# Findings that are counted if a report names them, as present or as absent.
 NAMED = {
     "nodule": r"nodul",
     "mass": r"\bmass(?:es)?\b",
@@ -23,13 +23,13 @@ NAMED = {
 }
 _PATTERNS = {name: re.compile(pattern, re.IGNORECASE) for name, pattern in NAMED.items()}
 _OPEN_ENDS = (";", ":")
-_PUBLISHED = "as_published"  # decisions tell which sentences went, not by which rule
+_PUBLISHED = "as_published"  # decisions tell which sentences were dropped, but not the rule
 
 
 def cost_of_rules(curation: Curation, sources: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return for each source, and for all, what the rules took from the reports that are kept.
+    """Count, for each source and for all, what the rules removed from the kept reports.
 
-    An official test set is not filtered, so its reports do not count. Shares are of the tokens before.
+    An official test set is not filtered, so its reports do not count. Shares are relative to the tokens before.
 
     Returns:
         By source: number of `reports`; share of `tokens_kept`; share of `tokens_dropped` by rule; `named`, by finding

@@ -1,4 +1,4 @@
-"""The data set card: `hub_cards/dataset_card.md` filled in from the manifest, with a figure of the reports."""
+"""Write the data set card: `hub_cards/dataset_card.md` with values from the manifest, and a figure of the reports."""
 
 import json
 from collections import Counter
@@ -17,14 +17,14 @@ CARDS = "argus_hub_cards"
 TEMPLATE, RULES = "dataset_card.md", "sentence_rules.json"
 FIGURE = "reports.png"
 NUM_TERMS = 20
-MIN_TERM_LETTERS = 4  # leaves out articles and prepositions
+MIN_TERM_LETTERS = 4  # excludes articles and prepositions
 
 
 def card_configs(sources: Sequence[str], splits_of: dict[str, list[str]], content: str) -> list[dict[str, Any]]:
     """Return the `configs` of the card's YAML, so that plain `load_dataset(FOLDER, NAME)` finds the files.
 
-    `content` names the data: `datasets` caches a folder by its name and these lines alone, and would otherwise give
-    the old rows of a folder that was prepared anew.
+    `content` identifies the data: `datasets` caches a folder by its name and these lines only, and would otherwise
+    return the old rows of a folder that was prepared again.
     """
     configs = []
     for name in ("all", *sources):
@@ -46,9 +46,9 @@ def write_card(folder: Path, manifest: dict[str, Any], reports: Sequence[str]) -
     """Write `README.md` and its figure into a folder.
 
     Args:
-        folder: the data set's.
+        folder: folder of the data set.
         manifest: as `argus prepare` makes it, with counts, statistics and the content's name.
-        reports: every report kept.
+        reports: every kept report.
     """
     sources = list(manifest["counts"])
     splits_of = {source: [split for split in SPLITS if manifest["counts"][source][split]] for source in sources}
@@ -77,7 +77,7 @@ def write_card(folder: Path, manifest: dict[str, Any], reports: Sequence[str]) -
 
 
 def frequent_terms(reports: Sequence[str], number: int = NUM_TERMS) -> list[tuple[str, int]]:
-    """Return the words that occur in most reports with the number of reports, most frequent first, ties by word."""
+    """Return the words in most reports with their number of reports, most frequent first, ties sorted by word."""
     in_reports = Counter(word for report in reports for word in set(words_of(report)) if len(word) >= MIN_TERM_LETTERS)
     return sorted(in_reports.items(), key=lambda entry: (-entry[1], entry[0]))[:number]
 

@@ -1,4 +1,4 @@
-"""The curated data set on disk: Parquet that plain `load_dataset(FOLDER)` reads, decisions, logs and a manifest."""
+"""Write the curated data set: Parquet that plain `load_dataset(FOLDER)` reads, decisions, logs and a manifest."""
 
 import hashlib
 import json
@@ -33,7 +33,7 @@ def row_of(draft: CuratedScan, root: Path) -> dict[str, Any]:
 def row_with_volume(draft: CuratedScan, root: Path, name_of: Callable[[str], str] | None = None) -> dict[str, Any]:
     """Return one row; its image is the volume's bytes under its name.
 
-    `name_of` gives opaque names in the place of the volume's, the scan's and the patient's.
+    `name_of` gives opaque names that replace those of volume, scan and patient.
     """
     path = root / draft.scan.volume
     row = _row(draft, {"path": path.name, "bytes": path.read_bytes()})
@@ -58,7 +58,7 @@ def _row(draft: CuratedScan, image: dict[str, Any]) -> dict[str, Any]:
 
 
 def write_rows(folder: Path, scans: Sequence[CuratedScan], roots: Mapping[str, Path]) -> None:
-    """Write `data/<source>/<split>-00000-of-00001.parquet` with the volumes' paths; the same scans, the same bytes.
+    """Write `data/<source>/<split>-00000-of-00001.parquet` with the volumes' paths; the same scans give the same bytes.
 
     Raises:
         OSError: if the disk fails.
@@ -76,7 +76,7 @@ def write_rows_with_volumes(
     max_bytes: int = MAX_SHARD_BYTES,
     name_of: Callable[[str], str] | None = None,
 ) -> None:
-    """Write the same rows with the volumes' bytes in them, at most `max_bytes` of volumes, or one volume, a file.
+    """Write the same rows with the volumes' bytes; each file holds at most `max_bytes` of volumes, or one volume.
 
     Raises:
         OSError: if a volume or the disk fails.
@@ -113,7 +113,7 @@ def _named(
 
 def _write_shard(path: Path, rows: list[dict[str, Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Not `from_list`: it drops a volume's bytes where the working directory holds a file of its name.
+    # Not `from_list`: it drops a volume's bytes if the working directory holds a file of the same name.
     table = pa.Table.from_pylist(rows, schema=PREPARED_FEATURES.arrow_schema)
     datasets.Dataset(table).to_parquet(path)
 
@@ -121,9 +121,9 @@ def _write_shard(path: Path, rows: list[dict[str, Any]]) -> None:
 def write_decisions(
     folder: Path, curation: Curation, sources: Sequence[str], name_of: Callable[[str], str] | None = None
 ) -> None:
-    """Write `decisions/<source>.parquet`: ids, splits and what was decided, without a word of a report.
+    """Write `decisions/<source>.parquet`: ids, splits and decisions, without any text of a report.
 
-    `name_of` gives opaque names in the place of the scans' ids.
+    `name_of` gives opaque names that replace the scans' ids.
     """
     name_of = name_of or str
     for source in sources:
@@ -158,7 +158,7 @@ def write_decisions(
 
 
 def write_log(path: Path, entries: Sequence[Any]) -> None:
-    """Write dataclasses as JSON, one a line."""
+    """Write dataclasses as JSON, one per line."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8") as file:
         file.writelines(json_line(asdict(entry)) for entry in entries)
@@ -183,7 +183,7 @@ def _numbers_of(scans: Sequence[CuratedScan]) -> dict[str, Any]:
 
 
 def checksums_of(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return size and SHA-256 of every file below a folder, by its path in it."""
+    """Return size and SHA-256 of every file below a folder, by its path in the folder."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {
         path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": hash_file(path)} for path in files
@@ -191,14 +191,14 @@ def checksums_of(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def content_hash(folder: Path) -> str:
-    """Name what the files of a folder hold, in 16 hexadecimal digits."""
+    """Return a hash of the content of a folder's files, in 16 hexadecimal digits."""
     return hashlib.sha256(json.dumps(checksums_of(folder), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def put_in_place(staged: Path, out: Path) -> None:
-    """Move what is in `staged` into `out`, over what an earlier run left there.
+    """Move the content of `staged` into `out`, and replace results of an earlier run.
 
-    The manifest goes last: as long as it is the old one, the new data are not claimed to be whole.
+    The manifest is moved last: until then, nothing claims that the new data are complete.
     """
     names = sorted((path.name for path in staged.iterdir()), key=lambda name: (name == MANIFEST, name))
     for name in names:

@@ -1,6 +1,6 @@
-"""Curation as it was published: ids, splits and the sentences kept, applied to a download of one's own.
+"""Apply published curation decisions (ids, splits and kept sentences) to one's own download.
 
-CT-RATE and INSPECT may not be redistributed, so what is published holds no volume and no word of a report.
+CT-RATE and INSPECT may not be redistributed, so published decisions hold no volume and no text of a report.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ def read_decisions(folder: Path, source: str) -> dict[str, dict]:
     """Return a source's decisions by scan id.
 
     Raises:
-        ValueError: if the file is not there, or lacks a column.
+        ValueError: if the file does not exist, or lacks a column.
     """
     path = Path(folder) / DECISIONS / f"{source}.parquet"
     if not path.is_file():
@@ -39,14 +39,14 @@ def curate_by_decisions(
 ) -> Curation:
     """Keep the scans and sentences that published decisions keep.
 
-    A scan that was decided on but is not in the download is simply not there; one that the decisions do not know, or
-    whose report has other sentences than when it was decided on, is set aside, with the reason.
+    A scan that has a decision but is not in the download is skipped. A scan without a decision, or with other sentences
+    in its report than at the time of the decision, is set aside with the reason.
 
     Args:
-        scans: of all sources.
-        records: what was found in their volumes, in the same order.
-        folder: holds `decisions/<source>.parquet`.
-        name_of: gives the opaque names by which they may call the scans.
+        scans: the scans of all sources.
+        records: the records of their volumes, in the same order.
+        folder: folder with `decisions/<source>.parquet`.
+        name_of: gives the opaque names of scans that decisions may use.
 
     Raises:
         ValueError: if decisions of a source are missing.
@@ -68,7 +68,7 @@ def curate_by_decisions(
 
 
 def _apply(scan: SourceScan, record: VolumeRecord, decision: dict | None) -> CuratedScan | tuple[str, str]:
-    """Return the scan as decided, or (reason, detail) for setting it aside."""
+    """Return the scan as decided, or (reason, detail) if it must be set aside."""
     if scan.left_out:
         return scan.left_out
     if decision is None:

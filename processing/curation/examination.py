@@ -1,4 +1,4 @@
-"""Every listed volume read once: resumable, with another reconstruction for one that cannot be read."""
+"""Read every listed volume once: resumable, with another reconstruction in place of one that cannot be read."""
 
 import re
 from collections import defaultdict
@@ -19,7 +19,7 @@ _NUMBER = re.compile(r"\d[\d.,]*")
 
 
 class NothingReadableError(ValueError):
-    """Every volume read so far fails for the same cause; `problems` names them."""
+    """Error if every volume read so far failed for the same cause; `problems` names them."""
 
     def __init__(self, message: str, problems: list[Problem]):
         super().__init__(message)
@@ -28,28 +28,28 @@ class NothingReadableError(ValueError):
 
 @dataclass
 class Examination:
-    """Scans with the record of the volume that is used of each, in the order they were listed in."""
+    """Scans with the record of the volume that is used for each, in the order of the listing."""
 
     scans: list[SourceScan] = field(default_factory=list)
     records: list[VolumeRecord] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
     def num_replaced(self, source: str) -> int:
-        """Count a source's scans of which another volume than the first is used."""
+        """Count a source's scans for which another volume than the first is used."""
         kinds = (UNREADABLE_RECONSTRUCTION, f"{source} ")
         return sum(problem.kind == kinds[0] and problem.where.startswith(kinds[1]) for problem in self.problems)
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How volumes are read.
+    """Settings for reading volumes.
 
     Attributes:
         roots: source -> folder of its download.
-        folder: where records are kept.
+        folder: folder of the records.
         engine: a name in `ENGINES`.
-        workers: volumes read at a time.
-        give_up_after: stop when this many volumes of a source fail for one cause before any could be read.
+        workers: number of volumes read at a time.
+        give_up_after: stop if this many volumes of a source fail for the same cause before any could be read.
     """
 
     roots: Mapping[str, Path]
@@ -60,10 +60,10 @@ class Reading:
 
 
 def examine_all(scans: Sequence[SourceScan], reading: Reading) -> Examination:
-    """Read the volumes that have no record yet; a scan whose volume cannot be read falls back on its next one.
+    """Read the volumes that have no record yet; if a scan's volume cannot be read, its next one is used.
 
     Raises:
-        NothingReadableError: as `Reading.give_up_after` says.
+        NothingReadableError: by the rule of `Reading.give_up_after`.
     """
     first = _examine({scan: _task_of(scan, reading) for scan in scans if not scan.left_out}, reading)
     used = {scan: (scan, record) for scan, record in first.items()}
@@ -77,7 +77,7 @@ def examine_all(scans: Sequence[SourceScan], reading: Reading) -> Examination:
     for scan in scans:
         other, record = used.get(scan, (scan, _NOT_READ))
         if other is not scan and record.error:
-            # None can be read: the first one's fault is told.
+            # None can be read: the error of the first one is reported.
             other, record = scan, first[scan]
         elif other is not scan:
             where = f"{scan.source} {scan.scan_id}: {Path(scan.volume).name}"
@@ -102,7 +102,7 @@ def _task_of(scan: SourceScan, reading: Reading) -> VolumeTask:
 
 def _examine(tasks: Mapping[SourceScan, VolumeTask], reading: Reading) -> dict[SourceScan, VolumeRecord]:
     found = {task: record for task in tasks.values() if (record := load_record(task))}
-    # By their records' names, which are hashes: the first to be read are a sample of all.
+    # Sorted by the names of their records, which are hashes: so the first to be read are a random sample of all.
     missing = sorted((task for task in tasks.values() if task not in found), key=lambda task: task.record)
     results = ENGINES[reading.engine](missing, reading.workers) if missing else iter(())
     bar = track(results, "Volumes", total=len(missing), console=Console(stderr=True), transient=True)
@@ -116,7 +116,7 @@ def _until_all_fail(
     results: Iterable[tuple[VolumeTask, VolumeRecord]],
     limit: int,
 ) -> Iterator[tuple[VolumeTask, VolumeRecord]]:
-    """Pass results on while any volume of a source can be read, or causes differ."""
+    """Yield results while any volume of a source can be read, or causes differ."""
     failures: dict[str, list[tuple[VolumeTask, VolumeRecord]]] = defaultdict(list)
     readable = {task.source for task, record in known if not record.error}
     for task, record in known:

@@ -1,4 +1,4 @@
-"""Who decides which sentences a CT cannot tell: the rules, or a chat model whose answers are kept on disk."""
+"""Judges of which sentences a CT cannot tell: the rules, or a chat model whose answers are stored on disk."""
 
 import hashlib
 import os
@@ -19,16 +19,16 @@ PROMPT = (
 
 
 class Judge(Protocol):
-    """Decides on sentences; `name` says in the manifest who decided, down to the version of the rules or prompt."""
+    """Interface of a judge of sentences; `name` identifies it in the manifest, with the version of rules or prompt."""
 
     name: str
 
     def judge(self, sentences: Sequence[str]) -> list[str | None]:
-        """Return for each sentence the rule that drops it, or None."""
+        """Return for each sentence the rule that drops it, or None if it stays."""
 
 
 class ChatBackend(Protocol):
-    """Answers prompts, one answer each; `name` identifies the model."""
+    """Interface of a chat model that returns one answer to each prompt; `name` identifies the model."""
 
     name: str
 
@@ -37,25 +37,25 @@ class ChatBackend(Protocol):
 
 
 class RuleJudge:
-    """The rules of `sentence_rules`: offline, the same everywhere."""
+    """Judge by the rules of `sentence_rules`: offline, with the same result everywhere."""
 
     def __init__(self):
-        # Everything that decides: a harmless phrase more is another version of the rules.
+        # Everything that affects decisions: one more harmless phrase is another version of the rules.
         decisive = "\n".join(
             "\t".join((rule.name, rule.phrases, rule.harmless, rule.certain, rule.cue)) for rule in RULES
         )
         self.name = f"rules-{_short_hash(decisive)}"
 
     def judge(self, sentences: Sequence[str]) -> list[str | None]:
-        """Return for each sentence the first rule it falls under, or None."""
+        """Return for each sentence the first rule that drops it, or None if it stays."""
         return [found[0] if (found := judge_sentence(sentence)) else None for sentence in sentences]
 
 
 class ChatJudge:
-    """A chat model that is asked about one sentence at a time.
+    """Judge by a chat model that is asked about one sentence at a time.
 
     Attributes:
-        unparsed: answers that named no rule so far; their sentences are kept.
+        unparsed: number of answers so far that named no rule; their sentences are kept.
     """
 
     def __init__(self, backend: ChatBackend):
@@ -78,9 +78,9 @@ class ChatJudge:
 
 
 class TransformersBackend:
-    """Any chat model that `transformers` loads, from a folder or the Hub; greedy, so that it repeats itself.
+    """Any chat model that `transformers` loads, from a folder or the Hub; greedy, so that answers are reproducible.
 
-    Code that comes with it runs only where `trust` says so.
+    Code that comes with the model runs only if `trust` is true.
     """
 
     def __init__(self, model: str, batch_size: int = 8, max_new_tokens: int = 8, trust: bool = False):
@@ -108,7 +108,7 @@ class TransformersBackend:
 
 
 class OpenAIBackend:
-    """A model behind an OpenAI-compatible address; the key is OPENAI_API_KEY of the environment, where one is needed.
+    """A model at an OpenAI-compatible address; if it needs a key, that is OPENAI_API_KEY in the environment.
 
     Raises:
         ValueError: if the package `openai` is not installed.
@@ -124,7 +124,7 @@ class OpenAIBackend:
         self._client = OpenAI(base_url=base_url, api_key=os.environ.get("OPENAI_API_KEY", "none"))
 
     def answer(self, prompts: Sequence[str]) -> list[str]:
-        """Return the model's answers, asked one after the other."""
+        """Return the model's answers; the prompts are sent one after the other."""
         return [self._answer(prompt) for prompt in prompts]
 
     def _answer(self, prompt: str) -> str:
@@ -138,12 +138,12 @@ class OpenAIBackend:
 
 
 class CachedJudge:
-    """Another judge, asked about a sentence once: its answers are kept in a file.
+    """A judge that asks another judge about each sentence only once and stores the answers in a file.
 
     Args:
-        judge: the one that is asked.
-        path: SQLite file; answers of another judge, model or prompt in it are not mixed up with this one's.
-        chunk: sentences asked about at a time; what is answered is kept, whatever happens next.
+        judge: the judge that is asked.
+        path: SQLite file; answers of other judges, models or prompts in it are kept apart.
+        chunk: sentences asked about at a time; the answers of each chunk are stored at once.
     """
 
     def __init__(self, judge: Judge, path: Path, chunk: int = 64):
@@ -151,7 +151,7 @@ class CachedJudge:
         self._judge, self._path, self._chunk = judge, path, chunk
 
     def judge(self, sentences: Sequence[str]) -> list[str | None]:
-        """Return the kept answers, and ask about the sentences without one."""
+        """Return the stored answers, and ask about the sentences without one."""
         return answer_once(self._path, self.name, sentences, self._judge.judge, self._chunk)
 
 

@@ -1,4 +1,4 @@
-"""`argus prepare`: from the sources' downloads to the curated data set CT-3DRRG, resumable at any point."""
+"""`argus prepare`: make the curated data set CT-3DRRG from the sources' downloads, resumable at any point."""
 
 import json
 import shutil
@@ -32,23 +32,23 @@ from .prepared_folder import DATA, LOGS, MANIFEST
 from .selection import Curation, SetAside, curate, leaks
 from .volume_engines import ENGINES
 
-WORK = ".prepare"  # below the output: what an interrupted run goes on with
+WORK = ".prepare"  # folder in the output, from which an interrupted run continues
 PROBLEMS, SET_ASIDE, NAMES = "problems.jsonl", "set_aside.jsonl", "names.jsonl"
 TOO_LARGE_TO_EMBED = "over 2 GB, more than a Parquet cell holds; compress it to .nii.gz or leave the volumes outside"
 
 
 @dataclass(frozen=True)
 class PrepareOptions:
-    """How `prepare` runs; the result depends on `with_volumes`, `decisions` and `columns` only.
+    """Options of `prepare`; the result depends only on `with_volumes`, `decisions` and `columns`.
 
     Attributes:
         workers: volumes read at a time.
         engine: "local" or "ray".
-        with_volumes: put the volumes' bytes into the Parquet files, so that the folder can be moved.
-        decisions: folder of published decisions to follow instead of judging again.
+        with_volumes: store the volumes' bytes in the Parquet files, so that the folder can be moved.
+        decisions: folder of published decisions to apply instead of judging again.
         columns: column names that differ from the defaults, source -> role -> name.
         give_up_after: stop when this many volumes of a source fail for one cause before any could be read.
-        max_shard_bytes: most of the volumes' bytes in one Parquet file.
+        max_shard_bytes: most bytes of volumes in one Parquet file.
         name_of: gives opaque names to scans and patients in rows with volumes and in decisions, from the sources' ids.
     """
 
@@ -64,14 +64,14 @@ class PrepareOptions:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a run came to: its manifest, and all that a person should look at."""
+    """Result of a run: its manifest, and everything that the user should look at."""
 
     manifest: dict[str, Any]
     problems: list[Problem] = field(default_factory=list)
 
     @property
     def is_sound(self) -> bool:
-        """Whether everything could be used, except for known flaws of the releases."""
+        """Return whether everything could be used, except for known flaws of the releases."""
         return all(problem.kind in TOLERATED for problem in self.problems)
 
 
@@ -80,20 +80,20 @@ def prepare(
 ) -> Prepared:
     """Curate the downloads in `roots` (source name -> folder) into the folder `out`.
 
-    Writes `data/` (Parquet), `decisions/`, `logs/`, `README.md` with its figure, and `manifest.json`. Started again
-    after a kill, it reads only the volumes it has not read yet and writes the same bytes.
+    Writes `data/` (Parquet), `decisions/`, `logs/`, `README.md` with its figure, and `manifest.json`. If it was killed
+    and is started again, it reads only the volumes it has not read yet and writes the same bytes.
 
     Raises:
         ValueError: if a source, engine or folder is unknown, a download lacks a table or column, a patient would be
             in two splits, or nothing is left.
-        OSError: if the disk is full when the result is written; what an earlier run left stays.
+        OSError: if the disk is full when the result is written; results of an earlier run stay.
     """
     options, judge = options or PrepareOptions(), judge or RuleJudge()
     roots = {name: Path(root).resolve() for name, root in roots.items()}
     _check(roots, out, options)
     columns = {name: columns_of(name, names) for name, names in options.columns.items()}
     listings = {name: SOURCES[name].list_scans(roots[name], columns.get(name)) for name in sorted(roots)}
-    # Not before: what is wrong with the downloads leaves no folder behind.
+    # Not earlier, so that errors of the downloads leave no folder behind.
     with claimed_folder(out):
         return _prepare(listings, roots, out, options, judge)
 
@@ -122,7 +122,7 @@ def _prepare(
 def _examine(
     scans: list[SourceScan], roots: dict[str, Path], out: Path, options: PrepareOptions, problems: list[Problem]
 ) -> Examination:
-    """Read all volumes; a volume that no Parquet file can hold counts as unreadable where they are embedded."""
+    """Read all volumes; if volumes are embedded, one that is too large for a Parquet file counts as unreadable."""
     reading = Reading(roots, out / WORK / "volumes", options.engine, options.workers, options.give_up_after)
     try:
         examination = examine_all(scans, reading)
@@ -140,7 +140,7 @@ def _examine(
 def _counts_of(
     curation: Curation, listings: Mapping[str, Listing], examination: Examination
 ) -> dict[str, dict[str, int]]:
-    """Return, by source, what every step came to."""
+    """Return, by source, the counts of every step."""
     counts = {}
     for name, listing in listings.items():
         replaced = examination.num_replaced(name)
@@ -163,7 +163,7 @@ def _check(roots: Mapping[str, Path], out: Path, options: PrepareOptions) -> Non
         raise ValueError(f"unknown engine {options.engine!r}; known: {', '.join(ENGINES)}")
     if options.workers < 1:
         raise ValueError(f"workers must be 1 or more, got {options.workers}")
-    # A run that was killed while it put its result in place left no manifest yet, but its work.
+    # A run that was killed while it moved its result into place left no manifest yet, but its work folder.
     ours = (out / MANIFEST).exists() or (out / WORK).exists()
     if entries_of(out) and not ours:
         raise ValueError(f"{out}: holds files that argus prepare did not write; name a new folder")
@@ -186,8 +186,8 @@ def _check_result(curation: Curation, out: Path, problems: list[Problem]) -> Non
 
 
 def _write_failure(out: Path, problems: list[Problem], set_aside: list[SetAside]) -> Path:
-    """Write what was found before a run failed, beside an earlier result if there is one; returns the folder."""
-    (out / WORK).mkdir(parents=True, exist_ok=True)  # by which the next run knows its folder
+    """Write the problems found before a run failed, beside an earlier result if there is one; return the folder."""
+    (out / WORK).mkdir(parents=True, exist_ok=True)  # so that the next run recognises its folder
     logs = out / WORK / LOGS if (out / MANIFEST).exists() else out / LOGS
     write_log(logs / PROBLEMS, problems)
     write_log(logs / SET_ASIDE, set_aside)
@@ -196,7 +196,7 @@ def _write_failure(out: Path, problems: list[Problem], set_aside: list[SetAside]
 
 @dataclass(frozen=True)
 class OpaqueName:
-    """The name that a scan has in rows and decisions, beside its source's id."""
+    """A scan's opaque name in rows and decisions, with its source's id."""
 
     name: str
     source: str
@@ -204,7 +204,7 @@ class OpaqueName:
 
 
 def _names_of(curation: Curation, name_of: Callable[[str], str]) -> list[OpaqueName]:
-    """List whom the opaque names stand for, by name."""
+    """Return the scans and patients behind the opaque names, sorted by name."""
     known = [(draft.scan.source, draft.scan.scan_id) for draft in curation.scans]
     known += [(entry.source, entry.scan_id) for entry in curation.set_aside]
     names = (OpaqueName(name_of(scan_id), source, scan_id) for source, scan_id in known)
@@ -220,7 +220,7 @@ def write_folder(
     judge: Judge,
     options: PrepareOptions,
 ) -> dict[str, Any]:
-    """Write the result beside the last one and then put it in its place; returns the manifest."""
+    """Write the result beside the last one, then move it into place; return the manifest."""
     staged = out / WORK / "staged"
     shutil.rmtree(staged, ignore_errors=True)
     staged.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""What of a prepared data set may go to the Hub, and putting it there: only on request, never a volume or a report."""
+"""Publish the allowed parts of a prepared data set on the Hub: only on request, by default no volume and no report."""
 
 import shutil
 import tempfile
@@ -8,7 +8,7 @@ from huggingface_hub import DatasetCard, HfApi
 
 from .prepared_folder import DATA, DECISIONS, read_manifest
 
-# Their terms forbid passing on volumes or reports; of BIMCV-R the rows may go along when they are asked for.
+# Their terms forbid redistribution of volumes or reports; rows of BIMCV-R may be published if they are asked for.
 NOT_REDISTRIBUTABLE = {
     "ct-rate": "CT-RATE (CC BY-NC-SA, gated: every user agrees to its terms at the source)",
     "inspect": "INSPECT (Stanford's research use agreement: no redistribution)",
@@ -16,15 +16,15 @@ NOT_REDISTRIBUTABLE = {
 
 
 def publishable_folder(prepared: Path, staged: Path, with_data: tuple[str, ...] = ()) -> Path:
-    """Copy into `staged` what may be published of a prepared folder: decisions, card and figure.
+    """Copy the parts of a prepared folder that may be published into `staged`: decisions, card and figure.
 
     Args:
-        prepared: a folder of `argus prepare`.
+        prepared: a folder made by `argus prepare`.
         staged: an empty folder.
-        with_data: sources whose rows go along, where their licence allows it and volumes are embedded.
+        with_data: sources whose rows are published too, if their licence allows it and volumes are embedded.
 
     Raises:
-        ValueError: if a source is not in the folder or may not be redistributed, or its volumes are not embedded.
+        ValueError: if a source is not in the folder, may not be redistributed, or has no embedded volumes.
     """
     manifest = read_manifest(prepared)
     for source in with_data:
@@ -53,7 +53,7 @@ def publishable_folder(prepared: Path, staged: Path, with_data: tuple[str, ...] 
 
 
 def publish(prepared: Path, repo_id: str, with_data: tuple[str, ...] = (), private: bool = True) -> str:
-    """Upload what may be published of a prepared folder to a data set repository; returns its address.
+    """Upload the parts of a prepared folder that may be published to a data set repository; return its address.
 
     Raises:
         ValueError: as `publishable_folder`.

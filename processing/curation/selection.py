@@ -1,4 +1,4 @@
-"""From what the sources list to what CT-3DRRG keeps: every rule a step of its own, with a reason for all it sets aside.
+"""Select the scans of CT-3DRRG from the sources' lists, in steps of one rule each that give reasons for exclusions.
 
 Argus paper, section 3 and appendix A. The order of `STEPS` is the order in which they are applied.
 """
@@ -15,7 +15,7 @@ from .splits import SPLITS, split_of
 from .volume_records import VolumeRecord
 
 MIN_TOKENS = 10
-# Where the same volume occurs twice, the test split keeps it: what is tested on must not be trained on.
+# If the same volume occurs twice, the test split keeps it: a test scan must not be in the training data.
 _KEEPS_FIRST = {split: rank for rank, split in enumerate(reversed(SPLITS))}
 
 
@@ -24,10 +24,10 @@ class CuratedScan:
     """One scan on its way through the steps.
 
     Attributes:
-        scan: as its source lists it.
-        record: what was found in its volume.
+        scan: the scan as its source lists it.
+        record: the record of its volume.
         split: train, validation or test.
-        sentences: of its cleaned report.
+        sentences: the sentences of its cleaned report.
         kept: indices of the sentences that stay.
     """
 
@@ -39,23 +39,23 @@ class CuratedScan:
 
     @property
     def is_unfiltered(self) -> bool:
-        """Whether it belongs to a source's official test set, which is kept as it is."""
+        """Return whether it belongs to a source's official test set, which is not filtered."""
         return SOURCES[self.scan.source].has_test_set and self.split == "test"
 
     @property
     def report(self) -> str:
-        """The sentences that stay, as one paragraph."""
+        """Return the kept sentences as one paragraph."""
         return " ".join(self.sentences[index] for index in self.kept)
 
     @property
     def key(self) -> tuple[str, str]:
-        """Source and scan id."""
+        """Return source and scan id."""
         return self.scan.source, self.scan.scan_id
 
 
 @dataclass(frozen=True)
 class SetAside:
-    """A scan that is not in the data set, and why."""
+    """A scan that is not in the data set, and the reason."""
 
     source: str
     scan_id: str
@@ -65,7 +65,7 @@ class SetAside:
 
 @dataclass(frozen=True)
 class DroppedSentence:
-    """A sentence that is not in its report, the rule that dropped it, and its index in the cleaned report."""
+    """A dropped sentence, the rule that dropped it, and its index in the cleaned report."""
 
     source: str
     scan_id: str
@@ -76,14 +76,14 @@ class DroppedSentence:
 
 @dataclass
 class Curation:
-    """The outcome: scans kept, scans set aside, sentences dropped."""
+    """Result of curation: scans kept, scans set aside, sentences dropped."""
 
     scans: list[CuratedScan]
     set_aside: list[SetAside] = field(default_factory=list)
     dropped: list[DroppedSentence] = field(default_factory=list)
 
     def counts(self, source: str) -> dict[str, int]:
-        """Count what became of a source's scans and sentences, by reason and rule."""
+        """Count a source's kept and excluded scans and sentences, by reason and rule."""
         aside = Counter(entry.reason for entry in self.set_aside if entry.source == source)
         rules = Counter(f"sentences_{entry.rule}" for entry in self.dropped if entry.source == source)
         kept = Counter(scan.split for scan in self.scans if scan.scan.source == source)
@@ -94,16 +94,15 @@ Step = Callable[[Curation, Judge], Curation]
 
 
 def curate(scans: Sequence[SourceScan], records: Sequence[VolumeRecord], judge: Judge) -> Curation:
-    """Take the scans of all sources through every step.
+    """Apply every step to the scans of all sources.
 
     Args:
         scans: of all sources.
         records: what was found in their volumes, in the same order.
-        judge: decides which sentences a CT cannot tell.
+        judge: the judge of which sentences a CT cannot tell.
 
     Returns:
-        Scans sorted by source and id, and what was set aside or dropped, in the same order for the same input,
-        whatever the input's order was.
+        Scans sorted by source and id, with everything set aside or dropped; the order of the input does not matter.
     """
     drafts = [
         CuratedScan(scan, record, split_of(scan.source, scan.patient_id, scan.official_split))
@@ -117,7 +116,7 @@ def curate(scans: Sequence[SourceScan], records: Sequence[VolumeRecord], judge: 
 
 
 def _partition(curation: Curation, reason: str, detail_of: Callable[[CuratedScan], str | None]) -> Curation:
-    """Set aside the scans for which `detail_of` gives a detail."""
+    """Set aside the scans for which `detail_of` returns a detail."""
     scans, aside = [], []
     for draft in curation.scans:
         detail = detail_of(draft)
@@ -129,7 +128,7 @@ def _partition(curation: Curation, reason: str, detail_of: Callable[[CuratedScan
 
 
 def set_aside_left_out(curation: Curation, judge: Judge) -> Curation:
-    """Set aside what its source itself marks as unusable, the official test set's scans too."""
+    """Set aside scans that their source marks as unusable, also in an official test set."""
     reasons = dict.fromkeys(draft.scan.left_out[0] for draft in curation.scans if draft.scan.left_out)
     for reason in reasons:
         curation = _partition(
@@ -143,12 +142,12 @@ def set_aside_left_out(curation: Curation, judge: Judge) -> Curation:
 
 
 def set_aside_unreadable(curation: Curation, judge: Judge) -> Curation:
-    """Set aside volumes that are empty, damaged or no CT."""
+    """Set aside volumes that are empty, damaged or not a CT."""
     return _partition(curation, "unreadable_volume", lambda draft: draft.record.error)
 
 
 def set_aside_duplicates(curation: Curation, judge: Judge) -> Curation:
-    """Keep one scan of those whose volumes hold the same voxels; an official test set is kept whole."""
+    """Keep one of the scans whose volumes hold the same voxels; an official test set is kept whole."""
     ranked = sorted(curation.scans, key=lambda draft: (not draft.is_unfiltered, _KEEPS_FIRST[draft.split], draft.key))
     first: dict[str, CuratedScan] = {}
     for draft in ranked:
@@ -164,7 +163,7 @@ def set_aside_duplicates(curation: Curation, judge: Judge) -> Curation:
 
 
 def split_reports(curation: Curation, judge: Judge) -> Curation:
-    """Clean every report and take it apart into sentences."""
+    """Clean every report and split it into sentences."""
     scans = []
     for draft in curation.scans:
         sentences = tuple(split_sentences(clean_report(draft.scan.report)))
@@ -213,7 +212,7 @@ STEPS: tuple[Step, ...] = (
 
 
 def leaks(scans: Iterable[CuratedScan]) -> list[tuple[str, str]]:
-    """Name the patients, as (source, patient id), that are in more than one split."""
+    """Return the patients, as (source, patient id), that are in more than one split."""
     seen: dict[tuple[str, str], str] = {}
     found = set()
     for draft in scans:

@@ -1,10 +1,10 @@
-"""Which sentences of a report a CT cannot tell: rules that need no model (paper, appendix A).
+"""Rules that decide which sentences of a report a CT cannot tell, without a model (paper, appendix A).
 
-A rule looks at one sentence. What a surgeon left behind is visible ("wires of a previous operation") and stays; what
-was seen on another day is not, and goes. Advice to look further ("correlation with the laboratory") tells nothing of
-the patient and stays. Background is told in many wordings ("CLL in follow-up", "case with mitral stenosis", "operated
-for a tumor"); it goes, while an illness that explains what is seen ("compatible with lymphoma") stays. The words are in
-vocabulary/, one file a rule; vocabulary/words.yaml tells how they are written.
+A rule checks one sentence. Traces of surgery are visible ("wires of a previous operation") and such sentences stay;
+comparisons with another day are not visible and are dropped. Advice ("correlation with the laboratory") tells nothing
+about the patient and stays. Background has many wordings ("CLL in follow-up", "case with mitral stenosis", "operated
+for a tumor") and is dropped, while an illness that explains a visible finding ("compatible with lymphoma") stays. The
+words are in vocabulary/, one file per rule; vocabulary/words.yaml explains the notation.
 """
 
 import re
@@ -16,29 +16,29 @@ from pathlib import Path
 import yaml
 
 VOCABULARY = Path(__file__).with_name("vocabulary")
-# In the order they are asked in.
+# In the order in which they are applied.
 NAMES = ("not_in_image", "measurement", "comparison")
 _REASON, _HARMLESS, _CERTAIN, _CUE, _WORDS = "reason", "harmless", "certain", "cue", "words"
 _NOTHING = "(?!)"
-# Neither a word nor a blank: no phrase reaches over a place where a harmless one stood.
+# Neither a word nor a blank: no phrase matches across the place of a removed harmless one.
 _TAKEN_OUT = " ; "
 _NAME = re.compile(r"\{([a-z_]+)\}")
-# A group that opens a phrase, without one inside, an ending or a repeat.
+# A group at the start of a phrase, without a nested group, an ending or a repeat.
 _GROUP = re.compile(r"\((?!\?)([^()]+)\)(?![?*+{])")
 _GAP = r" (?:[^\s;]+ ){0,4}?"
 
 
 @dataclass(frozen=True)
 class SentenceRule:
-    """Sentences with any of some phrases are dropped.
+    """A rule that drops sentences with any of its phrases.
 
     Attributes:
-        name: in logs and counts.
-        reason: for people.
-        phrases: regular expression of what is looked for anywhere in the sentence, in lower case.
-        harmless: regular expression of what is taken out of the sentence first.
-        certain: regular expression of what is looked for before anything is taken out.
-        cue: regular expression of words without one of which `certain` is not looked for, for speed.
+        name: name in logs and counts.
+        reason: description for users.
+        phrases: regular expression that is searched anywhere in the lower-cased sentence.
+        harmless: regular expression of phrases that are removed from the sentence first.
+        certain: regular expression that is searched before anything is removed.
+        cue: regular expression of words; `certain` is searched only if one of them occurs, for speed.
     """
 
     name: str
@@ -48,29 +48,29 @@ class SentenceRule:
     certain: str
     cue: str
 
-    # Compiled on first use: it takes a second, which nobody should wait for who only imports the package.
+    # Compiled on first use: it takes a second, which an import of the package should not take.
     @cached_property
     def pattern(self) -> re.Pattern:
-        """`phrases`, compiled."""
+        """Return `phrases`, compiled."""
         return re.compile(self.phrases)
 
     @cached_property
     def exempt(self) -> re.Pattern:
-        """`harmless`, compiled."""
+        """Return `harmless`, compiled."""
         return re.compile(self.harmless)
 
     @cached_property
     def sure(self) -> re.Pattern:
-        """`certain`, compiled."""
+        """Return `certain`, compiled."""
         return re.compile(self.certain)
 
     @cached_property
     def hint(self) -> re.Pattern:
-        """`cue`, compiled."""
+        """Return `cue`, compiled."""
         return re.compile(self.cue)
 
     def find(self, sentence: str) -> str | None:
-        """Return the words of a lower-cased sentence that the rule is about, or None."""
+        """Return the words of a lower-cased sentence that match the rule, or None."""
         if self.hint.search(sentence) and (found := self.sure.search(sentence)):
             return found[0]
         if self.pattern.search(sentence) and (found := self.pattern.search(self.exempt.sub(_TAKEN_OUT, sentence))):
@@ -79,7 +79,7 @@ class SentenceRule:
 
 
 def read_rules(folder: Path = VOCABULARY) -> tuple[SentenceRule, ...]:
-    """Read a vocabulary: `words.yaml`, which phrases refer to, and one file a rule."""
+    """Read the rules from a vocabulary: `words.yaml`, to which phrases refer, and one file per rule."""
     words = _read(folder, _WORDS)
     return tuple(_rule(name, _read(folder, name), words) for name in NAMES)
 
@@ -95,9 +95,9 @@ def _rule(name: str, topics: dict[str, str], words: dict[str, str]) -> SentenceR
 
 
 def _whole(phrases: str, words: dict[str, str]) -> str:
-    """Return the expression of phrases that stand as whole words.
+    """Return a regular expression of phrases that match as whole words only.
 
-    Gathered by their first letter they are found five times as fast as in one long list.
+    Grouped by first letter they are found five times as fast as in one long list.
     """
     if not phrases.strip():
         return _NOTHING
@@ -111,7 +111,7 @@ def _whole(phrases: str, words: dict[str, str]) -> str:
 
 
 def _by_letter(patterns: Iterable[str]) -> dict[str, list[str]]:
-    """Return what follows each first letter; under "" the patterns that do not begin with a certain one."""
+    """Group patterns by first letter, without that letter; under "" those that do not begin with a fixed letter."""
     tails: dict[str, list[str]] = {}
     for pattern in patterns:
         plain = pattern[0].isalpha() and pattern[1:2] not in ("?", "*", "+", "{")
@@ -124,7 +124,7 @@ def _split(phrases: str) -> list[str]:
 
 
 def _open(phrase: str, words: dict[str, str]) -> tuple[list[str], str]:
-    """Return the words that a phrase may begin with and its rest: "(a|b) c" gives "a", "b" and " c"."""
+    """Split a phrase into its possible first words and its rest: "(a|b) c" gives "a", "b" and " c"."""
     if (name := _NAME.match(phrase)) and phrase[name.end() : name.end() + 1] not in ("?", "{"):
         begins, rest = _split(words[name[1]]), phrase[name.end() :]
     elif group := _GROUP.match(phrase):
@@ -136,7 +136,7 @@ def _open(phrase: str, words: dict[str, str]) -> tuple[list[str], str]:
 
 
 def _fill_in(pattern: str, words: dict[str, str]) -> str:
-    """Put the words for every {name}."""
+    """Replace every {name} by its words."""
 
     def any_of(name: re.Match) -> str:
         return "(?:" + "|".join(_fill_in(_translate(phrase), words) for phrase in _split(words[name[1]])) + ")"
@@ -145,7 +145,7 @@ def _fill_in(pattern: str, words: dict[str, str]) -> str:
 
 
 def _translate(phrase: str) -> str:
-    """Return the regular expression of a phrase in the notation that the head of the vocabulary tells."""
+    """Return the regular expression of a phrase in the notation of vocabulary/words.yaml."""
     phrase = re.sub(r"(?<!\\\w)(?<=[\w)])\*", r"\\w*", phrase)
     phrase = re.sub(r"(?<!\\)\((?!\?)", "(?:", phrase)
     phrase = re.sub(r" (?![^\[]*\])", "[ -]", phrase)
@@ -156,7 +156,7 @@ RULES = read_rules()
 
 
 def judge_sentence(sentence: str) -> tuple[str, str] | None:
-    """Return the first rule that a sentence falls under, with the words that it found, or None for one that stays."""
+    """Return the first rule that drops a sentence, with the words that it found; None if the sentence stays."""
     sentence = sentence.lower()
     for rule in RULES:
         if (found := rule.find(sentence)) is not None:

@@ -1,4 +1,4 @@
-"""Splits by patient, from a hash of the patient's id: the same on every machine and whatever else is in the data."""
+"""Split by patient with a hash of the patient's id: the same on every machine and for any other data."""
 
 import hashlib
 
@@ -8,7 +8,7 @@ SPLITS = ("train", "validation", "test")
 
 
 def fraction_of(source: str, patient_id: str) -> float:
-    """Return a number in [0, 1) that only source and patient decide."""
+    """Return a number in [0, 1) that depends only on source and patient."""
     digest = hashlib.sha256(f"{source}:{patient_id}".encode()).digest()
     return int.from_bytes(digest[:6], "big") / 2**48
 
@@ -16,8 +16,8 @@ def fraction_of(source: str, patient_id: str) -> float:
 def split_of(source: str, patient_id: str, official_split: str | None = None) -> str:
     """Return the split of a patient.
 
-    BIMCV-R and INSPECT are divided 70/10/20. Of CT-RATE, the official test set stays, and a tenth of the patients of
-    its training set is validation.
+    BIMCV-R and INSPECT are split 70/10/20. CT-RATE keeps its official test set, and a tenth of the patients of its
+    training set is validation.
 
     Raises:
         ValueError: if the source is unknown.
@@ -30,5 +30,5 @@ def split_of(source: str, patient_id: str, official_split: str | None = None) ->
     fraction = fraction_of(source, patient_id)
     if fraction < train:
         return "train"
-    # A source with an official test set gives no other patient to it, whatever rounding does to the shares.
+    # A source with an official test set gets no other test patients, even if shares are rounded.
     return "validation" if fraction < train + validation or has_test_set else "test"

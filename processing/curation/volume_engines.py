@@ -1,4 +1,4 @@
-"""Reading many volumes: on one machine's cores, or on a Ray cluster. Every engine reads each in a separate process."""
+"""Read many volumes on one machine's cores or on a Ray cluster, always in separate processes."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -13,9 +13,9 @@ Results = Iterator[tuple[VolumeTask, VolumeRecord]]
 
 
 def examine_on_cores(tasks: list[VolumeTask], workers: int) -> Results:
-    """Read volumes in `workers` processes; results come as they are ready.
+    """Read volumes in `workers` processes; yield results as they are ready.
 
-    A volume that ends its process is read once more at the end, alone: another may have taken the memory.
+    A volume that ends its process is read once more at the end, alone: another one may have used up the memory.
     """
     readers = [VolumeWorker() for _ in range(max(1, workers))]
     free: SimpleQueue[VolumeWorker] = SimpleQueue()
@@ -47,7 +47,7 @@ def examine_on_cores(tasks: list[VolumeTask], workers: int) -> Results:
 
 
 def _as_ready(pool: ThreadPoolExecutor, function: Callable, tasks: list[VolumeTask], at_once: int) -> Iterator:
-    """Results in the order they come, no more tasks handed out than can run: a list may hold 50,000."""
+    """Yield results in the order they finish; submit only as many tasks as can run, because a list may hold 50,000."""
     queue = iter(tasks)
     waiting: set[Future] = {pool.submit(function, task) for task in islice(queue, at_once)}
     while waiting:
@@ -58,9 +58,9 @@ def _as_ready(pool: ThreadPoolExecutor, function: Callable, tasks: list[VolumeTa
 
 
 def examine_on_ray(tasks: list[VolumeTask], workers: int) -> Results:
-    """Read volumes on a Ray cluster, or on a local one that is started for it, `workers` at a time.
+    """Read volumes on a Ray cluster, or on a local one that is started for this, `workers` at a time.
 
-    The downloads and the output folder must lie where every node sees them under the same path.
+    Every node must see the downloads and the output folder under the same path.
 
     Raises:
         ValueError: if ray is not installed.
@@ -87,7 +87,7 @@ def _has_cluster() -> bool:
     return bool(os.environ.get("RAY_ADDRESS"))
 
 
-# One in each of Ray's processes.
+# One worker in each of Ray's processes.
 _reader = VolumeWorker()
 
 

@@ -1,4 +1,4 @@
-"""What `argus prepare` knows of a volume after reading it once, kept on disk so that no volume is read twice."""
+"""Records of volumes that `argus prepare` has read, stored on disk so that no volume is read twice."""
 
 import errno
 import hashlib
@@ -15,7 +15,7 @@ from ..read_ct import read_ct
 from ..storage.whole_files import write_whole
 from ..storage.worker_pool import DIED
 
-SLAB_SLICES = 16  # hashed at a time, so that a strided volume is never copied whole
+SLAB_SLICES = 16  # slices hashed at a time, so that a strided volume is never copied whole
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class VolumeTask:
 
     Attributes:
         source: name of its source.
-        scan_id: its scan within the source.
+        scan_id: id of its scan within the source.
         path: the file.
-        record: where its record is kept.
+        record: path of its record.
     """
 
     source: str
@@ -37,14 +37,14 @@ class VolumeTask:
 
 @dataclass(frozen=True)
 class VolumeRecord:
-    """What was found in one file.
+    """Record of one volume's file.
 
     Attributes:
-        size, mtime_ns: of the file when it was read; with another size or time it is read again.
-        error: why it cannot be used, in one line; None for a usable volume.
+        size, mtime_ns: size and time of the file when it was read; if they change, it is read again.
+        error: reason why it cannot be used, in one line; None for a usable volume.
         shape, spacing_mm: (D, H, W) of the canonical volume.
-        content_hash: SHA-256 of HU, shape and spacing: equal for one scan stored in two ways.
-        not_saved: why the record could not be kept; it is then read again in the next run.
+        content_hash: SHA-256 of HU, shape and spacing: equal if the same scan is stored in two ways.
+        not_saved: reason why the record could not be stored; the volume is then read again in the next run.
     """
 
     size: int
@@ -57,13 +57,13 @@ class VolumeRecord:
 
 
 def record_path(folder: Path, source: str, volume: str) -> Path:
-    """Where the record of a source's volume is kept below `folder`; 256 folders a source, none grows too large."""
+    """Return the path of a volume's record below `folder`; 256 subfolders per source, so that none grows too large."""
     key = hashlib.sha256(f"{source}:{volume}".encode("utf-8", "surrogateescape")).hexdigest()
     return folder / source / key[:2] / f"{key[2:34]}.json"
 
 
 def load_record(task: VolumeTask) -> VolumeRecord | None:
-    """Return the record of an earlier run, if it is whole and its file has not changed since."""
+    """Return the record of an earlier run, if it is complete and its file has not changed since."""
     try:
         record = record_of(json.loads(Path(task.record).read_text(encoding="utf-8")))
         now = os.stat(task.path)
@@ -73,13 +73,13 @@ def load_record(task: VolumeTask) -> VolumeRecord | None:
 
 
 def record_of(stored: dict) -> VolumeRecord:
-    """Return the record that was stored as JSON."""
+    """Return the record from its stored JSON."""
     record = VolumeRecord(**{entry.name: stored[entry.name] for entry in fields(VolumeRecord)})
     return replace(record, shape=_tuple(record.shape), spacing_mm=_tuple(record.spacing_mm))
 
 
 def record_of_death(task: VolumeTask) -> VolumeRecord:
-    """What is known of a volume whose reading ended its process; it is read again in the next run."""
+    """Return the record of a volume whose reading ended its process; it is read again in the next run."""
     return VolumeRecord(0, 0, error=DIED)
 
 
@@ -88,7 +88,7 @@ def _tuple(values: list | None) -> tuple | None:
 
 
 def examine_volume(task: VolumeTask) -> tuple[VolumeTask, VolumeRecord]:
-    """Read one volume, keep what was found, and return it; nothing a file holds raises."""
+    """Read one volume, store its record and return it; no content of a file raises an error."""
     record, may_pass = _read_record(task.path)
     if may_pass:
         return task, record
@@ -100,7 +100,7 @@ def examine_volume(task: VolumeTask) -> tuple[VolumeTask, VolumeRecord]:
 
 
 def _read_record(path: str) -> tuple[VolumeRecord, bool]:
-    """Read a volume; also whether what hinders that may pass, such as a missing permission or a want of memory."""
+    """Read a volume; also return whether a failure may be temporary, such as a missing permission or low memory."""
     size, mtime_ns = 0, 0
     try:
         now = os.stat(path)
@@ -116,7 +116,7 @@ def _read_record(path: str) -> tuple[VolumeRecord, bool]:
             content_hash=hash_volume(volume),
         )
     except BaseException as error:
-        # The folder is left out: a record is the same wherever the download lies.
+        # Without the folder: a record does not depend on the place of the download.
         reason = reason_of(error).removeprefix(f"{path}: ")
         return VolumeRecord(size, mtime_ns, error=reason), isinstance(error, OSError) or is_memory(error)
     return record, False
@@ -131,7 +131,7 @@ def _save_record(path: Path, record: VolumeRecord) -> None:
 
 
 def hash_volume(volume: CTVolume) -> str:
-    """SHA-256 of a volume's HU (rounded to int16 or float32), shape and spacing in 0.1 micrometres."""
+    """Compute SHA-256 of a volume's HU (rounded to int16 or float32), shape and spacing in 0.1 micrometres."""
     digest = hashlib.sha256(json.dumps([volume.hu.shape, [round(side, 4) for side in volume.spacing_mm]]).encode())
     for start in range(0, len(volume.hu), SLAB_SLICES):
         slab = volume.hu[start : start + SLAB_SLICES]

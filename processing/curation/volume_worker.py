@@ -1,7 +1,7 @@
-"""A process of its own that reads volumes: one that kills it costs itself and nothing else.
+"""Read volumes in a separate process, so that a volume that crashes it does no other harm.
 
-Run as a program it reads a task a line from its input and writes a record a line; it ends with its input, so that
-none is left behind when the program that started it is killed.
+Run as a program it reads one task per line from its input and writes one record per line. It ends with its input, so
+that no process is left behind if the program that started it is killed.
 """
 
 import json
@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 
 if __name__ == "__main__":
-    # The package itself imports torch and more, which takes seconds; reading volumes needs none of it.
+    # The package itself imports torch and more, which takes seconds; reading volumes does not need them.
     _package = ModuleType("argus_processing")
     _package.__path__ = [str(Path(__file__).resolve().parent.parent)]
     sys.modules["argus_processing"] = _package
@@ -29,7 +29,7 @@ _READY = "ready"
 
 
 class VolumeWorker:
-    """A reading process that is started when it is first needed, and again after it died.
+    """A reading process that is started when first needed, and again after it died.
 
     Args:
         program: command line of the process.
@@ -40,7 +40,7 @@ class VolumeWorker:
         self._process: subprocess.Popen | None = None
 
     def examine(self, task: VolumeTask) -> VolumeRecord | None:
-        """Return what was found in a volume, or None if reading it ended the process.
+        """Return the record of a volume, or None if reading it ended the process.
 
         Raises:
             OSError: if the process cannot be started.
@@ -63,7 +63,7 @@ class VolumeWorker:
         if process is not None:
             process.kill()
             process.wait()
-            with suppress(OSError):  # a task that it died over may still be in the pipe
+            with suppress(OSError):  # the task during which it died may still be in the pipe
                 process.stdin.close()
             process.stdout.close()
 
@@ -74,7 +74,7 @@ class VolumeWorker:
                 self._program,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                # What a decoder writes there may quote a header.
+                # Output of a decoder may quote a header.
                 stderr=subprocess.DEVNULL,
                 text=True,
                 encoding="utf-8",
@@ -90,7 +90,7 @@ def main() -> None:
     """Read tasks from the input until it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the program that started this one decides
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what a library prints must not be taken for an answer
+    os.dup2(2, 1)  # output of a library must not be read as an answer
     print(_READY, file=answers, flush=True)
     for line in sys.stdin:
         _, record = examine_volume(VolumeTask(**json.loads(line)))

@@ -1,4 +1,4 @@
-"""The healthy chest of the phantom: a drawn set of measurements and the routine that paints them."""
+"""The healthy chest of the phantom: draw its measurements and paint it."""
 
 import math
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 
 from .canvas import SIDE_SIGN, Canvas, Point
 
-# One normal deviate a byte: ten times faster than drawing floats, and the same on every machine.
+# One normal deviate per byte value: ten times faster than drawing floats, and the same on every machine.
 _NORMAL_LEVELS = np.array([NormalDist().inv_cdf((level + 0.5) / 256) for level in range(256)], dtype=np.float32)
 AIR, FAT, MUSCLE, SOFT, BONE = -1000.0, -100.0, 50.0, 40.0, 420.0
 
@@ -17,7 +17,7 @@ AIR, FAT, MUSCLE, SOFT, BONE = -1000.0, -100.0, 50.0, 40.0, 420.0
 class Anatomy:
     """Measurements of one patient in mm and HU; findings may change them before the chest is painted."""
 
-    scale: float  # whole chest, 1 is an average adult
+    scale: float  # of the whole chest; 1 is an average adult
     chest_half_width: float
     chest_half_depth: float
     chest_top: float  # z of the lung apices
@@ -33,7 +33,7 @@ class Anatomy:
     noise_hu: float
 
     def point(self, z: float, y: float, x: float) -> Point:
-        """A place given for an average adult, moved to this patient's size."""
+        """Scale a point given for an average adult to this patient's size."""
         return z * self.scale, y * self.scale, x * self.scale
 
 
@@ -77,7 +77,7 @@ def paint_anatomy(canvas: Canvas, anatomy: Anatomy, rng: np.random.Generator) ->
 
 
 def body_half_axes(anatomy: Anatomy) -> tuple[float, float]:
-    """Half depth and half width of the trunk at the skin, in mm."""
+    """Return half depth and half width of the trunk at the skin, in mm."""
     wall = anatomy.muscle + anatomy.fat + 4
     return anatomy.chest_half_depth + wall + 4, anatomy.chest_half_width + wall
 
@@ -91,13 +91,13 @@ def _paint_table(canvas: Canvas, anatomy: Anatomy) -> None:
 
 
 def _chest_profile(z: np.ndarray, top: float) -> np.ndarray:
-    """Share of the chest's full cross-section at each height: 1 in the middle, 0 above the apices."""
+    """Return the share of the chest's full cross-section at each height: 1 in the middle, 0 above the apices."""
     rise = np.clip(z / np.float32(top), 0, 1)
     return np.sqrt(np.maximum(1 - rise**3, 0)) + np.float32(1e-3)
 
 
 def _paint_chest(canvas: Canvas, anatomy: Anatomy) -> None:
-    """Paint skin, fat, muscle and ribs around two hemithoraces full of lung."""
+    """Paint skin, fat, muscle and ribs around two hemithoraces filled with lung."""
     _, y, x = canvas.coordinates()
     depth, width = body_half_axes(anatomy)
     outline = np.sqrt((y / depth) ** 2 + np.abs(x / width) ** 2.4)[0]  # a trunk is squarer than an ellipse
@@ -115,7 +115,7 @@ def _paint_chest(canvas: Canvas, anatomy: Anatomy) -> None:
     muscle = canvas.soften(np.minimum(cavity_mm + np.float32(anatomy.muscle), inside_mm[box[1:]] - 5))
     target += muscle * (np.float32(MUSCLE) - target)
     pitch = np.float32(2 * math.pi / (23 * anatomy.scale))
-    ribs = (np.cos((z + np.float32(0.4) * y) * pitch) > 0.25) & (profile > 0.4)  # ribs fall toward the front
+    ribs = (np.cos((z + np.float32(0.4) * y) * pitch) > 0.25) & (profile > 0.4)  # ribs slope down toward the front
     target[ribs & (z < anatomy.chest_top - 8) & (cavity_mm < -3) & (cavity_mm > -11)] = BONE
     target += canvas.soften(cavity_mm) * (np.float32(anatomy.lung_hu) - target)
     cavity = np.zeros(canvas.hu.shape, dtype=bool)
@@ -124,7 +124,7 @@ def _paint_chest(canvas: Canvas, anatomy: Anatomy) -> None:
 
 
 def _cavity_depth(anatomy: Anatomy, z: np.ndarray, y: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How deep each voxel lies inside the rib cage in mm, and the rib cage's relative size at each height."""
+    """Return the depth of each voxel inside the rib cage in mm, and the rib cage's relative size at each height."""
     profile = _chest_profile(z, anatomy.chest_top)
     half_depth = np.float32(anatomy.chest_half_depth) * profile
     radius = (y / half_depth) ** 2 + (x / (np.float32(anatomy.chest_half_width) * profile)) ** 2
@@ -133,7 +133,7 @@ def _cavity_depth(anatomy: Anatomy, z: np.ndarray, y: np.ndarray, x: np.ndarray)
 
 
 def _paint_armpits(canvas: Canvas, anatomy: Anatomy) -> None:
-    wall = np.broadcast_to(canvas.hu > 20, canvas.hu.shape)  # fat takes the place of muscle only, not of lung
+    wall = np.broadcast_to(canvas.hu > 20, canvas.hu.shape)  # fat replaces only muscle, not lung
     for sign in SIDE_SIGN.values():
         canvas.ellipsoid(anatomy.point(78, 6, sign * 128), (36, 38, 24), FAT, wall)
 
@@ -195,7 +195,7 @@ def _paint_mediastinum(canvas: Canvas, anatomy: Anatomy) -> None:
     half_width = np.clip(np.float32(30 * scale) - z * np.float32(0.05), 22 * scale, 36 * scale)
     radius = np.sqrt(((x - np.float32(3 * scale)) / half_width) ** 2 + (y / np.float32(depth * 0.98)) ** 2)
     inside = canvas.soften((1 - radius) * half_width) * (canvas.hu[box] < -300)
-    # Only lung is replaced: spine, liver and stomach are already there.
+    # Only lung is replaced: spine, liver and stomach are painted already.
     canvas.blend(box, inside, -75.0)
 
 
@@ -209,7 +209,7 @@ def _paint_heart(canvas: Canvas, anatomy: Anatomy) -> None:
 
 
 def aorta_path(anatomy: Anatomy) -> list[Point]:
-    """The aorta's centre line from the heart over the arch and down beside the spine."""
+    """Return the aorta's centre line from the heart over the arch and down beside the spine."""
     corners = ((-12, -14, -6), (38, -26, -14), (54, -12, -8), (58, 14, 12), (44, 34, 24), (20, 40, 26), (-170, 42, 22))
     return [anatomy.point(*corner) for corner in corners]
 
@@ -229,7 +229,7 @@ def _paint_great_vessels(canvas: Canvas, anatomy: Anatomy) -> None:
 
 
 def _split_lungs(canvas: Canvas) -> None:
-    """Keep as lung what is still aerated in the chest, with the voxels at its border, one mask a side."""
+    """Set the lung masks, one per side: voxels that are still aerated in the chest, with those at their border."""
     lung = canvas.lungs["cavity"] & (canvas.hu < -200)
     x = canvas.axes[2]
     canvas.lungs = {side: lung & (sign * x > 0) for side, sign in SIDE_SIGN.items()}
@@ -270,7 +270,7 @@ def _paint_lung_vessels(canvas: Canvas, anatomy: Anatomy, rng: np.random.Generat
 def add_noise(canvas: Canvas, anatomy: Anatomy, rng: np.random.Generator) -> None:
     """Add the scanner's noise inside the body, a little correlated from column to column.
 
-    The air around stays even, which halves the size of a compressed file.
+    The air around the body stays without noise, which halves the size of a compressed file.
     """
     levels = _NORMAL_LEVELS * np.float32(anatomy.noise_hu / math.sqrt(1.25))
     noise = levels[np.frombuffer(rng.bytes(canvas.hu.size), dtype=np.uint8)].reshape(canvas.hu.shape)

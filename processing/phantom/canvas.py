@@ -1,4 +1,4 @@
-"""A volume one can draw soft-edged shapes on, in millimetres, on any grid."""
+"""A volume on which soft-edged shapes are drawn, in millimetres, on any grid."""
 
 import math
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 Point = tuple[float, float, float]
 Box = tuple[slice, slice, slice]
 
-AERATED_HU = -600.0  # lung above this is filled with something
+AERATED_HU = -600.0  # lung above this value is filled with something
 SIDE_SIGN = {"right": -1.0, "left": 1.0}  # x grows toward the patient's left: column 0 is the patient's right
 
 
@@ -21,7 +21,7 @@ class Grid:
     spacing_mm: Point
 
     def axis(self, dim: int) -> NDArray[np.float32]:
-        """Voxel centres along one axis in mm, the middle of the volume at 0."""
+        """Return the voxel centres along one axis in mm; the middle of the volume is 0."""
         index = np.arange(self.shape[dim], dtype=np.float32)
         return (index - (self.shape[dim] - 1) / 2) * np.float32(self.spacing_mm[dim])
 
@@ -43,12 +43,12 @@ class Canvas:
         self.body = np.ones(grid.shape[1:], dtype=np.float32)
 
     def coordinates(self, box: Box | None = None) -> tuple[NDArray, NDArray, NDArray]:
-        """The three axes in mm, cut to a box and shaped to broadcast against it."""
+        """Return the three axes in mm, cut to a box and shaped to broadcast against it."""
         z, y, x = (axis if box is None else axis[part] for axis, part in zip(self.axes, box or self.axes, strict=True))
         return z[:, None, None], y[None, :, None], x[None, None, :]
 
     def box(self, low: Point, high: Point) -> Box:
-        """The index box that holds every voxel between two corners, with one edge width around."""
+        """Return the index box that holds every voxel between two corners, with a margin of one edge width."""
         parts = []
         for axis, lowest, highest in zip(self.axes, low, high, strict=True):
             start = int(np.searchsorted(axis, lowest - self.edge_mm))
@@ -111,7 +111,7 @@ class Canvas:
         self.blend(box, self.soften(nearest), hu)
 
     def is_aerated(self, side: str, point: Point) -> bool:
-        """Whether a point lies in a lung's voxels that no finding has filled yet."""
+        """Return whether a point lies in a lung's voxels that no finding has filled yet."""
         index = []
         for axis, value, step in zip(self.axes, point, self.grid.spacing_mm, strict=True):
             place = math.floor((value - float(axis[0])) / step + 0.5)
@@ -121,7 +121,7 @@ class Canvas:
         return bool(self.lungs[side][tuple(index)] and self.hu[tuple(index)] < AERATED_HU)
 
     def refresh_lungs(self, highest_hu: float = AERATED_HU) -> None:
-        """Take out of the lung masks what has been filled."""
+        """Remove filled voxels from the lung masks."""
         aerated = self.hu < highest_hu
         for mask in self.lungs.values():
             mask &= aerated

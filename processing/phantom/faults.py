@@ -1,4 +1,4 @@
-"""What is wrong in the real downloads, put into phantom ones: filling words, other body parts, gaps, repeats."""
+"""Put faults of the real downloads into phantom ones: filling words, other body parts, gaps, repeats."""
 
 import gzip
 import json
@@ -23,14 +23,14 @@ Done = Iterator[str]  # volumes, scans or rows that were changed
 
 
 def check_faults(layout: str, faults: Sequence[str]) -> None:
-    """Raise a ValueError for a fault that the layout does not have."""
+    """Check that the layout has all named faults; otherwise raise a ValueError."""
     unknown = sorted(set(faults) - set(FAULTS[layout]))
     if unknown:
         raise ValueError(f"{layout} has no fault {unknown[0]!r}; choose from {', '.join(FAULTS[layout])}")
 
 
 def add_faults(root: Path, layout: str, faults: Sequence[str]) -> None:
-    """Put faults into a layout that was written without, and save what was done in `phantom_faults.jsonl`."""
+    """Put faults into a layout that was written without faults, and record them in `phantom_faults.jsonl`."""
     chosen = [name for name in FAULTS[layout] if name in faults]  # in the table's order
     done = [{"fault": name, "at": place} for name in chosen for place in FAULTS[layout][name](root)]
     if chosen:
@@ -39,11 +39,11 @@ def add_faults(root: Path, layout: str, faults: Sequence[str]) -> None:
 
 
 def _nothing_given(root: Path) -> Done:
-    """Filling words for the impression of some scans, and for all of one scan of each part."""
+    """Replace the impression of some scans, and the whole report of one scan of each part, by filling words."""
     for name in _PARTS.values():
         rows = read_table(root / _REPORTS.format(name))
         scans = list(dict.fromkeys(_scan_of(row) for row in rows))
-        # The last scan of a part has nothing at all.
+        # The last scan of a part has no text at all.
         chosen = scans[2::_EVERY]
         for row in rows:
             scan = _scan_of(row)
@@ -56,7 +56,7 @@ def _nothing_given(root: Path) -> Done:
 
 
 def _no_chest(root: Path) -> Done:
-    """Name one reconstruction of the first scan of each part in the lists of other body parts."""
+    """Add one reconstruction of the first scan of each part to the lists of other body parts."""
     for part, name in _PARTS.items():
         volume = str(read_table(root / _REPORTS.format(name))[0]["VolumeName"])
         scan = volume.rsplit("_", 1)[0]
@@ -66,7 +66,7 @@ def _no_chest(root: Path) -> Done:
 
 
 def _cut_reconstruction(root: Path) -> Done:
-    """Cut the first reconstruction of a scan short whose second one is whole."""
+    """Truncate the first reconstruction of a scan whose second one is complete."""
     found = sorted(root.glob("dataset/train_fixed/*/*/*_2.nii.gz"))
     for second in found[len(found) // 2 :][:1]:
         first = second.with_name(second.name.replace("_2.nii.gz", "_1.nii.gz"))
@@ -75,7 +75,7 @@ def _cut_reconstruction(root: Path) -> Done:
 
 
 def _version_1(root: Path) -> Done:
-    """Raw values under a header without rescale, in folders without "_fixed"."""
+    """Store raw values under a header without rescale, in folders without "_fixed"."""
     for part in _PARTS:
         if not (root / f"dataset/{part}_fixed").is_dir():
             continue
@@ -92,7 +92,7 @@ def _version_1(root: Path) -> Done:
 
 
 def _placeholders(root: Path) -> Done:
-    """The mark of a failed translation for a report, in both tables."""
+    """Replace reports by the mark of a failed translation, in both tables."""
     for name in ("BIMCV_meta.csv", "curated_ct_report_path_En.csv"):
         path = root / "meta" / name
         rows = read_table(path)
@@ -104,7 +104,7 @@ def _placeholders(root: Path) -> Done:
 
 
 def _zipped(root: Path) -> Done:
-    """Parts as they are downloaded."""
+    """Zip the parts, as they are downloaded."""
     for part in sorted(root.glob("CT*")):
         shutil.make_archive(str(part), "zip", root, part.name)
         shutil.rmtree(part)
@@ -112,7 +112,7 @@ def _zipped(root: Path) -> Done:
 
 
 def _duplicates(root: Path) -> Done:
-    """Some rows of every table a second time."""
+    """Repeat some rows of every table."""
     for path in sorted(root.glob("*.tsv")):
         rows: Rows = read_table(path)
         twice = rows[3::_EVERY]
@@ -121,7 +121,7 @@ def _duplicates(root: Path) -> Done:
 
 
 def _missing_volumes(root: Path) -> Done:
-    """Two volumes that the tables name are not there."""
+    """Delete two volumes that the tables name."""
     for path in sorted((root / "CTPA").iterdir())[:2]:
         path.unlink()
         yield path.name

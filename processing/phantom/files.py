@@ -1,4 +1,4 @@
-"""Phantoms on disk: NIfTI files with the spread of orientation, spacing, type and scaling that real ones have."""
+"""Write phantoms as NIfTI files, with the variety of orientation, spacing, type and scaling of real ones."""
 
 import gzip
 import hashlib
@@ -12,20 +12,20 @@ from numpy.typing import NDArray
 from ..storage.whole_files import write_whole
 from .scans import Phantom, make_phantom, stream
 
-PHANTOM_VERSION = 1  # goes into every id: raise it when the same seed gives another volume
+PHANTOM_VERSION = 1  # part of every id: raise it when the same seed gives another volume
 
 _CANONICAL = nib.orientations.axcodes2ornt(("L", "P", "S"))  # of the (W, H, D) array
 
 
 @dataclass(frozen=True)
 class FileStyle:
-    """How a phantom's voxels are stored.
+    """Format in which a phantom's voxels are stored.
 
     Attributes:
-        axes: where the three stored axes point, such as ("L", "P", "S").
+        axes: directions of the three stored axes, such as ("L", "P", "S").
         dtype: int16, uint16 or float32.
-        slope: what stored values are multiplied by to give HU.
-        intercept: what is added to them after that.
+        slope: factor from stored values to HU.
+        intercept: value added after that.
     """
 
     axes: tuple[str, str, str]
@@ -47,19 +47,19 @@ _STORAGE_SHARE = (0.5, 0.2, 0.2, 0.06, 0.04)
 
 
 def draw_file_style(rng: np.random.Generator) -> FileStyle:
-    """Draw how a file is stored, with common ways more often than rare ones."""
+    """Draw the format of a file; common formats are drawn more often than rare ones."""
     axes = _AXES[int(rng.choice(len(_AXES), p=_AXES_SHARE))]
     dtype, slope, intercept = _STORAGE[int(rng.choice(len(_STORAGE), p=_STORAGE_SHARE))]
     return FileStyle(axes, dtype, slope, intercept)
 
 
 def scan_id_of(seed: int, purpose: str = "") -> str:
-    """The opaque id of a phantom: a hash, so that neither name nor order tells what is in it."""
+    """Return the opaque id of a phantom: a hash, so that neither name nor order reveals its content."""
     return hashlib.sha256(f"argus phantom {PHANTOM_VERSION} {purpose} {seed}".encode()).hexdigest()[:16]
 
 
 def nifti_of(phantom: Phantom, style: FileStyle | None = None) -> nib.Nifti1Image:
-    """The NIfTI image of a phantom, stored in a style (drawn from the seed when none is given)."""
+    """Return the NIfTI image of a phantom, stored in a style. Default: a style drawn from the seed."""
     style = style or draw_file_style(stream(phantom.seed, "file"))
     data, affine = _oriented(phantom, style.axes)
     stored = np.rint((data - style.intercept) / style.slope) if style.dtype != "float32" else data
@@ -71,7 +71,7 @@ def nifti_of(phantom: Phantom, style: FileStyle | None = None) -> nib.Nifti1Imag
 
 
 def _oriented(phantom: Phantom, axes: tuple[str, str, str]) -> tuple[NDArray[np.int16], NDArray[np.float64]]:
-    """Reorder a phantom's voxels so that they run along other axes, with the affine that says so."""
+    """Reorder a phantom's voxels to other axes; return them with the matching affine."""
     data = phantom.hu.transpose(2, 1, 0)  # stored order (W, H, D): toward left, back, head
     d, h, w = phantom.spacing_mm
     affine = np.diag([-w, -h, d, 1.0])
@@ -82,12 +82,12 @@ def _oriented(phantom: Phantom, axes: tuple[str, str, str]) -> tuple[NDArray[np.
 
 
 def write_nifti(phantom: Phantom, path: Path, style: FileStyle | None = None) -> None:
-    """Write a phantom to `path` (.nii.gz), byte for byte the same every time, and never half."""
+    """Write a phantom to `path` (.nii.gz), with the same bytes every time, whole or not at all."""
     style = style or draw_file_style(stream(phantom.seed, "file"))
     image = nifti_of(phantom, style)
     content = bytearray(image.to_bytes())
     scaling = np.array([style.slope, style.intercept], dtype="<f4")
-    content[112:120] = scaling.tobytes()  # scl_slope and scl_inter: nibabel would choose its own
+    content[112:120] = scaling.tobytes()  # scl_slope and scl_inter: nibabel would choose its own values
     write_whole(path, gzip.compress(bytes(content), compresslevel=1, mtime=0))
 
 
@@ -97,7 +97,7 @@ def write_phantom(
     spacing_mm: tuple[float, float, float] | None = None,
     name: str | None = None,
 ) -> Phantom:
-    """Make a phantom and write it as `<folder>/<name>.nii.gz`, its opaque id being the name when none is given."""
+    """Make a phantom and write it as `<folder>/<name>.nii.gz`. Default name: its opaque id."""
     phantom = make_phantom(seed, spacing_mm)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The findings a phantom can have: how often, on which side, in which place, and how each is painted.
+"""The findings a phantom can have: their frequency, side and place, and the functions that paint them.
 
 To add a finding, write a painter (or an anatomy change), add one line to `FINDING_KINDS` here and its wordings to
 `WORDINGS` in `phantom_report.py`.
@@ -18,7 +18,7 @@ LOBES = {"right": ("upper lobe", "middle lobe", "lower lobe"), "left": ("upper l
 
 @dataclass(frozen=True, order=True)
 class Finding:
-    """One finding: a CT-RATE label, a side (left, right, bilateral) and a place, where it has one."""
+    """One finding: a CT-RATE label, a side (left, right, bilateral) and, if it has one, a place."""
 
     label: str
     side: str | None = None
@@ -31,12 +31,12 @@ Painter = Callable[[Canvas, Anatomy, Finding, np.random.Generator], None]
 
 @dataclass(frozen=True)
 class FindingKind:
-    """What the phantom knows about one label.
+    """Properties of one label in the phantom.
 
     Attributes:
-        prevalence: share of scans that have it.
-        locations: every (side, place) it can have, equally likely; left and right mirror each other.
-        paint: draws it on the painted chest.
+        prevalence: share of scans that have the finding.
+        locations: every possible (side, place), equally likely; left and right mirror each other.
+        paint: draws the finding on the painted chest.
         change: alters the anatomy before the chest is painted.
     """
 
@@ -59,7 +59,7 @@ def draw_findings(rng: np.random.Generator) -> list[Finding]:
 
 
 def check_findings(findings: Iterable[Finding]) -> None:
-    """Refuse findings the phantom cannot paint.
+    """Check that the phantom can paint all findings.
 
     Raises:
         ValueError: if a label is unknown, occurs twice, or cannot have that side and place.
@@ -125,7 +125,7 @@ def _arterial_calcification(canvas: Canvas, anatomy: Anatomy, finding: Finding, 
         points = []
         for angle in (turn, turn + 0.5, turn + 1.0):
             around, across = wall * math.sin(angle), wall * math.cos(angle)
-            # The arch runs front to back and the descending part downward: the wall lies across either.
+            # The arch runs front to back, the descending part downward: the wall is perpendicular to that.
             offset = (around, 0.0, across) if finding.place == "aortic arch" else (0.0, around, across)
             points.append(tuple(c + o for c, o in zip(center, offset, strict=True)))
         for first, second in zip(points[:-1], points[1:], strict=True):
@@ -194,7 +194,7 @@ def _emphysema(canvas: Canvas, anatomy: Anatomy, finding: Finding, rng: np.rando
 
 def _pleural_effusion(canvas: Canvas, anatomy: Anatomy, finding: Finding, rng: np.random.Generator) -> None:
     z, y, _ = canvas.coordinates()
-    depth = np.broadcast_to(y - np.float32(0.55) * z, canvas.hu.shape)  # fluid lies at the back and at the base
+    depth = np.broadcast_to(y - np.float32(0.55) * z, canvas.hu.shape)  # fluid collects at the back and at the base
     for side in ("right", "left") if finding.side == "bilateral" else (finding.side,):
         lung = canvas.lungs[side]
         level = np.quantile(depth[lung][::7], 1 - float(rng.uniform(0.13, 0.24)))
@@ -243,7 +243,7 @@ def _lung_nodule(canvas: Canvas, anatomy: Anatomy, finding: Finding, rng: np.ran
 
 _SIDES: Locations = (("left", None), ("right", None))
 _BOTH: Locations = (*_SIDES, ("bilateral", None))
-# Each side is listed equally often, so a lobe of the left lung is drawn more often than one of the right.
+# Both sides are listed equally often, so a lobe of the left lung is drawn more often than one of the right lung.
 _IN_LOBES: Locations = tuple(
     (side, lobe) for side in LOBES for lobe in LOBES[side] for _ in range(6 // len(LOBES[side]))
 )

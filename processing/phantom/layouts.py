@@ -1,7 +1,7 @@
-"""Phantoms laid out on disk as the real sources are, so that curation can be tried without a download.
+"""Write phantoms in the file layouts of the real sources, so that curation can be tried without a download.
 
 CT-RATE's layout is that of its version 2, BIMCV-R's that of its tables in `meta`, once unzipped, and INSPECT's that of
-the release of 2025-06, as their public users read them. `phantom_faults` adds what is wrong in the real ones.
+the release of 2025-06, as their public users read them. `phantom_faults` adds the faults of the real ones.
 """
 
 import json
@@ -28,8 +28,8 @@ _MOST_SCANS = 1_000_000
 _COPY_AT = 29  # this scan is the first one again, under another patient's name
 _FOLLOW_UP_EVERY = 7  # this scan is the same patient's as the one before it
 PADDING_HU = -8192  # outside the round field of view, in CT-RATE's volumes
-_RELEASE = "20250611"  # of INSPECT's tables
-# Of BIMCV-R's main table. Labels and their codes are not made.
+_RELEASE = "20250611"  # release date in the names of INSPECT's tables
+# Columns of BIMCV-R's main table. Labels and their codes are not made.
 _BIMCV_R_COLUMNS = (
     *("PatientID", "ReportID", "Report", "Labels", "Localizations", "LabelsLocalizationsBySentence"),
     *("labelCUIS", "LocalizationsCUIS", "num", "path", "Report_en", "ct_path"),
@@ -37,25 +37,25 @@ _BIMCV_R_COLUMNS = (
 
 
 def write_layout(out: Path | str, layout: str, n: int, seed: int = 0, faults: Sequence[str] = ()) -> Path:
-    """Write `n` phantom scans with their reports as one of the sources lays its files out.
+    """Write `n` phantom scans with their reports in the file layout of one of the sources.
 
-    The reports are as raw as a source's (`phantom_raw_reports`), some patients come twice, and the 30th scan holds the
-    first one's voxels. The truth of every volume is saved beside them in `phantom_truth.jsonl`: file, report, findings,
-    and of the table's text what curation must leave (`clean`) and what was put in (`injected`).
+    The reports are as raw as a source's (`phantom_raw_reports`), some patients occur twice, and the 30th scan has the
+    voxels of the first one. The truth of every volume is saved beside them in `phantom_truth.jsonl`: file, report,
+    findings, the text that curation must keep (`clean`) and the sentences that were added (`injected`).
 
     Args:
-        out: folder to make; its parents are made too.
+        out: folder to create; its parents are created too.
         layout: "ct-rate", "bimcv-r" or "inspect".
         n: number of scans; a CT-RATE scan may have several reconstructions.
         seed: another seed gives other patients.
-        faults: what to put in of that which is wrong in the real downloads, see `phantom_faults.FAULTS`; what was
-            done is saved in `phantom_faults.jsonl`.
+        faults: names of faults of the real downloads to add, see `phantom_faults.FAULTS`; the changes are recorded in
+            `phantom_faults.jsonl`.
 
     Returns:
         The folder.
 
     Raises:
-        ValueError: if the layout or a fault is unknown, `n` or `seed` is out of range, or the folder holds something.
+        ValueError: if the layout or a fault is unknown, `n` or `seed` is out of range, or the folder is not empty.
     """
     out = Path(out)
     if layout not in LAYOUTS:
@@ -72,7 +72,7 @@ def write_layout(out: Path | str, layout: str, n: int, seed: int = 0, faults: Se
 
 
 def _progress(layout: str, n: int, seed: int) -> Iterator[int]:
-    """The phantom seeds of a layout, with a progress bar on stderr.
+    """Yield the phantom seeds of a layout, with a progress bar on stderr.
 
     No patient is shared with another layout, another seed or the embedded data set.
     """
@@ -92,7 +92,7 @@ def _truth_row(path: str, seed: int, raw: RawReport) -> dict[str, object]:
 
 
 def _shown_seeds(seeds: Iterator[int]) -> Iterator[tuple[int, int]]:
-    """Each seed, which names the scan, with the seed of what it shows; every source holds some scan twice."""
+    """Yield each seed, which names the scan, with the seed of its content; every source has one scan twice."""
     first = None
     for count, seed in enumerate(seeds):
         first = seed if first is None else first
@@ -146,13 +146,13 @@ def _write_ct_rate(root: Path, seeds: Iterator[int]) -> Iterator[dict[str, objec
     for split, long_name in (("train", "train"), ("valid", "validation")):
         write_table(root / "dataset/radiology_text_reports" / f"{long_name}_reports.csv", reports[split])
         write_table(root / "dataset/metadata" / f"{long_name}_metadata.csv", metadata[split])
-        # The lists name volumes by where an older layout had them; this one is in no download.
+        # The lists name volumes by their path in an older layout; this one is in no download.
         listed = f"/data/ct_rate/{split}/{split}_99999/{split}_99999_a/{split}_99999_a_1.nii.gz\n"
         (root / "dataset/metadata" / f"no_chest_{split}.txt").write_text(listed, encoding="utf-8")
 
 
 def _write_reconstruction(path: Path, seed: int, number: int) -> Phantom:
-    """Write the same patient again on another grid: the second reconstruction has thinner slices."""
+    """Write a reconstruction of the same patient on another grid: the second one has thinner slices."""
     phantom = make_phantom(seed)
     if number > 1:
         d, h, w = phantom.spacing_mm
@@ -185,7 +185,7 @@ def _ct_rate_metadata(name: str, phantom: Phantom, rng: np.random.Generator) -> 
 def _write_bimcv_r(root: Path, seeds: Iterator[int]) -> Iterator[dict[str, object]]:
     """Write `CT<part>/ct/<scan>.nii.gz`, `meta/BIMCV_meta.csv` and `meta/curated_ct_report_path_En.csv`.
 
-    Paths in the tables are those of another machine; in the first, `path` is a folder and `ct_path` the file.
+    Paths in the tables are from another machine; in the first table `path` is a folder and `ct_path` the file.
     """
     rows: Rows = []
     patient = 0
@@ -210,7 +210,7 @@ def _write_bimcv_r(root: Path, seeds: Iterator[int]) -> Iterator[dict[str, objec
 def _write_inspect(root: Path, seeds: Iterator[int]) -> Iterator[dict[str, object]]:
     """Write `CTPA/<image_id>.nii.gz` and the tables `impressions`, `study_mapping` and `splits` of a release.
 
-    The text is the impression, a list inside the text, often shorter than what curation keeps.
+    The text is the impression, a list inside running text, often too short for curation to keep.
     """
     impressions: Rows = []
     splits: Rows = []

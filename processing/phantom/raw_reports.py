@@ -1,4 +1,4 @@
-"""Phantom reports as raw as a source's: sentences that curation must drop, stray quotes, heads; all is known."""
+"""Make phantom reports as raw as a source's, with sentences that curation must drop, stray quotes and heads."""
 
 import re
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Own wording; the rule that each must fall under.
+# Own sentences, by the rule that must drop them.
 INJECTED = {
     "not_in_image": (
         "Oxygen saturation is 91 percent.",
@@ -46,8 +46,8 @@ class RawReport:
 
     Attributes:
         text: the raw text.
-        clean: what must be left of it after curation, sentence by sentence.
-        injected: (rule, sentence) put in.
+        clean: the sentences that must remain after curation.
+        injected: the added sentences, as (rule, sentence).
     """
 
     text: str
@@ -59,13 +59,13 @@ Writer = Callable[[list[str], np.random.Generator], str]
 
 
 def make_raw(report: str, seed: int, may_be_short: bool = True, write: Writer | None = None) -> RawReport:
-    """Make a clean report raw; the same seed does the same to it.
+    """Make a clean report raw; the same seed makes the same changes.
 
     Args:
         report: sentences, each ended by a full stop.
-        seed: the phantom's.
-        may_be_short: whether it may be replaced by one that is too short to keep.
-        write: makes the source's text of the sentences; `write_quoted` by default.
+        seed: seed of the phantom.
+        may_be_short: whether the report may be replaced by one that is too short to keep.
+        write: makes the source's text from the sentences. Default: `write_quoted`.
     """
     rng = np.random.default_rng([seed, 11])
     if may_be_short and rng.random() < _SHORT_SHARE:
@@ -83,7 +83,7 @@ def make_raw(report: str, seed: int, may_be_short: bool = True, write: Writer | 
 
 
 def write_quoted(sentences: list[str], rng: np.random.Generator) -> str:
-    """Write sentences as running text, some reports with a head and stray quotes, as CT-RATE's."""
+    """Write sentences as running text, some reports with a head and stray quotes, as in CT-RATE."""
     if rng.random() < _QUOTED_SHARE:
         return f'"Findings:  {sentences[0]}  "" {" ".join(sentences[1:])} " '
     return " ".join(sentences)
@@ -96,7 +96,7 @@ def write_glued(sentences: list[str], rng: np.random.Generator) -> str:
 
 
 def write_numbered(sentences: list[str], rng: np.random.Generator) -> str:
-    """Write sentences as a list inside the text, some with who was told and who signed, as INSPECT's."""
+    """Write sentences as a list inside the text, some with notes of who was informed and who signed, as in INSPECT."""
     items = [*sentences, _CALL] if rng.random() < _SIGNED_SHARE else sentences
     text = " ".join(f"{number}. {item}" for number, item in enumerate(items, 1)) if len(items) > 1 else items[0]
     return f"{text} {_ATTESTATION}" if rng.random() < _SIGNED_SHARE else text

@@ -1,4 +1,4 @@
-"""Procedural chest CTs whose findings are known: the embedded data set Argus can be tried and tested on."""
+"""Procedural chest CTs whose findings are known: the built-in data set for trying and testing Argus."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from .canvas import Canvas, Grid
 from .findings import FINDING_KINDS, Finding, check_findings, draw_findings
 from .wording import write_report
 
-# Every draw has its own stream, so that what is found in a scan tells nothing about how its file looks.
+# Every draw has its own random stream, so that a scan's findings are independent of its file format.
 _STREAMS = ("findings", "anatomy", "vessels", "noise", "grid", "report", "file")
 
 
@@ -23,8 +23,8 @@ class Phantom:
         hu: `(D, H, W)` int16 volume in Hounsfield units: D toward the head, H toward the back, W toward the
             patient's left (column 0 is the patient's right).
         spacing_mm: voxel spacing along (D, H, W).
-        findings: the truth.
-        report: its wording, drawn by the seed.
+        findings: the true findings.
+        report: the report of these findings, worded by the seed.
     """
 
     seed: int
@@ -35,7 +35,7 @@ class Phantom:
 
 
 def stream(seed: int, name: str) -> np.random.Generator:
-    """The random stream of one part of one phantom, the same on every machine.
+    """Return the random stream of one part of one phantom, the same on every machine.
 
     Raises:
         ValueError: if the seed is negative.
@@ -46,21 +46,21 @@ def stream(seed: int, name: str) -> np.random.Generator:
 
 
 def truth_of(seed: int) -> tuple[Finding, ...]:
-    """The findings of a phantom, without painting it."""
+    """Return the findings of a phantom, without painting it."""
     return tuple(draw_findings(stream(seed, "findings")))
 
 
 def report_of(seed: int) -> str:
-    """The report of a phantom, without painting it."""
+    """Return the report of a phantom, without painting it."""
     return write_report(truth_of(seed), stream(seed, "report"))
 
 
 def draw_grid(rng: np.random.Generator, spacing_mm: tuple[float, float, float] | None = None) -> Grid:
-    """Draw a field of view of about 300 x 340 x 400 mm and lay a grid over it.
+    """Draw a field of view of about 300 x 340 x 400 mm and make its voxel grid.
 
     Args:
         rng: source of the draw.
-        spacing_mm: voxel spacing along (D, H, W); about (5, 3, 3) mm is drawn when it is not given.
+        spacing_mm: voxel spacing along (D, H, W). Default: about (5, 3, 3) mm, drawn.
 
     Raises:
         ValueError: if the spacing is not three numbers above 0 and at most 40 mm.
@@ -83,16 +83,16 @@ def make_phantom(
     """Make the synthetic chest CT of a seed: deterministic, on any grid.
 
     Args:
-        seed: integer from 0 up; patient, findings, report and noise follow from it.
-        spacing_mm: voxel spacing along (D, H, W) in mm; about (5, 3, 3) is drawn when it is not given.
-        findings: put these in the same patient instead of the drawn ones.
+        seed: integer from 0 up; it decides patient, findings, report and noise.
+        spacing_mm: voxel spacing along (D, H, W) in mm. Default: about (5, 3, 3), drawn.
+        findings: findings of the patient. Default: drawn by the seed.
 
     Raises:
         ValueError: if the seed is negative, the spacing is unusable or a finding is not one the phantom can paint.
     """
     truth = truth_of(seed) if findings is None else tuple(findings)
     check_findings(truth)
-    # In the table's order, whatever order the caller gave: later kinds lie on top.
+    # In the table's order, not the caller's: later kinds are painted on top.
     truth = tuple(sorted(truth, key=lambda finding: list(FINDING_KINDS).index(finding.label)))
     grid = draw_grid(stream(seed, "grid"), spacing_mm)
     canvas = Canvas(grid)

@@ -1,4 +1,4 @@
-"""Tables of phantom downloads, written and changed as CSV or, by their suffix, TSV."""
+"""Read and write tables of phantom downloads, as CSV or, by their suffix, TSV."""
 
 import csv
 from pathlib import Path
@@ -7,7 +7,7 @@ Rows = list[dict[str, object]]
 
 
 def write_table(path: Path, rows: Rows) -> None:
-    """Write rows under the first one's keys; no rows, no file."""
+    """Write rows under the keys of the first one; without rows no file is written."""
     if not rows:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -18,7 +18,7 @@ def write_table(path: Path, rows: Rows) -> None:
 
 
 def read_table(path: Path) -> Rows:
-    """Read what `write_table` wrote."""
+    """Read a table that `write_table` wrote."""
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file, delimiter=_delimiter(path)))
 

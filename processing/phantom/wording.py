@@ -1,6 +1,6 @@
-"""Findings to a short radiology report: a fixed anatomical order, a small vocabulary and drawn wordings.
+"""Write a short radiology report from findings: a fixed anatomical order, a small vocabulary and drawn wordings.
 
-`argus_evaluation.metrics.phantom_truth` reads these wordings back; a test holds the two together.
+`argus_evaluation.metrics.phantom_truth` reads these wordings back; a test checks that the two agree.
 """
 
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ from .findings import Finding
 
 @dataclass(frozen=True)
 class Wording:
-    """The sentences for one finding; `{side}` and `{lobe}` are filled from where it is.
+    """The sentences for one finding; its side and lobe replace `{side}` and `{lobe}`.
 
     Attributes:
-        present: full sentences for the findings.
+        present: full sentences for the findings section.
         short: phrases for the impression.
-        absent: sentences for when it is not there.
+        absent: sentences if the finding is absent.
     """
 
     present: tuple[str, ...]
@@ -26,7 +26,7 @@ class Wording:
     absent: tuple[str, ...] = ()
 
 
-# In the order of dictation. A key is a label, or a label with the place or side that needs words of its own.
+# In the order of dictation. A key is a label, or a label with a place or side that needs its own words.
 WORDINGS: dict[str, Wording] = {
     "Medical material": Wording(
         (
@@ -192,7 +192,7 @@ _IMPRESSION_ORDER = (
 
 
 def wording_of(finding: Finding) -> Wording:
-    """The wordings for a finding where it is."""
+    """Return the wordings for a finding at its place."""
     for detail in (finding.place, finding.side):
         if wording := WORDINGS.get(f"{finding.label}/{detail}"):
             return wording
@@ -205,11 +205,11 @@ def _fill(template: str, finding: Finding) -> str:
 
 
 def write_report(findings: Sequence[Finding], rng: np.random.Generator) -> str:
-    """Word a report: every label once, present or absent, as in a structured report, then the impression.
+    """Write a report: every label once, present or absent, as in a structured report, then the impression.
 
     Args:
-        findings: the truth; each label at most once.
-        rng: chooses the wordings.
+        findings: the true findings; each label at most once.
+        rng: draws the wordings.
 
     Returns:
         One paragraph of findings and one line of impression, of about 40 to 110 words, without numbers.

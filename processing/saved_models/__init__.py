@@ -1,1 +1,1 @@
-"""Saved models of anybody: looked at first, then loaded, and no code of theirs run."""
+"""Load saved models that somebody else may have made: check them first, and run none of their code."""

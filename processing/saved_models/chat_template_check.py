@@ -1,7 +1,7 @@
-"""Chat templates that surely end: a Jinja template is a program, and one out of a model folder is not run unread.
+"""Check that chat templates always end: a Jinja template is a program, and is checked before it is run.
 
-Allowed is what templates of conversations need: text, conditions, macros that call no macro, and loops over what a
-conversation holds. Steps and text then grow with the conversation alone, whatever the template says.
+Templates may use what conversations need: text, conditions, macros that call no other macro, and loops over parts of
+a conversation. Then the number of steps and the length of the text depend only on the conversation.
 """
 
 import re
@@ -16,7 +16,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from ..storage.foreign_files import ForeignFileError
 
 MAX_LETTERS = 32 << 10
-MAX_NODES = 5000  # every call counted with what its macro holds; ours has under 150
+MAX_NODES = 5000  # each call of a macro counts with the macro's content; our template has under 150
 _CONVERSATION = ("messages", "tools", "documents")
 _NODES = (
     *(nodes.Template, nodes.Output, nodes.TemplateData, nodes.Scope, nodes.If, nodes.For, nodes.Macro, nodes.Assign),
@@ -29,11 +29,11 @@ _FILTERS = ("trim", "length", "count", "string", "tojson", "default", "d", "firs
 _PART_FILTERS = ("first", "last", "length", "count")
 _METHODS = ("strip", "lstrip", "rstrip", "startswith", "endswith", "split", "upper", "lower", "title", "capitalize",
             "items", "get", "keys", "values")  # fmt: skip
-_DATE = re.compile(r"[%A-Za-z ,.:/-]*")  # no digits: they are widths
+_DATE = re.compile(r"[%A-Za-z ,.:/-]*")  # no digits: they would be widths
 
 
 class _Generation(Extension):
-    """Reads `{% generation %}`, transformers' mark of what the assistant says."""
+    """Jinja extension that reads `{% generation %}`, transformers' mark of the assistant's text."""
 
     tags = {"generation"}
 
@@ -43,18 +43,18 @@ class _Generation(Extension):
 
 
 class _Refused(Exception):  # noqa: N818 - says why, and goes no further than this file
-    """What a template does that it may not."""
+    """Error of a template that does something forbidden."""
 
 
 def check_template(template: Any, source: Any) -> None:
-    """Refuse chat templates that could run on, or make texts of any length.
+    """Refuse chat templates that could run without end, or make texts of any length.
 
     Args:
-        template: Jinja text, or several by their names; None is fine.
+        template: Jinja text, or several by name; None is allowed.
         source: folder or file, for the message.
 
     Raises:
-        ForeignFileError: naming what the template does.
+        ForeignFileError: naming the forbidden part of the template.
     """
     texts = template.values() if isinstance(template, dict) else [] if template is None else [template]
     for text in texts:
@@ -73,7 +73,7 @@ def _check_text(text: Any) -> None:
     if not isinstance(text, str) or len(text) > MAX_LETTERS:
         raise _Refused(f"is not a text of at most {MAX_LETTERS:,} letters")
     environment = ImmutableSandboxedEnvironment(extensions=[_Generation, loopcontrols])
-    # Parsed and not compiled: compiling already computes what is constant, such as 9 ** 9 ** 9.
+    # Parsed, not compiled: compiling already computes constants, such as 9 ** 9 ** 9.
     tree = environment.parse(text)
     macros = {macro.name: macro for macro in tree.find_all(nodes.Macro)}
     for node in _inside(tree):
@@ -108,7 +108,7 @@ def _check_node(node: nodes.Node, macros: dict[str, nodes.Macro]) -> None:
     if isinstance(node, nodes.Mod) and not _chain(node.left).startswith("loop."):
         raise _Refused("uses % on something else than a loop's index")
     if isinstance(node, nodes.Assign) and not isinstance(node.target, nodes.Name):
-        # Of a namespace constants only, which do not grow from one round of a loop to the next.
+        # In a namespace only constants, which do not grow from one round of a loop to the next.
         if not (isinstance(node.target, nodes.NSRef) and isinstance(node.node, nodes.Const)):
             raise _Refused("sets more than a name")
     if isinstance(node, nodes.For) and node.recursive:
@@ -137,7 +137,7 @@ def _is_constant(given: nodes.Keyword) -> bool:
 
 
 def _chain(node: nodes.Node) -> str:
-    """Return `a.b.c` of a name and what is taken of it, "" of any other expression."""
+    """Return `a.b.c` for a name with attributes, "" for any other expression."""
     if isinstance(node, nodes.Name):
         return f"{node.name}."
     if isinstance(node, nodes.Getattr | nodes.Getitem):
@@ -146,7 +146,7 @@ def _chain(node: nodes.Node) -> str:
 
 
 def _count(tree: nodes.Node, macros: dict[str, nodes.Macro]) -> int:
-    """Count nodes, those of a macro once for every call."""
+    """Count nodes; those of a macro count once for every call."""
     sizes = {name: sum(1 for _ in _inside(macro)) for name, macro in macros.items()}
     return sum(1 + sizes.get(_called(node) if isinstance(node, nodes.Call) else None, 0) for node in _inside(tree))
 
@@ -159,7 +159,7 @@ def _assigned(tree: nodes.Node) -> dict[str, list[nodes.Node]]:
 
 
 def _check_values(tree: nodes.Node, macros: dict[str, nodes.Macro]) -> None:
-    """Refuse values that double: made of two values that the template made, or through a macro."""
+    """Refuse values that could double: those made from two values of the template, or by a macro."""
     made = set(_assigned(tree))
     for call in tree.find_all(nodes.Call):
         if _called(call) in macros and any(_called(inner) in macros for inner in _calls_in_arguments(call)):
@@ -172,9 +172,9 @@ def _check_values(tree: nodes.Node, macros: dict[str, nodes.Macro]) -> None:
 
 
 def _check_escapes(tree: nodes.Node) -> None:
-    """Refuse texts that are escaped again and again, each time up to twice as long: by JSON, or as a list is written.
+    """Refuse texts that are escaped repeatedly, each time up to twice as long: as JSON, or as a list in a text.
 
-    JSON is made of what the conversation holds; of what `split` gives, one part is taken.
+    JSON may be made only from parts of the conversation; of the result of `split` only one part may be used.
     """
     made = set(_assigned(tree))
     for json in tree.find_all(nodes.Filter):
@@ -202,7 +202,7 @@ def _calls_in_arguments(call: nodes.Call) -> Iterator[nodes.Call]:
 
 
 def _check_loops(tree: nodes.Template, macros: dict[str, nodes.Macro]) -> None:
-    """Refuse loops over anything but the conversation, and loops in loops but over a message's parts."""
+    """Refuse loops over anything but the conversation, and nested loops except over a message's parts."""
     assigned = _assigned(tree)
     whole = set(_CONVERSATION)
     for name, values in assigned.items():
@@ -233,6 +233,6 @@ def _sliced(node: nodes.Node) -> bool:
 
 
 def _is_whole(node: nodes.Node, whole: set[str]) -> bool:
-    """Whether an expression is a whole conversation, or a slice of one."""
+    """Return whether an expression is a whole conversation, or a slice of one."""
     inner = node.node if _sliced(node) else node
     return isinstance(inner, nodes.Name) and inner.name in whole

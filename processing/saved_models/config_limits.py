@@ -1,6 +1,6 @@
-"""What the values of a model's configuration files may be: looked at before anything is built or run from them.
+"""Check the values of a model's configuration files before anything is built or run from them.
 
-Here are the rules by the kind of a name or a value, which hold for any decoder; what is known by name stands in
+The rules here depend on the kind of a name or a value and hold for any decoder; rules for single settings are in
 `known_settings`.
 """
 
@@ -14,16 +14,16 @@ from ..storage.foreign_files import ForeignFileError, is_finite, values_of
 from .known_settings import DTYPES, MAX_SIZE, refused_settings
 from .setting_forms import printable, shown
 
-MAX_LAYERS = 1024  # ten times what the deepest published decoder has
+MAX_LAYERS = 1024  # ten times the layers of the deepest published decoder
 MAX_POSITIONS = 1 << 30
 MAX_VOXELS = 1 << 28  # four times the paper's high resolution
 MAX_NUMBER = 1e12  # published settings stay below 1e11
 MAX_ENTRIES = 4096
-# Labels, and tokens beside the vocabulary: the longest published lists have 21,843 and 6,400, and what follows from
-# them takes 50 microseconds each.
+# Labels, and tokens beside the vocabulary: the longest published lists have 21,843 and 6,400, and each entry takes
+# 50 microseconds of processing.
 MAX_NAMES = 24_000
 MAX_LETTERS = 64 << 10
-# Both of attention and of experts; a kernel of the Hub would be a name with a slash.
+# For attention and for experts; a kernel of the Hub would be a name with a slash.
 IMPLEMENTATIONS = (
     "eager",
     "sdpa",
@@ -33,9 +33,9 @@ IMPLEMENTATIONS = (
     "grouped_mm",
     "batched_mm",
 )
-# They name code, another place of weights, or a program that the Hub's kernels are fetched with.
+# They name code, another place of weights, or a program that downloads kernels of the Hub.
 REFUSED = ("custom_generate", "use_kernels", "kernel_config", "transformers_weights", "trust_remote_code")
-# Honest files have infinities here.
+# Valid files may have infinities here.
 _UNBOUNDED = ("time_step_limit", "model_max_length")
 _NAMES = ("id2label", "label2id", "added_tokens_decoder")
 _POSITIONS = ("max_position_embeddings", "original_max_position_embeddings", "n_positions")
@@ -52,11 +52,11 @@ _SHARE = re.compile(r"_?dropout$|_pdrop$|dropout_prob$")
 
 
 def check_values(path: Path, content: Mapping[str, Any]) -> None:
-    """Refuse what no honest configuration says.
+    """Refuse values that no valid configuration has.
 
     Args:
         path: the file, for the message.
-        content: of it.
+        content: content of the file.
 
     Raises:
         ForeignFileError: naming the file, the setting and what is expected.
@@ -76,7 +76,7 @@ def _refusal(path: Path, name: str, value: Any, expected: str) -> ForeignFileErr
 
 
 def _expected(key: str, value: Any) -> str | None:
-    """Return what a setting should be where it is not, None where it is."""
+    """Return the expected form of a setting if its value does not have it, else None."""
     if _ONE_NUMBER.search(key) and isinstance(value, list | dict) or key.startswith("voxel_") and value is None:
         return "a number"
     if isinstance(value, bool) or value is None:
@@ -131,7 +131,7 @@ def _expected_word(key: str, value: str) -> str | None:
         return f"one of {', '.join(DTYPES)}"
     if key.endswith(("attn_implementation", "experts_implementation")) and value not in IMPLEMENTATIONS:
         return f"one of {', '.join(IMPLEMENTATIONS)}"
-    # A chat template is looked at by itself.
+    # Chat templates have a check of their own.
     if len(value) > MAX_LETTERS and key != "chat_template":
         return f"of at most {MAX_LETTERS:,} letters"
     return None

@@ -1,6 +1,6 @@
-"""What the settings of a model folder may be, one by one: how it generates, how it prepares a scan, how it is packed.
+"""Allowed values of single settings of a model folder: generation, preprocessing of scans, and quantisation.
 
-What is read of them changes every report, or fails at the first scan only, when somebody waits for it.
+Wrong values would change every report, or fail only at the first scan, when a user waits for the result.
 """
 
 import math
@@ -31,8 +31,8 @@ MAX_SIZE = 1 << 24
 MAX_VISUAL_TOKENS = 1 << 18
 MAX_BEAMS = 64
 MAX_LENGTH = 1e31  # transformers writes 1e30 for a tokenizer without one
-MAX_REPORT_TOKENS = 1024  # a report that may not end before is never whole
-MAX_WORDS = 4096  # of lists of words or tokens; the longest published one has under a hundred
+MAX_REPORT_TOKENS = 1024  # a report that may not end before this many tokens is never complete
+MAX_WORDS = 4096  # in lists of words or tokens; the longest published one has under a hundred
 QUANTIZERS = ("bitsandbytes", "bitsandbytes_4bit", "bitsandbytes_8bit")
 DTYPES = ("float32", "float16", "bfloat16", "float64", "auto")
 
@@ -44,7 +44,7 @@ _PENALTY = number(0.01, 100)
 _SEQUENCE = list_of(_TOKEN, 1, 64)
 _ENDLESS = Form("infinite", lambda value: value == math.inf)
 
-# Null stands for what is not set, and transformers writes it.
+# Null means not set, and transformers writes it.
 GENERATION: dict[str, Form] = {
     **dict.fromkeys(("max_length", "max_new_tokens"), _LENGTH),
     **dict.fromkeys(("min_length", "min_new_tokens"), whole(0, MAX_REPORT_TOKENS)),
@@ -73,14 +73,14 @@ GENERATION: dict[str, Form] = {
     **dict.fromkeys(("bos_token_id", "decoder_start_token_id", "forced_bos_token_id"), _TOKEN),
     "pad_token_id": whole(-1, MAX_SIZE),  # Llama 1 says -1
     **dict.fromkeys(("eos_token_id", "forced_eos_token_id"), either(_TOKEN, _TOKENS)),
-    # Not those that need another device or package.
+    # Without those that need another device or package.
     "cache_implementation": word("dynamic", "static", "sliding_window", "hybrid", "hybrid_chunked"),
-    # Of a second model that proposes tokens; without one nothing reads them.
+    # For a second model that proposes tokens; without one they are not read.
     **dict.fromkeys(("num_assistant_tokens", "assistant_lookbehind", "target_lookbehind"), whole(0, 1024)),
     "max_matching_ngram_size": whole(0, 1024),
     "num_assistant_tokens_schedule": text(64),
     "assistant_confidence_threshold": _SHARE,
-    # Other ways to generate: they need a tokenizer, a second model or the Hub's code, or mark the text.
+    # Other methods of generation: they need a tokenizer, a second model or the Hub's code, or watermark the text.
     **dict.fromkeys(("token_healing", "use_mtp", "is_assistant"), OFF),
     **dict.fromkeys(("stop_strings", "constraints", "force_words_ids", "dola_layers", "watermarking_config"), LEFT_OUT),
     **dict.fromkeys(
@@ -92,7 +92,7 @@ GENERATION: dict[str, Form] = {
 }
 IMAGE_PROCESSOR: dict[str, Form] = {
     "image_size": list_of(whole(1, 4096), 3, 3),
-    # What a 16-bit scan holds, and the window's width is divided by.
+    # Range of a 16-bit scan, and least width of the window, by which values are divided.
     "hu_window": rising(-100_000, 100_000, 1),
     "value_range": rising(-1000, 1000, 0.001),
     "target_spacing_mm": list_of(number(0.1, 100), 3, 3),
@@ -119,7 +119,7 @@ TOKENIZER: dict[str, Form] = {
     "added_tokens_decoder": MAPPING.or_none(),
     "tokenizer_object": LEFT_OUT,
 }
-# Of any model, and of Argus's towers and connector.
+# For any model, and for Argus's towers and connector.
 MODEL: dict[str, Form] = {
     "id2label": Form(
         "a mapping to names",
@@ -149,7 +149,7 @@ _METHODS = {name for name in dir(PreTrainedConfig) if callable(getattr(PreTraine
 
 
 def refused_settings(file: str, content: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
-    """Give the settings of one file that are not of their form: dotted name, value, what it must be.
+    """Return the settings of one file with invalid values: dotted name, value, expected form.
 
     Args:
         file: its name, such as "generation_config.json"; other files than the known ones have no such settings.
@@ -175,14 +175,14 @@ def _generation(content: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
     yield from _odd("", content, {name: form.or_none() for name, form in GENERATION.items()})
     known = GenerationConfig()
     for name in content.keys() - GENERATION.keys():
-        # What transformers does not know becomes an attribute, which must not take the place of one of its own.
+        # A setting unknown to transformers becomes an attribute, which must not replace one of its own.
         own = name.startswith("_") or callable(getattr(known, name, None))
         if own or hasattr(known, name) and content[name] is not None:
             yield name, content[name], LEFT_OUT.expected
 
 
 def _processor(content: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
-    """Look at Argus's own preprocessing; that of others is refused elsewhere, where it would be used."""
+    """Check the settings of Argus's own preprocessing; other preprocessing is refused elsewhere, before its use."""
     inner = content.get("image_processor", content)
     if not isinstance(inner, dict):
         yield "image_processor", inner, MAPPING.expected
@@ -192,11 +192,11 @@ def _processor(content: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
 
 
 def _model(content: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
-    """Look at a model's configuration and, one level down, at those of its parts."""
+    """Check a model's configuration and, one level down, those of its parts."""
     parts = {"": content} | {f"{name}.": value for name, value in content.items() if isinstance(value, dict)}
     for prefix, part in parts.items():
         yield from _odd(prefix, part, MODEL)
-        # Any name becomes an attribute, which must not take the place of a method.
+        # Any name becomes an attribute, which must not replace a method.
         yield from ((f"{prefix}{name}", part[name], LEFT_OUT.expected) for name in part if name in _METHODS)
         packed = part.get("quantization_config")
         if packed is not None:

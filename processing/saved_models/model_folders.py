@@ -1,7 +1,7 @@
-"""Model folders that somebody else may have made: looked at before transformers sees them.
+"""Check model folders that somebody else may have made, before transformers reads them.
 
-Nothing of a folder runs: no code of its own, no pickle, no kernel of the Hub. What is refused is refused in one line,
-and before anything of its size is built.
+Nothing in a folder is run: no code of its own, no pickle, no kernel of the Hub. Every refusal is one line, and comes
+before anything of the model's size is built.
 """
 
 from collections.abc import Callable
@@ -25,9 +25,9 @@ from .weight_files import weight_files
 CONFIG, GENERATION, TOKENIZER = "config.json", "generation_config.json", "tokenizer.json"
 OWN_CODE_ADVICE = "--trust-remote-code (trust_remote_code: true in a recipe) runs it, if you trust who made it"
 MAX_ENTRIES = 10_000
-# Of vocabularies and the like; Gemma's tokenizer.json has 33 MB.
+# Limit for vocabularies and similar files; Gemma's tokenizer.json has 33 MB.
 MAX_TEXT_BYTES, MAX_TEMPLATE_BYTES = 256 << 20, 1 << 20
-# The files of code that travel with an Argus folder; where Argus is installed its own classes are taken instead.
+# The code files in an Argus folder; if Argus is installed, its own classes are used instead.
 SHIPPED_CODE = (
     "configuration_argus",
     "modeling_argus",
@@ -43,13 +43,13 @@ SHIPPED_CODE = (
 
 @dataclass(frozen=True)
 class ModelKind:
-    """What a folder is opened as.
+    """The kind of model that a folder must hold.
 
     Attributes:
-        name: for messages.
+        name: name in messages.
         accepts: whether a `model_type` is of this kind.
-        of_argus: its classes are Argus's, and so is the code that its files may name.
-        pickled: whether torch's own format is read too, as tensors alone.
+        of_argus: its classes are Argus's, and its files may name only Argus's code.
+        pickled: whether torch's own format is read too, only as tensors.
     """
 
     name: str
@@ -71,7 +71,7 @@ VISION_TOWER = ModelKind("a vision tower of Argus", _is_tower, of_argus=True)
 LANGUAGE_MODEL = ModelKind(
     "a decoder that transformers knows", MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.__contains__, pickled=True
 )
-# All encoders of text fill masks; among all models are some that fetch a part of theirs from the Hub.
+# All text encoders have a masked-language class; among all models some download a part from the Hub.
 TEXT_ENCODER = ModelKind(
     "a text encoder that transformers knows", MODEL_FOR_MASKED_LM_MAPPING_NAMES.__contains__, pickled=True
 )
@@ -81,15 +81,15 @@ TAGGER = ModelKind(
 
 
 def check_model(folder: Path, kind: ModelKind, trust: bool = False) -> list[Path]:
-    """Check everything of a model folder that its loading looks at; returns the files of its weights.
+    """Check everything in a model folder that is read when it is loaded; return the files of its weights.
 
     Args:
-        folder: of the model.
-        kind: what it is opened as.
-        trust: its own code may run; its sizes and files are checked all the same.
+        folder: folder of the model.
+        kind: kind of model that it must hold.
+        trust: whether its own code may run; its sizes and files are checked in any case.
 
     Raises:
-        FileNotFoundError: if there is no such folder.
+        FileNotFoundError: if the folder does not exist.
         ForeignFileError: naming the file, what is wrong and what to do.
     """
     check_entries(folder)
@@ -98,11 +98,11 @@ def check_model(folder: Path, kind: ModelKind, trust: bool = False) -> list[Path
 
 
 def check_entries(folder: Path) -> None:
-    """Refuse a folder with anything in it but files and folders: a pipe would be waited for, a device read for ever.
+    """Check that a folder holds only files and folders: reading a pipe or a device could wait or run for ever.
 
     Raises:
-        FileNotFoundError: if there is no such folder.
-        ForeignFileError: naming what else is there.
+        FileNotFoundError: if the folder does not exist.
+        ForeignFileError: naming the other entry.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such model folder")
@@ -117,7 +117,7 @@ def check_entries(folder: Path) -> None:
 
 
 def check_configuration(folder: Path, kind: ModelKind, trust: bool = False) -> dict[str, Any]:
-    """Check a folder's configuration files; returns the content of `config.json`.
+    """Check a folder's configuration files; return the content of `config.json`.
 
     Raises:
         ForeignFileError: naming the file, what is wrong and what to do.
@@ -136,7 +136,7 @@ def check_configuration(folder: Path, kind: ModelKind, trust: bool = False) -> d
 
 
 def check_side_files(folder: Path, of_argus: bool) -> None:
-    """Check the values of every configuration file of a folder, and that Argus's folders name Argus's code alone.
+    """Check the values of every configuration file of a folder, and that Argus's folders name only Argus's code.
 
     Raises:
         ForeignFileError: naming the file and the setting.
@@ -144,14 +144,14 @@ def check_side_files(folder: Path, of_argus: bool) -> None:
     for path in sorted(folder.glob("*config*.json")):
         content = read_json_object(path)
         check_values(path, content)
-        # A language model's tokenizer may bring its own map; `check_tokenizer` looks at it.
+        # A language model's tokenizer may have its own map, which `check_tokenizer` checks.
         if of_argus and path.name != "tokenizer_config.json":
             _check_own_code(path, content)
 
 
 def _check_own_code(path: Path, content: dict[str, Any]) -> None:
     for name, value in values_of(path, content):
-        # The language model inside goes by transformers' own class, whatever its map says.
+        # The language model inside is loaded by transformers' own class; its map is not used.
         if name == "auto_map" or name.endswith(".auto_map") and not name.startswith("text_config"):
             named = value.values() if isinstance(value, dict) else [value]
             if any(not isinstance(code, str) or code.partition(".")[0] not in SHIPPED_CODE for code in named):
@@ -159,7 +159,7 @@ def _check_own_code(path: Path, content: dict[str, Any]) -> None:
 
 
 def _check_types(path: Path, config: dict[str, Any], kind: ModelKind) -> None:
-    """Refuse models of another kind, and of classes that only the folder's own code could know."""
+    """Refuse models of another kind, and classes that only the folder's own code defines."""
     places = [("model_type", config.get("model_type"), kind)]
     if kind is REPORT_WRITER:
         for name, part in (("vision_config", VISION_TOWER), ("text_config", LANGUAGE_MODEL)):
@@ -177,7 +177,7 @@ def _check_types(path: Path, config: dict[str, Any], kind: ModelKind) -> None:
 
 
 def check_tokenizer(folder: Path, trust: bool = False) -> None:
-    """Refuse a tokenizer that is no class of transformers, or whose steps swell a text.
+    """Refuse a tokenizer that is not a class of transformers, or whose steps make a text much longer.
 
     Raises:
         ForeignFileError: naming the file.
@@ -204,10 +204,10 @@ def check_tokenizer(folder: Path, trust: bool = False) -> None:
 
 
 def check_processor(folder: Path, trust: bool = False) -> None:
-    """Refuse preprocessing by other classes than Argus's.
+    """Refuse preprocessing by other classes than Argus's own.
 
     Raises:
-        FileNotFoundError: if there is no such folder.
+        FileNotFoundError: if the folder does not exist.
         ForeignFileError: naming the file and the class.
     """
     check_entries(folder)

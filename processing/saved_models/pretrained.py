@@ -1,4 +1,4 @@
-"""The one door through which saved models and processors are loaded: looked at first, and no code of theirs run."""
+"""Load saved models and processors: all loading goes through here, is checked first and runs none of their code."""
 
 import logging
 import re
@@ -36,7 +36,7 @@ from .model_folders import (
     check_tokenizer,
 )
 
-# A weight packed into 4 bits is counted as half a byte, and never as less.
+# A weight packed into 4 bits is counted as half a byte, never as less.
 _WEIGHTS_PER_BYTE = 8
 _SLACK_WEIGHTS = 1 << 20
 _MAX_MESSAGE = 200
@@ -64,15 +64,15 @@ _SMALL_FILES = (
 
 @contextmanager
 def refusing(source: Any, advice: str = "copy it again") -> Iterator[None]:
-    """Turn whatever a library raises on damaged or hostile files into one line, and let it ask no question.
+    """Convert any error of a library on damaged or malicious files to one line, and prevent questions to the user.
 
     Raises:
         ForeignFileError: naming `source`, the cause and `advice`.
     """
     wait = dynamic_module_utils.TIME_OUT_REMOTE_CODE
-    # At 0 transformers never asks on a terminal whether to run a folder's code.
+    # With 0 transformers never asks on a terminal whether to run a folder's code.
     dynamic_module_utils.TIME_OUT_REMOTE_CODE = 0
-    # Beside an error that it raises it logs whole configurations.
+    # It logs whole configurations in addition to an error.
     level = _TRANSFORMERS.level
     _TRANSFORMERS.setLevel(logging.CRITICAL)
     try:
@@ -85,7 +85,7 @@ def refusing(source: Any, advice: str = "copy it again") -> Iterator[None]:
         raise ForeignFileError(f"{source}: its pickled weights hold more than tensors; they are not read") from None
     except MemoryError:
         raise ForeignFileError(f"{source}: asks for more memory than there is") from None
-    # Libraries in Rust raise a panic that is no Exception.
+    # Libraries in Rust raise a panic that is not an Exception.
     except BaseException as error:
         if is_stop(error):
             raise
@@ -105,17 +105,17 @@ def refusing(source: Any, advice: str = "copy it again") -> Iterator[None]:
 def load_pretrained(
     auto_class: Any, source: str | Path, kind: ModelKind, *, trust: bool = False, **arguments: Any
 ) -> PreTrainedModel:
-    """Load a model's weights: all that its configuration asks for, and from its own files.
+    """Load a model with all weights that its configuration asks for, from its own files only.
 
     Args:
         auto_class: such as `AutoModelForCausalLM`, or a model's own class.
         source: folder, or id on the Hub.
-        kind: what it is opened as.
-        trust: run the code that comes with it.
-        **arguments: of `from_pretrained`.
+        kind: kind of model that it must be.
+        trust: whether to run the code that comes with it.
+        **arguments: arguments of `from_pretrained`.
 
     Raises:
-        FileNotFoundError: if there is no such folder.
+        FileNotFoundError: if the folder does not exist.
         ForeignFileError: naming the file, the cause and what to do.
     """
     local = Path(source).is_dir()
@@ -130,7 +130,7 @@ def load_pretrained(
             trust_remote_code=trust,
             local_files_only=local,
             output_loading_info=True,
-            # Loaded all the same, and refused below with their names.
+            # Loaded in any case, and refused below with their names.
             ignore_mismatched_sizes=True,
             **arguments,
         )
@@ -147,7 +147,7 @@ def load_config(source: str | Path, kind: ModelKind, trust: bool = False) -> Any
 
 
 def build_model(auto_class: Any, folder: Path, kind: ModelKind, weights: list[Path]) -> PreTrainedModel:
-    """Build a model by its configuration alone; its weights come out of `weights`, which it must not outgrow.
+    """Build a model from its configuration only; it must not be larger than the files in `weights` can hold.
 
     Raises:
         ForeignFileError: as `load_pretrained`.
@@ -167,7 +167,7 @@ def load_tokenizer(source: str | Path, *, trust: bool = False, **arguments: Any)
 
 
 def load_processor(folder: str | Path, trust: bool = False) -> Any:
-    """Load an Argus processor whose chat template ends; raises as `load_pretrained`."""
+    """Load an Argus processor and check its chat template; raises as `load_pretrained`."""
     check_processor(Path(folder), trust)
     with refusing(folder):
         processor = AutoProcessor.from_pretrained(folder, trust_remote_code=trust, local_files_only=True)
@@ -177,7 +177,7 @@ def load_processor(folder: str | Path, trust: bool = False) -> Any:
 
 
 def _check_prompt(folder: str | Path, processor: Any) -> None:
-    """Refuse a chat template that makes no prompt of a scan and an instruction."""
+    """Check that the chat template makes a prompt from a scan and an instruction."""
     parts = [{"type": "image"}, {"type": "text", "text": "Describe the scan."}]
     with refusing(folder, "argus create writes a chat template that is used"):
         prompt = processor.apply_chat_template([{"role": "user", "content": parts}], add_generation_prompt=True)
@@ -195,7 +195,7 @@ def load_image_processor(folder: str | Path, trust: bool = False) -> Any:
 
 
 def check_fit(folder: str | Path, model: PreTrainedModel, processor: Any) -> None:
-    """Refuse a model and a processor that are not of one another, and tokens that the vocabulary does not have.
+    """Check that a model and a processor belong together, and that all special tokens are in the vocabulary.
 
     Raises:
         ForeignFileError: naming the two numbers that differ, or the token.
@@ -215,7 +215,7 @@ def check_fit(folder: str | Path, model: PreTrainedModel, processor: Any) -> Non
 
 
 def _check_tokens(path: Path, generation: Any, vocabulary: int) -> None:
-    """Refuse a generation configuration without an end token, or with tokens above the vocabulary."""
+    """Check that a generation configuration has an end token and only tokens of the vocabulary."""
     for name in _TOKEN_SETTINGS:
         tokens = _flat(getattr(generation, name, None))
         if name == "eos_token_id" and not tokens:
@@ -225,7 +225,7 @@ def _check_tokens(path: Path, generation: Any, vocabulary: int) -> None:
 
 
 def _flat(tokens: Any) -> list[int]:
-    """Return all numbers of nested lists of tokens."""
+    """Return all numbers in nested lists of tokens."""
     if isinstance(tokens, list | tuple):
         return [token for inner in tokens for token in _flat(inner)]
     return [tokens] if isinstance(tokens, int) else []
@@ -233,7 +233,7 @@ def _flat(tokens: Any) -> list[int]:
 
 def _check_declared_size(auto_class: Any, folder: Path, files: list[Path], trust: bool) -> None:
     """Refuse a configuration that asks for far more weights than its files can hold, before they are allocated."""
-    # Under ZeRO-3 a model is spread over processes as it is built; with code of its own, building is running it.
+    # Not under ZeRO-3, where a model is sharded as it is built, nor with code of its own, which building would run.
     if trust or is_deepspeed_zero3_enabled():
         return
     with refusing(folder / CONFIG, "correct it"):
@@ -250,7 +250,7 @@ def _check_declared_size(auto_class: Any, folder: Path, files: list[Path], trust
 
 
 def _check_complete(source: str | Path, kind: ModelKind, loaded: dict[str, Any]) -> None:
-    """Refuse weights that are not just the model's; a pooler that nobody reads may be missing."""
+    """Check that no weights are missing or unexpected; an unused pooler may be missing."""
     missing = sorted(name for name in loaded["missing_keys"] if kind.of_argus or "pooler." not in name)
     odd = {"lacks": missing, "has another shape for": sorted(str(entry[0]) for entry in loaded["mismatched_keys"])}
     if kind.of_argus:
@@ -263,7 +263,7 @@ def _check_complete(source: str | Path, kind: ModelKind, loaded: dict[str, Any])
 
 
 def _small_files_of(source: str | Path) -> Path:
-    """Return the folder of the Hub's cache that holds a model's configuration files."""
+    """Return the folder in the Hub's cache that holds a model's configuration files."""
     quiet = {f"_raise_exceptions_for_{what}": False for what in ("missing_entries", "connection_errors", "gated_repo")}
     try:
         config = cached_file(str(source), CONFIG)

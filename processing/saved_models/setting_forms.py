@@ -1,4 +1,4 @@
-"""The forms that a setting out of somebody else's file may have: each a test, and words for who is told."""
+"""Allowed forms of settings in files by others: each is a test and a description for messages."""
 
 import math
 from collections.abc import Callable
@@ -10,28 +10,28 @@ _LETTERS_SHOWN, _NAME_SHOWN = 60, 100
 
 @dataclass(frozen=True)
 class Form:
-    """What a setting may be.
+    """An allowed form of a setting.
 
     Attributes:
-        expected: in words, after "must be".
-        accepts: whether a value out of JSON or YAML is so.
+        expected: description in words, after "must be".
+        accepts: returns whether a value from JSON or YAML has this form.
     """
 
     expected: str
     accepts: Callable[[Any], bool]
 
     def or_none(self) -> "Form":
-        """Take null too, which says that nothing is set."""
+        """Return a form that also accepts null, which means not set."""
         return Form(self.expected, lambda value: value is None or self.accepts(value))
 
 
 def number(low: float, high: float) -> Form:
-    """Take numbers from `low` to `high`, whole or not."""
+    """Return a form for numbers from `low` to `high`, whole or not."""
     return Form(f"a number from {low:,} to {high:,}", lambda value: _is_number(value) and low <= value <= high)
 
 
 def whole(low: int, high: int) -> Form:
-    """Take whole numbers from `low` to `high`."""
+    """Return a form for whole numbers from `low` to `high`."""
     return Form(
         f"a whole number from {low:,} to {high:,}",
         lambda value: _is_number(value) and isinstance(value, int) and low <= value <= high,
@@ -39,17 +39,17 @@ def whole(low: int, high: int) -> Form:
 
 
 def word(*known: str) -> Form:
-    """Take one of a few words."""
+    """Return a form for one of a few words."""
     return Form(f"one of {', '.join(known)}", lambda value: isinstance(value, str) and value in known)
 
 
 def text(most: int) -> Form:
-    """Take a text of 1 to `most` letters."""
+    """Return a form for a text of 1 to `most` letters."""
     return Form(f"a text of at most {most:,} letters", lambda value: isinstance(value, str) and 0 < len(value) <= most)
 
 
 def list_of(form: Form, least: int, most: int) -> Form:
-    """Take a list of `least` to `most` values of a form."""
+    """Return a form for a list of `least` to `most` values of a form."""
     count = f"{least}" if least == most else f"{least} to {most:,}"
     return Form(
         f"a list of {count}, each {form.expected}",
@@ -58,7 +58,7 @@ def list_of(form: Form, least: int, most: int) -> Form:
 
 
 def tuple_of(*forms: Form) -> Form:
-    """Take a list of as many values as there are forms, each of its own."""
+    """Return a form for a list with one value for each of the given forms, in their order."""
     return Form(
         f"a list of {len(forms)}: {' and '.join(form.expected for form in forms)}",
         lambda value: (
@@ -70,7 +70,7 @@ def tuple_of(*forms: Form) -> Form:
 
 
 def rising(low: float, high: float, step: float) -> Form:
-    """Take a pair of numbers from `low` to `high`, the second above the first by `step` at least."""
+    """Return a form for two numbers from `low` to `high`, the second at least `step` above the first."""
     pair = list_of(number(low, high), 2, 2)
     return Form(
         f"two numbers from {low:,} to {high:,}, the second at least {step:g} above the first",
@@ -79,7 +79,7 @@ def rising(low: float, high: float, step: float) -> Form:
 
 
 def either(*forms: Form) -> Form:
-    """Take what one of several forms takes."""
+    """Return a form that accepts what any of several forms accepts."""
     return Form(" or ".join(form.expected for form in forms), lambda value: any(form.accepts(value) for form in forms))
 
 
@@ -90,12 +90,12 @@ OFF = Form("left out", lambda value: value is None or value is False)
 
 
 def _is_number(value: Any) -> bool:
-    # A whole number of hundreds of digits is no float.
+    # A whole number with hundreds of digits cannot become a float.
     return type(value) is int or isinstance(value, float) and math.isfinite(value)
 
 
 def shown(value: Any) -> str:
-    """Say in a few words what a value is: itself if it is short, otherwise its kind and how long it is."""
+    """Describe a value in a few words: the value itself if it is short, otherwise its type and length."""
     told = "" if isinstance(value, list | dict) and len(value) > 4 else repr(value)[: _LETTERS_SHOWN + 1]
     if 0 < len(told) <= _LETTERS_SHOWN:
         return printable(told)
@@ -107,6 +107,6 @@ def shown(value: Any) -> str:
 
 
 def printable(name: str) -> str:
-    """Make a name out of a file fit for a line of a message."""
+    """Return a name from a file in a form that fits into one line of a message."""
     cut = name if len(name) <= _NAME_SHOWN else f"{name[:_NAME_SHOWN]}..."
     return "".join(letter if " " <= letter <= "~" else "?" for letter in cut)

@@ -1,4 +1,4 @@
-"""Tokenizers in files that somebody else may have written: none whose steps make a text many times as long."""
+"""Check tokenizer files that somebody else may have written: their steps must not make a text many times longer."""
 
 import json
 from collections.abc import Iterator
@@ -12,12 +12,12 @@ from .config_limits import MAX_NAMES
 MAX_TOKENIZER_BYTES = 256 << 20  # Gemma's has 33 MB
 MAX_STEPS = 64  # of normalizer and pre-tokenizer; published ones have up to about ten
 MAX_GROWTH = 256
-# A character outside ASCII becomes several that are outside it too, once every time.
+# At each such step a character outside ASCII becomes several characters that are outside ASCII too.
 _BYTES_GROWTH = 4
 
 
 def check_tokenizer_file(path: Path) -> None:
-    """Refuse a tokenizer.json whose steps, one after the other, could make a short text fill the memory.
+    """Refuse a tokenizer.json whose steps together could make a short text fill the memory.
 
     Raises:
         ForeignFileError: naming the file and what is wrong.
@@ -42,7 +42,7 @@ def check_tokenizer_file(path: Path) -> None:
 
 
 def _check_merges(path: Path, model: Any) -> None:
-    """Refuse merges without the prefix that their tokenizer takes off: it would panic, and print where."""
+    """Refuse merges without the prefix that their tokenizer removes: it would panic and print a traceback."""
     prefix = model.get("continuing_subword_prefix") if isinstance(model, dict) else None
     merges = model.get("merges") if prefix and isinstance(prefix, str) else None
     for merge in merges if isinstance(merges, list) else ():
@@ -58,15 +58,15 @@ def _steps(path: Path, part: Any) -> Iterator[dict[str, Any]]:
 
 
 def _growth(step: dict[str, Any]) -> int:
-    """Return how many times as long one step can make a text, rounded up."""
+    """Return the largest factor by which one step can make a text longer, rounded up."""
     if step["type"] == "ByteLevel":
         return _BYTES_GROWTH
     if step["type"] != "Replace" or not isinstance(step.get("content"), str):
         return 1
     pattern = step.get("pattern")
     said = pattern.get("String") if isinstance(pattern, dict) else None
-    # What stands for a blank, such as "▁", is longer in bytes but stands for no other text again.
+    # The replacement of a blank, such as "▁", is longer in bytes but is not replaced again.
     length = 1 if len(step["content"]) == 1 else len(step["content"].encode())
     if not isinstance(said, str) or not said:
-        return length + 1  # an expression may match between letters and replace none
+        return length + 1  # a regular expression may match between letters and replace none
     return max(1, -(-length // len(said.encode())))

@@ -1,4 +1,4 @@
-"""Weights in files that somebody else may have written: what they hold, read off their headers alone."""
+"""Check weight files that somebody else may have written: names and sizes of tensors, from their headers only."""
 
 import re
 import zipfile
@@ -19,11 +19,11 @@ def weight_files(folder: Path, *, pickled: bool = False) -> list[Path]:
     """Return the files that hold a model's weights, in the order transformers looks for them.
 
     Args:
-        folder: of the model.
-        pickled: take torch's own format too, which is then read as tensors alone.
+        folder: folder of the model.
+        pickled: accept torch's own format too, which is then read only as tensors.
 
     Raises:
-        ForeignFileError: if there are none, one is missing or damaged, or the index leads elsewhere.
+        ForeignFileError: if there are none, one is missing or damaged, or the index names files elsewhere.
     """
     single, index = folder / SAFETENSORS, folder / SAFETENSORS_INDEX
     if single.exists() or index.exists():
@@ -57,7 +57,7 @@ def names_in(file: Path) -> set[str]:
 
 
 def check_pickled(file: Path) -> None:
-    """Refuse what torch never writes: compressed parts, which could inflate to any size.
+    """Refuse files with compressed parts, which torch never writes and which could grow to any size.
 
     Raises:
         ForeignFileError: naming the file.
@@ -75,7 +75,7 @@ def check_pickled(file: Path) -> None:
 
 
 def _sharded(index: Path) -> list[Path]:
-    """Return the files that an index names: plain names beside it, each with just the tensors it is said to have."""
+    """Return the files that an index names, all in its folder, and check that each has exactly the listed tensors."""
     mapping = read_json_object(index, _MAX_INDEX_BYTES, max_values=None).get("weight_map")
     if not isinstance(mapping, dict) or not mapping:
         raise ForeignFileError(f"{index}: has no weight_map of tensors to files; copy it again")

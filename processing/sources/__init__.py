@@ -1,1 +1,1 @@
-"""The three downloads that CT-3DRRG is made of, each as it really lies on disk."""
+"""Readers of the three downloads that CT-3DRRG is made from, in their real file layouts."""

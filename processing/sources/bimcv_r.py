@@ -1,4 +1,4 @@
-"""BIMCV-R as it is downloaded (Chen et al.): volumes in zipped parts, tables with machine-translated reports."""
+"""List the scans of a BIMCV-R download (Chen et al.): zipped parts, tables with machine-translated reports."""
 
 import re
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from .tables import (
 )
 
 NAME = "bimcv-r"
-# The table of all rows, and the curated one, which has fewer columns. A row of the first counts.
+# The table of all rows, and the curated one, which has fewer columns. If a row is in both, the first table is used.
 TABLES = ("BIMCV_meta.csv", "curated_ct_report_path_En.csv")
 _PATIENT = re.compile(r"sub-[A-Za-z0-9]+")
 _PART = re.compile(r"ct[ _-]?\d*", re.IGNORECASE)
@@ -30,7 +30,7 @@ _PART = re.compile(r"ct[ _-]?\d*", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class BimcvRColumns:
-    """Column names of the report tables; `ct_path` names the file, and `path` does where there is no `ct_path`."""
+    """Column names of the report tables; `ct_path` names the file, or `path` if there is no `ct_path`."""
 
     path: str = "path"
     ct_path: str = "ct_path"
@@ -39,12 +39,12 @@ class BimcvRColumns:
 
 
 def list_scans(root: Path, columns: BimcvRColumns | None = None) -> Listing:
-    """List the scans of `CT*/ct/` that have a report, by the volume's name.
+    """List the scans of `CT*/ct/` that have a report, identified by the volume's name.
 
-    A row whose report is the mark of a failed translation is left out as `placeholder_report`.
+    A row whose report is only the mark of a failed translation is left out as `placeholder_report`.
 
     Raises:
-        ValueError: if no table is there or a column is missing, or the volumes are still zipped.
+        ValueError: if there is no table, a column is missing, or the volumes are still zipped.
     """
     columns = columns or BimcvRColumns()
     tables = find_tables(root, *TABLES)
@@ -69,11 +69,11 @@ def list_scans(root: Path, columns: BimcvRColumns | None = None) -> Listing:
 
 
 def _rows_of(path: Path, columns: BimcvRColumns, problems: list[Problem]) -> list[dict]:
-    """Rows by the name of their volume; the table's own duplicates are dropped."""
+    """Return the rows by the name of their volume, without the table's own duplicates."""
     optional = {"ct_path": columns.ct_path, "path": columns.path, "patient": columns.patient}
     rows = read_rows(path, {"report": columns.report}, optional, problems)
     if rows and not {"ct_path", "path"} & set(rows[0]):
-        read_rows(path, {"path": columns.path}, {}, [])  # names the missing column
+        read_rows(path, {"path": columns.path}, {}, [])  # its error names the missing column
     named = []
     for row in rows:
         if name := _volume_name(row):
@@ -84,7 +84,7 @@ def _rows_of(path: Path, columns: BimcvRColumns, problems: list[Problem]) -> lis
 
 
 def _volume_name(row: dict) -> str:
-    """The volume that a row names: beside a `ct_path`, `path` is only the folder unless it ends like a volume."""
+    """Return the volume that a row names: if there is a `ct_path`, `path` is a folder, unless it ends like a volume."""
     ct_path, path = (row.get(role, "").strip() for role in ("ct_path", "path"))
     if ct_path and ct_path.lower() != "nan":
         return stem_of(ct_path)

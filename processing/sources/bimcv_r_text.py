@@ -1,40 +1,40 @@
-"""BIMCV-R's translated reports made readable: full stops without a space, placeholders, signatures."""
+"""Clean BIMCV-R's translated reports: full stops without a space, placeholders, signatures."""
 
 import re
 
 from .numbered_lists import ended, split_numbered
 
-# What stands for a report where the translation failed: 7.9 % of the rows.
+# Text in place of a report if the translation failed: 7.9 % of the rows.
 _PLACEHOLDER = re.compile(r"something wrong with the data\b[\s!.#]*", re.IGNORECASE)
-# Full stops that end no sentence, although a letter follows at once.
+# Abbreviations whose full stop ends no sentence, although a letter follows directly.
 _ABBREVIATIONS = frozenset(
     "dr dra mr mrs ms st vs approx aprox fig figs nr nos ser im seq resp incl min max bilat cf al dept tel".split()
 )
-# Before a figure only: elsewhere these are words or end a sentence.
+# Only before a number: elsewhere these are words or end a sentence.
 _BEFORE_FIGURES = frozenset("no vol pag pp sec seg ca art".split())
 _UNITS = frozenset("mm cm ml cc hu kg kv kvp mas mgy msv h hs hrs min".split())
 _FILE_ENDINGS = frozenset(
     "nii gz dcm dicom pdf jpg jpeg png tif tiff csv tsv txt xml doc docx zip html com org net es eu".split()
 )
-# A full stop, or several, with something behind it at once.
+# One or more full stops with text directly behind.
 _STOP = re.compile(r"(?<!\.)\.+(?=[^\s.])")
 _OTHER_ENDS = re.compile(r"(?<=[\w)])([!?;])(?=[^\W\d_])")
 _BEFORE, _AFTER = re.compile(r"[^\W_]{1,40}$"), re.compile(r"[^\W_]{1,40}")
 _VERTEBRA = re.compile(r"[ctls]\d{1,2}", re.IGNORECASE)
-# The names of patients and doctors were replaced by "name": such a sentence says who, not what.
+# The names of patients and doctors were replaced by "name": such a sentence describes no finding.
 _NAMES = re.compile(r"\bname\W+name\b|^fdo\b|^(?:signed|signature)\b[\s:]*$", re.IGNORECASE)
 _LONE_NUMBER = re.compile(r"\W*\d{0,2}\W*")
 # "post -surgical", "high -resolution": the translation sets a space before hyphens.
 _LOOSE_HYPHEN = re.compile(r"(?<=[^\W\d_]) -(?=[^\W\d_])")
-# "Vidrio deslustrado" came out in dozens of ways, "tired" among them, which would pass for how the patient feels.
+# "Vidrio deslustrado" was translated in dozens of ways, one of them "tired", which reads like a symptom.
 _GROUND_GLASS = re.compile(
     r"\b(?:tangled?|rant(?:ing|less)?|tired|sliced|frosted|tuning|grated|gra[zt]ing|grazed|granted|tarnished|rating|dull)"
     r"[ -]gla(?:ss|zes?)\b",
     re.IGNORECASE,
 )
-# "Cayado aórtico", the aortic arch, came out as the past of "to fall".
+# "Cayado aórtico", the aortic arch, was translated as the past tense of "to fall".
 _AORTIC_ARCH = re.compile(r"\b((?:supra-?)?aortic) (?:fell|cane|crook)\b", re.IGNORECASE)
-# "Anterior" means both in Spanish; before a part of the body it is no earlier day.
+# "Anterior" means "previous" and "in front" in Spanish; before a part of the body it is not an earlier day.
 _ANTERIOR = re.compile(
     r"\bprevious (?=(?:(?:and|or|lateral|medial|basal|apical|inferior|superior|left|right|costal|abdominal|thoracic"
     r"|chest|upper|lower|middle|vertebral|pulmonary|rib) )*(?:segments?|arch(?:es)?|slopes?|face|wall|mediastin\w*|"
@@ -46,16 +46,15 @@ _BETWEEN_SENTENCES = re.compile(r"(?<=[.!?])\s+")
 
 
 def is_placeholder(text: str) -> bool:
-    """Whether a report is nothing but the mark of a failed translation."""
+    """Return whether a report is only the mark of a failed translation."""
     return _PLACEHOLDER.fullmatch(text.strip()) is not None
 
 
 def clean_text(text: str) -> str:
     """Return a report with a space after every full stop that ends a sentence, without headers of names.
 
-    Decimals, times, abbreviations and names of files keep their full stops, lists lose their numbers. Ground glass is
-    called so, the aortic arch and what is
-    anterior too; otherwise what is said is not touched.
+    Decimals, times, abbreviations and file names keep their full stops; lists lose their numbers. Wrong translations of
+    "ground glass", "aortic arch" and "anterior" are corrected; otherwise the text is not changed.
     """
     text = _GROUND_GLASS.sub("ground glass", _LOOSE_HYPHEN.sub("-", text))
     text = _ANTERIOR.sub("anterior ", _AORTIC_ARCH.sub(r"\1 arch", text))
@@ -66,7 +65,7 @@ def clean_text(text: str) -> str:
 
 
 def _is_inside(text: str, stop: re.Match) -> bool:
-    """Whether a full stop stands inside a number, an abbreviation or a name rather than at a sentence's end."""
+    """Return whether a full stop is inside a number, an abbreviation or a name, not at the end of a sentence."""
     before = _BEFORE.search(text[max(0, stop.start() - 40) : stop.start()])
     after = _AFTER.match(text, stop.end())
     if before is None or after is None:

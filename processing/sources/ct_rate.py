@@ -1,4 +1,4 @@
-"""CT-RATE as it is downloaded (Hamamci et al.): volumes by patient, scan and reconstruction, reports in CSV."""
+"""List the scans of a CT-RATE download (Hamamci et al.): volumes by patient, scan, reconstruction; reports in CSV."""
 
 import re
 from collections import defaultdict
@@ -23,7 +23,7 @@ from .tables import (
 )
 
 NAME = "ct-rate"
-# Their folder, report table, metadata table -> the split they stand for. The published test set is called "valid".
+# Folder, report table and metadata table -> their split. The published test set is called "valid".
 _SPLITS = {
     "train": ("train", "train_reports.csv", "train_metadata.csv"),
     "valid": ("test", "validation_reports.csv", "validation_metadata.csv"),
@@ -47,15 +47,15 @@ class CTRateColumns:
 
 
 def list_scans(root: Path, columns: CTRateColumns | None = None) -> Listing:
-    """List one reconstruction of every scan with findings and impression joined.
+    """List one reconstruction of every scan, with findings and impression joined.
 
-    Of several reconstructions, the one with the lowest number whose volume is there comes first; the others stand by
-    for the case that it cannot be read, and are counted as `other_reconstruction`. Version 2's `train_fixed` and
-    `valid_fixed` are taken before `train` and `valid`. A scan of which any reconstruction is in a `no_chest` list is
-    left out as a whole, and so is one without findings and impression, in the test set too.
+    Of several reconstructions, the one with the lowest number whose volume exists is listed; the others are used if it
+    cannot be read, and are counted as `other_reconstruction`. Version 2's `train_fixed` and `valid_fixed` are preferred
+    to `train` and `valid`. A scan with any reconstruction in a `no_chest` list is left out as a whole, and so is a scan
+    without findings and impression, in the test set too.
 
     Raises:
-        ValueError: if a table or a column is missing, or the volumes are version 1's.
+        ValueError: if a table or a column is missing, or the volumes are those of version 1.
     """
     columns = columns or CTRateColumns()
     base = "dataset" if (root / "dataset").is_dir() else "."
@@ -82,7 +82,7 @@ def list_scans(root: Path, columns: CTRateColumns | None = None) -> Listing:
 
 
 def _no_chest_scans(root: Path, problems: list[Problem]) -> set[str]:
-    """Scans whose head or neck, not chest, was imaged; the lists hold paths of an older layout."""
+    """Return the scans of a head or neck instead of a chest; the lists hold paths of an older layout."""
     lists = find_tables(root, "no_chest_*.txt")
     if not lists:
         detail = "not in the download (dataset/metadata), so that head scans stay paired with chest reports"
@@ -110,7 +110,7 @@ def _check_version(root: Path, part: str, metadata: str, volumes: dict[str, str]
     rescales: dict[str, Rescale] = {}
     optional = {"slope": columns.slope, "intercept": columns.intercept}
     for path in find_tables(root, metadata)[:1]:
-        # A table without these columns, or with damaged rows, only means that less is known.
+        # A table without these columns, or with damaged rows, is not an error: there is only less metadata.
         for row in read_rows(path, {}, {"id": columns.volume} | optional, []):
             volume = volumes.get(stem_of(row.get("id", "")))
             try:
@@ -122,7 +122,7 @@ def _check_version(root: Path, part: str, metadata: str, volumes: dict[str, str]
 
 
 def _reconstructions(pairs: list[tuple[dict, str]]) -> dict[str, list[tuple[dict, str]]]:
-    """Rows and volumes by scan, the lowest number of reconstruction first."""
+    """Group rows and volumes by scan, the lowest number of reconstruction first."""
     by_scan: dict[str, list[tuple[dict, str]]] = defaultdict(list)
     for row, volume in sorted(pairs, key=lambda pair: int(_VOLUME_NAME.match(pair[0]["id"])["number"])):
         by_scan[_VOLUME_NAME.match(row["id"])["scan"]].append((row, volume))

@@ -1,4 +1,4 @@
-"""CT-RATE's sections without what stands there when nothing was written: "Not given.", "nan" and the like."""
+"""Remove filling words from CT-RATE's sections, which stand for an empty section: "Not given.", "nan" and others."""
 
 import re
 
@@ -17,7 +17,7 @@ _FILLER_SENTENCE = re.compile(r"\W*not (?:given|specified)\W*", re.IGNORECASE)
 
 
 def given_text(section: str) -> str:
-    """Return a section without its filling words; "" where nothing was written."""
+    """Return a section without its filling words; "" if nothing was written."""
     body = _HEAD.sub("", section)
     if not _LETTER.search(body) or _NOTHING_AT_ALL.fullmatch(body):
         return ""

@@ -1,7 +1,7 @@
-"""CT-RATE's first version recognised: raw scanner values under a header that claims to need no rescale.
+"""Recognise version 1 of CT-RATE: raw scanner values under a header that states no rescale.
 
-Version 1 keeps slope, intercept and voxel spacing in its metadata table alone, so that a volume's values, sizes and
-orientation cannot be read from the file. Version 2 ("train_fixed", "valid_fixed") has them in the header.
+Version 1 has slope, intercept and voxel spacing only in its metadata table, so a volume's values, sizes and orientation
+cannot be read from the file. Version 2 ("train_fixed", "valid_fixed") has them in the header.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-NUM_LOOKED_AT = 6  # volumes, spread over the list
+NUM_LOOKED_AT = 6  # volumes that are checked, spread over the list
 USUAL_INTERCEPTS = (-1024.0, -8192.0)
 _LARGEST_SLICE = 1 << 26  # bytes
 _LARGEST_VOLUME = 1 << 32  # bytes
@@ -22,23 +22,23 @@ _NEXT_TO_NONE = 0.01
 
 @dataclass(frozen=True)
 class Rescale:
-    """What a metadata table says that a volume's raw values must be multiplied by, and what must be added."""
+    """The factor (slope) and the summand (intercept) for a volume's raw values, from a metadata table."""
 
     slope: float
     intercept: float
 
 
 def check_version(root: Path, folder: str, volumes: Sequence[str], rescales: Mapping[str, Rescale]) -> None:
-    """Refuse a folder whose volumes hold raw values; a few are looked at, one slice of each.
+    """Refuse a folder whose volumes hold raw values; one slice of a few volumes is checked.
 
     Args:
-        root: of the download.
-        folder: which part of it, for the error.
+        root: folder of the download.
+        folder: part of the download, for the error.
         volumes: paths below the root.
-        rescales: volume -> what the metadata table says of it, where it says something.
+        rescales: volume -> its rescale in the metadata table, if it has one.
 
     Raises:
-        ValueError: if at least half of the volumes looked at hold raw values.
+        ValueError: if at least half of the checked volumes hold raw values.
     """
     step = max(1, len(volumes) // NUM_LOOKED_AT)
     verdicts = [is_raw(root / volume, rescales.get(volume)) for volume in volumes[::step][:NUM_LOOKED_AT]]
@@ -52,10 +52,10 @@ def check_version(root: Path, folder: str, volumes: Sequence[str], rescales: Map
 
 
 def is_raw(path: Path, rescale: Rescale | None) -> bool | None:
-    """Whether a volume holds raw values: no lung as it is, but air and tissue once rescaled; None if unreadable."""
+    """Return whether a volume is raw: no lung as stored, but air and tissue if rescaled; None if it is unreadable."""
     try:
         picture = _middle_slice(path)
-    except Exception:  # whatever a damaged file raises: reading it in full will tell
+    except Exception:  # a damaged file may raise anything; reading it in full will report it
         return None
     if picture is None:
         return None
@@ -67,7 +67,7 @@ def is_raw(path: Path, rescale: Rescale | None) -> bool | None:
 
 
 def _middle_slice(path: Path) -> np.ndarray | None:
-    """The middle slice as it is stored, or None where the header itself rescales or promises too much."""
+    """Return the middle slice as it is stored, or None if the header itself rescales or states an absurd size."""
     image = nib.load(path)
     slope, intercept = image.dataobj.slope, image.dataobj.inter
     width = image.get_data_dtype().itemsize

@@ -1,4 +1,4 @@
-"""INSPECT as it is downloaded (Huang et al.): CT pulmonary angiograms, impressions in tables named by release."""
+"""List the scans of an INSPECT download (Huang et al.): CT pulmonary angiograms, impressions in dated tables."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +22,12 @@ from .tables import (
 
 NAME = "inspect"
 FOLDER = "CTPA"
-# The release of 2025-06 dates its tables; "Final_Impressions.csv" is the older one's.
+# The release of 2025-06 has dates in the names of its tables; "Final_Impressions.csv" is from the older release.
 _IMPRESSIONS = ("impressions*.tsv", "impressions*.csv", "final_impressions*.csv", "final_impressions*.tsv")
 _MAPPINGS = ("study_mapping*.tsv", "study_mapping*.csv")
 _SPLIT_TABLES = ("splits*.tsv", "splits*.csv")
 _SPLITS = {"train": "train", "valid": "validation", "validation": "validation", "val": "validation", "test": "test"}
-_NUM_KNOWN_MISSING = 8  # volumes that the release's tables name and its archive lacks
+_NUM_KNOWN_MISSING = 8  # volumes in the release's tables that its archive lacks
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,10 @@ class InspectColumns:
 
 
 def list_scans(root: Path, columns: InspectColumns | None = None) -> Listing:
-    """List the scans of `CTPA/` that have an impression, by the volume's name.
+    """List the scans of `CTPA/` that have an impression, identified by the volume's name.
 
-    A volume is named by the mapping's `image_id`, in older copies by `impression_id`. A scan whose patient no table
-    names is taken for a patient of its own, and counted as `no_patient_id`.
+    A volume is named by the mapping's `image_id`, in older copies by `impression_id`. A scan whose patient is in no
+    table counts as a patient of its own, and is reported as `no_patient_id`.
 
     Raises:
         ValueError: if the table or a column is missing.
@@ -90,7 +90,7 @@ def list_scans(root: Path, columns: InspectColumns | None = None) -> Listing:
 def _table_of(
     root: Path, patterns: tuple[str, ...], columns: InspectColumns, problems: list[Problem]
 ) -> dict[str, dict]:
-    """Rows of the latest table that matches, by impression, each with all its `images`; there may be none."""
+    """Return the rows of the latest matching table by impression, each with all its `images`; empty without a table."""
     for path in find_tables(root, *patterns)[:1]:
         optional = {"person": columns.person, "image": columns.image, "split": columns.split}
         images: dict[str, list[str]] = {}
@@ -98,7 +98,7 @@ def _table_of(
         for row in read_rows(path, {"id": columns.impression_id}, optional, problems):
             image = stem_of(row.pop("image", ""))
             known = images.setdefault(_id_of(row["id"]), [])
-            # A second image of one impression is a second volume of its scan, not a second row of the same.
+            # A second image of one impression is a second volume of its scan, not a duplicate row.
             if not known or image in known:
                 rows.append(row)
             known += [image] if image not in known else []
@@ -113,12 +113,12 @@ def _unique(path: Path, rows: list[dict], problems: list[Problem]) -> list[dict]
 
 
 def _id_of(cell: str) -> str:
-    """An id as text: programs that take it for a number write "123.0"."""
+    """Return an id as text; some programs take ids for numbers and write "123.0"."""
     return stem_of(cell).removesuffix(".0")
 
 
 def _with_volumes(rows: list[dict], mapping: dict[str, dict], volumes: dict[str, str]) -> list[dict]:
-    """Rows under the name of their volume: the mapping's image, the table's own, or the impression itself."""
+    """Key rows by the name of their volume: the mapping's image, the table's own image, or the impression's id."""
     named = []
     for row in rows:
         number = row["id"]

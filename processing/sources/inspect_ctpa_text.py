@@ -1,22 +1,23 @@
-"""INSPECT's impressions made readable: inline lists, placeholders of de-identification, signatures, phone calls."""
+"""Clean INSPECT's impressions: inline lists, placeholders of de-identification, signatures, phone calls."""
 
 import re
 
 from ..report_text import split_sentences
 from .numbered_lists import ended, split_numbered
 
-# What was put in a name's, a date's or a time's place: <hcw>, <date>, <time>, [**2012-3-4**], [PHONE].
+# Placeholders of names, dates and times: <hcw>, <date>, <time>, [**2012-3-4**], [PHONE].
 _PLACEHOLDER = r"<\s*/?[a-z][a-z _/-]{0,24}>|\[\*\*[^\]]*\*\*\]|\[[A-Z][A-Z _-]{2,24}\]"
 _PLACEHOLDERS = re.compile(rf"(?:{_PLACEHOLDER})", re.IGNORECASE)
 _PEOPLE = re.compile(r"<\s*(?:hcw|name|person|doctor|provider|staff|pager|phone)[^>]*>", re.IGNORECASE)
-# "on <date> at <time>" goes as a whole; "since <date>" and "from <date>" keep their word, which tells a comparison.
+# "on <date> at <time>" is removed as a whole; "since <date>" and "from <date>" keep their first word, because it
+# marks a comparison.
 _WITH_PREPOSITION = re.compile(
     rf"(?:,?\s*\b(?:on|at|dated|date|of|around|approximately)\s+(?:(?:approximately|around|about)\s+)?)?"
     rf"(?:{_PLACEHOLDER})(?:\s*(?:hours|hrs|am|pm)\b)?",
     re.IGNORECASE,
 )
 _SIGNING = r"(?:signed|dictated|transcribed|interpreted|verified|approved)"
-# What follows the impression: everything from here to the end of the text or the next impression.
+# Start of the text after the impression, which is removed up to the end of the text or the next impression.
 _TAIL = re.compile(
     r"\bend of impression\b\s*:?|\baccession (?:number|no)\b\s*[:.#]?|\bthis report has been anonymi[sz]ed\b"
     r"|\battending (?:physician|radiologist)\b[^:.]{0,30}:"
@@ -42,7 +43,7 @@ _TO_WHOM = (
 _SIGN_OFF = re.compile(
     "|".join(
         (
-            # Who read it: "I, the attending radiologist, have personally reviewed the images and agree ...".
+            # The reader's statement: "I, the attending radiologist, have personally reviewed the images and agree ...".
             r"\bi,? (?:the (?:attending|undersigned|teaching)[^,.]{0,40},? )?(?:<[^>]*>,? )?(?:have )?"
             r"(?:personally |independently )*(?:reviewed|viewed|interpreted|examined|read)\b.{0,80}"
             r"\b(?:images?|films?|studies|study|examination|exam|report|scan)\b",
@@ -55,7 +56,7 @@ _SIGN_OFF = re.compile(
             r"^\W*this (?:report|exam(?:ination)?|study) (?:was|has been) "
             r"(?:dictated|interpreted|signed|reviewed|electronically)",
             r"^\W*(?:by|on|at|date|time|signed|dictated|transcribed|resident|fellow|attending|radiologist|cc)\s*:",
-            # Who was told, and when.
+            # Notes of who was informed, and when.
             rf"\b{_TOLD}\b.{{0,80}}\b(?:with|to|by)\b.{{0,60}}{_TO_WHOM}",
             r"\b(?:dr\.?|drs\.?|physician|nurse|team|provider|clinician)\b.{0,60}"
             r"\b(?:notified|informed|paged|called|contacted|made aware|alerted)\b",
@@ -70,15 +71,15 @@ _HEAD_ALONE = re.compile(
 )
 _EMPTY_BRACKETS = re.compile(r"[(\[]\s*[,;.\s]*[)\]]")
 _WORD = re.compile(r"[^\W\d_]{2,}")
-# "Slightly larger than on <date>." says nothing without the date.
+# "Slightly larger than on <date>." has no meaning without the date.
 _DANGLING = re.compile(r"\b(?:than|to|from|since|with|of|as|until|before|after|the|and|on|at|by)\W*\Z", re.IGNORECASE)
 
 
 def clean_text(text: str) -> str:
-    """Return an impression with one item of its list a line, each a sentence, without signatures and placeholders.
+    """Return an impression with each item of its list as a sentence on a line, without signatures and placeholders.
 
-    What is dropped says who read the scan, when, and who was told; a sentence that compares with another date keeps
-    the words that say so, for the rules to judge.
+    Text about who read the scan, when, and who was informed is dropped; a sentence that compares with another date
+    keeps the words of the comparison, which the rules judge later.
     """
     lines = []
     for block in _impressions(text):
@@ -91,7 +92,7 @@ def clean_text(text: str) -> str:
 
 
 def _impressions(text: str) -> list[str]:
-    """Cut off what follows each impression's end, up to the next one."""
+    """Remove the text between each impression's end and the next impression."""
     blocks = []
     while tail := _TAIL.search(text):
         blocks.append(text[: tail.start()])

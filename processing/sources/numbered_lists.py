@@ -1,4 +1,4 @@
-"""Lists written into running text, "1. No embolism. 2. Small effusions.", taken apart without their numbers."""
+"""Split lists in running text, "1. No embolism. 2. Small effusions.", into items without their numbers."""
 
 import re
 
@@ -7,18 +7,18 @@ _SENTENCE_END = re.compile(
     r"(?:\A|[.!?;:\n\r]|\b(?:conclusions?|impressions?|summary|findings?|diagnos[ei]s|opinion))[\"')\]\s]*\Z",
     re.IGNORECASE,
 )
-# Words that a number belongs to: "segment 2." names a place.
+# Words before a number that belongs to them: "segment 2." names a place.
 _TAKES_A_NUMBER = re.compile(
     r"\b(?:segments?|grade|type|stage|level|series|image|slice|zone|rib|score|class|category|phase|number|no|and|to|of)\s*\Z",
     re.IGNORECASE,
 )
-_CONTEXT = 40  # characters looked at before a mark
+_CONTEXT = 40  # characters that are checked before a mark
 
 
 def split_numbered(text: str) -> list[str]:
-    """Return the items of a list numbered 1, 2, 3, ..., what stands before it first; other text is one item.
+    """Return the items of a list numbered 1, 2, 3, ..., with any text before it first; other text is one item.
 
-    A number counts as a mark only where it is the next one, so that "segment 2." or "T12. 3 nodules" cut nothing.
+    A number counts as a mark only if it is the next one, so that "segment 2." or "T12. 3 nodules" are not split.
     """
     marks = list(_MARK.finditer(text))
     if not marks or _starts_no_list(text, marks[0]):
@@ -28,7 +28,7 @@ def split_numbered(text: str) -> list[str]:
         cuts.append(mark)
         expected, position = expected + 1, mark.end()
         if not any(int(other["number"]) == expected for other in marks if other.start() >= position):
-            # A second list, as of an addendum, starts at 1 again.
+            # A second list, for example of an addendum, starts at 1 again.
             expected = 1
     starts = [0, *(mark.end() for mark in cuts)]
     ends = [*(mark.start() for mark in cuts), len(text)]
@@ -36,7 +36,7 @@ def split_numbered(text: str) -> list[str]:
 
 
 def ended(item: str) -> str:
-    """Return an item as a sentence: closed with a full stop unless it ends otherwise."""
+    """Return an item as a sentence: with a full stop, unless it ends with another mark."""
     item = item.rstrip(" ,;:")
     return item if not item or item[-1] in ".!?" else f"{item}."
 
@@ -46,7 +46,7 @@ def _starts_no_list(text: str, mark: re.Match) -> bool:
 
 
 def _next_mark(text: str, marks: list[re.Match], expected: int, position: int) -> re.Match | None:
-    """The mark of the expected number: after the end of a sentence, else before a capital letter."""
+    """Return the mark of the expected number: after the end of a sentence, else before a capital letter."""
     found = [mark for mark in marks if int(mark["number"]) == expected and mark.start() >= position]
     after_end = [mark for mark in found if _SENTENCE_END.search(text[max(0, mark.start() - _CONTEXT) : mark.start()])]
     if after_end or expected == 1:

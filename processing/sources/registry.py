@@ -1,4 +1,4 @@
-"""The sources of CT-3DRRG; a new one is a module with `list_scans` and a line here."""
+"""The sources of CT-3DRRG; a new one needs a module with `list_scans` and a line here."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -12,13 +12,13 @@ from .tables import Listing
 
 @dataclass(frozen=True)
 class Source:
-    """One source.
+    """A source of the data set.
 
     Attributes:
-        list_scans: `list_scans(root, columns)` lists a download.
+        list_scans: function `list_scans(root, columns)` that lists a download.
         columns: the dataclass of its tables' column names.
-        shares: of its patients that go to train and to validation; what is left is test (paper, section 3).
-        has_test_set: whether its own test set stays the test set.
+        shares: shares of its patients in train and validation; the rest is test (paper, section 3).
+        has_test_set: whether the source has an official test set, which stays the test set.
     """
 
     list_scans: Callable[[Path, Any], Listing]
@@ -35,10 +35,10 @@ SOURCES: dict[str, Source] = {
 
 
 def read_columns(path: Path) -> dict[str, dict[str, str]]:
-    """Read column names that differ from the defaults from YAML: `source: {role: column}`.
+    """Read, from YAML, column names that differ from the defaults: `source: {role: column}`.
 
     Raises:
-        ValueError: if the file is no such mapping.
+        ValueError: if the file is not such a mapping.
     """
     try:
         columns = read_yaml(path) or {}
@@ -50,7 +50,7 @@ def read_columns(path: Path) -> dict[str, dict[str, str]]:
 
 
 def columns_of(source: str, names: Mapping[str, str]) -> Any:
-    """Return a source's column names: the defaults, and `names` (role -> column) in their place.
+    """Return a source's column names: the defaults, replaced by `names` (role -> column).
 
     Raises:
         ValueError: if the source or a role is unknown.

@@ -1,4 +1,4 @@
-"""Tables as people store them: comma, semicolon or tab, UTF-8, UTF-16 or a Western code page, any line ends."""
+"""Read tables in common formats: comma, semicolon or tab, UTF-8, UTF-16 or a Western code page, any line ends."""
 
 import codecs
 import csv
@@ -9,27 +9,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DELIMITERS = (",", "\t", ";", "|")
-_LARGEST_FIELD = 1 << 24  # characters; the module's own limit cuts long reports' rows
+_LARGEST_FIELD = 1 << 24  # characters; the default limit of `csv` is too low for long reports
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
-# What a Western code page writes beyond ASCII. Other bytes there are damage, not letters.
+# Letters of a Western code page beyond ASCII. Other bytes in this range are damage, not letters.
 _WESTERN = set(
     "ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜÝßàáâãäåæçèéêëìíîïñòóôõöøùúûüýŠšŽžŒœŸ°±²³µ·ªº¹«»¿¡×÷–—‘’“”„•…€§©®´¨¼½¾\u00a0"
 )
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
-# A first line by which spreadsheet programs are told the delimiter.
+# A first line that states the delimiter for spreadsheet programs.
 _SEPARATOR_LINE = re.compile(r'\A"?sep=.?"?[^\S\r\n]*(?:\r\n|\r|\n)', re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table's header, its rows not yet read, and what the rows are separated by."""
+    """A table's header, its unread rows, and its delimiter."""
 
     header: tuple[str, ...]
     text: str
     delimiter: str
 
     def records(self) -> Iterator[tuple[int, list[str] | None]]:
-        """Rows below the header with the line they end in; None for one that cannot be parsed."""
+        """Yield rows below the header with the number of their last line; None for a row that cannot be parsed."""
         reader = _reader(self.text, self.delimiter)
         next(reader, None)
         while True:
@@ -45,11 +45,11 @@ class Table:
 
 
 def open_table(path: Path, wanted: Collection[str]) -> Table:
-    """Read a table's text and find out its delimiter.
+    """Read a table's text and determine its delimiter.
 
     Args:
         path: the file.
-        wanted: column names; the delimiter is the one that gives most of them, the file's suffix deciding a draw.
+        wanted: column names; the delimiter that gives most of them is used, and the file's suffix decides a tie.
     """
     text = _SEPARATOR_LINE.sub("", decode(path.read_bytes()))
     usual = "\t" if path.suffix.lower() == ".tsv" else ","
@@ -64,16 +64,16 @@ def open_table(path: Path, wanted: Collection[str]) -> Table:
 
 
 def decode(content: bytes) -> str:
-    """Decode a table: by its mark, as UTF-16 without one, as UTF-8, or as a Western code page.
+    """Decode a table: by its byte order mark, as UTF-16 without a mark, as UTF-8, or as a Western code page.
 
-    Bytes that none of them explains become U+FFFD, so that only their rows are lost.
+    Bytes that are invalid in all of them become U+FFFD, so that only their rows are lost.
     """
     for mark, encoding in _MARKS:
         if content.startswith(mark):
             return content.decode(encoding, errors="replace")
     head = content[:2000]
     for encoding, offset in (("utf-16-le", 1), ("utf-16-be", 0)):
-        # Western text in UTF-16 has a zero in every second byte.
+        # In UTF-16 every second byte of Western text is zero.
         if len(head) >= 4 and head[offset::2].count(0) > 0.8 * (len(head) // 2):
             return content.decode(encoding, errors="replace")
     try:

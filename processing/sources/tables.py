@@ -1,4 +1,4 @@
-"""What a source's download holds: its tables, its volumes, and what does not fit together."""
+"""Read the tables and volumes of a source's download, match them, and report problems."""
 
 import os
 from collections import Counter
@@ -10,22 +10,22 @@ from pathlib import Path
 from .table_files import Table, open_table
 
 VOLUME_SUFFIXES = (".nii.gz", ".nii")
-# Flaws of the releases themselves: counted and logged, but nothing that the owner of a download could mend.
+# Flaws of the releases themselves: counted and logged, but the owner of a download cannot fix them.
 DUPLICATE_ROW, KNOWN_MISSING = "duplicate_row", "known_missing"
 TOLERATED = (DUPLICATE_ROW, KNOWN_MISSING)
-_SHOWN = 8  # names in an error
-_TABLE_DEPTH = 2  # folders below the root in which tables are looked for
+_SHOWN = 8  # names shown in an error
+_TABLE_DEPTH = 2  # levels of folders below the root that are searched for tables
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something in a download that a person should look at; the rest goes on.
+    """A problem in a download that the user should look at; the run continues.
 
     Attributes:
         kind: row_without_volume, volume_without_row, broken_row, duplicate_id, not_unzipped, missing_list,
             unreadable_volume, unreadable_reconstruction, record_not_kept, or one of `TOLERATED`.
         where: the file and line, or the scan.
-        detail: what is wrong.
+        detail: description of the problem.
     """
 
     kind: str
@@ -42,11 +42,11 @@ class SourceScan:
         scan_id: unique in the source.
         patient_id: the source's own pseudonym.
         volume: path of the file below the download's root, with forward slashes.
-        report: the source's text, findings and impression joined, without what is only the source's way of writing.
-        official_split: train, validation or test where the source has splits of its own.
+        report: the source's text, findings and impression joined, cleaned of the source's own formatting.
+        official_split: train, validation or test if the source has splits of its own.
         metadata: further columns, by name.
-        other_volumes: further volumes of the same scan, to be taken in this order if `volume` cannot be read.
-        left_out: (reason, detail) for a scan that its source itself marks as unusable; its volume is not read.
+        other_volumes: further volumes of the same scan, used in this order if `volume` cannot be read.
+        left_out: (reason, detail) of a scan that its source marks as unusable; its volume is not read.
     """
 
     source: str
@@ -62,7 +62,7 @@ class SourceScan:
 
 @dataclass
 class Listing:
-    """A source's scans in order of their id, its problems, and how many rows and volumes were seen."""
+    """A source's scans sorted by id, its problems, and the numbers of rows and volumes."""
 
     scans: list[SourceScan]
     problems: list[Problem]
@@ -73,7 +73,7 @@ def find_file(root: Path, *names: str) -> Path:
     """Return the first of some files below a root that exists.
 
     Raises:
-        ValueError: naming the file that is missing, and what is there instead.
+        ValueError: naming the missing file, and the files that are there instead.
     """
     for name in names:
         if (root / name).is_file():
@@ -85,9 +85,9 @@ def find_file(root: Path, *names: str) -> Path:
 
 
 def find_tables(root: Path, *patterns: str) -> list[Path]:
-    """Return the tables at a root or up to two folders below whose names match a pattern, in any case of letters.
+    """Return the tables in a root or up to two folders below whose names match a pattern, ignoring case.
 
-    Sorted by pattern, then nearest to the root, then the latest name first, which is that of the latest release.
+    They are sorted by pattern, then nearest to the root first, then latest name first, which is the latest release.
     """
     files = list(_files_in(root, _TABLE_DEPTH))
     found = []
@@ -99,7 +99,7 @@ def find_tables(root: Path, *patterns: str) -> list[Path]:
 
 
 def _files_in(folder: Path, depth: int) -> Iterator[Path]:
-    """Files of a folder, other than volumes, and of those up to `depth` below it."""
+    """Yield the files, other than volumes, of a folder and of folders up to `depth` below it."""
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
             if entry.name.lower().endswith(VOLUME_SUFFIXES):
@@ -111,7 +111,7 @@ def _files_in(folder: Path, depth: int) -> Iterator[Path]:
 
 
 def missing_table(root: Path, pattern: str) -> ValueError:
-    """Return the error for a table that is nowhere in a download, saying what is there instead."""
+    """Return the error for a table that is missing in a download, with the tables that are there instead."""
     return ValueError(f"{root / pattern}: no such file; {_holding(root)}; see that the download is complete")
 
 
@@ -127,12 +127,12 @@ def read_rows(
 
     Args:
         path: the table, see `table_files`.
-        columns: role -> column name; all must be there.
+        columns: role -> column name; all must exist.
         optional: the same for columns that may be missing.
-        problems: rows that cannot be read are added here, and the rest goes on.
+        problems: rows that cannot be read are added here, and reading continues.
 
     Returns:
-        One dict a row: the roles' values and, under "line", the row's last line in the file.
+        One dict per row: the roles' values and, under "line", the number of the row's last line in the file.
 
     Raises:
         ValueError: if the table is empty or lacks a column.
@@ -171,14 +171,14 @@ def _fault_of(cells: list[str] | None, width: int) -> str | None:
 
 
 def refuse_zipped(root: Path, patterns: Sequence[str]) -> None:
-    """Raise a ValueError if a download holds archives where it should hold what is in them; the likeliest first."""
+    """Raise a ValueError if a download still holds archives instead of their content; likeliest pattern first."""
     if found := next((found for pattern in patterns if (found := find_tables(root, pattern))), None):
         more = f" ({len(found)} such)" if len(found) > 1 else ""
         raise ValueError(f"{found[0]}: still zipped{more}; unzip first, in the download's folder")
 
 
 def find_volumes(root: Path, folder: str = ".") -> Iterator[str]:
-    """Paths of all volumes below a folder, relative to the root, in order, also through links; nothing is opened."""
+    """Return the paths of all volumes below a folder, relative to the root and sorted, also through links."""
     start = root / folder
     if start.is_dir():
         yield from (Path(path).relative_to(root).as_posix() for path in _volumes_in(start, (os.path.realpath(start),)))
@@ -188,7 +188,7 @@ def _volumes_in(folder: str | Path, above: tuple[str, ...]) -> Iterator[str]:
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
             if entry.is_dir():
-                # A link to a folder that it lies in would go round for ever.
+                # A link to one of its own parent folders would loop for ever.
                 real = os.path.realpath(entry.path)
                 if real not in above:
                     yield from _volumes_in(entry.path, (*above, real))
@@ -197,7 +197,7 @@ def _volumes_in(folder: str | Path, above: tuple[str, ...]) -> Iterator[str]:
 
 
 def volumes_by_name(root: Path, folders: Sequence[str]) -> dict[str, str]:
-    """Return the volumes below some folders by their names without suffix; the first of two with one name."""
+    """Return the volumes below some folders by their names without suffix; of equal names the first one."""
     found: dict[str, str] = {}
     for folder in folders:
         for volume in find_volumes(root, folder):
@@ -206,7 +206,7 @@ def volumes_by_name(root: Path, folders: Sequence[str]) -> dict[str, str]:
 
 
 def stem_of(volume: str) -> str:
-    """A volume's file name without folder and suffix, whichever system wrote the path."""
+    """Return a volume's file name without folder and suffix, for paths of any system."""
     name = volume.strip().replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
     for suffix in VOLUME_SUFFIXES:
         if name.lower().endswith(suffix):
@@ -215,7 +215,7 @@ def stem_of(volume: str) -> str:
 
 
 def drop_duplicate_ids(rows: list[dict], table: str, problems: list[Problem]) -> list[dict]:
-    """Keep the first row of each `id`; others that say the same are tolerated, else they are problems."""
+    """Keep the first row of each `id`; further equal rows are tolerated, different ones are problems."""
     seen: dict[str, dict] = {}
     kept = []
     for row in rows:
@@ -238,13 +238,13 @@ def match_volumes(
     problems: list[Problem],
     known_missing: Collection[str] = (),
 ) -> list[tuple[dict, str]]:
-    """Pair rows and volumes by id; what has no partner becomes a problem.
+    """Match rows and volumes by id; those without a partner become problems.
 
     Args:
         rows: each with an `id`.
         volumes: id -> path of the volume.
         table: the rows' file name.
-        problems: added to.
+        problems: new problems are added here.
         known_missing: ids of volumes that the release itself lacks.
     """
     pairs = []

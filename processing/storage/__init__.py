@@ -1,1 +1,1 @@
-"""Files, folders and caches that are whole or not there, and files that somebody else may have written."""
+"""Files, folders and caches that are complete or absent, and files that somebody else may have written."""

@@ -1,4 +1,4 @@
-"""Answers of slow models, kept in an SQLite file, so that nothing is asked twice."""
+"""Store answers of slow models in an SQLite file, so that nothing is asked twice."""
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,18 +16,18 @@ def answer_once(
     chunk: int = 64,
     track: Callable[[Sequence[int]], Iterable[int]] = iter,
 ) -> list[str | None]:
-    """Return an answer for each question: the kept one, or that of `answer`, which is then kept.
+    """Return an answer for each question: the stored one, or that of `answer`, which is then stored.
 
     Args:
-        path: SQLite file, made if it is not there.
-        asked: who answers, down to model, version and settings; answers of others in the file are not mixed up with it.
-        questions: texts; one that comes twice is asked once.
-        answer: gives one answer, a text or None, for each of the questions it is handed.
-        chunk: questions asked at a time; what is answered is kept, whatever happens next.
-        track: passes on what it is handed, one a chunk; a progress bar's `track` for instance.
+        path: SQLite file, created if it does not exist.
+        asked: name of the answerer, with model, version and settings; answers of others in the file are kept apart.
+        questions: texts; one that occurs twice is asked once.
+        answer: returns one answer, a text or None, for each of the questions it gets.
+        chunk: questions asked at a time; the answers of each chunk are stored at once.
+        track: yields the chunks it gets, one by one; for example a progress bar's `track`.
 
     Raises:
-        ValueError: if the file cannot be opened or is not such a file.
+        ValueError: if the file cannot be opened or is not such a store.
     """
     distinct = list(dict.fromkeys(questions))
     with _opened(path) as connection:
@@ -58,7 +58,7 @@ def answer_once(
 
 @contextmanager
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open an SQLite file; what a damaged one raises becomes a ValueError."""
+    """Open an SQLite file; errors of a damaged one become a ValueError."""
     try:
         with closing(sqlite3.connect(path)) as connection:
             yield connection

@@ -1,4 +1,4 @@
-"""Folders that one process at a time writes into, and folders that appear whole or not at all."""
+"""Folders that only one process at a time writes into, and folders that appear complete or not at all."""
 
 import hashlib
 import os
@@ -15,24 +15,24 @@ from .part_files import is_part, make_part_folder, sweep
 from .whole_files import check_can_fill, make_folder, naming
 
 LOCK_FILE = ".argus-lock"
-_LAST_FILES = ("config.json", "manifest.json")  # what says that a folder is whole
+_LAST_FILES = ("config.json", "manifest.json")  # files that mark a folder as complete
 
 
 def entries_of(folder: Path) -> list[Path]:
-    """What a folder holds besides locks and unfinished parts of this program; nothing if it is not there."""
+    """Return a folder's entries, without locks and unfinished parts of this program; empty if there is no folder."""
     found = sorted(folder.iterdir()) if folder.is_dir() else []
     return [path for path in found if not (is_part(path.name) or path.name.startswith(LOCK_FILE))]
 
 
 @contextmanager
 def claimed_folder(folder: Path) -> Iterator[Path]:
-    """Make `folder` if it is not there and keep other processes from writing into it while the block runs.
+    """Create `folder` if it does not exist, and keep other processes from writing into it while the block runs.
 
-    The lock is the system's own: it ends with the process, however that ends, so a dead holder never blocks.
+    The lock is the system's own: it ends with the process in any case, so a dead holder never blocks.
 
     Raises:
-        ValueError: if another process holds it, with its number.
-        OSError: if the folder cannot be made, or takes no file.
+        ValueError: if another process holds it, naming its process id.
+        OSError: if the folder cannot be created, or no file can be written into it.
     """
     folder = make_folder(folder)
     with _locked(folder / LOCK_FILE, folder):
@@ -53,7 +53,7 @@ def _locked(path: Path, folder: Path) -> Iterator[None]:
             raise ValueError(
                 f"{folder}: {_holder(path)} is writing into it; wait for that to end or name another folder"
             ) from None
-    # A file system without locks gets a marker instead, which says and removes itself.
+    # On a file system without locks a marker file is used instead, which is removed at the end.
     is_marker = isinstance(lock, SoftFileLock)
     try:
         if not is_marker:
@@ -62,13 +62,13 @@ def _locked(path: Path, folder: Path) -> Iterator[None]:
         yield
     finally:
         if not is_marker:
-            # While it is held: whoever opened it meanwhile sees that it has no name any more.
+            # Removed while it is held: a process that opened it meanwhile sees that it has no name any more.
             path.unlink(missing_ok=True)
         lock.release()
 
 
 def _sign(path: Path) -> None:
-    """Write down who holds a lock; the block that this takes also shows a full disk, before any work."""
+    """Write the holder of a lock into it; this also detects a full disk before any work."""
     with path.open("r+", encoding="utf-8") as file:
         file.truncate()
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
@@ -84,11 +84,11 @@ def _holder(path: Path) -> str:
 
 
 def check_new_folder(out: Path) -> Path:
-    """Return `out` if a new folder of that name can be made: tried, before hours of work.
+    """Return `out` if a new folder of that name can be created; this is tried before hours of work.
 
     Raises:
-        ValueError: if it holds something.
-        OSError: if there is no folder that takes it, or no room.
+        ValueError: if it is not empty.
+        OSError: if the parent folder does not exist or is not writable, or the disk is full.
     """
     if entries_of(out) or (out.exists() and not out.is_dir()):
         raise ValueError(f"{out}: exists and is not an empty folder; name a new one")
@@ -102,17 +102,17 @@ def check_new_folder(out: Path) -> Path:
 
 @contextmanager
 def whole_folder(out: Path) -> Iterator[Path]:
-    """Give a temporary folder and let it become `out` when the block ends without an error.
+    """Yield a temporary folder that becomes `out` when the block ends without an error.
 
     Raises:
-        ValueError: if `out` holds something, or another process is making it.
+        ValueError: if `out` is not empty, or another process is making it.
         OSError: if it cannot be written.
     """
     out = Path(os.path.realpath(check_new_folder(Path(out))))
     exists = out.is_dir()
     with ExitStack() as stack:
         if exists:
-            # It may be a mount point, which nothing can be renamed onto.
+            # `out` may be a mount point, onto which nothing can be renamed.
             stack.enter_context(claimed_folder(out))
             place = out
         else:

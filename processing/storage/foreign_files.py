@@ -1,4 +1,4 @@
-"""Small files that somebody else may have written, JSON and YAML: read within bounds, refused in one line."""
+"""Read small JSON and YAML files that somebody else may have written, within limits, with errors of one line."""
 
 import json
 import math
@@ -12,22 +12,22 @@ import yaml
 
 MAX_JSON_BYTES = 8 << 20
 MAX_YAML_BYTES = 256 << 10
-# Of a whole file with every YAML alias written out: a few hundred letters of aliases can stand for billions of values.
+# Values of a file with all YAML aliases expanded: a few hundred letters of aliases can mean billions of values.
 MAX_VALUES = 200_000
 MAX_DEPTH = 64
 _KINDS = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a named pipe"), (stat.S_ISSOCK, "a socket"))
 
 
 class ForeignFileError(ValueError):
-    """Says in one line which file is refused, and why."""
+    """Error that names in one line the refused file and the reason."""
 
 
 def check_regular(path: Path) -> int:
-    """Return the size of a regular file; a pipe would be waited for, and a device read for ever.
+    """Return the size of a regular file; others are refused: reading a pipe or a device could wait or run for ever.
 
     Raises:
-        FileNotFoundError: if it is not there.
-        ForeignFileError: if it is something else than a file.
+        FileNotFoundError: if it does not exist.
+        ForeignFileError: if it is not a regular file.
     """
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
@@ -52,8 +52,8 @@ def read_bounded(path: Path, max_bytes: int) -> str:
     """Read a UTF-8 text file of at most `max_bytes`.
 
     Raises:
-        FileNotFoundError: if it is not there.
-        ForeignFileError: if it is no file, larger, or not UTF-8.
+        FileNotFoundError: if it does not exist.
+        ForeignFileError: if it is not a regular file, is larger, or is not UTF-8.
     """
     check_size(path, max_bytes)
     try:
@@ -69,12 +69,12 @@ def read_json_object(
 
     Args:
         path: the file.
-        max_bytes: of it.
-        max_values: in it; None leaves that to its length.
+        max_bytes: most bytes of the file.
+        max_values: most values in it; None means no limit but the file's length.
 
     Raises:
-        FileNotFoundError: if it is not there.
-        ForeignFileError: if it is no JSON object, too large or too deep.
+        FileNotFoundError: if it does not exist.
+        ForeignFileError: if it is not a JSON object, too large or too deep.
     """
     text = read_bounded(path, max_bytes)
     try:
@@ -86,11 +86,11 @@ def read_json_object(
 
 
 def read_yaml(path: str | os.PathLike) -> Any:
-    """Read YAML, with nothing constructed but plain values; None for an empty file.
+    """Read YAML with plain values only; return None for an empty file.
 
     Raises:
-        FileNotFoundError: if it is not there.
-        ForeignFileError: if it is no YAML, too large or too deep.
+        FileNotFoundError: if it does not exist.
+        ForeignFileError: if it is not YAML, too large or too deep.
     """
     path = Path(path)
     text = read_bounded(path, MAX_YAML_BYTES)
@@ -138,10 +138,10 @@ def check_extent(path: Path | str, content: Any, max_values: int | None) -> None
 
 
 def values_of(path: Path | str, content: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """Give every value of nested mappings and lists under its dotted name, containers before what they hold.
+    """Yield every value of nested mappings and lists with its dotted name, containers before their content.
 
     Raises:
-        ForeignFileError: if they are nested deeper than any honest file, or hold themselves.
+        ForeignFileError: if they are nested deeper than any valid file, or contain themselves.
     """
     if depth > MAX_DEPTH:
         raise ForeignFileError(f"{path}: nested deeper than {MAX_DEPTH} levels")
@@ -151,10 +151,10 @@ def values_of(path: Path | str, content: Any, name: str = "", depth: int = 0) ->
             yield from values_of(path, value, f"{name}.{key}" if name else str(key), depth + 1)
     elif isinstance(content, list | tuple):
         for value in content:
-            # An element goes by its list's name: what holds for a setting holds for each of its numbers.
+            # An element has the name of its list: a rule for a setting applies to each of its numbers.
             yield from values_of(path, value, name, depth + 1)
 
 
 def is_finite(value: Any) -> bool:
-    """Whether a value is anything but NaN or an infinite number."""
+    """Return whether a value is not NaN and not an infinite number."""
     return not isinstance(value, float) or math.isfinite(value)

@@ -1,7 +1,7 @@
-"""Files and folders that are being written: their temporary names, and sweeping up what a killed write left.
+"""Files and folders that are being written: their temporary names, and removal of those that a killed process left.
 
-The owner of a part holds a lock on it that the system drops with the process, however that ends. So a part that
-nobody holds is a dead writer's, whichever machine or container it ran in.
+The owner of a part holds a lock on it that the system releases when the process ends, in any way. So a part that
+nobody holds belongs to a dead writer, on any machine or in any container.
 """
 
 import fcntl
@@ -20,15 +20,15 @@ _NAME = re.compile(re.escape(PREFIX) + r"[0-9a-f]{12}(\.[^/]{1,15})?")
 
 
 def is_part(name: str) -> bool:
-    """Whether a file's name is one that `make_part` gives."""
+    """Return whether a file's name is one that `make_part_file` or `make_part_folder` gives."""
     return _NAME.fullmatch(name) is not None
 
 
 def make_part_file(folder: Path, suffix: str = "") -> tuple[Path, int]:
-    """Create an empty file under a new name in `folder`; returns it and the descriptor that holds it.
+    """Create an empty file under a new name in `folder`; return it and the descriptor that holds its lock.
 
     Raises:
-        OSError: if the folder takes no file.
+        OSError: if no file can be created in the folder.
     """
     sweep(folder)
     kept = suffix if len(suffix) <= 16 else ""
@@ -41,10 +41,10 @@ def make_part_file(folder: Path, suffix: str = "") -> tuple[Path, int]:
 
 
 def make_part_folder(folder: Path, mode: int = 0o777) -> tuple[Path, int]:
-    """Create an empty folder under a new name in `folder`; returns it and the descriptor that holds it.
+    """Create an empty folder under a new name in `folder`; return it and the descriptor that holds its lock.
 
     Raises:
-        OSError: if the folder takes no other.
+        OSError: if no folder can be created in it.
     """
     sweep(folder)
     while True:
@@ -58,12 +58,12 @@ def make_part_folder(folder: Path, mode: int = 0o777) -> tuple[Path, int]:
 
 @contextmanager
 def private_folder() -> Iterator[Path]:
-    """Give an empty folder among the temporary files, for this user alone; it goes away with the block.
+    """Yield an empty folder among the temporary files, for this user only; it is removed after the block.
 
-    What a process that was killed left of its own goes away with the next.
+    A folder that a killed process left is removed by the next call.
 
     Raises:
-        OSError: if the temporary files take no other.
+        OSError: if no folder can be created among the temporary files.
     """
     folder, descriptor = make_part_folder(Path(tempfile.gettempdir()), 0o700)
     try:
@@ -74,11 +74,11 @@ def private_folder() -> Iterator[Path]:
 
 
 def _held(part: Path, descriptor: int) -> bool:
-    """Hold a new part; whether it is still there, as another's sweep may have come between."""
+    """Lock a new part; return whether it still exists, because another process may have swept it meanwhile."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
     except OSError:
-        return True  # a file system without locks: nobody can sweep there either
+        return True  # a file system without locks: no process can sweep there either
     try:
         return os.path.samestat(os.fstat(descriptor), os.stat(part))
     except FileNotFoundError:
@@ -86,7 +86,7 @@ def _held(part: Path, descriptor: int) -> bool:
 
 
 def sweep(folder: Path) -> None:
-    """Remove the parts in `folder` that this user's dead processes left; what cannot be removed stays."""
+    """Remove the parts in `folder` that this user's dead processes left; parts that cannot be removed stay."""
     with os.scandir(folder) as entries:
         names = [entry.name for entry in entries if is_part(entry.name)]
     for name in names:

@@ -1,7 +1,8 @@
-"""A cache of preprocessed volumes: what an image processor makes of a scan, kept as int16 HU, lossless to 1 HU.
+"""A cache of preprocessed volumes: an image processor's results, stored as int16 HU, lossless to 1 HU.
 
-Kept are a scan's planes: resampled in plane to the grid, and along depth as far as the coarser of its samplings. From
-there to the grid is one weighted sum a slice, done on loading: at high resolution that is a quarter of the grid's size.
+A scan's planes are stored: resampled in plane to the grid, and along depth up to the coarser of its samplings. From
+there to the grid is one weighted sum per slice, computed on loading: at high resolution this stores a quarter of the
+grid's size.
 """
 
 import errno
@@ -27,14 +28,14 @@ from ..resampling import resample_planes
 from .foreign_files import ForeignFileError, check_regular
 from .whole_files import write_whole
 
-MAGIC = b"ARGUSVC2"  # a new layout of the file is a new number, and so a new folder
-_LENGTHS = struct.Struct("<8sII")  # magic, bytes of the header, CRC-32 of header and planes
+MAGIC = b"ARGUSVC2"  # a new layout of the file gets a new number, and so a new folder
+_LENGTHS = struct.Struct("<8sII")  # magic, size of the header in bytes, CRC-32 of header and planes
 INT16 = np.iinfo(np.int16)
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """How one plane of int16 is packed by blosc2: codec and filters by their names, and the level."""
+    """Settings to pack one plane of int16 by blosc2: names of codec and filters, and the level."""
 
     codec: str
     level: int
@@ -53,7 +54,7 @@ class Encoding:
         )
 
 
-# `make bench` measures them all; the first is the default.
+# `make bench` measures all of them; the first is the default.
 ENCODINGS = {
     "zstd-delta": Encoding("ZSTD", 1, ("SHUFFLE", "BYTEDELTA")),
     "zstd": Encoding("ZSTD", 1, ("SHUFFLE",)),
@@ -62,23 +63,23 @@ ENCODINGS = {
 
 
 class DamagedEntryError(ValueError):
-    """An entry that is not whole, or is not what its name says."""
+    """Error of an entry that is incomplete, or does not match its name."""
 
 
 class VolumeCache:
-    """Gives `pixel_values` from a folder of preprocessed volumes, and fills it as it goes.
+    """Reads `pixel_values` from a folder of preprocessed volumes, and adds missing volumes to it.
 
-    It is called like the image processor, so that `with_preprocessing(dataset, VolumeCache(...))` is all a data set
-    needs. An entry's folder is named by the hash of the preprocessing's settings, its file by the scan's path, size
-    and time: another setting or a changed scan never reads an old entry. A damaged entry is made anew.
+    It is called like the image processor, so a data set needs only `with_preprocessing(dataset, VolumeCache(...))`. An
+    entry's folder is named by the hash of the preprocessing's settings, its file by the scan's path, size and time:
+    another setting or a changed scan never reads an old entry. A damaged entry is made again.
 
     Args:
-        folder: shared by all settings; made when it is first written to.
-        image_processor: what to keep the results of.
-        encoding: a name out of `ENCODINGS`; entries say themselves how they are packed, so it may change.
+        folder: folder shared by all settings; created at the first write.
+        image_processor: the image processor whose results are cached.
+        encoding: a name in `ENCODINGS`; it may change, because each entry states its own encoding.
 
     Attributes:
-        hits, misses: scans that were read from the cache, and that were not.
+        hits, misses: numbers of scans that were read from the cache, and that were not.
 
     Raises:
         ValueError: if the encoding is unknown, blosc2 is missing, or the HU window does not fit int16.
@@ -101,7 +102,7 @@ class VolumeCache:
     def __call__(self, images: Any, **kwargs) -> dict[str, torch.Tensor]:
         """Return `pixel_values` `(B, 1, D, H, W)` float32 of one image or several, as the image processor does.
 
-        An image that is no file, and names none, is preprocessed and not kept.
+        An image that is not a file, and names none, is preprocessed but not stored.
         """
         scans = flatten_images(images)
         pixel_values = torch.empty(len(scans), 1, *self.image_processor.image_size)
@@ -110,7 +111,7 @@ class VolumeCache:
         return {"pixel_values": pixel_values}
 
     def load_into(self, image: Any, out: torch.Tensor) -> torch.Tensor:
-        """Fill `out` `(D, H, W)` float32 with a scan; within half an HU of the image processor's.
+        """Fill `out` `(D, H, W)` float32 with a scan; values differ from the image processor's by at most half an HU.
 
         Raises:
             CTReadError: if the scan cannot be read.
@@ -131,21 +132,21 @@ class VolumeCache:
         return out
 
     def has(self, image: Any) -> bool:
-        """Whether an image has an entry; whether that is whole is seen when it is read."""
+        """Return whether an image has an entry; its content is checked when it is read."""
         path = path_of(image)
         return path is not None and self.entry_of(path).exists()
 
     def entry_of(self, path: Path) -> Path:
-        """Where a scan's entry is.
+        """Return the path of a scan's entry.
 
         Raises:
-            FileNotFoundError: if there is no such scan.
+            FileNotFoundError: if the scan does not exist.
         """
         key = scan_key(path)
         return self.folder / key[:2] / f"{key[2:]}.planes"
 
     def _fill(self, path: Path, entry: Path) -> bytes:
-        """Preprocess a scan as far as its planes, keep them if the disk lets it, and return them packed."""
+        """Preprocess a scan up to its planes, store them if the disk allows, and return them packed."""
         scan = self.image_processor.to_grid(self.image_processor.load_volume(path))
         check_window(scan.window)
         planes = torch.empty(scan.operators.to_slices.shape[0], *scan.operators.size[1:])
@@ -192,7 +193,7 @@ class VolumeCache:
 
 
 def check_window(window: Sequence[float]) -> None:
-    """Refuse what does not fit the planes' int16.
+    """Check that a HU window fits the planes' int16.
 
     Raises:
         ValueError: naming the window.
@@ -203,16 +204,16 @@ def check_window(window: Sequence[float]) -> None:
 
 
 def settings_hash(image_processor: ArgusImageProcessor) -> str:
-    """Name what preprocessing does, down to the layout of the entries, in 16 hexadecimal digits."""
+    """Return a hash of the preprocessing's settings and of the entries' layout, in 16 hexadecimal digits."""
     settings = {name: getattr(image_processor, name) for name in SETTINGS}
     return hashlib.sha256(MAGIC + json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def scan_key(path: Path) -> str:
-    """Name a scan's file by path, size and time, in 40 hexadecimal digits.
+    """Return a hash of a scan's path, size and time, in 40 hexadecimal digits.
 
     Raises:
-        FileNotFoundError: if there is no such scan.
+        FileNotFoundError: if the scan does not exist.
     """
     status = path.stat()
     identity = json.dumps([str(path), status.st_size, status.st_mtime_ns])
@@ -220,7 +221,7 @@ def scan_key(path: Path) -> str:
 
 
 def path_of(image: Any) -> Path | None:
-    """Return the file of a path, a row of `datasets.Nifti`, or a nibabel image that was read from one."""
+    """Return the file of a path, of a row of `datasets.Nifti`, or of a nibabel image that was read from a file."""
     if isinstance(image, dict):
         image = image.get("path") if image.get("bytes") is None else None
     elif hasattr(image, "get_filename"):
@@ -234,7 +235,7 @@ def path_of(image: Any) -> Path | None:
 def pack_planes(
     planes: np.ndarray, to_grid: torch.Tensor | None, window: tuple[float, float], encoding: Encoding
 ) -> bytes:
-    """Pack `(n, H, W)` int16 planes, each by itself, with their window and the weights `(D, n)` that make the grid."""
+    """Pack `(n, H, W)` int16 planes, each separately, with their window and the weights `(D, n)` that make the grid."""
     packed = [encoding.pack(np.ascontiguousarray(plane)) for plane in planes]
     weights = None
     if to_grid is not None:
@@ -252,10 +253,10 @@ def pack_planes(
 
 
 def open_planes(packed: bytes) -> tuple[dict[str, Any], Callable[[int], torch.Tensor]]:
-    """Check what `pack_planes` packed; returns its header and a function that unpacks a plane as float32.
+    """Check data from `pack_planes`; return its header and a function that unpacks a plane as float32.
 
     Raises:
-        DamagedEntryError: if it is cut short or altered.
+        DamagedEntryError: if it is incomplete or changed.
     """
     import blosc2
 
@@ -273,7 +274,7 @@ def open_planes(packed: bytes) -> tuple[dict[str, Any], Callable[[int], torch.Te
         sizes = [blosc2.get_cbuffer_sizes(content[start:stop]) for start, stop in pairwise(starts)]
     except (KeyError, RecursionError, RuntimeError, TypeError, ValueError) as error:
         raise DamagedEntryError(f"not what this cache writes ({type(error).__name__})") from None
-    # A plane says itself what it unpacks to: more would be written past the buffer, and gigabytes into memory.
+    # A plane states its own unpacked size: a larger one would be written past the buffer, or fill the memory.
     if starts[-1] != len(content) or any(size[0] != num_bytes for size in sizes):
         raise DamagedEntryError("its planes are not of the size it says")
     buffer = np.empty(header["shape"], np.int16)
@@ -288,11 +289,11 @@ def open_planes(packed: bytes) -> tuple[dict[str, Any], Callable[[int], torch.Te
 def blend_slices(
     weights: Sequence[Sequence[tuple[int, float]]], read_plane: Callable[[int], torch.Tensor], out: torch.Tensor
 ) -> None:
-    """Fill `out` with weighted sums of planes; going up, a plane is unpacked once.
+    """Fill `out` with weighted sums of planes; slices are filled in order, so each plane is unpacked once.
 
     Args:
         weights: for each slice of `out`, its planes and their weights.
-        read_plane: unpacks one.
+        read_plane: unpacks one plane.
         out: `(D, H, W)`.
     """
     recent: dict[int, torch.Tensor] = {}

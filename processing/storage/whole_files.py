@@ -1,7 +1,7 @@
-"""Files that appear whole or not at all: the one place that writes under another name and renames.
+"""Write files that appear complete or not at all: written under another name, then renamed.
 
-What is no regular file is never replaced: a link stays and its target is written, a device or a pipe is written
-through, a disk is refused.
+Only regular files are replaced: a link stays and its target is written, a device or a pipe is written to directly,
+a disk is refused.
 """
 
 import errno
@@ -18,14 +18,14 @@ from typing import Any
 
 from .part_files import make_part_file
 
-_MOST_LINKS = 40  # as the kernel
+_MOST_LINKS = 40  # as in the kernel
 _checked_pipes: dict[Path, int] = {}
-_PROBE = b"\0" * 4096  # a block: an empty file fits a full disk
+_PROBE = b"\0" * 4096  # one block, because an empty file fits on a full disk
 
 
 @dataclass(frozen=True)
 class Destination:
-    """Where the bytes go: `path` is a file to replace, or a stream (device, pipe) to write through."""
+    """Destination of the bytes: `path` is a file to replace, or a stream (device, pipe) to write to."""
 
     path: Path
     is_stream: bool
@@ -33,12 +33,12 @@ class Destination:
 
 
 def destination_of(out: Path) -> Destination:
-    """Follow `out` to where its bytes go.
+    """Follow links from `out` to its destination.
 
     Raises:
         FileNotFoundError: if the folder of the file does not exist.
         IsADirectoryError: if `out` is a folder.
-        PermissionError: if the file is there and may not be written.
+        PermissionError: if the file exists and may not be written.
         ValueError: if `out` is a disk or a socket.
     """
     path, is_open_file = _follow(Path(out))
@@ -59,7 +59,7 @@ def destination_of(out: Path) -> Destination:
 
 
 def _follow(out: Path) -> tuple[Path, bool]:
-    """Follow links one by one; also whether one led into /proc, where they stand for open files (/dev/stdout)."""
+    """Follow links one by one; also return whether one led into /proc, where links are open files (/dev/stdout)."""
     path = out
     for _ in range(_MOST_LINKS):
         folder = os.path.realpath(path.parent)
@@ -72,10 +72,10 @@ def _follow(out: Path) -> tuple[Path, bool]:
 
 
 def check_can_write(out: Path) -> Path:
-    """Return `out` if a file can be put there: tried, before hours of work, with one that is removed again.
+    """Return `out` if a file can be written there; this is tried before hours of work, with a file that is removed.
 
     Raises:
-        OSError, ValueError: as `destination_of`, and if folder or disk take no file.
+        OSError, ValueError: as `destination_of`, and if no file can be written.
     """
     destination = destination_of(out)
     with naming(out):
@@ -88,17 +88,17 @@ def check_can_write(out: Path) -> Path:
             finally:
                 os.close(descriptor)
         elif stat.S_ISFIFO(mode) and not _is_of_this_process(destination.path):
-            # It stays open until it is written: its reader would take the closing for the end.
+            # It stays open until it is written: its reader would take a close for the end.
             if destination.path not in _checked_pipes:
                 _checked_pipes[destination.path] = _open_pipe(out, destination.path)
     return Path(out)
 
 
 def check_can_fill(folder: Path) -> Path:
-    """Make `folder` if it is not there and return it, if files can be put there: tried, before hours of work.
+    """Create `folder` if needed and return it if files can be written there; this is tried before hours of work.
 
     Raises:
-        OSError: if not; it names the folder.
+        OSError: if no file can be written; it names the folder.
     """
     folder = make_folder(folder)
     with naming(folder):
@@ -107,11 +107,11 @@ def check_can_fill(folder: Path) -> Path:
 
 
 def make_folder(folder: Path) -> Path:
-    """Make `folder` and its parents where they are not there, and return it.
+    """Create `folder` and its parents if they do not exist, and return it.
 
     Raises:
         NotADirectoryError: if it is a file.
-        OSError: if it cannot be made.
+        OSError: if it cannot be created.
     """
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
@@ -132,11 +132,11 @@ def _probe(folder: Path) -> None:
 
 @contextmanager
 def naming(out: Path, part: Path | None = None) -> Iterator[None]:
-    """Let an operating-system error name `out`, where it names no file or only `part`, which nobody asked for."""
+    """Make operating-system errors name `out` if they name no file or only `part`, which the user does not know."""
     try:
         yield
     except OSError as error:
-        # Errors with words of their own, such as "the folder does not exist", have no number.
+        # Errors with a message of their own, such as "the folder does not exist", have no number.
         ours = part is not None and str(error.filename or "").startswith(str(part))
         if error.errno is None or not (error.filename is None or ours or ".argus-" in str(error.filename)):
             raise
@@ -145,14 +145,14 @@ def naming(out: Path, part: Path | None = None) -> Iterator[None]:
 
 @contextmanager
 def whole_file(out: Path) -> Iterator[Path]:
-    """Give a temporary path and bring what was written there to `out` when the block ends without an error.
+    """Yield a temporary path; its file becomes `out` when the block ends without an error.
 
-    The path lies beside the file, which it replaces at once; for a stream it lies with the temporary files and is
-    copied. It keeps the suffixes of `out`, because writers such as matplotlib choose a format by them. It is new each
-    time, so that two processes that write one file do not meet; the later one stays.
+    The path is beside the file, which it replaces at once; for a stream it is among the temporary files and is copied.
+    It keeps the suffixes of `out`, because writers such as matplotlib choose a format by them. It is new each time, so
+    that two processes that write the same file do not collide; the later result stays.
 
     Raises:
-        OSError, ValueError: as `destination_of`, and if the disk fails; nothing is left of the attempt.
+        OSError, ValueError: as `destination_of`, and if the disk fails; no partial file is left.
     """
     destination = destination_of(out)
     folder = Path(tempfile.gettempdir()) if destination.is_stream else destination.path.parent
@@ -161,7 +161,7 @@ def whole_file(out: Path) -> Iterator[Path]:
     try:
         with naming(out, part):
             if destination.mode is not None and not destination.is_stream:
-                # What only its owner could read stays so.
+                # A file that only its owner could read stays so.
                 os.fchmod(descriptor, destination.mode)
             yield part
             if destination.is_stream:
@@ -174,9 +174,9 @@ def whole_file(out: Path) -> Iterator[Path]:
 
 
 def _write_through(part: Path, stream: Path) -> None:
-    """Copy a file into a device, a pipe or an open file, where that stands."""
+    """Copy a file into a device, a pipe or an open file, at its current position."""
     if _is_of_this_process(stream):
-        # The same open file, not another one of that name: what follows then stands behind this.
+        # The same open file, not a new one of that name, so that later output follows this one.
         descriptor = os.dup(int(stream.name))
     elif stat.S_ISFIFO(os.stat(stream).st_mode):
         descriptor = _checked_pipes.pop(stream, None) or _open_pipe(stream, stream)
@@ -193,10 +193,10 @@ def _is_of_this_process(stream: Path) -> bool:
 
 
 def _open_pipe(out: Path, pipe: Path) -> int:
-    """Open a named pipe that somebody reads: for a reader that never comes one would wait without a word.
+    """Open a named pipe that a process reads; without a reader, opening would wait silently for ever.
 
     Raises:
-        OSError: if nobody reads it.
+        OSError: if no process reads it.
     """
     try:
         descriptor = os.open(pipe, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
@@ -214,17 +214,17 @@ def _replace(part: Path, path: Path) -> None:
     try:
         os.replace(part, path)
     except OSError as error:
-        # A single file that is mounted, as containers do, keeps its place and takes new content.
+        # A single mounted file, as in containers, cannot be replaced and gets new content instead.
         if error.errno != errno.EBUSY:
             raise
         shutil.copyfile(part, path)
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file of a cache or a run, whole or not at all, and the folders it lies in.
+    """Write a file of a cache or a run, whole or not at all, and create its folders.
 
     Raises:
-        OSError: if the disk fails; nothing is left of the attempt.
+        OSError: if the disk fails; no partial file is left.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as part:
@@ -241,7 +241,7 @@ def write_json(out: Path, content: dict[str, Any]) -> None:
     """Write `content` to `out` as indented JSON, whole or not at all."""
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     with whole_file(out) as part:
-        # A name that is not UTF-8 holds half characters, which JSON has escapes for.
+        # A name that is not UTF-8 holds half characters, for which JSON has escapes.
         part.write_bytes(text.encode("utf-8", "backslashreplace"))
 
 
