@@ -1,1 +1,1 @@
-"""Use a saved model: load it, write reports, draw and serve them."""
+"""The use of a saved model: loading it, writing reports, drawing previews, serving over HTTP."""

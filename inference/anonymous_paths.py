@@ -1,7 +1,7 @@
-"""Opaque names for scans where a result leaves the machine: a path may hold a patient's name.
+"""Opaque names for scans in results that leave the machine, because a path may hold a patient's name.
 
-A plain hash would not do: who guesses a name can hash it and compare. So it is keyed (HMAC-SHA256) with a secret that
-stays on this machine; the same key gives the same names, so that results of several commands can be joined.
+A plain hash is not enough: anyone who guesses a name can hash it and compare. So the hash is keyed (HMAC-SHA256) with a
+secret that stays on this machine. The same key gives the same names, so results of several commands can be joined.
 """
 
 import hashlib
@@ -20,18 +20,18 @@ _DIGITS = 16
 
 
 def key_file() -> Path:
-    """Where the key is kept: the file that ARGUS_PATH_KEY names, or one below the user's data folder."""
+    """Return the path of the key: the file that ARGUS_PATH_KEY names, or one below the user's data folder."""
     if named := os.environ.get(KEY_VARIABLE):
         return Path(named)
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "argus" / "path.key"
 
 
 def read_key() -> bytes:
-    """Read the key; the first time it is drawn and kept, for its owner alone.
+    """Read the key; the first call draws a new one and keeps it in a file that only its owner can read.
 
     Raises:
-        ValueError: if the file is no key, or others may read it.
-        OSError: if it cannot be read or made.
+        ValueError: if the file does not hold a key, or other users may read it.
+        OSError: if the file cannot be read or made.
     """
     path = key_file()
     if not path.exists():
@@ -48,7 +48,7 @@ def read_key() -> bytes:
 
 
 class PathNames:
-    """Gives scans their opaque names, and takes paths out of what is said of them."""
+    """Opaque names of scans; also removes paths from texts about scans."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key
@@ -59,11 +59,11 @@ class PathNames:
         return f"scan-{digest[:_DIGITS]}"
 
     def of(self, scan: Path | str) -> str:
-        """Return the opaque name of a scan's file or folder: the same however its path is written."""
+        """Return the opaque name of a scan's file or folder; every way to write its path gives the same name."""
         return self.name(os.path.realpath(scan))
 
     def without_paths(self, text: str, scan: Path | str) -> str:
-        """Take a scan's path, its name and the names of the files in it out of a text about it."""
+        """Replace a scan's path, its name and the names of the files in it by opaque names in a text about it."""
         scan = Path(scan)
         own = self.of(scan)
         names = {str(scan): own, os.path.realpath(scan): own, os.path.abspath(scan): own, scan.name: own}
@@ -75,6 +75,6 @@ class PathNames:
                     if path != scan:
                         names[str(path.relative_to(scan))] = names[path.name] = self.of(path).replace("scan", "file")
         for name in sorted(filter(None, names), key=len, reverse=True):
-            # Whole names only: a file called "a" is not every letter a.
+            # Only whole names are replaced: a file called "a" must not change every letter a.
             text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", names[name], text)
         return text

@@ -1,4 +1,4 @@
-"""Greedy report generation, batched, over a whole split, into a JSONL file that an interrupted run continues."""
+"""Greedy report generation in batches over a whole split; an interrupted run continues its JSONL file."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ MAX_NEW_TOKENS = 1024  # the text length that training keeps: no report is cut s
 
 @dataclass(frozen=True)
 class Generated:
-    """One generated report; `truncated` says that it was cut at the token limit before it ended."""
+    """One generated report; `truncated` is true if the token limit cut it before it ended."""
 
     text: str
     num_tokens: int
@@ -47,10 +47,11 @@ def generate_batch(
     streamer: Any | None = None,
     stopping: Any | None = None,
 ) -> list[Generated]:
-    """Write one report for each image (whatever the processor's `images=` takes) and its instruction, greedily.
+    """Write one report for each image and its instruction, with greedy decoding.
 
-    `streamer` (one image only) is a transformers streamer that receives the tokens as they come, `stopping` a
-    `StoppingCriteriaList` that may end the reports earlier.
+    `images` holds anything that the processor takes as `images=`. `streamer` (one image only) is a transformers
+    streamer that receives the tokens as they come. `stopping` is a `StoppingCriteriaList` that may end the reports
+    earlier.
     """
     import torch
 
@@ -72,7 +73,7 @@ def generate_batch(
 
 
 def inputs_of(processor: Any, prompts: Sequence[str], images: Sequence[Any] | None) -> Any:
-    """Make what a model takes of prompts and their images, whatever options the tokenizer was saved with."""
+    """Make a model's inputs from prompts and images; the options saved with the tokenizer do not change them."""
     return processor(
         images=None if images is None else list(images),
         text=list(prompts),
@@ -102,7 +103,7 @@ def _end_tokens(model: Any) -> set[int]:
 
 
 def _decode(processor: Any, row: list[int], ends: set[int]) -> Generated:
-    """Cut one row of new tokens at its first end token; without one it was cut by the limit."""
+    """Cut one row of new tokens at its first end token; a row without one was cut by the limit."""
     num_tokens = next((index for index, token in enumerate(row) if token in ends), len(row))
     text = processor.tokenizer.decode(row[:num_tokens], skip_special_tokens=True).strip()
     return Generated(text, num_tokens, truncated=num_tokens == len(row))
@@ -131,19 +132,19 @@ def generate_reports(
 ) -> list[Prediction]:
     """Generate a report for every example of `dataset` and return them in its order.
 
-    Lines are appended batch by batch; a second start keeps the finished lines and goes on. Batches are cut from the
-    dataset at fixed places and a part-written batch is generated again whole, so an interrupted run ends with the same
-    file, byte for byte, as one that ran through.
+    Lines are appended batch by batch; a second start keeps the finished lines and goes on. Batches start at fixed
+    places in the dataset, and a batch that was written in part is generated again in full. So an interrupted run ends
+    with the same file, byte for byte, as a run without interruption.
 
     Args:
-        dataset: examples with `scan_id` (unique), `report` and what `image_of` needs.
-        settings: what the predictions depend on besides `dataset` and `max_new_tokens` (the model's hash above all).
-            It is kept in `<out_jsonl>.settings.json`.
-        image_of: gives an example's image; a control puts another image in its place here.
+        dataset: examples with `scan_id` (unique), `report` and the columns that `image_of` needs.
+        settings: everything else that the predictions depend on, besides `dataset` and `max_new_tokens`; most of all
+            the model's hash. It is kept in `<out_jsonl>.settings.json`.
+        image_of: gives an example's image; a control gives another image here.
         label: the name beside the progress bar.
         id_of: gives the name under which a scan is written, from its `scan_id`.
-        on_failure: is told the `scan_id` and the reason of a scan that cannot be read or reported on; that scan is left
-            out and tried again by the next start. Without it such a scan ends the run.
+        on_failure: called with the `scan_id` and the reason when a scan cannot be read or no report can be written for
+            it. That scan is left out, and the next start tries it again. Default: such a scan ends the run.
 
     Raises:
         ValueError: if `out_jsonl` belongs to another model, data set or setting, or scan ids repeat.
@@ -179,7 +180,7 @@ def _predict_each(
     max_new_tokens: int,
     on_failure: Callable[[str, str], None],
 ) -> list[Prediction]:
-    """Write the reports of one batch; where that fails, of each scan alone, so that a bad one costs no other."""
+    """Write the reports of one batch; if that fails, try each scan alone, so that a bad scan does not stop others."""
     try:
         return _predict(model, processor, examples, image_of, max_new_tokens)
     except BaseException as error:

@@ -1,11 +1,11 @@
-"""A saved Argus model: loading it, and the hash that names what it is."""
+"""A saved Argus model: how it is loaded, and the hash that identifies it."""
 
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-# Everything that decides what is generated: weights, configurations (preprocessing too), tokenizer, template.
+# All files that decide the generated text: weights, configurations (preprocessing too), tokenizer, template.
 HASHED_FILES = ("*.safetensors", "*config.json", "tokenizer.json", "chat_template.jinja")
 DTYPES = ("float32", "bfloat16", "float16")
 BITS = (8, 4)
@@ -15,12 +15,13 @@ def check_model_folder(folder: Path, trust: bool = False) -> Path:
     """Return `folder` if it holds a saved model that can be loaded safely.
 
     Args:
-        folder: of the model.
-        trust: its own code may run.
+        folder: folder of the model.
+        trust: whether the folder's own code may run.
 
     Raises:
         FileNotFoundError: if there is no such folder.
-        ValueError: if it lacks `config.json` or `.safetensors` weights, or its files say what no honest ones do.
+        ValueError: if it lacks `config.json` or `.safetensors` weights, or if its files hold settings that no honest
+            model has.
     """
     from argus_processing.saved_models.model_folders import REPORT_WRITER, check_model, check_processor
 
@@ -51,13 +52,14 @@ def hash_model(folder: Path) -> str:
 
 @dataclass(frozen=True)
 class Loading:
-    """How a model is loaded to generate.
+    """Settings for loading a model that generates.
 
     Attributes:
-        dtype: "float32", "bfloat16" or "float16"; without it, what was saved on a GPU, and float32 on a CPU, where
-            bfloat16 is slow.
-        bits: 8 or 4 loads the language model's linear layers so (bitsandbytes); vision and connector stay as they are.
-        static_cache: keys and values in a fixed block, which transformers compiles the decoding for on a GPU.
+        dtype: "float32", "bfloat16" or "float16". Default: the saved dtype on a GPU; float32 on a CPU, where bfloat16
+            is slow.
+        bits: 8 or 4 loads the language model's linear layers with that many bits (bitsandbytes). The vision tower and
+            the connector are not changed.
+        static_cache: keep keys and values in a block of fixed size; on a GPU, transformers then compiles the decoding.
         trust: run the code that comes with the folder; an Argus folder needs none.
 
     Raises:
@@ -106,7 +108,7 @@ def load_model(folder: Path, loading: Loading | None = None) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForImageTextToText
 
-    # Importing it registers model and processor.
+    # This import registers model and processor.
     from argus_processing.saved_models.model_folders import REPORT_WRITER
     from argus_processing.saved_models.pretrained import check_fit, load_pretrained, load_processor
 

@@ -30,7 +30,7 @@ class Window:
 
     @property
     def label(self) -> str:
-        """What a workstation prints: name, width and level."""
+        """Return the text that a workstation prints: name, width and level."""
         return f"{self.name} window  W {self.width:.0f}  L {self.level:.0f} HU"
 
 
@@ -43,7 +43,7 @@ LUNG_SHARE = 0.05
 
 
 def choose_window(hu: np.ndarray) -> Window:
-    """Choose the lung window where at least 5% of the middle of the body is as dense as lung, else soft tissue."""
+    """Choose the lung window if at least 5% of the middle of the body is as dense as lung, else soft tissue."""
     _, height, width = hu.shape
     # The outer quarters hold the air and the blankets around the patient.
     sample = hu[:, height // 4 : height - height // 4 : 2, width // 4 : width - width // 4 : 2]
@@ -53,7 +53,7 @@ def choose_window(hu: np.ndarray) -> Window:
 
 @dataclass(frozen=True)
 class Plane:
-    """One slice as it is shown: `pixels` with its first row on top, its pixels' height to width, edge letters."""
+    """One slice as shown: `pixels`, first row on top; `aspect`, a pixel's height / width; letters at the edges."""
 
     name: str
     pixels: np.ndarray
@@ -70,9 +70,9 @@ PLANES = ("axial", "coronal", "sagittal")  # cut across D, H and W
 def cut_plane(hu: np.ndarray, spacing_mm: tuple[float, float, float], name: str, index: int) -> Plane:
     """Cut one slice out of a canonical volume, feet down.
 
-    `hu` is `(D, H, W)` with D toward the head, H toward the back, W toward the patient's left. So W runs as the picture
-    does, with the patient's right on its left, and only D has to be turned over. Edges are lettered as in DICOM: Right,
-    Left, Anterior, Posterior, Head, Feet.
+    `hu` is `(D, H, W)` with D toward the head, H toward the back, W toward the patient's left. So W already has the
+    direction of the picture, with the patient's right on the left, and only D has to be turned over. The edges have
+    the letters of DICOM: Right, Left, Anterior, Posterior, Head, Feet.
 
     Raises:
         ValueError: if there is no such plane or slice.
@@ -88,14 +88,14 @@ def cut_plane(hu: np.ndarray, spacing_mm: tuple[float, float, float], name: str,
 
 
 def middle_planes(hu: np.ndarray, spacing_mm: tuple[float, float, float]) -> list[Plane]:
-    """Cut the middle axial, coronal and sagittal slices out of a canonical volume, see `cut_plane`."""
+    """Cut the middle axial, coronal and sagittal slices out of a canonical volume; see `cut_plane`."""
     return [cut_plane(hu, spacing_mm, name, side // 2) for name, side in zip(PLANES, hu.shape, strict=True)]
 
 
 def save_preview(volume: Any, report: str, out: Path) -> None:
-    """Save a PNG of a `CTVolume`'s three middle planes with `report` beside them, whole or not at all.
+    """Save a PNG of a `CTVolume`'s three middle planes with `report` beside them; no half-written file can remain.
 
-    A report too long for the picture is cut, and the picture says by how many lines.
+    A report that is too long for the picture is cut, and the picture says how many lines are missing.
 
     Raises:
         ValueError: if `out` does not end in `.png`.
@@ -137,7 +137,7 @@ def _draw_plane(ax: Axes, plane: Plane, window: Window) -> None:
 
 
 def _draw_report(figure: Figure, report: str) -> None:
-    """Write the report in the largest type that shows all of it."""
+    """Write the report in the largest font size that shows all of it."""
     figure.text(TEXT_LEFT, 0.95, "Report", color=INK, fontsize=11, weight="bold", va="center")
     for size in FONT_SIZES:
         lines, room = _wrap(report, size), _num_lines(size)
@@ -146,14 +146,14 @@ def _draw_report(figure: Figure, report: str) -> None:
     else:
         left_out = len(lines) - (room - 1)
         lines = [*lines[: room - 1], f"[... {left_out} more lines]"]
-    # Math signs stay as they are: a report may hold a dollar sign or a caret.
+    # Math is not parsed: a report may hold a dollar sign or a caret.
     figure.text(
         TEXT_LEFT, TEXT_TOP, "\n".join(lines), color=INK, fontsize=size, va="top", linespacing=1.4, parse_math=False
     )
 
 
 def _wrap(report: str, font_size: int) -> list[str]:
-    """Wrap a report to the text column at a font size; its own line ends stay."""
+    """Wrap a report to the width of the text column at a font size; its own line ends stay."""
     # A sans-serif letter is about 0.52 of the font size wide; 72 points to the inch.
     num_letters = int((0.985 - TEXT_LEFT) * WIDTH_IN * 72 / (0.52 * font_size))
     paragraphs = report.strip().splitlines() or ["(empty report)"]

@@ -1,4 +1,4 @@
-"""A model is tried as soon as it is loaded: what would fail, or become no number, at the first scan is said then."""
+"""A short trial of a model right after loading, so that an error shows at once and not at the first scan."""
 
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,12 @@ from .generation import inputs_of, prompt_of
 
 
 def rehearse(folder: Path, model: Any, processor: Any) -> None:
-    """Encode one patch, bring visual tokens to the language model's width, and write one token.
+    """Try a loaded model: encode one patch, run the connector, and write one token.
 
-    It costs about what one token of a report does: no scan is read, and no prompt but its end.
+    This costs about as much as one token of a report: no scan is read, and of a prompt only the last token.
 
     Raises:
-        ForeignFileError: if a part fails or gives what is no finite number.
+        ForeignFileError: if a part fails, or gives a number that is not finite.
     """
     with refusing(folder, "correct its configuration or copy it again"), torch.inference_mode():
         parts = {"vision tower": _patch, "connector": _visual_tokens, "language model": _next_token}
@@ -41,9 +41,9 @@ def _visual_tokens(model: Any, processor: Any) -> torch.Tensor:
 
 
 def _next_token(model: Any, processor: Any) -> torch.Tensor:
-    """Write one token after the last one of a prompt; gives its logits."""
+    """Write one token after the last one of a prompt; return its logits."""
     text = prompt_of(processor, INSTRUCTIONS[0]).replace(processor.image_token, "")
-    # Two of different lengths, so that one is padded.
+    # Two texts of different lengths, so that one is padded.
     tokens = inputs_of(processor, [text, f"{text} {text}"], None)["input_ids"]
     if int(tokens.max()) >= model.config.text_config.vocab_size:
         raise ValueError(f"its tokenizer gives token {int(tokens.max())}, which the language model does not have")

@@ -1,8 +1,8 @@
-"""Open a scan's files so that nothing outside one folder can be read, whatever links, swaps or pipes it holds.
+"""Opening of a scan's files so that nothing outside one folder is read, even if it holds links, swaps or pipes.
 
 Each file is opened once, component by component below the folder, without following links, and must be a regular file.
-The reader then gets a private folder of links to those open files: what it reads is what was checked. A hard link is
-a file of the folder like any other: no system tells the two apart.
+The reader then gets a private folder of links to those open files, so it reads exactly the files that were checked. A
+hard link counts as a file of the folder: no system can tell the two apart.
 """
 
 import errno
@@ -14,25 +14,26 @@ from pathlib import Path
 from argus_processing.dicom_files import MAX_FILES
 
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-# A pipe without a writer would hold a plain open for ever.
+# O_NONBLOCK: opening a pipe that has no writer would otherwise wait for ever.
 FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class ScanNotReadError(ValueError):
-    """A scan that could not be read: one line for who asked, without this machine's folders or a header's values."""
+    """A scan could not be read; the message is one line for the client, without local folders or header values."""
 
 
 def open_below(root: Path, asked: str, room: Path, opened: ExitStack) -> Path:
-    """Open the file or DICOM folder `asked` (absolute) below `root`, and give a path in `room` to read it at.
+    """Open the file or DICOM folder `asked` (absolute) below `root`, and return a path in `room` to read it from.
 
     Args:
         root: a resolved folder.
         asked: absolute path, as a client gave it.
-        room: an empty private folder, which gets the links.
-        opened: closes the files.
+        room: an empty private folder, in which the links are made.
+        opened: stack that closes the files.
 
     Raises:
-        ScanNotReadError: if any file of it is not a regular file below `root`; whether it is there is not told.
+        ScanNotReadError: if any of its files is not a regular file below `root`; the message does not tell whether the
+            file exists.
     """
     try:
         real = _resolve_below(root, asked)
@@ -41,7 +42,7 @@ def open_below(root: Path, asked: str, room: Path, opened: ExitStack) -> Path:
             _link_file(root, real, shown, opened)
             return shown
         shown.mkdir()
-        for name in os.listdir(_open_folder(root, real, opened))[: MAX_FILES + 1]:  # one too many is told by the reader
+        for name in os.listdir(_open_folder(root, real, opened))[: MAX_FILES + 1]:  # the reader refuses one too many
             inside = _resolve_below(root, os.path.join(real, name))
             if not stat.S_ISDIR(os.lstat(inside).st_mode):
                 _link_file(root, inside, shown / name, opened)
@@ -53,7 +54,7 @@ def open_below(root: Path, asked: str, room: Path, opened: ExitStack) -> Path:
 
 
 def link_open_file(descriptor: int, path: Path) -> None:
-    """Make `path` a link to a file that this process has open, good for processes that it starts too where it can."""
+    """Make `path` a link to a file that this process has open; where /proc exists, child processes can use it too."""
     through_proc = f"/proc/{os.getpid()}/fd/{descriptor}"
     path.symlink_to(through_proc if os.path.exists(through_proc) else f"/dev/fd/{descriptor}")
 
@@ -66,7 +67,7 @@ def _resolve_below(root: Path, path: str) -> str:
 
 
 def _open_folder(root: Path, real: str, opened: ExitStack) -> int:
-    """Open a folder below `root` by its components: one swapped for a link since it was resolved is refused."""
+    """Open a folder below `root` component by component; refuse one replaced by a link after it was resolved."""
     descriptor = os.open(root, FOLDER_FLAGS)
     opened.callback(os.close, descriptor)
     for part in Path(real).relative_to(root).parts:
@@ -79,7 +80,7 @@ def _link_file(root: Path, real: str, link: Path, opened: ExitStack) -> None:
     with ExitStack() as folders:
         folder = _open_folder(root, os.path.dirname(real), folders)
         name = os.path.basename(real)
-        # Looked at before it is opened, because opening a device can already do something.
+        # Checked before it is opened, because opening a device can already have an effect.
         if not stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
             raise ScanNotReadError
         descriptor = os.open(name, FILE_FLAGS, dir_fd=folder)

@@ -1,7 +1,7 @@
-"""Read a CT in a process of its own, so that what a file does to its reader costs that scan and nothing else.
+"""Reading of a CT in a separate process, so that a harmful file can only stop the reading of that one scan.
 
-The process has a limit of time and memory; a decoder that dies, hangs or fills the memory ends with it. What a library
-prints on the way, which could quote a header, goes nowhere.
+The process has limits of time and memory; a decoder that crashes, hangs or fills the memory ends with it. Output that a
+library prints could quote a header, so it is thrown away.
 """
 
 import fcntl
@@ -24,14 +24,14 @@ from argus_processing.storage.part_files import private_folder
 
 from .scan_files import ScanNotReadError
 
-LOOK_SECONDS = 0.1  # between looks at whether its client is still there
+LOOK_SECONDS = 0.1  # time between two checks whether the client is still there
 
 _context = multiprocessing.get_context("forkserver")
 
 
 @dataclass(frozen=True)
 class ReaderLimits:
-    """What a reader may take: seconds, and bytes of memory (a scan of 1024 x 1024 x 500 in float32 is 2 GB)."""
+    """Limits of a reader: seconds, and bytes of memory (a scan of 1024 x 1024 x 500 in float32 is 2 GB)."""
 
     seconds: float = 120.0
     memory: int = 4 << 30
@@ -41,11 +41,11 @@ DEFAULT_LIMITS = ReaderLimits()
 
 
 class ClientLeftError(Exception):
-    """Nobody waits for the scan any more."""
+    """The client has left, so nobody waits for the scan."""
 
 
 def prepare_readers() -> None:
-    """Start the process that readers are forked from; it imports what they need meanwhile."""
+    """Start the process that readers are forked from; it imports the modules they need in the background."""
     from multiprocessing import forkserver
 
     _context.set_forkserver_preload([__name__, "argus_cli.main", "argus_inference.serving.serve_requests"])
@@ -53,7 +53,7 @@ def prepare_readers() -> None:
 
 
 def wait_for_readers() -> None:
-    """Return when readers can start at once, so that the first client does not wait for their imports."""
+    """Wait until readers can start at once, so that the first client does not wait for their imports."""
     prepare_readers()
     process = _context.Process(target=os.getpid)
     process.start()
@@ -63,16 +63,16 @@ def wait_for_readers() -> None:
 def read_apart(
     read: Callable[[Path], CTVolume], gone: threading.Event | None = None, limits: ReaderLimits = DEFAULT_LIMITS
 ) -> CTVolume:
-    """Run `read` in a process of its own and give its scan.
+    """Run `read` in a separate process and return its scan.
 
     Args:
         read: picklable; gets an empty private folder that is removed afterwards.
-        gone: set when the scan is no longer wanted.
-        limits: of the process.
+        gone: set by the caller when the scan is no longer wanted.
+        limits: limits of the process.
 
     Raises:
-        ScanNotReadError: if it refuses the scan, dies, or takes too long or too much memory.
-        ClientLeftError: if `gone` is set meanwhile.
+        ScanNotReadError: if the reader refuses the scan, crashes, or takes too long or too much memory.
+        ClientLeftError: if `gone` is set before the scan is read.
     """
     prepare_readers()
     receiver, sender = _context.Pipe(duplex=False)
@@ -97,7 +97,7 @@ def _await_answer(receiver: Connection, gone: threading.Event | None, deadline: 
 
 
 def _receive(receiver: Connection) -> CTVolume:
-    """Take a reader's answer: plain data, since a process that read a hostile file is not to be believed more."""
+    """Receive a reader's answer; it is plain data, because a process that read a hostile file cannot be trusted."""
     try:
         answer = json.loads(receiver.recv_bytes())
         if "refused" in answer:
@@ -110,7 +110,7 @@ def _receive(receiver: Connection) -> CTVolume:
 
 
 def _end(process: multiprocessing.Process) -> None:
-    """End a reader and whatever it started."""
+    """End a reader and all processes that it started."""
     if process.pid is None:
         return
     try:
@@ -122,7 +122,7 @@ def _end(process: multiprocessing.Process) -> None:
 
 
 def _work(sender: Connection, read: Callable[[Path], CTVolume], room: Path, limits: ReaderLimits) -> None:
-    """Read one scan and send it: the reader's process."""
+    """Read one scan and send it; this runs in the reader's process."""
     os.setsid()
     _end_with_server()
     _confine(limits)
@@ -138,20 +138,20 @@ def _work(sender: Connection, read: Callable[[Path], CTVolume], room: Path, limi
         _refuse(sender, str(error).replace(f"{room}/", ""))
     except OSError as error:
         _refuse(sender, f"the scan cannot be read ({error.strerror})")
-    except Exception:  # its text could quote the scan
+    except Exception:  # its text is not sent, because it could quote the scan
         _refuse(sender, "the scan cannot be decoded; convert it again")
 
 
 def _refuse(sender: Connection, reason: str) -> None:
-    """Send why, without what a terminal would take for a command or JSON cannot hold."""
+    """Send the reason, without characters that control a terminal or that JSON cannot hold."""
     shown = "".join(letter if letter.isprintable() else "?" for letter in " ".join(reason.split()))
     sender.send_bytes(json.dumps({"refused": shown}).encode())
 
 
 def _end_with_server() -> None:
-    """Have the system end this process with its server: a decoder that runs would not look whether that is there."""
-    signal.signal(signal.SIGIO, signal.SIG_DFL)  # ends it on Linux; elsewhere the alarm does
-    server = multiprocessing.parent_process().sentinel  # a pipe whose other end the server alone holds
+    """Make the operating system end this process with its server, because a busy decoder cannot check for it."""
+    signal.signal(signal.SIGIO, signal.SIG_DFL)  # ends the process on Linux; elsewhere the alarm ends it
+    server = multiprocessing.parent_process().sentinel  # a pipe whose other end only the server holds
     fcntl.fcntl(server, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(server, fcntl.F_SETFL, fcntl.fcntl(server, fcntl.F_GETFL) | os.O_ASYNC)
     if wait([server], 0):
@@ -159,9 +159,9 @@ def _end_with_server() -> None:
 
 
 def _confine(limits: ReaderLimits) -> None:
-    """Bound this process's time and memory, and send what it prints nowhere."""
+    """Limit this process's time and memory, and throw away what it prints."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.alarm(int(limits.seconds) + 5)  # also when the server is gone
+    signal.alarm(int(limits.seconds) + 5)  # works without the server too
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(nowhere, stream)

@@ -1,4 +1,4 @@
-"""Reports for scans on disk: what `argus report` calls."""
+"""Report writing for scans on disk; `argus report` calls it."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -13,7 +13,7 @@ from .generation import MAX_NEW_TOKENS, Generated, generate_batch
 
 @dataclass(frozen=True)
 class ScanReport:
-    """The report of one scan, with what was read off its file; `hu_range` is the lowest and highest HU."""
+    """The report of one scan, with facts read from its file; `hu_range` is the lowest and highest HU."""
 
     scan: str
     report: str
@@ -26,7 +26,7 @@ class ScanReport:
 
 @dataclass(frozen=True)
 class ScanFailure:
-    """A scan that could not be read, and why."""
+    """A scan that could not be read, and the reason."""
 
     scan: str
     error: str
@@ -41,7 +41,7 @@ def write_reports(
     max_new_tokens: int = MAX_NEW_TOKENS,
     streamer: Any | None = None,
 ) -> Iterator[ScanReport | ScanFailure]:
-    """Write one report a scan, in order; a scan that cannot be read gives a `ScanFailure` and the rest go on.
+    """Write one report for each scan, in order; a scan that cannot be read gives a `ScanFailure`, and the rest go on.
 
     Args:
         scans: NIfTI files or DICOM folders.
@@ -59,7 +59,7 @@ def write_reports(
 def _write_batch(
     model: Any, processor: Any, scans: Sequence[Path], max_new_tokens: int, streamer: Any | None
 ) -> list[ScanReport | ScanFailure]:
-    """Write the reports of one batch; scans that cannot be read leave it."""
+    """Write the reports of one batch; scans that cannot be read are taken out of it."""
     read = [_read(scan) for scan in scans]
     volumes = [volume for volume in read if not isinstance(volume, ScanFailure)]
     reports = iter(_generate(model, processor, volumes, max_new_tokens, streamer))
@@ -74,7 +74,7 @@ def _write_batch(
 
 
 def _read(scan: Path) -> Any:
-    """Read a scan into a `CTVolume`, or say in a `ScanFailure` why not, whatever the reason."""
+    """Read a scan into a `CTVolume`; for any error, return a `ScanFailure` with the reason."""
     from argus_processing.read_ct import read_ct
 
     try:
@@ -86,7 +86,7 @@ def _read(scan: Path) -> Any:
 def _generate(
     model: Any, processor: Any, volumes: Sequence[Any], max_new_tokens: int, streamer: Any | None
 ) -> list[Generated | ScanFailure]:
-    """Write the reports of volumes together; where that fails, each by itself, so that one does not cost the others."""
+    """Write the reports of volumes together; if that fails, one by one, so that a bad volume does not stop others."""
     from argus_processing.instructions import INSTRUCTIONS
 
     if not volumes:
@@ -102,7 +102,7 @@ def _generate(
 
 
 def _describe(scan: Path, volume: Any, generated: Generated) -> ScanReport:
-    """Put a report together with what its file said."""
+    """Combine a report with the facts from its scan's file."""
     return ScanReport(
         scan=str(scan),
         report=generated.text,
@@ -115,18 +115,18 @@ def _describe(scan: Path, volume: Any, generated: Generated) -> ScanReport:
 
 
 def to_json_lines(results: Sequence[ScanReport | ScanFailure], model_hash: str) -> str:
-    """Return one JSON object a line, one line a scan; a failed scan has `scan` and `error`.
+    """Return one line with a JSON object for each scan; a failed scan has `scan` and `error`.
 
-    What could act on a terminal is escaped, as JSON allows.
+    Characters that could control a terminal are escaped, as JSON allows.
     """
     lines = [to_json({**asdict(result), "model_hash": model_hash}) for result in results]
     return "".join(line + "\n" for line in lines)
 
 
 def to_text(results: Sequence[ScanReport | ScanFailure], num_scans: int) -> str:
-    """Return the reports as plain text; with several scans each stands under its file's name.
+    """Return the reports as plain text; with several scans, each one comes after a line with its file's name.
 
-    What could act on a terminal is written out, in names and reports.
+    In names and reports, characters that could control a terminal are written as visible escapes.
     """
     reports = [result for result in results if isinstance(result, ScanReport)]
     if num_scans == 1:

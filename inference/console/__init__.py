@@ -1,1 +1,1 @@
-"""What the commands write to a person: text, progress, tables, and how they end."""
+"""Output of the commands for people: text, progress, tables, and the end after an interruption."""

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and a closed terminal end a command in order: what is finished is kept, and the exit code says so."""
+"""Orderly end of a command on ctrl-C, SIGTERM or a closed terminal: finished work is kept, the exit code tells it."""
 
 import signal
 from collections.abc import Iterator
@@ -10,12 +10,12 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(BaseException):
-    """The user or the system asked the program to end; not an `Exception`, so that no loop over scans swallows it."""
+    """The user or the system asked the program to end; not an `Exception`, so that no loop over scans catches it."""
 
 
 @contextmanager
 def signals_raise() -> Iterator[None]:
-    """Let the signals raise `Interrupted` while the block runs; those that are ignored (nohup, `&`) stay ignored."""
+    """Make the signals raise `Interrupted` while the block runs; signals that are ignored (nohup, `&`) stay ignored."""
     before = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         for number, handler in before.items():
@@ -28,7 +28,7 @@ def signals_raise() -> Iterator[None]:
 
 
 def signals_as_usual() -> None:
-    """Give the signals back their usual effect: a server ends by them, and that is no failure."""
+    """Give the signals their usual effect again: a signal is the normal end of a server, not a failure."""
     for number in SIGNALS:
         if signal.getsignal(number) is _interrupt:
             usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL

@@ -1,6 +1,6 @@
-"""Text that nothing in it can turn against a reader: no escape code, no hidden turn of direction, no broken letter.
+"""Text that is safe to print: no escape codes, no hidden changes of text direction, no broken characters.
 
-File names, reports of a model and other people's files may hold such characters. On a terminal they would move the
+File names, a model's reports and files from other people may hold such characters. On a terminal they would move the
 cursor, change colours or show a name backwards.
 """
 
@@ -8,8 +8,8 @@ import json
 import unicodedata
 from typing import Any
 
-# Cc: control characters, Cf: invisible ones (directions, joiners), Cs: halves of a character, as in names that are
-# not UTF-8; Zl, Zp: line ends that few know.
+# Unicode categories. Cc: control characters; Cf: invisible ones (directions, joiners); Cs: halves of a character, as in
+# names that are not UTF-8; Zl, Zp: rare line and paragraph ends.
 _UNSAFE = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 
 
@@ -18,7 +18,7 @@ def _is_unsafe(letter: str) -> bool:
 
 
 def plain(text: object) -> str:
-    """Write out what is not to be printed, such as `\\x1b`; a line end too, so that a name stays on its line."""
+    """Replace unsafe characters by visible escapes such as `\\x1b`; line ends too, so that a name stays on one line."""
     text = str(text)
     if text.isprintable():
         return text
@@ -26,7 +26,7 @@ def plain(text: object) -> str:
 
 
 def plain_lines(text: str) -> str:
-    """Do the same for text of several lines, whose line ends and tabs stay."""
+    """Replace unsafe characters as `plain` does, but keep the line ends and tabs."""
     return "\n".join("\t".join(map(plain, line.split("\t"))) for line in text.split("\n"))
 
 
@@ -36,12 +36,12 @@ def to_json(content: Any, indent: int | None = None) -> str:
 
 
 def escaped_json(text: str) -> str:
-    """Escape the unsafe characters of JSON; they stand in its strings only."""
+    """Escape the unsafe characters of JSON; they can only be inside its strings."""
     if text.isprintable():
         return text
     return "".join(json.dumps(letter)[1:-1] if letter != "\n" and _is_unsafe(letter) else letter for letter in text)
 
 
 def ascii_json(text: str) -> str:
-    """Escape all of JSON that is not ASCII, for an output that takes nothing else."""
+    """Escape every non-ASCII character of JSON, for an output that takes only ASCII."""
     return "".join(letter if letter.isascii() else json.dumps(letter)[1:-1] for letter in text)

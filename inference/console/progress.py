@@ -1,11 +1,11 @@
-"""The one progress bar of the commands: on stderr, so that stdout holds only results."""
+"""The progress bar that all commands use; it is on stderr, so that stdout holds only results."""
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 
 def progress_bar() -> Progress:
-    """Return a rich progress bar on stderr with a count and the time that remains; none where stderr is no terminal."""
+    """Return a rich progress bar on stderr with count and remaining time; it shows nothing if stderr is no terminal."""
     console = Console(stderr=True)
     return Progress(
         TextColumn("{task.description}"),
@@ -15,6 +15,6 @@ def progress_bar() -> Progress:
         console=console,
         transient=True,
         disable=not console.is_terminal,
-        # rich would send what is printed to stdout to the bar's console: to stderr.
+        # Otherwise rich would send text printed to stdout to the bar's console, which is stderr.
         redirect_stdout=False,
     )

@@ -1,4 +1,4 @@
-"""How the commands write to a terminal, whatever its letters and width and whatever the names they print hold."""
+"""Output to a terminal of any width and character set, safe for names that hold any characters."""
 
 import re
 from collections import Counter
@@ -16,7 +16,7 @@ _GAPS = re.compile(r"[\s|+\-─━│┃┏┓┗┛┡┩├┤└┘┌┐╇�
 
 
 class _Plain:
-    """What is printed, with the letters that could act on a terminal written out; rich's own colours stay."""
+    """A printed object whose unsafe characters become visible escapes; rich's own colours stay."""
 
     def __init__(self, shown: RenderableType) -> None:
         self.shown = shown
@@ -32,14 +32,14 @@ class _PlainHook:
 
 
 def terminal(stderr: bool = False) -> Console:
-    """Return rich's console for stdout or stderr, which prints no one's escape codes but its own."""
+    """Return a rich console for stdout or stderr that prints no escape codes except its own."""
     console = Console(stderr=stderr)
     console.push_render_hook(_PlainHook())
     return console
 
 
 def show(table: Table, console: Console | None = None) -> None:
-    """Print a table; where the terminal is too narrow for its words and numbers, row by row, so that none is cut."""
+    """Print a table; in a terminal too narrow for it, print row by row, so that no word or number is cut."""
     console = console or terminal()
     if _fits(table, console):
         console.print(table)
@@ -49,7 +49,7 @@ def show(table: Table, console: Console | None = None) -> None:
 
 
 def _fits(table: Table, console: Console) -> bool:
-    """Whether every word of every cell stands whole in the printed table."""
+    """Return whether the printed table shows every word of every cell in full."""
     printed = "\n".join(
         "".join(segment.text for segment in line) for line in console.render_lines(table, pad=False, new_lines=False)
     )
@@ -58,7 +58,7 @@ def _fits(table: Table, console: Console) -> bool:
 
 
 def _upright(table: Table) -> Iterator[str]:
-    """Give a table's lines with one value each, under its row's name."""
+    """Yield a table as lines with one value each, under the name of the row."""
     headings = [_text(column.header) for column in table.columns]
     if table.title:
         yield _text(table.title)
@@ -76,12 +76,12 @@ def _rows(table: Table) -> Iterator[tuple[str, ...]]:
 
 
 def _text(cell: Any) -> str:
-    """The words of a cell without their style."""
+    """Return the text of a cell without its style."""
     return cell.plain if isinstance(cell, Text) else Text.from_markup(str(cell)).plain
 
 
 def escape_name(name: object) -> str:
-    """Make a name safe for a table: neither markup nor escape codes act."""
+    """Make a name safe for a table: neither markup nor escape codes have an effect."""
     from rich.markup import escape
 
     return escape(plain(name))

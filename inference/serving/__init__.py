@@ -1,1 +1,1 @@
-"""Serve one model over HTTP."""
+"""The HTTP server for one model."""

@@ -1,7 +1,7 @@
-"""A web application on an address of this machine, without a log of what is asked. Needs starlette and uvicorn.
+"""A server for a web application on an address of this machine; requests are not logged.
 
-Connections, their heads and their bodies have limits in number, size and time, so that nobody's half-sent request keeps
-others out, or the server alive.
+It needs starlette and uvicorn. Connections, their headers and their bodies have limits in number, size and time, so
+that a half-sent request can neither keep other clients out nor stop the server from ending.
 """
 
 import asyncio
@@ -23,21 +23,21 @@ Send = Callable[[Message], Awaitable[None]]
 
 MAX_CONNECTIONS = 256
 HEAD_SECONDS = 10.0  # from the connection, or the last answer on it, to the next request's last header
-BODY_SECONDS = 30.0  # for any body, and so much more as it takes at the least speed
+BODY_SECONDS = 30.0  # for any body, plus the time that its size takes at the lowest allowed speed
 BODY_BYTES_A_SECOND = 256 << 10
-SMALL_BYTES = 64 << 10  # of every body do not count toward what all may hold
-GRACE_SECONDS = 3  # from SIGTERM to the end of whatever still runs
+SMALL_BYTES = 64 << 10  # this many bytes of every body do not count toward the limit for all bodies together
+GRACE_SECONDS = 3  # from SIGTERM until requests that still run are broken off
 WRITE_SECONDS = 60.0  # for a client that does not read its answer
-LINGER_SECONDS, LINGER_BYTES = 2.0, 8 << 20  # read on after a refusal, so that its sender comes to read it
+LINGER_SECONDS, LINGER_BYTES = 2.0, 8 << 20  # limits of reading on after a refusal, so that the client can read it
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def open_listener(host: str, port: int) -> socket.socket:
-    """Take an address; `port` 0 takes a free one.
+    """Listen on an address; `port` 0 takes a free port.
 
     Raises:
-        OSError: if the address is taken.
-        ValueError: if the host is empty, which would be every address.
+        OSError: if the address is in use.
+        ValueError: if the host is empty, which would mean every address.
     """
     if not host:
         raise ValueError("--host is empty; give the address to listen on (0.0.0.0 is all of this machine's)")
@@ -45,7 +45,7 @@ def open_listener(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-        listener.listen(MAX_CONNECTIONS)  # from here on nobody is refused, though the server comes up a moment later
+        listener.listen(MAX_CONNECTIONS)  # from now on connections are accepted; the server answers a moment later
     except OSError as error:
         listener.close()
         raise OSError(f"{host}:{port} cannot be used ({error.strerror}); give another --port or --host") from None
@@ -53,26 +53,27 @@ def open_listener(host: str, port: int) -> socket.socket:
 
 
 def web_address(host: str, listener: socket.socket) -> str:
-    """Write the address that a browser or client takes."""
+    """Return the address to give to a browser or client."""
     return f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
 
 
 def allowed_hosts(host: str, others: Collection[str] = ()) -> tuple[str, ...]:
-    """Name the hosts to answer to: the loopback's, the one listened on, and those that are given.
+    """Return the host names that the server answers to: the loopback's, `host`, and `others`.
 
-    A site elsewhere can give a name of its own this machine's address; a request with such a name is refused. Also
-    answered to, without being named here, is the bare address that a connection came in on: see `HostGuard`.
+    Another site can let one of its own names point to this machine's address; a request with such a name is refused.
+    The server also answers to the bare address that a connection came in on, which is not in this list: see
+    `HostGuard`.
     """
     return tuple(dict.fromkeys(filter(None, map(_host_name, (*LOOPBACK, host, *others)))))
 
 
 def build_server(app: Starlette) -> uvicorn.Server:
-    """Make a server that keeps the limits of this file."""
+    """Make a server with the limits of this module."""
     config = uvicorn.Config(
         app,
         http=GuardedProtocol,
         ws="none",
-        # What goes wrong is said by the applications: a library's traceback could quote a scan.
+        # The applications report errors themselves: a library's traceback could quote a scan.
         log_level="critical",
         access_log=False,
         server_header=False,
@@ -83,14 +84,14 @@ def build_server(app: Starlette) -> uvicorn.Server:
 
 
 def run_app(app: Starlette, listener: socket.socket) -> None:
-    """Serve until interrupted; what has not ended some seconds later is broken off."""
+    """Serve until interrupted; requests that still run `GRACE_SECONDS` later are broken off."""
     build_server(app).run([listener])
 
 
 class GuardedProtocol(H11Protocol):
-    """HTTP over one connection, with limits that uvicorn lacks: how many there are, and the time to ask and to read.
+    """HTTP over one connection, with limits that uvicorn lacks: number of connections, time to ask, time to read.
 
-    When one connection too many comes, the one that has been without a whole request for longest makes room.
+    When there is one connection too many, the one that has waited longest for a whole request is closed.
     """
 
     _waiting_since = 0.0
@@ -98,7 +99,7 @@ class GuardedProtocol(H11Protocol):
     _write_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:
-        """Count the connection and start its head's time."""
+        """Count the connection and start the time limit of its headers."""
         super().connection_made(transport)
         self._await_head()
         if len(self.connections) > _most_connections():
@@ -106,41 +107,41 @@ class GuardedProtocol(H11Protocol):
             min(waiting, key=lambda other: other._waiting_since).break_off()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop all times."""
+        """Stop all timers."""
         self._stop_head_timer()
         self.resume_writing()
         super().connection_lost(exc)
 
     def is_waiting(self) -> bool:
-        """Say whether there is no whole request to answer."""
+        """Return whether there is no whole request to answer."""
         return self.cycle is None or self.cycle.response_complete or self.cycle.more_body
 
     def handle_events(self) -> None:
-        """Take what came; a whole head ends the wait for it."""
+        """Handle the received data; complete headers stop their timer."""
         before = self.cycle
         super().handle_events()
         if self.cycle is not before and not self.cycle.response_complete:
             self._stop_head_timer()
 
     def on_response_complete(self) -> None:
-        """Wait for the next request of the connection."""
+        """Start the time limit for the next request of the connection."""
         self._await_head()
         super().on_response_complete()
 
     def shutdown(self) -> None:
-        """End with the server: a request that is not whole yet is not waited for."""
+        """End with the server, without waiting for the rest of an incomplete request."""
         if self.cycle is not None and not self.cycle.response_complete and self.cycle.more_body:
             self.break_off()
         else:
             super().shutdown()
 
     def pause_writing(self) -> None:
-        """Give a client that does not read its answer some time."""
+        """Start the time limit for a client that does not read its answer."""
         self._write_timer = self.loop.call_later(WRITE_SECONDS, self.break_off)
         super().pause_writing()
 
     def resume_writing(self) -> None:
-        """Take note that the client reads."""
+        """Stop that time limit, because the client reads again."""
         if self._write_timer is not None:
             self._write_timer.cancel()
             self._write_timer = None
@@ -148,7 +149,7 @@ class GuardedProtocol(H11Protocol):
 
     def break_off(self) -> None:
         """Close the connection at once."""
-        self.connections.discard(self)  # the loop tells of the loss a moment later
+        self.connections.discard(self)  # the event loop reports the loss only a moment later
         self.transport.abort()
 
     def _await_head(self) -> None:
@@ -163,13 +164,13 @@ class GuardedProtocol(H11Protocol):
 
 
 def _most_connections() -> int:
-    """Leave most of the files that the process may open to what is served."""
+    """Return the highest number of connections; it leaves most of the process's open files for the application."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return MAX_CONNECTIONS if soft == resource.RLIM_INFINITY else max(1, min(MAX_CONNECTIONS, soft // 4))
 
 
 class HostGuard:
-    """Refuses requests that speak through another host's name, and writes that another site's page sends."""
+    """Middleware that refuses requests under another host's name, and writes sent by another site's page."""
 
     def __init__(self, app: Callable, hosts: Collection[str], refuse: Callable[[str, int], Any]) -> None:
         self._app, self._hosts, self._refuse = app, {host.lower() for host in hosts}, refuse
@@ -190,7 +191,7 @@ class HostGuard:
         name = _host_name(host)
         if name in self._hosts:
             return True
-        # A bare address cannot be another site's name; it is where this connection came in, or a stranger's.
+        # A bare address cannot be another site's name; it is accepted if this connection came in on it.
         try:
             return ipaddress.ip_address(name) == _own_address(scope)
         except ValueError:
@@ -198,7 +199,7 @@ class HostGuard:
 
 
 def _own_address(scope: dict[str, Any]) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """Give the address that a connection came in on; one that listens on `::` sees IPv4 as ::ffff:a.b.c.d."""
+    """Return the address that a connection came in on; a server on `::` sees IPv4 as ::ffff:a.b.c.d."""
     address = ipaddress.ip_address((scope.get("server") or ("",))[0])
     return getattr(address, "ipv4_mapped", None) or address
 
@@ -216,7 +217,10 @@ def _host_name(host: str) -> str:
 
 
 def _same_origin(headers: dict[str, str], host: str) -> bool:
-    """Browsers say which page sends a write; other clients say nothing."""
+    """Return whether a write comes from this server's own page or from a client that is no browser.
+
+    Browsers name the page that sends a write; other clients name none.
+    """
     origin = headers.get("origin")
     if origin is not None and origin.partition("://")[2].lower() != host.lower():
         return False
@@ -224,13 +228,13 @@ def _same_origin(headers: dict[str, str], host: str) -> bool:
 
 
 class BodyGuard:
-    """Bounds the bytes and the time of a request's body, and the bytes of all bodies that are held at once."""
+    """Middleware that limits the bytes and the time of a request's body, and the bytes of all bodies held at once."""
 
     def __init__(self, app: Callable, max_bytes: int, max_bytes_together: int) -> None:
         self._app, self._max_bytes, self._left = app, max_bytes, max_bytes_together
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        """Pass a request on, with a `receive` that refuses."""
+        """Pass a request on, with a `receive` that refuses bodies over the limits."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         body = _Body(self, scope, receive)
@@ -240,10 +244,10 @@ class BodyGuard:
             self._left += body.held
 
     def hold(self, num_bytes: int) -> int:
-        """Count bytes that a request comes to hold, and give them back.
+        """Count more bytes that a request holds, and return their number.
 
         Raises:
-            HTTPException: if all requests together hold too many.
+            HTTPException: if all requests together hold too many bytes.
         """
         if num_bytes > self._left:
             raise HTTPException(503, "too many large requests at once; try again later", {"Retry-After": "10"})
@@ -252,12 +256,12 @@ class BodyGuard:
 
     @property
     def max_bytes(self) -> int:
-        """Most bytes of one body."""
+        """Return the largest allowed size of one body in bytes."""
         return self._max_bytes
 
 
 class _Body:
-    """One request's body as it comes."""
+    """The body of one request while it is received."""
 
     def __init__(self, guard: BodyGuard, scope: dict[str, Any], receive: Receive) -> None:
         self._guard, self._receive = guard, receive
@@ -269,7 +273,7 @@ class _Body:
         self.size = self.held = 0
 
     async def receive(self) -> Message:
-        """Receive a part.
+        """Receive one part of the body.
 
         Raises:
             HTTPException: if the body is too large or too slow.
@@ -297,9 +301,9 @@ class _Body:
         return HTTPException(413, f"a request has at most {size}")
 
     def lingering(self, send: Send) -> Send:
-        """Give a `send` that closes the connection after an answer to half a body, but lets its sender read it.
+        """Return a `send` that closes the connection after an answer to half a body, but lets the client read it first.
 
-        A connection that is closed on data which nobody read is reset, and the answer lost.
+        A connection that is closed while received data is still unread is reset, and then the answer is lost.
         """
 
         async def send_and_linger(message: Message) -> None:

@@ -1,8 +1,8 @@
-"""`argus serve`: OpenAI's chat completions over HTTP, for a CT and its report. Needs the extra `serve`.
+"""The server of `argus serve`: OpenAI's chat completions over HTTP, for a CT and its report.
 
-A scan comes as an `image_url`: `file://` below the folder that was opened for it, or a `data:` address that holds a
-.nii or .nii.gz in base64. Decoding is greedy, as in all of Argus; a request that asks for something else is refused.
-Nothing of a request or a scan is logged.
+It needs the extra `serve`. A client sends a scan as an `image_url`: a `file://` address below the folder that the
+server was given, or a `data:` address that holds a .nii or .nii.gz in base64. Decoding is greedy, as in all of Argus; a
+request for other decoding is refused. Nothing of a request or a scan is logged.
 """
 
 import asyncio
@@ -47,8 +47,8 @@ from .serve_writing import ReportWriter, WritingError
 
 MAX_BODY_BYTES = 512 << 20
 MAX_BODY_BYTES_TOGETHER = 1 << 30
-MAX_WAITING = 32  # requests; one more is told to come back
-MAX_VOLUMES = 2  # in memory: the one a report is written of, and the next
+MAX_WAITING = 32  # requests; one more is asked to try again later
+MAX_VOLUMES = 2  # in memory: the one whose report is being written, and the next
 RETRY_SECONDS = "10"
 
 
@@ -79,7 +79,7 @@ def build_app(writer: ReportWriter, door: ScanDoor, hosts: Collection[str]) -> S
 
 
 class Completions:
-    """Answers chat completions, in the order they came; a client that leaves ends what was begun for it."""
+    """Endpoint that answers chat completions in the order they came; work for a client that leaves is ended."""
 
     def __init__(self, writer: ReportWriter, door: ScanDoor) -> None:
         self._writer, self._door = writer, door
@@ -98,7 +98,7 @@ class Completions:
 
     @asynccontextmanager
     async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
-        """Live as long as a server; then wait until readers, whose clients are cut off, have removed their folders."""
+        """Run with the server; at its end, wait until the readers of cut-off clients have removed their folders."""
         yield
         await asyncio.get_running_loop().run_in_executor(None, self._readers.shutdown)
 
@@ -138,14 +138,14 @@ class Completions:
 
 @dataclass(frozen=True)
 class _Reply:
-    """Puts a report into OpenAI's forms."""
+    """A report in the response formats of OpenAI's API."""
 
     model: str
     num_prompt_tokens: int
     include_usage: bool
 
     async def whole(self, words: AsyncIterator[str | Generated]) -> dict[str, Any]:
-        """Give the completion."""
+        """Return the whole completion."""
         report = [part async for part in words][-1]
         choice = {
             "index": 0,
@@ -156,7 +156,7 @@ class _Reply:
         return self._envelope("chat.completion") | {"choices": [choice], "usage": self._usage(report)}
 
     async def events(self, words: AsyncIterator[str | Generated]) -> AsyncIterator[str]:
-        """Give the report as server-sent events."""
+        """Yield the report as server-sent events."""
         envelope = self._envelope("chat.completion.chunk") | ({"usage": None} if self.include_usage else {})
 
         def event(delta: dict[str, str], finish_reason: str | None = None) -> str:
@@ -185,14 +185,14 @@ class _Reply:
 
 
 async def _body(request: Request) -> bytes:
-    # Another site's form can send text, never JSON, to an address on this machine.
+    # A form on another site can send text to an address on this machine, but never JSON.
     if request.headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
         raise RefusedError("a request comes as application/json")
     return await request.body()
 
 
 async def _while_there(receive: Receive, answer: Coroutine[Any, Any, None]) -> None:
-    """Answer a client for as long as it is there."""
+    """Run `answer` until it is done or the client leaves."""
 
     async def left() -> None:
         while (await receive())["type"] != "http.disconnect":
@@ -227,7 +227,10 @@ def _finish_reason(report: Generated) -> str:
 
 
 def _failure(error: BaseException) -> str:
-    """Tell who runs the server what kind of failure it was: its text could hold something of the scan."""
+    """Print the kind of a failure for the person who runs the server, and return the client's message.
+
+    The error's own text is not shown, because it could hold something of the scan.
+    """
     kind = str(error) if isinstance(error, WritingError) else type(error).__name__
     if isinstance(error, OSError) and error.strerror:
         kind = f"{error.strerror}; temporary files lie in {tempfile.gettempdir()}, see TMPDIR"
@@ -266,14 +269,14 @@ def serve_model(
     say: Callable[[str], None],
     other_hosts: Collection[str] = (),
 ) -> None:
-    """Load a model and answer until interrupted; `say` gets the address.
+    """Load a model and answer requests until interrupted; `say` is called with the address.
 
     Raises:
         OSError, ValueError: if the address, the model or the folder of scans cannot be used.
     """
     door = ScanDoor(scans)
     with suppress(OSError):
-        sweep(Path(tempfile.gettempdir()))  # what a server that was killed left of its scans
+        sweep(Path(tempfile.gettempdir()))  # removes scan files left by a server that was killed
     listener = open_listener(host, port)
     prepare_readers()
     writer = ReportWriter(*load_model(model_dir, loading), name=Path(model_dir).resolve().name)

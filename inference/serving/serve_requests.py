@@ -1,4 +1,4 @@
-"""What may be asked of `argus serve`: the fields of a chat completion, each looked at or refused, and the scans."""
+"""Requests to `argus serve`: the allowed fields of a chat completion, and the reading of the scans."""
 
 import binascii
 import os
@@ -24,13 +24,13 @@ from ..scan_process import read_apart
 
 GZIP_MAGIC = b"\x1f\x8b"
 BASE64_PART = 4 << 20  # characters; a multiple of four
-# Every value, name and list of a request costs a hundred bytes and more once it is read, however short it is written.
+# Each value, name and list of a request takes a hundred bytes or more in memory, even if its text is short.
 MOST_JSON_SIGNS = 1 << 15  # commas and opening brackets; base64 has none
 LONGEST_NAME_SHOWN = 40
 
 
 class RefusedError(ValueError):
-    """What is said to a client that asked for what it does not get: one line, in OpenAI's terms."""
+    """A request was refused; the message is one line for the client, with the fields of OpenAI's errors."""
 
     def __init__(self, message: str, status: int = 400, param: str | None = None, code: str | None = None):
         super().__init__(message)
@@ -38,7 +38,7 @@ class RefusedError(ValueError):
 
 
 class _Strict(BaseModel):
-    """A part of a request: nothing is converted, and a name that is not known is refused."""
+    """Base of a request's parts: values are not converted, and unknown names are refused."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -94,7 +94,7 @@ Zero = Annotated[float, Field(ge=0, le=0)]
 
 
 class _Asked(_Strict):
-    """A chat completion's request. A field that asks for nothing else than what is done may be there."""
+    """The request for a chat completion; an option is allowed if its value asks for what the server does anyway."""
 
     model: str | None = None
     messages: Annotated[list[_Message], Field(min_length=1, max_length=64)]
@@ -108,7 +108,7 @@ class _Asked(_Strict):
         BeforeValidator(lambda stop: [stop] if isinstance(stop, str) else stop),
     ] = None
     n: Annotated[int, Field(ge=1, le=1)] | None = None
-    # Greedy: the likeliest token is in every nucleus, and every seed draws it.
+    # Decoding is greedy: every top_p keeps the likeliest token, and every seed draws it.
     temperature: Zero | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     seed: int | None = None
@@ -123,7 +123,7 @@ class _Asked(_Strict):
     prediction: None = None
     tools: None = None
     tool_choice: Literal["none"] | None = None
-    parallel_tool_calls: bool | None = None  # of no tools
+    parallel_tool_calls: bool | None = None  # without effect, because there are no tools
     functions: None = None
     function_call: Literal["none"] | None = None
     reasoning_effort: Literal["none"] | None = None
@@ -131,7 +131,7 @@ class _Asked(_Strict):
     web_search_options: None = None
     service_tier: Literal["auto", "default"] | None = None
     store: NotDone | None = None
-    # Said of a request, asking for nothing.
+    # Labels of a request; they change nothing in the answer.
     user: Label | None = None
     safety_identifier: Label | None = None
     prompt_cache_key: Label | None = None
@@ -140,7 +140,7 @@ class _Asked(_Strict):
 
 @dataclass(frozen=True)
 class ReportRequest:
-    """One scan's report that is asked for; without `max_tokens`, as long as a report may be."""
+    """A request for the report of one scan; `max_tokens` None means the server's own limit."""
 
     scan_url: str
     instruction: str
@@ -151,10 +151,10 @@ class ReportRequest:
 
 
 def parse_request(body: bytes, model: str) -> ReportRequest:
-    """Read a chat completion's request: user messages with one `image_url`, and text if it likes.
+    """Read the request for a chat completion: user messages with one `image_url` and, optionally, text.
 
     Raises:
-        RefusedError: if it is not of this form, or asks for another model or for what this server does not do.
+        RefusedError: if it does not have this form, or asks for another model or for something this server does not do.
     """
     if sum(map(body.count, (b",", b"[", b"{"))) > MOST_JSON_SIGNS:
         raise RefusedError("the request has too many values; a chat completion has some dozens", param="messages")
@@ -195,7 +195,7 @@ SAID = {
 
 
 def _first_fault(error: ValidationError) -> RefusedError:
-    """Say what is wrong first, without what stood there."""
+    """Describe the first error of a request, without quoting the wrong value."""
     fault = error.errors(include_input=False, include_url=False, include_context=False)[0]
     if fault["type"] == "json_invalid":
         return RefusedError("the request is no JSON, or too deep, or not in UTF-8")
@@ -241,7 +241,7 @@ class ScanDoor:
         raise RefusedError("a scan comes as file:// or data: address; nothing is fetched from elsewhere")
 
     def _place(self, url: str) -> tuple[Path, str]:
-        """Give the folder and the absolute path that an address means; whether that is below it shows on opening."""
+        """Return the folder and the absolute path of an address; opening it checks that the path is in the folder."""
         if self.folder is None:
             raise ScanNotReadError("this server opens no folder (--scans); send the scan as a data: address")
         try:
@@ -249,9 +249,9 @@ class ScanDoor:
             path = os.fsdecode(unquote_to_bytes(parts.path))
         except ValueError:
             path = ""
-        # A name with #, ? or a line break that is not escaped would mean another file than the one it names.
+        # An unescaped #, ? or line break would make the address point to another file than its text shows.
         is_plain = not any(sign in url for sign in "#?\t\r\n")
-        # One answer for all, so that nobody learns what is there outside.
+        # The message is the same in all cases, so that nobody learns which files exist outside the folder.
         if not path.startswith("/") or "\0" in path or parts.netloc.lower() not in ("", "localhost") or not is_plain:
             raise ScanNotReadError("no such scan in the folder that this server opens")
         return self.folder, path
@@ -263,7 +263,7 @@ def _read_below(root: Path, asked: str, room: Path) -> CTVolume:
 
 
 class _OpenFile:
-    """A file that this process has open, to be handed to the process that reads it."""
+    """A file that this process has open, in a form that can be passed to the process that reads it."""
 
     def __init__(self, descriptor: int, suffix: str) -> None:
         self.descriptor, self.suffix = descriptor, suffix
@@ -278,7 +278,7 @@ def _take_over(handle: Any, suffix: str) -> _OpenFile:
 
 @contextmanager
 def _received(url: str) -> Iterator[_OpenFile]:
-    """Give a sent scan as a file without a name: a server that is killed leaves nothing of it behind."""
+    """Yield a sent scan as a file without a name, so that a server that is killed leaves nothing of it on disk."""
     start = url.find(",") + 1
     if not url[:start].lower().endswith(";base64,"):
         raise ScanNotReadError("a data: address holds a .nii or .nii.gz in base64")
@@ -289,7 +289,7 @@ def _received(url: str) -> Iterator[_OpenFile]:
                 if part.endswith("=") and place + BASE64_PART < len(url):
                     raise binascii.Error
                 file.write(binascii.a2b_base64(part, strict_mode=True))
-        except ValueError:  # binascii.Error is one; other letters than ASCII give the plain one
+        except ValueError:  # binascii.Error is a ValueError; letters outside ASCII raise ValueError itself
             raise ScanNotReadError("the data: address is no base64") from None
         file.seek(0)
         suffix = ".nii.gz" if file.read(2) == GZIP_MAGIC else ".nii"

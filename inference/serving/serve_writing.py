@@ -1,4 +1,4 @@
-"""One model that writes one report at a time, word by word, and stops when its reader leaves."""
+"""Report writing for the server: one report at a time, word by word, stopped when the client leaves."""
 
 import asyncio
 import threading
@@ -16,37 +16,37 @@ from argus_processing import CTVolume
 from ..generation import MAX_NEW_TOKENS, Generated, generate_batch, prompt_of
 from .serve_requests import RefusedError, ReportRequest
 
-# An instruction that models are trained with has 300; tokenising and reading a hundred times that takes seconds.
+# The instructions used in training are far shorter; to tokenise and read a text twice as long as this takes seconds.
 MAX_INSTRUCTION_BYTES = 16 << 10
 
 
 class WritingError(Exception):
-    """A report could not be written; the message is the kind of failure alone, since its text could quote a scan."""
+    """A report could not be written; the message is only the kind of failure, because its text could quote a scan."""
 
 
 class _ReaderLeftError(Exception):
-    """Ends a generation that nobody waits for."""
+    """Raised inside a generation to end it when nobody waits for it."""
 
 
 class ReportWriter:
-    """A model, its processor and the one thread that they are used in."""
+    """A model, its processor, and the single thread that uses them."""
 
     def __init__(self, model: Any, processor: Any, name: str):
         self.model, self.processor, self.name = model, processor, name
         self._thread = ThreadPoolExecutor(1, "argus-model")
-        # Compiled decoding and hooks do not go together.
+        # Hooks do not work with compiled decoding.
         self._can_hook = getattr(model.generation_config, "cache_implementation", None) is None
 
     def fit(self, asked: ReportRequest) -> tuple[int, int]:
-        """Give the tokens of a request's prompt, the scan's included, and those its report may have.
+        """Return the number of tokens in a request's prompt, with those of the scan, and the limit for its report.
 
         Raises:
-            RefusedError: if they are more than the model can read, or the text holds a mark of the model's own.
+            RefusedError: if together they are more than the model can read, or the text holds a special token.
         """
         if len(asked.instruction.encode()) > MAX_INSTRUCTION_BYTES:
             raise _too_long(f"the text has more than {MAX_INSTRUCTION_BYTES >> 10} kB")
         tokenizer = self.processor.tokenizer
-        # Marks of turns are special without a role of their own, so `all_special_tokens` lacks them.
+        # The tokens that mark turns are special but have no named role, so they are not in `all_special_tokens`.
         special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
         marks = {*tokenizer.all_special_tokens, *special, self.processor.image_token} - {""}
         if any(mark in asked.instruction for mark in marks):
@@ -66,10 +66,10 @@ class ReportWriter:
         tell: Callable[[str], None] = lambda words: None,
         gone: threading.Event | None = None,
     ) -> Generated:
-        """Write the report of a scan; `tell` gets its words as they come, setting `gone` ends it.
+        """Write the report of a scan; `tell` is called with its words as they come, and setting `gone` ends it.
 
         Raises:
-            RefusedError: as `fit`.
+            RefusedError: in the same cases as `fit`.
         """
         gone = gone or threading.Event()
         _, limit = self.fit(asked)
@@ -84,10 +84,10 @@ class ReportWriter:
     async def words(
         self, volume: CTVolume, asked: ReportRequest, gone: threading.Event
     ) -> AsyncIterator[str | Generated]:
-        """Give a report's words as they come, and the whole of it last; closing this ends the generation.
+        """Yield a report's words as they come, and the whole report last; closing the iterator ends the generation.
 
         Raises:
-            WritingError: if it fails.
+            WritingError: if the generation fails.
         """
         loop, parts = asyncio.get_running_loop(), asyncio.Queue()
 
@@ -99,7 +99,7 @@ class ReportWriter:
                 return
             try:
                 tell(self.write(volume, asked, tell, gone))
-            except BaseException as error:  # a library in Rust panics outside Exception
+            except BaseException as error:  # the panic of a Rust library is not an Exception
                 if not gone.is_set():
                     tell(WritingError(type(error).__name__))
 
@@ -122,7 +122,7 @@ def _too_long(message: str) -> RefusedError:
 
 
 class _Ending(StoppingCriteria):
-    """Ends a generation after the token at which `is_over` says so."""
+    """Stopping criterion that ends a generation once `is_over` returns true."""
 
     def __init__(self, is_over: Callable[[], bool]) -> None:
         self._is_over = is_over
@@ -132,12 +132,12 @@ class _Ending(StoppingCriteria):
 
 
 class _Words(TextStreamer):
-    """Hands words on as they come, up to the first of the texts at which a report is to stop."""
+    """Streamer that passes words on as they come, up to the first stop text."""
 
     def __init__(self, tokenizer: Any, stops: tuple[str, ...], tell: Callable[[str], None]) -> None:
         super().__init__(tokenizer, skip_prompt=True, skip_special_tokens=True)
         self._stops, self._tell, self._told = stops, tell, 0
-        self._held = max(map(len, stops), default=1) - 1  # letters that may begin a stop
+        self._held = max(map(len, stops), default=1) - 1  # letters that may be the start of a stop text
         self.text, self.stopped = "", False
 
     def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
@@ -157,7 +157,7 @@ class _Words(TextStreamer):
 
 @contextmanager
 def _broken_off(model: torch.nn.Module, gone: threading.Event) -> Iterator[None]:
-    """Break a model off before its next layer once `gone` is set: reading a prompt takes longer than one token."""
+    """Stop a model before its next layer once `gone` is set, because reading a prompt takes longer than one token."""
 
     def look(*_: Any) -> None:
         if gone.is_set():
