@@ -1,1 +1,1 @@
-"""Argus."""
+"""Evaluation of models: metrics, benchmark, ablations and the reader study."""

@@ -1,1 +1,1 @@
-"""Score the cells of an ablation and write its tables and figure."""
+"""Scores of an ablation's cells, and its tables and figure."""

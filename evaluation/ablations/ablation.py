@@ -1,4 +1,4 @@
-"""An ablation from its grid to a JSON, a table and a figure: every cell with every seed, each done once."""
+"""A whole ablation: every cell of a grid with every seed, each run once, then a JSON file, a table and a figure."""
 
 import time
 from collections.abc import Callable
@@ -31,19 +31,19 @@ ERROR_BARS = {
 
 
 def run_ablation(path: Path, out: Path, base: Path | None = None, steps: Path | None = None) -> dict[str, Any]:
-    """Train and score all cells of a grid, and write what came out.
+    """Train and score all cells of a grid, and write the results.
 
-    Writes under `out`: `results.json`, `table.md`, `figure.png`, and the scores of every run. Started again after an
-    interruption, it goes on with the first run that is not done.
+    Writes under `out`: `results.json`, `table.md`, `figure.png`, and the scores of every run. When started again after
+    an interruption, it goes on with the first run that is not finished.
 
     Args:
         path: the grid's YAML.
         out: folder to write.
-        base: another base recipe than the grid names, such as the one for CT-3DRRG.
-        steps: folder of the trainings, to be shared between grids; `out`/steps without it.
+        base: base recipe that replaces the grid's own, such as the one for CT-3DRRG.
+        steps: folder of the trainings, which several grids can share. Default: `out`/steps.
 
     Raises:
-        ValueError: if grid or recipe are wrong, or `out` holds another grid's results.
+        ValueError: if the grid or the recipe is wrong, or `out` holds another grid's results.
     """
     grid = read_grid(path, base)
     out = Path(out)
@@ -53,7 +53,7 @@ def run_ablation(path: Path, out: Path, base: Path | None = None, steps: Path | 
 
 
 def _run(grid: Grid, out: Path, steps: Path) -> dict[str, Any]:
-    """Do every run that is not done, and write what they came to."""
+    """Do every run that is not finished, and write the results of all runs."""
     console = terminal(stderr=True)
     runs: dict[str, dict[int, dict]] = {}
     plan = list(planned(grid))
@@ -86,7 +86,7 @@ def _check_metrics(grid: Grid, run: dict[str, Any]) -> None:
 
 
 def collect(grid: Grid, runs: dict[str, dict[int, dict]]) -> dict[str, Any]:
-    """Bring a grid's runs (cell's key -> seed -> run) into the form that is saved, drawn and printed."""
+    """Convert a grid's runs (cell's key -> seed -> run) into the form that is saved, drawn and printed."""
     every = [run for by_seed in runs.values() for run in by_seed.values()]
     seconds = {step: cost for run in every for step, cost in run["seconds"].items() if cost is not None}
     return {
@@ -118,7 +118,7 @@ def _cell(grid: Grid, cell: Cell, by_seed: dict[int, dict]) -> dict[str, Any]:
 
 
 def _scores_by(axis: str, cells: list[dict], score: str) -> dict[str, dict[int, float]]:
-    """Score of every value of an axis by seed, averaged over the other axes."""
+    """Return the score of every value of an axis by seed, averaged over the other axes."""
     found: dict[str, dict[int, list[float]]] = {}
     for cell in cells:
         for run in cell["runs"]:

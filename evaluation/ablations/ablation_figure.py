@@ -1,4 +1,4 @@
-"""The figure of an ablation, in the paper's layout: panels side by side, one bar or point a cell, with error bars."""
+"""The figure of an ablation in the paper's layout: panels side by side, a bar or point with error bar for each cell."""
 
 import textwrap
 from pathlib import Path
@@ -20,9 +20,9 @@ GROUP_WIDTH = 0.8  # of the distance between two places on the x axis
 def save_figure(results: dict[str, Any], out: Path) -> None:
     """Draw `results` (see `ablation.collect`) as a PNG.
 
-    A panel's first axis is on x, as a line where its names are numbers and as bars elsewhere; the second gives the
-    colours; each value of a third has a plot of its own. Error bars are the sample standard deviation over seeds, dots
-    the seeds.
+    A panel's first axis is on x, drawn as a line if its names are numbers and as bars otherwise. The second axis gives
+    the colours. Each value of a third axis has its own plot. Error bars are the sample standard deviation over seeds;
+    dots are the single seeds.
     """
     plots = [plot for panel in results["panels"] for plot in divide(panel)]
     figure = Figure(figsize=(PANEL_IN * len(plots), HEIGHT_IN), dpi=DPI, layout="constrained")
@@ -36,7 +36,7 @@ def save_figure(results: dict[str, Any], out: Path) -> None:
 
 
 def heading(results: dict[str, Any], width_in: float) -> str:
-    """Say what the figure shows and what bars and dots are, in lines that its width holds."""
+    """Return the figure's title and the meaning of its bars and dots, in lines that fit its width."""
     shown = f"{results['error_bars']}; dots: seeds" if len(results["seeds"]) > 1 else "one run a cell, no error bars"
     lines = (line for text in (results["title"], shown) for line in textwrap.wrap(text, int(LETTERS_PER_IN * width_in)))
     return "\n".join(lines)
@@ -82,7 +82,7 @@ def draw_panel(ax: Axes, title: str, axes: dict[str, list[str]], cells: list[dic
 
 
 def positions(names: list[str]) -> list[float] | None:
-    """Read an axis's names as numbers ("0.5", "25%", "3 mm"); None where one is not."""
+    """Read an axis's names as numbers ("0.5", "25%", "3 mm"); return None if one is not a number."""
     try:
         return [float(name.split()[0].rstrip("%")) for name in names]
     except ValueError:
@@ -90,7 +90,7 @@ def positions(names: list[str]) -> list[float] | None:
 
 
 def bar_places(count: int, number: int, of: int) -> list[float]:
-    """Where the bars of series `number` out of `of` stand, side by side around whole numbers."""
+    """Return the x places of the bars of series `number` out of `of`, side by side around whole numbers."""
     return [place + GROUP_WIDTH / of * (number - (of - 1) / 2) for place in range(count)]
 
 
@@ -111,7 +111,7 @@ def _draw_line(
 
 
 def _means_and_stds(cells: list[dict], score: str) -> tuple[np.ndarray, np.ndarray]:
-    """Means and deviations; NaN, which is not drawn, where a cell has no score or one seed."""
+    """Return means and deviations; a missing one (no score, or a single seed) is NaN, which is not drawn."""
     summaries = [cell["summary"][score] for cell in cells]
     means, stds = ([summary[name] for summary in summaries] for name in ("mean", "std"))
     return np.array(means, dtype=float), np.array(stds, dtype=float)  # None becomes NaN

@@ -1,4 +1,4 @@
-"""One run of an ablation's cell, scored: trained if it is not, generated, and compared with the truth."""
+"""Scoring of one run of an ablation's cell: training if needed, report generation, comparison with the truth."""
 
 import hashlib
 import time
@@ -23,7 +23,7 @@ LOWER_IS_BETTER = {"report_loss"}
 
 
 def score_reports(settings: dict[str, Any], seed: int, scores: Path, steps: Path) -> dict[str, Any]:
-    """Train a cell with a seed under `steps`, score its reports under `scores`, or find both done.
+    """Train a cell with a seed under `steps` and score its reports under `scores`; reuse finished work.
 
     Returns:
         `metrics` (name -> number or None), `seconds` of every training and of the scoring by name, `model` (its step),
@@ -57,7 +57,7 @@ def _score(recipe: ReportRecipe, model_dir: Path, out: Path, steps: Path) -> dic
 
 
 def flat_metrics(results: dict[str, Any]) -> dict[str, float | None]:
-    """Bring an evaluation's scores into one mapping; a control's carry its name: `finding_f1_shuffled`."""
+    """Put an evaluation's scores into one mapping; scores of a control end in its name: `finding_f1_shuffled`."""
     flat = _numbers(results)
     for control, scores in results["controls"].items():
         flat |= {f"{name}_{control}": value for name, value in _numbers(scores).items()}
@@ -70,7 +70,10 @@ def _numbers(scores: dict[str, Any]) -> dict[str, float | None]:
 
 
 def report_loss(recipe: ReportRecipe, model_dir: Path, dataset: datasets.Dataset, out: Path) -> float:
-    """Cross-entropy of the true reports' tokens given their scans, in nats: mean over batches of the tokens' mean."""
+    """Compute the cross-entropy of the true reports' tokens given their scans, in nats.
+
+    It is the mean over batches of the mean over tokens.
+    """
     from trl import SFTConfig
 
     from argus_training.sft import make_trainer

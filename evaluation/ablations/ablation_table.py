@@ -5,17 +5,17 @@ from typing import Any
 from rich.box import SIMPLE
 from rich.table import Table
 
-NUM_COLUMNS = 5  # of axes and metrics, as many as a terminal and the README are wide
+NUM_COLUMNS = 5  # axes and metrics together; more do not fit the width of a terminal or of the README
 NUMBER_WIDTH = len("0.123 ± 0.123")
 
 
 def first_metrics(results: dict[str, Any], panel: dict[str, Any]) -> dict[str, Any]:
-    """Return results with as many metrics as fit beside a panel's axes; `table.md` has all."""
+    """Return the results with only as many metrics as fit beside a panel's axes; `table.md` has all metrics."""
     return results | {"metrics": results["metrics"][: NUM_COLUMNS - len(panel["axes"])]}
 
 
 def headings(results: dict[str, Any], panel: dict[str, Any]) -> list[str]:
-    """Name a panel's columns: its axes, the metrics, the seeds."""
+    """Return the headings of a panel's columns: its axes, the metrics, the seeds."""
     return [*panel["axes"], *(name.replace("_", " ") for name in results["metrics"]), "seeds"]
 
 
@@ -32,7 +32,7 @@ def rows(results: dict[str, Any], panel: dict[str, Any]) -> list[list[str]]:
 
 
 def mean_and_std(name: str, summary: dict[str, Any]) -> str:
-    """Write `mean ± std`; the mean alone for one seed and for counts, a dash where the metric is not defined."""
+    """Format `mean ± std`; only the mean for one seed and for counts, and a dash if the metric is not defined."""
     mean, std = summary["mean"], summary["std"]
     if mean is None:
         return "-"
@@ -43,7 +43,7 @@ def mean_and_std(name: str, summary: dict[str, Any]) -> str:
 
 
 def build_table(results: dict[str, Any], panel: dict[str, Any]) -> Table:
-    """Return a panel's first metrics as a rich table in which no number is broken over two lines."""
+    """Return a panel's first metrics as a rich table that never breaks a number over two lines."""
     shown = first_metrics(results, panel)
     title = f"{results['title']}: {panel['title']}, {len(results['seeds'])} seed(s)"
     table = Table(title=title, box=SIMPLE, pad_edge=False)
@@ -74,7 +74,7 @@ def markdown(results: dict[str, Any]) -> str:
 
 
 def runs_text(results: dict[str, Any]) -> str:
-    """Say how many runs there were, how long they took, over which seeds, and what the numbers after ± are."""
+    """Return a sentence with the number of runs, their time, their seeds, and the meaning of the numbers after ±."""
     seeds = results["seeds"]
     said = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
     text = f"{results['num_runs']} runs, {results['seconds'] / 60:.0f} min, {said}"
@@ -84,7 +84,7 @@ def runs_text(results: dict[str, Any]) -> str:
 
 
 def notes(results: dict[str, Any], panel: dict[str, Any]) -> list[str]:
-    """Say in which order each axis came out, and beside it the paper's."""
+    """Return sentences with the measured order of each axis and the paper's order."""
     lines = []
     for axis, measured in panel["measured"].items():
         if len(measured["order"]) > 1:
@@ -96,7 +96,7 @@ def notes(results: dict[str, Any], panel: dict[str, Any]) -> list[str]:
 
 
 def order_text(measured: dict[str, Any]) -> str:
-    """Write an order, and for each neighbouring pair how far apart they are and whether the seeds bear it out."""
+    """Format an order; for each neighbouring pair, add the difference and whether the seeds show it clearly."""
     pairs = {(pair["better"], pair["worse"]): pair for pair in measured["pairs"]}
     order = measured["order"]
     gaps = [f"{a} over {b}: {_gap(pairs[a, b])}" for a, b in zip(order, order[1:], strict=False)]

@@ -1,8 +1,9 @@
-"""What preprocessing leaves of a small nodule: spheres of known size and place, through the model's own processor.
+"""Contrast that a small nodule keeps after preprocessing, measured on spheres of known size and place.
 
-Linear resampling acts alike on any signal, so no training is needed: how much of a sphere's contrast is left in the
-brightest voxel, and how far that stands above the noise. The noise is white and looked at one voxel at a time: a finer
-grid averages less of it away, which the model can do itself; contrast that is lost it cannot get back.
+The spheres go through the model's own processor. Linear resampling acts in the same way on every signal, so no training
+is needed. Two things are measured: the contrast of a sphere that is left in its brightest voxel, and that contrast
+divided by the noise. The noise is white and measured in single voxels. A finer grid averages less noise away, but the
+model can average noise itself; it cannot restore lost contrast.
 """
 
 import hashlib
@@ -20,19 +21,19 @@ from argus_processing.storage.whole_files import read_json, write_json
 from argus_training.ablations.ablation_grid import key_of
 from argus_training.ablations.ablation_recipes import NodulesRecipe
 
-SUPERSAMPLING = 7  # points a voxel and axis, for the share of a voxel that lies in a sphere
-JITTER_MM = 6.0  # more than any voxel: a sphere's place between the voxels is uniform
-MARGIN_MM = 14.0  # between spheres, and from the edge: beyond the reach of every interpolation
+SUPERSAMPLING = 7  # points per voxel and axis, to compute the share of a voxel that lies in a sphere
+JITTER_MM = 6.0  # more than any voxel's side, so that a sphere's place between the voxels is uniform
+MARGIN_MM = 14.0  # between spheres, and from the edge: more than the reach of any interpolation
 HU_RANGE = 2000.0  # of the image processor's window
 
 
 def score_nodules(settings: dict[str, Any], seed: int, scores: Path, steps: Path) -> dict[str, Any]:
-    """Measure a cell with a seed, which draws the spheres' places and the noise, or find it measured.
+    """Measure a cell with a seed for the spheres' places and the noise; reuse a finished measurement.
 
     Returns:
         `metrics`: `contrast_kept`, peak of a sphere above its surroundings as a share of the true contrast, mean over
-        the spheres; `contrast_kept_worst`, the least of them; `contrast_to_noise` and `contrast_to_noise_worst`, the
-        same peaks over the standard deviation of the resampled noise. `seconds`, by the run's name.
+        the spheres; `contrast_kept_worst`, the lowest of them; `contrast_to_noise` and `contrast_to_noise_worst`, the
+        same peaks divided by the standard deviation of the resampled noise. `seconds`, by the run's name.
     """
     name = f"nodules-{hashlib.sha256(key_of(settings).encode()).hexdigest()[:16]}-seed{seed}"
     path = scores / f"{name}.json"
@@ -45,7 +46,7 @@ def score_nodules(settings: dict[str, Any], seed: int, scores: Path, steps: Path
 
 
 def measure_nodules(recipe: NodulesRecipe, seed: int) -> dict[str, float]:
-    """Return the metrics of `score_nodules`."""
+    """Compute the metrics of `score_nodules`."""
     processor = ArgusImageProcessor(image_size=recipe.image_size, resampling=recipe.resampling)
     rng = np.random.default_rng([seed, 0])
     centers = place_nodules(recipe, rng)
@@ -70,10 +71,10 @@ def measure_nodules(recipe: NodulesRecipe, seed: int) -> dict[str, float]:
 
 
 def place_nodules(recipe: NodulesRecipe, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Place spheres on a lattice, each moved at random; returns centres `(n, 3)` in mm from the scan's corner.
+    """Place spheres on a lattice, each shifted at random; return centres `(n, 3)` in mm from the scan's corner.
 
     Raises:
-        ValueError: if the scan is too small to keep them apart.
+        ValueError: if the scan is too small to keep the spheres apart.
     """
     per_axis = int(np.ceil(round(recipe.num_nodules ** (1 / 3), 6)))
     field = np.array(recipe.scan_shape) * np.array(recipe.spacing_mm)
@@ -91,7 +92,7 @@ def place_nodules(recipe: NodulesRecipe, rng: np.random.Generator) -> NDArray[np
 def paint_sphere(
     hu: NDArray[np.float32], center: Sequence[float], radius: float, spacing_mm: Sequence[float], value: float
 ) -> None:
-    """Paint a sphere into `(D, H, W)` HU in place; a voxel it fills in part gets its share."""
+    """Paint a sphere into `(D, H, W)` HU in place; a voxel that is partly inside gets a weighted mean."""
     axes = list(zip(center, spacing_mm, hu.shape, strict=True))
     low = [max(0, int((c - radius) / step)) for c, step, _ in axes]
     high = [min(count, int((c + radius) / step) + 1) for c, step, count in axes]
@@ -134,7 +135,7 @@ def noise_left(
 
 
 def _through(processor: ArgusImageProcessor, hu: NDArray[np.float32], spacing_mm: Sequence[float]) -> NDArray:
-    """Preprocess HU as a scan; built without the readers, which refuse what is no patient."""
+    """Preprocess HU as a scan, without the file readers, because they refuse scans that show no patient."""
     depth, rows, columns = spacing_mm
     affine = np.array([[0, 0, -columns, 0], [0, -rows, 0, 0], [depth, 0, 0, 0], [0, 0, 0, 1.0]])
     volume = CTVolume(hu=np.rint(hu).astype(np.int16), affine=affine, original_orientation="SPL")

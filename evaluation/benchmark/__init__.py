@@ -1,1 +1,1 @@
-"""From a split to a table: generate, control, store, score, compare."""
+"""The benchmark: report generation for a split, controls, stored reports, scores and tables."""

@@ -1,4 +1,4 @@
-"""An evaluation from a split to a table: generate, run the controls, store every report, score, save."""
+"""The evaluation of a model on a split: generate reports, run the controls, store every report, score, save."""
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -44,25 +44,25 @@ def evaluate_model(
 ) -> dict[str, Any]:
     """Evaluate a saved model on a split and write predictions and results into the folder `out`.
 
-    Writes `predictions.jsonl`, `predictions_blank.jsonl` (one line for each distinct instruction: all a blank image can
-    change), `reports.jsonl` (all that the numbers need, see `recompute`) and `results.json`. An interrupted evaluation
-    goes on where it stopped.
+    Writes `predictions.jsonl`, `predictions_blank.jsonl` (one line for each distinct instruction, because with a blank
+    image only the instruction differs), `reports.jsonl` (everything that the numbers need, see `recompute`) and
+    `results.json`. An interrupted evaluation goes on where it stopped.
 
     Args:
         model_dir: folder of the saved model.
-        dataset: examples with `scan_id`, `image`, `report` and, where it is known, `findings` (the truth).
+        dataset: examples with `scan_id`, `image`, `report` and, if the true findings are known, `findings`.
         train_reports: reports of the training split, for the most-frequent-report control.
         out: folder, made if it is not there.
         subset, split: their names, kept in the results.
-        batch_size: scans generated at a time.
-        max_new_tokens: where a report is cut, and counted as truncated.
-        metrics: what is computed, by name.
-        loading: how the model is loaded; other than the default it is kept in the results.
-        say: is told in a line of each scan that cannot be read. It is left out of every score and named by the results
-            under `unreadable`; the next start tries it again.
+        batch_size: number of scans whose reports are generated together.
+        max_new_tokens: a longer report is cut here and counted as truncated.
+        metrics: metrics to compute, by name.
+        loading: settings for loading the model; if they are not the defaults, they are kept in the results.
+        say: called with one line for each scan that cannot be read. Such a scan is left out of every score and listed
+            in the results under `unreadable`; the next start tries it again.
         id_of: gives the name under which a scan is written, from its `scan_id`.
 
-    Returns what `results.json` holds.
+    Returns the content of `results.json`.
 
     Raises:
         ValueError: if there are fewer than two scans, a column is missing, `out` holds another model's predictions, or
@@ -110,13 +110,13 @@ def _generate_all(
     how: dict[str, Any],
     leave_out: Callable[[str, str], None],
 ) -> tuple[list[Prediction], list[Prediction], datasets.Dataset]:
-    """Generate every scan's report and its blank control; also returns the rows whose scan could be read."""
+    """Generate every scan's report and its blank control; also return the rows whose scan could be read."""
     settings = how["settings"]
     scans = how | {"settings": settings | {"image": "scan"}}
     predictions = generate_reports(*loaded, dataset, out / "predictions.jsonl", on_failure=leave_out, **scans)
     if len(predictions) < 2:
         raise ValueError(f"{out}: of {len(dataset)} scans {len(predictions)} could be read; an evaluation needs 2")
-    # Of all rows, whichever could be read: it is then the same file when a scan has been put right.
+    # For all rows, also those that cannot be read: the file then stays the same when such a scan is repaired.
     blank = _blank_predictions(*loaded, dataset, out, how | {"settings": settings | {"image": "blank"}})
     written = {line.scan_id for line in predictions}
     kept = [index for index, scan_id in enumerate(dataset["scan_id"]) if how["id_of"](scan_id) in written]
@@ -130,7 +130,7 @@ def store_reports(
     most_frequent: str,
     dataset: datasets.Dataset,
 ) -> list[StoredReport]:
-    """Write `reports.jsonl`: beside each reference the model's report, its controls' and the findings, if known."""
+    """Write `reports.jsonl`: for each reference, the reports of the model and its controls, and the known findings."""
     shuffled = shuffle_images(predictions, CONTROL_SEED)
     truths = dataset["findings"] if "findings" in dataset.column_names else [None] * len(predictions)
     reports = [
@@ -153,7 +153,7 @@ def store_reports(
 
 
 def _check_dataset(dataset: datasets.Dataset, batch_size: int, max_new_tokens: int) -> None:
-    """Refuse what could not be evaluated to its end, before anything is generated."""
+    """Refuse inputs that would make the evaluation fail, before anything is generated."""
     if batch_size < 1 or max_new_tokens < 1:
         raise ValueError(f"batch size and new tokens must be at least 1, got {batch_size} and {max_new_tokens}")
     if len(dataset) < 2:
@@ -170,7 +170,7 @@ def _blank_predictions(
     out: Path,
     how: dict[str, Any],
 ) -> list[Prediction]:
-    """Give every scan the report written for a blank image under its instruction.
+    """Return for every scan the report that the model writes for a blank image and the scan's instruction.
 
     All blank images are the same, so each distinct instruction is generated once.
     """
@@ -192,5 +192,5 @@ def _blank_predictions(
 
 
 def _findings_of(report: str) -> tuple[Finding, ...]:
-    """Read a report's findings in a fixed order."""
+    """Return a report's findings in a fixed order."""
     return tuple(sorted(extract_findings(report), key=repr))

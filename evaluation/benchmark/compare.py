@@ -1,4 +1,4 @@
-"""Two systems on the same scans: what each metric differs by, and whether that could be chance."""
+"""Comparison of two systems on the same scans: the difference of each metric, with a paired significance test."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,8 +19,8 @@ def compare_runs(first: Path, second: Path, metrics: Mapping[str, Metric] = METR
     """Compare two folders that `argus evaluate` wrote, report by report.
 
     Returns `n_test`, the two models' hashes, and by metric `first`, `second`, `difference` (second minus first) with
-    its bootstrap interval `low`, `high`, `p_value` of the paired test, and the signature. Missing metrics are left out
-    and named in `missing`.
+    its bootstrap interval `low`, `high`, `p_value` of the paired test, and the signature. Metrics that cannot be
+    computed are left out and named in `missing`.
 
     Raises:
         ValueError: if the two do not hold the same scans with the same references, in the same order.
@@ -66,7 +66,7 @@ def _check_same_scans(first: Path, second: Path, own: list[StoredReport], other:
 
 
 def build_comparison(compared: Mapping[str, Any]) -> Table:
-    """Build the rich table of what `compare_runs` returned."""
+    """Build a rich table from the result of `compare_runs`."""
     first, second = (model_hash[:12] for model_hash in compared["model_hashes"])
     caption = f"{compared['n_test']} reports; p-values are not corrected for the number of metrics"
     table = Table("", first, second, "difference", "95% interval", "p", title="paired test", caption=caption)

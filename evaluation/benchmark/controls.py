@@ -1,7 +1,7 @@
-"""Three controls that tell a model that looks at the scan from one that only writes well.
+"""Three controls that show whether a model uses the scan or only writes typical reports.
 
-A model whose score does not fall under a blank or a shuffled image does not use the image. The most frequent report is
-what anyone could say without a model.
+If a model's score does not fall with a blank or a shuffled image, the model does not use the image. The most frequent
+report needs no model at all.
 """
 
 import random
@@ -20,18 +20,18 @@ BLANK_SIDE = 8  # voxels; resampling a constant gives the same constant on every
 
 
 def blank_image(example: dict[str, Any]) -> Any:
-    """Return a CT of nothing but air, in place of the example's own: all zeros after preprocessing."""
+    """Return a CT that holds only air, in place of the example's own; it is all zeros after preprocessing."""
     from argus_processing.ct_volume import CTVolume
 
     hu = np.full((BLANK_SIDE,) * 3, AIR_HU, dtype=np.int16)
-    # D, H, W rise to Superior, Posterior, Left; columns are index axes, rows RAS+ mm. Readers refuse a scan of nothing,
+    # D, H, W rise to Superior, Posterior, Left; columns are index axes, rows RAS+ mm. The readers refuse an empty scan,
     # so this one is built without them.
     affine = np.array([[0.0, 0, -1, 0], [0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]])
     return CTVolume(hu=hu, affine=affine, original_orientation="SPL")
 
 
 def first_of_each(keys: Sequence[Hashable]) -> list[int]:
-    """Return the index of the first place of every distinct key, in order."""
+    """Return the index at which each distinct key occurs first, in order."""
     firsts: dict[Hashable, int] = {}
     for index, key in enumerate(keys):
         firsts.setdefault(key, index)
@@ -39,7 +39,7 @@ def first_of_each(keys: Sequence[Hashable]) -> list[int]:
 
 
 def derange(items: Sequence[T], seed: int = 0) -> list[T]:
-    """Shuffle so that no place keeps its own item (a random single cycle: Sattolo's algorithm).
+    """Shuffle items so that no item stays in its place (a random single cycle: Sattolo's algorithm).
 
     Raises:
         ValueError: if there are fewer than two items.
@@ -55,10 +55,10 @@ def derange(items: Sequence[T], seed: int = 0) -> list[T]:
 
 
 def shuffle_images(predictions: Sequence[Prediction], seed: int = 0) -> list[Prediction]:
-    """Give every reference the report that the model wrote for another scan.
+    """Pair every reference with the report that the model wrote for another scan.
 
-    No second generation: greedy decoding depends on the image and the instruction alone, so the report for another
-    scan's image under that scan's own instruction is the one the real run already wrote for it.
+    No second generation is needed. Greedy decoding depends only on the image and the instruction, so the report for
+    another scan's image and instruction is the report that the normal run already wrote for that scan.
     """
     others = derange(predictions, seed)
     return [
@@ -70,8 +70,9 @@ def shuffle_images(predictions: Sequence[Prediction], seed: int = 0) -> list[Pre
 def most_frequent_report(reports: Sequence[str], findings_of: Callable[[str], Hashable]) -> str:
     """Return the commonest report among those with the commonest set of findings.
 
-    Real reports rarely repeat word for word, so the findings are counted first. Ties go to what sorts first, so the
-    order of `reports` does not matter; so what `findings_of` gives must print the same in every process (no sets).
+    Real reports rarely repeat word for word, so the findings are counted first. A tie goes to the one that sorts first,
+    so the order of `reports` does not matter. For this, the values of `findings_of` must print the same in every
+    process (no sets).
 
     Raises:
         ValueError: if there are no reports.

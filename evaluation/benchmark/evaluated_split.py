@@ -1,4 +1,4 @@
-"""A split of CT-3DRRG for evaluation, and the training reports that a control needs."""
+"""Loading of a split of CT-3DRRG for evaluation, and of the training reports that a control needs."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Checking a stored evaluation: every number again from its stored reports, with no model and no data set."""
+"""Check of a stored evaluation: all numbers are computed again from the stored reports, without model or data set."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -16,14 +16,14 @@ from .scoring import score_stored
 from .stored_reports import FILE_NAME, MODEL, StoredReport, read_reports
 
 TOLERANCE = 1e-9  # relative; sums may be taken in another order on another machine
-# What only the run itself knows: no stored report tells it.
+# Facts that only the run itself knows; they cannot be computed from the stored reports.
 NOT_COMPUTED = {"model_hash", "subset", "split", "reports_sha256", "settings", "seconds", "peak_memory_mb"}
 NOT_COMPUTED |= {"unreadable"}
 
 
 @dataclass(frozen=True)
 class Recomputed:
-    """What came of it: the numbers now, what differs from the stored ones, and what could not be computed here."""
+    """The result of `recompute`: the new numbers, their differences from the stored ones, and those not checked."""
 
     results: dict[str, Any]
     differences: list[str]
@@ -48,7 +48,7 @@ def recompute(out: Path, metrics: Mapping[str, Metric] = METRICS) -> Recomputed:
 
 
 def _changed_files(out: Path, stored: Mapping[str, Any], reports: list[StoredReport]) -> Iterator[str]:
-    """Say which file is not the one that was scored."""
+    """Yield a line for each file that has changed since it was scored."""
     if hash_file(out / FILE_NAME) != stored.get("reports_sha256"):
         yield f"{FILE_NAME}: changed since results.json was written (its SHA-256 is another)"
     predictions = out / "predictions.jsonl"
@@ -65,7 +65,7 @@ def _written_of(line: Mapping[str, Any]) -> tuple[str, tuple[str, str]]:
 
 
 def _unequal(before: Any, after: Any, place: str) -> Iterator[tuple[str, Any, Any]]:
-    """Give every place where two nested results differ."""
+    """Yield every place where two nested results differ."""
     if isinstance(before, dict) and isinstance(after, dict):
         for key in [*before, *(key for key in after if key not in before)]:
             yield from _unequal(before.get(key), after.get(key), f"{place}/{key}" if place else str(key))
@@ -80,7 +80,7 @@ def _unequal(before: Any, after: Any, place: str) -> Iterator[tuple[str, Any, An
 
 
 def _cannot_tell(place: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
-    """Whether a place belongs to a metric that is missing here or was missing there."""
+    """Return whether a place belongs to a metric that is missing now or was missing in the stored results."""
     keys = place.split("/")
     if "metrics" not in keys[:-1]:
         return False

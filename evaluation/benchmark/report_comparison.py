@@ -1,8 +1,9 @@
-"""Reference and report side by side with matched, missed and invented findings marked: figure 7 of the paper.
+"""A page that shows reference and report side by side and marks matched, missed and invented findings.
 
-Findings are read by the rules of `phantom_truth.py` from both texts. On phantoms the reading of the reference is
-exactly the truth the scan was painted from (a test holds this). On reports of real scans the same rules, made for 13 of
-CT-RATE's 18 labels, look for those labels clause by clause: a help for the eye, which misses wordings it does not know.
+It corresponds to figure 7 of the paper. Findings are read from both texts by the rules of `phantom_truth.py`. For
+phantoms, the findings read from the reference are exactly those that were painted into the scan (a test checks this).
+For reports of real scans, the same rules, made for 13 of CT-RATE's 18 labels, search for those labels clause by clause.
+This is only a visual aid: it misses wordings that the rules do not know.
 """
 
 from collections.abc import Iterable, Sequence
@@ -31,7 +32,7 @@ STATUSES = {
 
 @dataclass(frozen=True)
 class Piece:
-    """A run of a report's text; `status` is None where it names no finding."""
+    """A part of a report's text; `status` is None if the part names no finding."""
 
     text: str
     status: str | None = None
@@ -39,7 +40,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One scan: both texts in pieces, and by status the findings that have it, as sentences of a list."""
+    """The comparison of one scan: both texts in pieces, and for each status a list of its findings as text."""
 
     scan_id: str
     reference: tuple[Piece, ...]
@@ -48,9 +49,9 @@ class Comparison:
 
 
 def compare_findings(true: Iterable[Finding], told: Iterable[Finding]) -> dict[str, str]:
-    """Give every label that occurs its status, as `score_findings` counts it: by label, and its side apart.
+    """Return the status of every label that occurs, in the way `score_findings` counts: by label, then by side.
 
-    A label is on another side only where both name a side and the sides differ.
+    A label is on another side only if both texts name a side and the sides differ.
     """
     true_sides, told_sides = _sides(true), _sides(told)
     statuses = {}
@@ -89,7 +90,7 @@ def compare_reports(scan_id: str, reference: str, report: str) -> Comparison:
 
 
 def _cut(text: str, mentions: Sequence[Mention], statuses: dict[str, str]) -> tuple[Piece, ...]:
-    """Cut a text at its mentions; of two that overlap the first stays."""
+    """Cut a text at its mentions; if two overlap, only the first is used."""
     pieces, at = [], 0
     for mention in mentions:
         if mention.start >= at:
@@ -100,7 +101,7 @@ def _cut(text: str, mentions: Sequence[Mention], statuses: dict[str, str]) -> tu
 
 
 def _describe(label: str, true: Iterable[Finding], told: Iterable[Finding]) -> str:
-    """Name a label with where it is, and where the report puts it if that differs."""
+    """Return a label with its true place, and with the report's place if that is different."""
     due, named = (_places(label, findings) for findings in (true, told))
     where = " → ".join(dict.fromkeys(place for place in (due, named) if place))
     return f"{label}: {where}" if where else label
@@ -112,7 +113,9 @@ def _places(label: str, findings: Iterable[Finding]) -> str:
 
 
 def choose_predictions(folder: Path, scan_ids: Sequence[str], limit: int) -> list[Prediction]:
-    """Take the named scans of an evaluation, or its first `limit` in the data set's order: none is picked for its look.
+    """Return the named scans of an evaluation, or its first `limit` in the data set's order.
+
+    The fixed order makes sure that no scan is chosen because of its result.
 
     Raises:
         ValueError: if a named scan is not in the evaluation.
@@ -125,11 +128,11 @@ def choose_predictions(folder: Path, scan_ids: Sequence[str], limit: int) -> lis
 
 
 def comparison_page(comparisons: Sequence[Comparison], settings: dict[str, Any], title: str) -> str:
-    """Write the HTML page: one file, no script, nothing loaded from anywhere.
+    """Return the HTML page: one file without scripts that loads nothing from elsewhere.
 
     Args:
         settings: `subset`, `split` and `model_hash` of the evaluation.
-        title: what the page calls the system.
+        title: name of the system on the page.
     """
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
@@ -141,7 +144,7 @@ def comparison_page(comparisons: Sequence[Comparison], settings: dict[str, Any],
 
 
 def write_comparison(folder: Path, out: Path, scan_ids: Sequence[str] = (), limit: int = 8, title: str = "") -> None:
-    """Write the comparison page of an evaluation to the file `out`, whole or not at all."""
+    """Write the comparison page of an evaluation to the file `out`; no half-written file can remain."""
     chosen = choose_predictions(folder, scan_ids, limit)
     comparisons = [compare_reports(line.scan_id, line.reference, line.prediction) for line in chosen]
     write_text(out, comparison_page(comparisons, read_settings(folder), title or Path(folder).resolve().name))

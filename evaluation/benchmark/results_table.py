@@ -1,4 +1,4 @@
-"""The table that ends an evaluation: a row a metric, the model beside its controls, and every metric's signature."""
+"""The table at the end of an evaluation: one row per metric, the model beside its controls, and all signatures."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -26,10 +26,10 @@ MISSING = "missing"
 
 
 def build_table(results: dict[str, Any]) -> Table:
-    """Build the rich table of what `evaluate_model` returned.
+    """Build a rich table from the result of `evaluate_model`.
 
-    Finding scores are on 0 to 1, and left out where the true findings are not known; the others as in `METRICS`. A dash
-    is a score that is not defined there, "missing" a metric that could not be computed here.
+    Finding scores are from 0 to 1, and left out if the true findings are not known; the other scores are as in
+    `METRICS`. A dash is a score that is not defined; "missing" is a metric that could not be computed on this machine.
     """
     counts = results["counts"]
     sided = f", {results['n_sided']} sided findings" if "n_sided" in results else ""
@@ -48,7 +48,7 @@ def build_table(results: dict[str, Any]) -> Table:
 
 
 def signature_lines(results: dict[str, Any]) -> Iterator[str]:
-    """Give one line for each metric: its name, value with interval, and signature; or what it lacks."""
+    """Yield one line for each metric: its name, value with interval, and signature; or the reason why it is missing."""
     for name, metric in results["metrics"].items():
         if metric["value"] is None:
             yield f"{name}: {MISSING}: {metric['missing']}"
@@ -68,7 +68,7 @@ def _cell(scores: dict[str, Any], key: str) -> str:
 
 
 def _interval(results: dict[str, Any], key: str) -> str:
-    """Format one score's confidence interval; empty where it has none."""
+    """Format one score's confidence interval; the text is empty if there is none."""
     metric = results["metrics"].get(key)
     if metric:
         return "" if metric["value"] is None else f"{metric['low']:.1f}-{metric['high']:.1f}"

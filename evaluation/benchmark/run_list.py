@@ -1,10 +1,12 @@
-"""Which folder of `argus evaluate` is which system: the YAML file that tables and the reader study are made from.
+"""Reading of the runs file, a YAML file that gives the system and resolution of each folder of `argus evaluate`.
+
+Table 2 and the reader study are made from it:
 
     runs:
       - {system: M3D, resolution: nr, folder: m3d_nr_ct_rate}
       - {system: Argus, resolution: hr, folder: argus_hr_ct_rate}
 
-Folders are relative to the file. Subset and split are never written here: each folder knows its own.
+Folders are relative to the file. Subset and split are never written here: they are read from each folder.
 """
 
 from dataclasses import dataclass
@@ -22,7 +24,7 @@ KEYS = {"system", "resolution", "folder"}
 
 @dataclass(frozen=True)
 class Run:
-    """One evaluation: whose it is, at which resolution, and its folder."""
+    """One evaluation: its system, its resolution and its folder."""
 
     system: str
     resolution: str
@@ -30,7 +32,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        """System and resolution together."""
+        """Return system and resolution together."""
         return f"{self.system} {self.resolution}"
 
 
@@ -38,8 +40,8 @@ def read_runs(path: Path) -> list[Run]:
     """Read a runs file.
 
     Raises:
-        FileNotFoundError: if it or a folder it names is not there.
-        ValueError: if it is not of the form above.
+        FileNotFoundError: if the file, or a folder that it names, is not there.
+        ValueError: if it does not have the form above.
     """
     path = Path(path)
     content = read_yaml(path)
@@ -65,8 +67,8 @@ def read_results(folder: Path) -> dict[str, Any]:
     """Read the `results.json` of an evaluation.
 
     Raises:
-        FileNotFoundError: if the evaluation has not ended.
-        ValueError: if the file is not one of `argus evaluate`.
+        FileNotFoundError: if the evaluation is not finished.
+        ValueError: if the file was not written by `argus evaluate`.
     """
     path = Path(folder) / "results.json"
     if not path.is_file():
@@ -79,7 +81,7 @@ def read_results(folder: Path) -> dict[str, Any]:
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """Read what an evaluation's predictions were made under: model hash, subset, split.
+    """Read the settings of an evaluation's predictions: model hash, subset, split.
 
     Raises:
         FileNotFoundError: if the folder holds no predictions.
@@ -95,7 +97,7 @@ def read_predictions(folder: Path) -> dict[str, Prediction]:
 
     Raises:
         FileNotFoundError: if the folder holds no predictions.
-        ValueError: if a line is not one.
+        ValueError: if a line is not a prediction.
     """
     path = Path(folder) / "predictions.jsonl"
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""Every number of an evaluation, from its stored reports alone: no model, no data set."""
+"""Computation of all numbers of an evaluation from its stored reports, without a model or data set."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,15 +15,15 @@ Scores = dict[str, MetricScores | str]  # by metric; a string says what is missi
 
 
 def score_stored(reports: Sequence[StoredReport], metrics: Mapping[str, Metric] = METRICS) -> dict[str, Any]:
-    """Score a model's reports and its controls'.
+    """Score the reports of a model and of its controls.
 
     Args:
-        reports: what `argus evaluate` stored, one a scan.
-        metrics: by name, as `METRICS`.
+        reports: reports that `argus evaluate` stored, one for each scan.
+        metrics: metrics by name, as in `METRICS`.
 
-    Returns `n_test`, `counts`, the model's own scores, and `controls` with the same scores by control: `metrics` with
-    `{"value", "signature", "low", "high"}` by name (a missing one has the value None and says in `missing` what to
-    install), and where the findings are known what `score_findings` gives, with `intervals`.
+    Returns `n_test`, `counts`, the model's own scores, and `controls` with the same scores by control. Scores are
+    `metrics` with `{"value", "signature", "low", "high"}` by name (a missing one has the value None, and `missing` says
+    what to install) and, if the findings are known, the result of `score_findings` with `intervals`.
     """
     rows = {name: [report.reports[name] for report in reports] for name in reports[0].reports}
     references = [report.reference for report in reports]
@@ -46,7 +46,7 @@ def score_stored(reports: Sequence[StoredReport], metrics: Mapping[str, Metric] 
 def compute_scores(
     rows: Mapping[str, Sequence[str]], references: Sequence[str], metrics: Mapping[str, Metric] = METRICS
 ) -> dict[str, Scores]:
-    """Return every row's scores by metric, and the averages over metrics; what is missing says why instead."""
+    """Return every row's scores by metric, and the averages over metrics; a missing score is a text with the reason."""
     scored: dict[str, Scores] = {name: {} for name in rows}
     with progress_bar() as progress:
         for name, metric in progress.track(metrics.items(), description="scores"):
@@ -62,10 +62,10 @@ def compute_scores(
 def score_nlp(predictions: Sequence[str], references: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return `{name: {"value", "signature", "per_report"}}` for every metric of `METRICS` and their averages.
 
-    A missing one has the value None, says in `missing` what to install, and has no `per_report`.
+    A missing metric has the value None and no `per_report`; its `missing` says what to install.
 
     Raises:
-        ValueError: if there are no reports, or not as many predictions as references.
+        ValueError: if there are no reports, or the numbers of predictions and references differ.
     """
     described: dict[str, dict[str, Any]] = {}
     for name, found in compute_scores({MODEL: predictions}, references)[MODEL].items():
@@ -90,7 +90,7 @@ def signature_of(name: str, metrics: Mapping[str, Metric]) -> str:
 
 
 def describe_scores(scores: Scores, metrics: Mapping[str, Metric], draws: Any) -> dict[str, dict[str, Any]]:
-    """Return what results hold of every metric; `draws` are those of `draw_reports`."""
+    """Return the results' entry for every metric; `draws` come from `draw_reports`."""
     described: dict[str, dict[str, Any]] = {}
     for name, found in scores.items():
         signature = signature_of(name, metrics)
@@ -105,7 +105,7 @@ def describe_scores(scores: Scores, metrics: Mapping[str, Metric], draws: Any) -
 
 
 def describe_findings(reports: Sequence[str], truths: Sequence[Sequence[Finding]] | None, draws: Any) -> dict[str, Any]:
-    """Return the finding scores with their intervals; nothing where the true findings are not known."""
+    """Return the finding scores with their intervals; an empty mapping if the true findings are not known."""
     if truths is None:
         return {}
     resampled = resample_findings(reports, truths)
@@ -114,7 +114,7 @@ def describe_findings(reports: Sequence[str], truths: Sequence[Sequence[Finding]
 
 
 def count_reports(reports: Sequence[StoredReport]) -> dict[str, int]:
-    """Count reports that are empty, that repeat an earlier one word for word, and that were cut by the limit."""
+    """Count the reports that are empty, that repeat an earlier one word for word, and that the limit cut."""
     texts = [report.reports[MODEL] for report in reports]
     return {
         "empty": sum(not text.strip() for text in texts),

@@ -1,4 +1,4 @@
-"""The file from which every number of an evaluation can be computed again: `reports.jsonl`."""
+"""The file `reports.jsonl`, from which every number of an evaluation can be computed again."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,7 +15,7 @@ MODEL = "model"  # the name of the model's own reports; the others are its contr
 
 @dataclass(frozen=True)
 class StoredReport:
-    """One line: a scan's reference, the model's report and those of its controls, and the true findings if known."""
+    """One line of the file: a scan's reference, the reports of model and controls, and the true findings if known."""
 
     scan_id: str
     reference: str

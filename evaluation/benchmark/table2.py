@@ -1,7 +1,7 @@
-"""Table 2 of the paper, filled from result files alone: subset x metric, both resolutions, every system.
+"""Table 2 of the paper, filled only from result files: subset x metric, both resolutions, every system.
 
-What could not be computed stays missing, with the reason; the paper's own numbers are data (`paper_table2.yaml`),
-always marked as the paper's. `table2_text.py` writes the table down.
+A number that could not be computed stays missing, with the reason. The paper's own numbers come from the file
+`paper_table2.yaml` and are always marked as the paper's. `table2_text.py` writes the table as text.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ Place = tuple[str, str, str, str]  # subset, resolution, system, metric
 
 @dataclass(frozen=True)
 class Cell:
-    """One number of the table: `value` with its interval, or None and why it is missing; `paper` is the paper's."""
+    """One number of the table: `value` with its interval, or None with a reason; `paper` is the paper's number."""
 
     value: float | None = None
     low: float | None = None
@@ -34,7 +34,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Block:
-    """One subset: `cells` by (resolution, system, metric), and which model filled each column."""
+    """One subset: `cells` by (resolution, system, metric), and the hash of the model behind each column."""
 
     subset: str
     split: str
@@ -44,14 +44,14 @@ class Block:
     model_hashes: dict[tuple[str, str], str]
 
     def signatures(self, metric: str) -> list[str]:
-        """The signatures a metric's values were computed under; more than one cannot be compared."""
+        """Return the signatures of a metric's values; if there is more than one, the values cannot be compared."""
         found = (cell.signature for place, cell in self.cells.items() if place[2] == metric and cell.value is not None)
         return sorted({signature for signature in found if signature})
 
 
 @dataclass(frozen=True)
 class Table2:
-    """The whole table; `resolutions` are names by key, `left_out` the paper's subsets without a run."""
+    """The whole table; `resolutions` are names by key, `left_out` are the paper's subsets that have no run."""
 
     source: str
     resolutions: dict[str, str]
@@ -65,12 +65,13 @@ def build_table2(runs: Sequence[Run], paper: Path = PAPER) -> Table2:
     """Fill the table from the runs' `results.json`.
 
     Args:
-        runs: see `run_list.py`; systems the paper does not have become further columns.
-        paper: layout and the paper's values.
+        runs: see `run_list.py`; systems that are not in the paper become further columns.
+        paper: file with the layout and the paper's values.
 
     Raises:
-        FileNotFoundError: if a run has not ended.
-        ValueError: if two runs fill one column, or runs of a subset are of other scans: they could not be compared.
+        FileNotFoundError: if a run is not finished.
+        ValueError: if two runs fill the same column, or runs of a subset have different scans and so cannot be
+            compared.
     """
     layout = yaml.safe_load(paper.read_text(encoding="utf-8"))
     printed = _paper_values(layout, paper)
@@ -98,7 +99,7 @@ def _rank(name: str, order: Sequence[str]) -> tuple[int]:
 
 
 def _paper_values(layout: dict[str, Any], path: Path) -> dict[Place, float]:
-    """Read the paper's numbers; a name that is not in the layout would be shown nowhere, so it is refused."""
+    """Read the paper's numbers; refuse a name that is not in the layout, because it would be shown nowhere."""
     known = [set(layout[key]) for key in ("subsets", "resolutions", "systems", "metrics")]
     values: dict[Place, float] = {}
     for entry in layout["values"]:
@@ -132,7 +133,7 @@ def _build_block(
 
 
 def _check_same_scans(subset: str, runs: list[tuple[Run, dict[str, Any]]]) -> tuple[str, int]:
-    """Refuse to set systems side by side that did not see the same scans; returns split and number of scans."""
+    """Refuse systems that were not evaluated on the same scans; return the split and the number of scans."""
     seen = {}
     for run, results in runs:
         scans = (results["split"], results["n_test"], read_settings(run.folder).get("dataset"))

@@ -18,19 +18,19 @@ _MARKDOWN = {"|": r"\|", "\n": " "}
 
 
 class Footnotes:
-    """Reasons why numbers are missing, each with a letter, in the order in which they first come."""
+    """Reasons why numbers are missing; each has a letter, in order of first use."""
 
     def __init__(self) -> None:
         self.reasons: list[str] = []
 
     def mark(self, reason: str) -> str:
-        """Return the letters of a reason: a, b, ... z, aa, ab, ..."""
+        """Return the letters of a reason (a, b, ... z, aa, ab, ...); add a new reason."""
         if reason not in self.reasons:
             self.reasons.append(reason)
         return _letters(self.reasons.index(reason))
 
     def lines(self) -> list[tuple[str, str]]:
-        """Every mark with its reason."""
+        """Return every mark with its reason."""
         return [(_letters(index), reason) for index, reason in enumerate(self.reasons)]
 
 
@@ -48,7 +48,7 @@ def _escape(text: str, table: dict[str, str]) -> str:
 
 
 def table2_markdown(table: Table2) -> str:
-    """One Markdown table a subset, then what is missing and why, then the metrics' signatures."""
+    """Return one Markdown table per subset, then the missing numbers with reasons, then the metrics' signatures."""
     notes = Footnotes()
     parts = [_markdown_block(table, block, notes) for block in table.blocks]
     lines = [f"- [{mark}] {_escape(reason, _MARKDOWN)}" for mark, reason in notes.lines()]
@@ -81,7 +81,7 @@ def _markdown_cell(metric: str, cell: Cell, notes: Footnotes) -> str:
 
 
 def table2_latex(table: Table2) -> str:
-    r"""One `table*` a subset for LaTeX with `booktabs`, intervals small below their values."""
+    r"""Return one `table*` per subset for LaTeX with `booktabs`, with the intervals in small type."""
     notes = Footnotes()
     blocks = [_latex_block(table, block, notes) for block in table.blocks]
     lines = [rf"\textsuperscript{{{mark}}} {_escape(reason, _LATEX)}.\\" for mark, reason in notes.lines()]
@@ -124,7 +124,7 @@ def _latex_cell(metric: str, cell: Cell, notes: Footnotes) -> str:
 
 
 def table2_json(table: Table2) -> dict[str, Any]:
-    """The table as plain data: every cell with its value, or None and why."""
+    """Return the table as plain data: every cell with its value, or None and the reason."""
     return {
         "paper": {"source": table.source, "has_values": table.has_paper_values},
         "systems": list(table.systems),
@@ -151,7 +151,7 @@ def _columns(table: Table2) -> list[tuple[str, str]]:
 
 
 def _signature_lines(table: Table2) -> list[str]:
-    """Each metric's signature; several mean that its numbers were computed differently, and say so."""
+    """Return each metric's signature; several for one metric get a warning that its numbers cannot be compared."""
     lines = []
     for metric in dict.fromkeys(metric for block in table.blocks for metric in block.metrics):
         found = sorted({signature for block in table.blocks for signature in block.signatures(metric)})
