@@ -1,1 +1,1 @@
-"""Metrics between reports and references, each with its signature."""
+"""Metrics that compare reports with references, each with a signature."""

@@ -1,7 +1,7 @@
-"""CIDEr-D, the consensus score of image captioning (Vedantam et al. 2015), over all reports at once.
+"""CIDEr-D, the consensus score of image captioning (Vedantam et al. 2015), computed for all reports at once.
 
-Written here because the reference, pycocoevalcap, takes close to a minute for 6,708 reports and brings 100 MB of other
-scorers; the tests hold the two equal.
+It is implemented here because the reference, pycocoevalcap, takes almost a minute for 6,708 reports and brings 100 MB
+of other scorers. The tests check that both give equal values.
 """
 
 from collections.abc import Sequence
@@ -14,15 +14,15 @@ from .report_words import split_words
 
 MAX_ORDER = 4
 SIGMA = 6.0  # of the length penalty, in words
-# The reference multiplies by 10; the hundred puts every metric on the scale that tables print.
+# The reference multiplies by 10; the factor 100 brings every metric to the scale used in tables.
 SCALE = 10.0 * 100.0
 
 
 def cider_d(predictions: Sequence[str], references: Sequence[str]) -> MetricScores:
-    """Mean over reports of CIDEr-D with one reference a report, times 100.
+    """Compute the mean over reports of CIDEr-D with one reference for each report, times 100.
 
-    An n-gram weighs by how few references hold it, so the weights come from all `references`, and a set of one scores
-    zero. Confidence intervals and paired tests keep these weights and draw the reports' scores.
+    An n-gram has a higher weight if fewer references hold it. So the weights come from all `references`, and a set of
+    one report scores zero. Confidence intervals and paired tests keep these weights and resample the reports' scores.
     """
     written = [split_words(text) for text in predictions]
     true = [split_words(text) for text in references]
@@ -34,7 +34,7 @@ def cider_d(predictions: Sequence[str], references: Sequence[str]) -> MetricScor
 
 
 def _count_ngrams(written: list[list[str]], true: list[list[str]], order: int) -> tuple[csr_array, csr_array]:
-    """Count every report's n-grams; both matrices are `(reports, n-grams of either side)`."""
+    """Count every report's n-grams; both matrices are `(reports, n-grams of both sides)`."""
     columns: dict[tuple[str, ...], int] = {}
     parts = []
     for texts in (written, true):
@@ -53,9 +53,9 @@ def _count_ngrams(written: list[list[str]], true: list[list[str]], order: int) -
 
 
 def _clipped_cosine(written: csr_array, true: csr_array) -> np.ndarray:
-    """Cosine of tf-idf weights, a report's weight counted up to its reference's: `(reports,)`."""
+    """Compute the cosine of tf-idf weights, with a report's weight limited to its reference's: `(reports,)`."""
     holding = np.bincount(true.indices, minlength=true.shape[1])
-    # An n-gram in no reference weighs as one that is in a single one.
+    # An n-gram that is in no reference has the same weight as one that is in a single reference.
     rarity = np.log(true.shape[0]) - np.log(np.maximum(holding, 1))
     written, true = _scale_columns(written, rarity), _scale_columns(true, rarity)
     overlap = written.minimum(true).multiply(true).sum(axis=1)

@@ -1,7 +1,7 @@
-"""METEOR 1.5 (Denkowski and Lavie 2014), run by its own Java program.
+"""METEOR 1.5 (Denkowski and Lavie 2014), computed by its own Java program.
 
-The program ships in the Python package pycocoevalcap. Other METEORs, such as nltk's, give other numbers by far, so
-where Java or the package is not there METEOR is not computed.
+The program is part of the Python package pycocoevalcap. Other implementations of METEOR, such as nltk's, give very
+different numbers, so METEOR is not computed if Java or the package is missing.
 """
 
 import shutil
@@ -24,7 +24,7 @@ ALPHA, BETA, GAMMA, DELTA = 0.85, 0.2, 0.6, 0.75
 
 
 def missing_meteor() -> str | None:
-    """Say what METEOR lacks here, or None."""
+    """Return what METEOR needs and does not find here, or None."""
     if _find_java() is None:
         return "METEOR needs Java: install a runtime (Debian: default-jre-headless) and put `java` on PATH"
     if _find_jar() is None:
@@ -44,10 +44,10 @@ def _find_jar() -> Path | None:
 
 
 def meteor(predictions: Sequence[str], references: Sequence[str]) -> MetricScores:
-    """Corpus METEOR 1.5 with one reference a report, times 100: from statistics summed over reports.
+    """Compute corpus METEOR 1.5 with one reference for each report, times 100, from statistics summed over reports.
 
     The program's time grows steeply with length (minutes for two texts of 5,000 words), so texts are cut at
-    `MAX_WORDS`; the flag `cut` says where.
+    `MAX_WORDS`; the flag `cut` marks the reports for which this happened.
 
     Raises:
         OSError: if the program fails.
@@ -56,7 +56,7 @@ def meteor(predictions: Sequence[str], references: Sequence[str]) -> MetricScore
         (split_words(prediction), split_words(reference))
         for prediction, reference in zip(predictions, references, strict=True)
     ]
-    # The words hold no bars and no line ends, so the program's protocol cannot be broken by a report.
+    # The words hold no bars and no line ends, so a report cannot break the program's protocol.
     lines = [f"SCORE ||| {' '.join(true[:MAX_WORDS])} ||| {' '.join(said[:MAX_WORDS])}\n" for said, true in pairs]
     command = ["java", "-Xmx2G", "-jar", str(_find_jar()), "-", "-", "-stdio", "-l", "en", "-norm"]
     done = subprocess.run(command, input="".join(lines).encode(), capture_output=True, check=False)
@@ -69,7 +69,7 @@ def meteor(predictions: Sequence[str], references: Sequence[str]) -> MetricScore
 
 
 def _without_whole_chunks(statistics: np.ndarray) -> np.ndarray:
-    """Clear the one chunk of texts that match in a single piece: they pay no penalty, alone or in a sum."""
+    """Set the chunk count to 0 where two texts match as a whole: such a pair gets no penalty, alone or in a sum."""
     words, matches, chunks = statistics[:, 0:2], statistics[:, 21:23], statistics[:, 20]
     whole = (words == matches).all(axis=1) & (chunks == 1)
     cleared = statistics.copy()
@@ -78,10 +78,10 @@ def _without_whole_chunks(statistics: np.ndarray) -> np.ndarray:
 
 
 def score_statistics(sums: np.ndarray) -> np.ndarray:
-    """Give METEOR times 100 from summed statistics `(..., 23)`, as the program does when it is asked for a corpus.
+    """Compute METEOR times 100 from summed statistics `(..., 23)`, as the program does for a corpus.
 
-    Columns: words of report and reference, their function words, then for each of four stages the matched content
-    words of report and reference and the matched function words of both; chunks; and all matched words of both.
+    Columns: words of report and reference; their function words; for each of four stages, the matched content words of
+    report and reference and the matched function words of both; chunks; all matched words of both.
     """
     words, function_words = sums[..., 0:2], sums[..., 2:4]
     stages = sums[..., 4:20].reshape(*sums.shape[:-1], 4, 2, 2)  # stage, content or function, report or reference

@@ -1,8 +1,8 @@
-"""What a metric is: a signature, a function of reports, and scores that can be drawn again from the same reports.
+"""The parts of a metric: a signature, a function of reports, and scores that can be resampled.
 
-Every score here is a function of sums over reports: a mean is the sum of scores over their count, BLEU comes from
-summed n-gram counts. So each metric keeps one row of summands per report, and a confidence interval or a paired test
-sums other choices of the same rows, without scoring any text again.
+Every score here is a function of sums over reports: a mean is the sum of scores divided by their count; BLEU comes from
+summed n-gram counts. So each metric keeps one row of summands per report. A confidence interval or a paired test sums
+other selections of the same rows and does not score any text again.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,13 +13,13 @@ import numpy as np
 
 @dataclass(frozen=True)
 class MetricScores:
-    """The value of one metric on a set of reports, and what its resampling needs.
+    """The scores of one metric on a set of reports, in a form that can be resampled.
 
     Attributes:
-        summands: `(N, K)` float64, one row a report.
+        summands: `(N, K)` float64, one row for each report.
         finish: gives values `(...)` from summed rows `(..., K)`; defined for a single row and for all-zero sums.
         per_report: `(N,)` scores of the single reports, on the scale of the value.
-        flags: what happened on the way that a reader must know, `(N,)` booleans by name, such as `unparsed`.
+        flags: events that a reader of the scores must know about, `(N,)` booleans by name, such as `unparsed`.
     """
 
     summands: np.ndarray
@@ -29,12 +29,12 @@ class MetricScores:
 
     @property
     def value(self) -> float:
-        """The metric's value over all reports."""
+        """Return the metric's value over all reports."""
         return float(self.finish(self.summands.sum(axis=0)))
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many reports have each flag."""
+        """Return the number of reports with each flag."""
         return {name: int(np.sum(flagged)) for name, flagged in self.flags.items()}
 
     def take(self, indexes: Sequence[int]) -> "MetricScores":
@@ -52,24 +52,24 @@ def mean_of_reports(per_report: Sequence[float], flags: Mapping[str, Sequence[bo
 
 
 def ratio_of_sums(sums: np.ndarray) -> np.ndarray:
-    """Divide the first column by the second; zero where that is zero."""
+    """Divide the first column by the second; the result is zero where the second is zero."""
     return divide(sums[..., 0], sums[..., 1])
 
 
 def divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """Divide element by element; zero where the denominator is zero."""
+    """Divide element by element; the result is zero where the denominator is zero."""
     numerator, denominator = np.broadcast_arrays(np.asarray(numerator, float), np.asarray(denominator, float))
     return np.divide(numerator, denominator, out=np.zeros(numerator.shape), where=denominator != 0)
 
 
 def score_of_sums(summands: np.ndarray, finish: Callable[[np.ndarray], np.ndarray]) -> MetricScores:
-    """Make the scores of a corpus metric; a report's own score is that of a corpus of one."""
+    """Make the scores of a corpus metric; the score of one report is that of a corpus with only this report."""
     rows = np.asarray(summands, dtype=np.float64)
     return MetricScores(rows, finish, finish(rows))
 
 
 def average(parts: Sequence[MetricScores]) -> MetricScores:
-    """Make the scores of the plain mean of several metrics on the same reports."""
+    """Make the scores of the unweighted mean of several metrics on the same reports."""
     edges = np.cumsum([0, *(part.summands.shape[1] for part in parts)])
 
     def finish(sums: np.ndarray) -> np.ndarray:
@@ -81,20 +81,20 @@ def average(parts: Sequence[MetricScores]) -> MetricScores:
 
 
 def nothing_missing() -> None:
-    """Say that a metric can be computed."""
+    """Return None, which means that a metric can be computed."""
     return None
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric: how it is computed, and the signature that is printed with its values.
+    """One metric: its scoring function, and the signature that is printed with its values.
 
     Attributes:
-        score: gives the scores of (predictions, references), as many of one as of the other, at least one.
+        score: gives the scores of (predictions, references); both have the same length, at least one.
         signature: implementation, version, tokenizer, level and settings.
-        missing: gives in one line what to install and where to put it, or None if the metric can be computed.
-        pairwise: whether a report's summands depend on its own pair alone; then equal pairs are scored once. CIDEr's do
-            not: its weights come from all references.
+        missing: gives one line that says what to install and where to put it, or None if the metric can be computed.
+        pairwise: whether a report's summands depend only on its own pair; then equal pairs are scored once. This is
+            false for CIDEr, whose weights come from all references.
     """
 
     score: Callable[[Sequence[str], Sequence[str]], MetricScores]
@@ -106,10 +106,11 @@ class Metric:
 def score_rows(metric: Metric, rows: Mapping[str, Sequence[str]], references: Sequence[str]) -> dict[str, MetricScores]:
     """Score several systems' reports (`rows`) on the same references with one metric.
 
-    A pairwise metric sees each distinct pair once, in one call: what is slow to start or runs in batches gains most.
+    A pairwise metric gets each distinct pair once, all in one call. This saves most time for metrics that start slowly
+    or run in batches.
 
     Raises:
-        ValueError: if there are no reports, or a row has not as many as there are references.
+        ValueError: if there are no reports, or the number of reports in a row is not the number of references.
     """
     for name, reports in rows.items():
         if not reports or len(reports) != len(references):

@@ -1,7 +1,7 @@
 """Word-overlap metrics between predicted and reference reports, each with its signature.
 
-All metrics see the same words (`split_words`), and every value is 100 times what pycocoevalcap calls it: 0 to 100, and
-CIDEr 0 to 1,000. To add a metric, write a function of (predictions, references) and add its line to `METRICS`.
+All metrics use the same words (`split_words`). Every value is 100 times pycocoevalcap's: 0 to 100, and 0 to 1,000 for
+CIDEr. To add a metric, write a function of (predictions, references) and add its line to `METRICS`.
 """
 
 from collections.abc import Sequence
@@ -16,25 +16,29 @@ from .metric import Metric, MetricScores, divide, mean_of_reports, score_of_sums
 from .report_words import TOKENIZER, split_words
 
 MAX_ORDER = 4
-ROUGE_L_BETA = 1.2  # pycocoevalcap's; rouge_score's own F1 has 1
+ROUGE_L_BETA = 1.2  # as in pycocoevalcap; the F1 of rouge_score has 1
 
 
 def bleu(predictions: Sequence[str], references: Sequence[str], order: int) -> MetricScores:
-    """Corpus BLEU up to `order`-grams with equal weights, no smoothing, one reference a report."""
+    """Compute corpus BLEU up to `order`-grams with equal weights, no smoothing, one reference for each report."""
     return score_of_sums(_bleu_counts(tuple(predictions), tuple(references)), partial(_bleu_of_counts, order=order))
 
 
 def mean_bleu(predictions: Sequence[str], references: Sequence[str], order: int) -> MetricScores:
-    """Mean over reports of each report's own BLEU, without smoothing: zero where an order has no match."""
+    """Compute the mean over reports of each report's own BLEU, without smoothing: zero if an order has no match."""
     return mean_of_reports(bleu(predictions, references, order).per_report)
 
 
 @lru_cache(maxsize=4)
 def _bleu_counts(predictions: tuple[str, ...], references: tuple[str, ...]) -> np.ndarray:
-    """Count for each report: words written and true, then matched and written n-grams of each order: `(N, 10)`."""
+    """Count words and n-grams of each report: `(N, 10)`.
+
+    Columns: words of the report, words of the reference, matched n-grams of each order, the report's n-grams of each
+    order.
+    """
     from sacrebleu.metrics import BLEU
 
-    # force: words come split already; effective order touches the score only, which is not used.
+    # force: the words are split already. effective_order changes only the score, which is not used.
     scorer = BLEU(tokenize="none", max_ngram_order=MAX_ORDER, force=True, effective_order=True)
     rows = []
     for prediction, reference in zip(predictions, references, strict=True):
@@ -44,25 +48,25 @@ def _bleu_counts(predictions: tuple[str, ...], references: tuple[str, ...]) -> n
 
 
 def _bleu_of_counts(sums: np.ndarray, order: int) -> np.ndarray:
-    """Give BLEU (Papineni et al. 2002) times 100 from summed counts `(..., 10)`."""
+    """Compute BLEU (Papineni et al. 2002) times 100 from summed counts `(..., 10)`."""
     written, true = sums[..., 0], sums[..., 1]
     precisions = divide(sums[..., 2 : 2 + order], sums[..., 2 + MAX_ORDER : 2 + MAX_ORDER + order])
     with np.errstate(divide="ignore"):
-        mean = np.exp(np.log(precisions).mean(axis=-1))  # no match in one order makes the whole zero
+        mean = np.exp(np.log(precisions).mean(axis=-1))  # without a match in one order, the whole score is zero
     brevity = np.where(written < true, np.exp(1 - divide(true, np.maximum(written, 1))), 1.0)
     return 100.0 * brevity * mean
 
 
 class _Words:
-    """The tokenizer object that rouge_score asks for."""
+    """The tokenizer object that rouge_score needs."""
 
     def tokenize(self, text: str) -> list[str]:
-        """Split `text` as every other metric here does."""
+        """Split `text` in the same way as all other metrics here."""
         return split_words(text)
 
 
 def rouge(predictions: Sequence[str], references: Sequence[str], kind: str) -> MetricScores:
-    """Mean over reports of the F1 of shared n-grams; `kind` is rouge1 or rouge2 (Lin 2004)."""
+    """Compute the mean over reports of the F1 of shared n-grams; `kind` is rouge1 or rouge2 (Lin 2004)."""
     from rouge_score.rouge_scorer import RougeScorer
 
     scorer = RougeScorer([kind], tokenizer=_Words())
@@ -73,9 +77,9 @@ def rouge(predictions: Sequence[str], references: Sequence[str], kind: str) -> M
 
 
 def rouge_l(predictions: Sequence[str], references: Sequence[str], beta: float) -> MetricScores:
-    """Mean over reports of the F-score of the longest common subsequence (Lin 2004).
+    """Compute the mean over reports of the F-score of the longest common subsequence (Lin 2004).
 
-    `beta` above 1 favours recall. rapidfuzz finds the length a thousand times faster than rouge_score; it is the same.
+    `beta` above 1 favours recall. rapidfuzz finds the same length as rouge_score, a thousand times faster.
     """
     from rapidfuzz.distance import LCSseq
 
@@ -131,5 +135,5 @@ METRICS: dict[str, Metric] = {
     "ROUGE-L (F1)": _rouge_l_metric(1.0),
 }
 EIGHT = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-1", "ROUGE-2", "ROUGE-L", "METEOR")
-# The paper speaks of eight metrics and lists nine; the mean of eight fits its tables.
+# The paper says "eight metrics" but lists nine; the mean of eight agrees with its tables.
 AVERAGES: dict[str, tuple[str, ...]] = {"Avg. NLP": EIGHT, "Avg. NLP (9)": (*EIGHT, "CIDEr")}

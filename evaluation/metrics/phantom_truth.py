@@ -1,4 +1,4 @@
-"""Findings read out of a report by rules, and scored against the truth that phantoms come with."""
+"""Findings that rules read from a report, and their scores against the known findings of phantoms."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -10,11 +10,11 @@ from argus_processing.phantom.findings import FINDING_KINDS, Finding
 
 from .metric import MetricScores, ratio_of_sums, score_of_sums
 
-# Labels whose side is worth asking for: those that can have more than one.
+# Labels whose side carries information: those that can be on more than one side.
 TWO_SIDED = {
     label for label, kind in FINDING_KINDS.items() if len({side for side, _ in kind.locations if side is not None}) > 1
 }
-Pairs = list[tuple[set[Finding], set[Finding]]]  # per scan: what the report says, what is there
+Pairs = list[tuple[set[Finding], set[Finding]]]  # per scan: findings in the report, true findings
 
 LABEL_PATTERNS: dict[str, str] = {
     "Medical material": r"pacemakers?|defibrillator|sternal wires?|wires? in the sternum|sternotomy wires?",
@@ -56,7 +56,7 @@ _PLACES = {place: re.compile(rf"\b(?:{pattern})\b") for place, pattern in PLACE_
 
 @dataclass(frozen=True)
 class Mention:
-    """A finding stated as present, and the characters of the report that name it."""
+    """A finding that a report states as present, and the place of its name in the text (`start`, `end`)."""
 
     finding: Finding
     start: int
@@ -64,19 +64,19 @@ class Mention:
 
 
 def extract_findings(report: str) -> set[Finding]:
-    """Read the findings a report states as present, with side and place where it gives them.
+    """Read the findings that a report states as present, with side and place if the report gives them.
 
-    A clause names where its findings are; what stands after a denial is absent up to the clause's end.
-    Text that names no finding gives an empty set. A mention without side or place is dropped where
-    another mention of the same label has them.
+    Side and place are taken from the same clause. After a denial, findings count as absent up to the clause's end.
+    Text that names no finding gives an empty set. A mention without side or place is dropped if another mention of
+    the same label has them.
     """
     found = {mention.finding for mention in locate_findings(report)}
     return {finding for finding in found if not any(_says_more(other, finding) for other in found)}
 
 
 def locate_findings(report: str) -> list[Mention]:
-    """Read every mention of a finding as present, in the order of the text; `extract_findings` sums them up."""
-    # Letters that grow in lower case stay as they are, so that places in the text stay true.
+    """Read every mention of a present finding, in the order of the text; `extract_findings` combines them."""
+    # Letters whose lower case has more characters are not changed, so that places in the text stay correct.
     text = "".join(low if len(low := letter.lower()) == 1 else letter for letter in report)
     mentions, start = [], 0
     for stop, after in [*(match.span() for match in _CLAUSE_END.finditer(text)), (len(text), len(text))]:
@@ -101,7 +101,7 @@ def _clause_mentions(clause: str, offset: int) -> Iterator[Mention]:
 
 
 def _is_part_of_other(label: str, clause: str) -> bool:
-    """Whether a general pattern matched inside a more special finding."""
+    """Return whether a general pattern matched inside a more specific finding."""
     return label == "Arterial wall calcification" and bool(_LABELS["Coronary artery wall calcification"].search(clause))
 
 
@@ -113,7 +113,7 @@ def _side_of(clause: str) -> str | None:
 
 
 def _known_location(label: str, side: str | None, clause: str) -> tuple[str | None, str | None]:
-    """Keep of a clause's side and places what this label can have."""
+    """Return the side and place of a clause, limited to those that this label can have."""
     locations = FINDING_KINDS[label].locations
     places = {place for _, place in locations if place and _PLACES[place].search(clause)}
     place = min(places) if places else None
@@ -122,25 +122,27 @@ def _known_location(label: str, side: str | None, clause: str) -> tuple[str | No
 
 
 def _says_more(other: Finding, finding: Finding) -> bool:
-    """Whether `other` is the same finding, told in more detail."""
+    """Return whether `other` is the same finding in more detail."""
     if other == finding or other.label != finding.label:
         return False
     return finding.side in (None, other.side) and finding.place in (None, other.place)
 
 
 def score_findings(predictions: Sequence[str], truths: Sequence[Sequence[Finding]]) -> dict:
-    """Score reports against the findings that are truly there.
+    """Score reports against the true findings.
 
     Args:
-        predictions: one report a scan.
+        predictions: one report for each scan.
         truths: the findings of each scan, in the same order.
 
     Returns:
-        `precision`, `recall`, `finding_f1` over all labels (side ignored); `macro_f1`, the mean over the labels that
-        occur in the truth; `finding_side_f1`, where label and side must both be right; `laterality_accuracy`, of the
-        reported findings that are truly present with a side, and reported with one, the share with the right side; a
-        label that always has the same side (emphysema in both lungs) tells nothing and is left out
-        (None if there are none), and their number `n_sided`; `per_label` with precision, recall, f1 and support.
+        `precision`, `recall`, `finding_f1` over all labels (side ignored);
+        `macro_f1`, the mean over the labels that occur in the truth;
+        `finding_side_f1`, for which label and side must both be right;
+        `n_sided`, the number of findings that are truly present with a side and also reported with a side; a label that
+        always has the same side (emphysema in both lungs) tells nothing and is left out;
+        `laterality_accuracy`, the share of these findings whose side is right (None if there are none);
+        `per_label` with precision, recall, f1 and support.
 
     Raises:
         ValueError: if the two differ in length or are empty.
@@ -166,9 +168,9 @@ def score_findings(predictions: Sequence[str], truths: Sequence[Sequence[Finding
 
 
 def resample_findings(predictions: Sequence[str], truths: Sequence[Sequence[Finding]]) -> dict[str, MetricScores]:
-    """Return `finding_f1` and `laterality_accuracy` as scores that can be drawn again, one row a scan.
+    """Return `finding_f1` and `laterality_accuracy` as scores that can be resampled, one row for each scan.
 
-    The second is left out where no finding was reported with a side.
+    The second is left out if no finding was reported with a side.
     """
     scans = [(extract_findings(report), set(truth)) for report, truth in zip(predictions, truths, strict=True)]
     hits = np.array([_counts([scan], lambda f: f.label) for scan in scans], dtype=np.float64)
@@ -179,7 +181,7 @@ def resample_findings(predictions: Sequence[str], truths: Sequence[Sequence[Find
 
 
 def _counts(pairs: Pairs, key: Callable[[Finding], object], only: str | None = None) -> tuple[int, int, int]:
-    """True positives, findings reported and findings present, over all scans, compared by a key."""
+    """Count true positives, reported findings and present findings over all scans; a key tells which are equal."""
     hits = reported = present = 0
     for predicted, truth in pairs:
         predicted_keys = {key(finding) for finding in predicted if only in (None, finding.label)}
@@ -200,7 +202,7 @@ def _rates(hits: int, reported: int, present: int) -> dict[str, float | int]:
 
 
 def _laterality(pairs: Pairs) -> tuple[int, int]:
-    """How many findings were reported with a side where one is due, and how many with the right one."""
+    """Count the findings with a true side that were reported with a side, and those reported with the right side."""
     sided = right = 0
     for predicted, truth in pairs:
         for label in {finding.label for finding in truth if finding.side} & TWO_SIDED:

@@ -1,6 +1,7 @@
-"""How sure a score is: confidence intervals over reports, and a paired test between two systems.
+"""Statistical significance of scores: confidence intervals over reports, and a paired test between two systems.
 
-Both draw reports, never texts: a metric keeps the summands of every report (`MetricScores`), so a draw is a sum.
+Both resample reports without scoring texts again: a metric keeps the summands of every report (`MetricScores`), so a
+resample is only a sum.
 """
 
 from collections.abc import Iterator
@@ -18,13 +19,13 @@ CHUNK = 500  # draws held in memory at a time
 
 
 def draw_reports(num_reports: int, resamples: int = RESAMPLES, seed: int = SEED) -> np.ndarray:
-    """Draw reports with replacement; returns how often each is in each draw, `(resamples, reports)`."""
+    """Draw reports with replacement; return the count of each report in each draw, `(resamples, reports)`."""
     chances = np.full(num_reports, 1.0 / num_reports)
     return np.random.default_rng(seed).multinomial(num_reports, chances, size=resamples).astype(np.float64)
 
 
 def confidence_interval(scores: MetricScores, draws: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of a metric's value (Efron 1979) over `draws` of its reports."""
+    """Compute the percentile bootstrap interval of a metric's value (Efron 1979) over `draws` of its reports."""
     return _percentiles(scores.finish(draws @ scores.summands), level)
 
 
@@ -42,7 +43,7 @@ def compare_scores(
     approximate randomisation (Noreen 1989), which exchanges the systems report by report; 1 for equal systems.
 
     Raises:
-        ValueError: if the two were not scored on as many reports.
+        ValueError: if the two were scored on different numbers of reports.
     """
     if first.summands.shape != second.summands.shape:
         raise ValueError(f"a paired test needs the same reports, got {len(first.summands)} and {len(second.summands)}")
@@ -50,7 +51,7 @@ def compare_scores(
     spread = second.finish(draws @ second.summands) - first.finish(draws @ first.summands)
     low, high = _percentiles(spread, LEVEL)
     as_far = 0
-    # Sums differ in the last digits by their order; what is equal up to that counts as as far apart.
+    # The order of a sum changes its last digits, so a gap that is equal up to these digits counts as equally large.
     limit = abs(difference) - 1e-9 * max(abs(first.value), abs(second.value), 1.0)
     for swapped in _exchanges(len(first.summands), rounds, seed):
         moved = swapped @ (second.summands - first.summands)
@@ -60,7 +61,7 @@ def compare_scores(
 
 
 def _exchanges(num_reports: int, rounds: int, seed: int) -> Iterator[np.ndarray]:
-    """Give masks of the reports that change places, each with chance one half: `(rounds, reports)`, in parts."""
+    """Yield masks of the reports to exchange, each with probability one half: `(rounds, reports)`, in parts."""
     draw = np.random.default_rng(seed)
     for start in range(0, rounds, CHUNK):
         count = min(CHUNK, rounds - start)

@@ -1,6 +1,6 @@
 """Argus's word-overlap metrics for the `evaluate` library: `evaluate.load("./evaluation/metrics/argus_nlp")`.
 
-`evaluate` copies this file to its own cache and runs it there, so it imports the installed package.
+`evaluate` copies this file to its own cache and runs it there, so the file imports the installed package.
 """
 
 import datasets

@@ -1,1 +1,1 @@
-"""Metrics that need a model of their own: RadGraph-XL, GREEN, RaTEScore."""
+"""Clinical metrics, each with its own model: RadGraph-XL, GREEN, RaTEScore."""

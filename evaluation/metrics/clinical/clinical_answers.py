@@ -1,4 +1,4 @@
-"""What goes into the clinical metrics' models, and the answers that are kept of them."""
+"""Questions to the clinical metrics' models, and a file that keeps the answers."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -13,20 +13,20 @@ CHUNK = 64
 
 
 class ClinicalModel(Protocol):
-    """Answers questions about reports; questions and answers are what JSON can hold."""
+    """A model that answers questions about reports; questions and answers must be valid JSON values."""
 
     def answer(self, questions: Sequence[Any]) -> list[Any]:
         """Return one answer to each question."""
 
 
 class KeptModel:
-    """A model that is loaded for the first answer that is not yet kept in a file.
+    """A model whose answers are kept in a file; it is loaded when the first answer is missing there.
 
     Args:
         path: SQLite file of the answers.
-        signature: of what decides an answer: package, weights, settings.
-        label: of the progress bar.
-        load: loads the model.
+        signature: everything that decides an answer: package, weights, settings.
+        label: text beside the progress bar.
+        load: function that loads the model.
     """
 
     def __init__(self, path: Path, signature: str, label: str, load: Callable[[], ClinicalModel]):
@@ -37,7 +37,7 @@ class KeptModel:
         return self._load()
 
     def answer(self, questions: Sequence[Any]) -> list[Any]:
-        """Return one answer to each question, each asked once."""
+        """Return one answer to each question; equal questions are asked once."""
         texts = [json.dumps(question) for question in questions]
         with progress_bar() as progress:
             track = partial(progress.track, description=self._label)
@@ -49,11 +49,11 @@ class KeptModel:
 
 
 def printable(text: str) -> str:
-    """Return `text` without what tokenizers refuse: control characters become blanks, lone surrogates "?"."""
+    """Return `text` without characters that tokenizers refuse: control characters become blanks, surrogates "?"."""
     text = text.encode("utf-8", "replace").decode("utf-8")
     return "".join(char if char.isprintable() or char == "\n" else " " for char in text).strip()
 
 
 def pair_up(predictions: Sequence[str], references: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the pairs (prediction, reference), made printable."""
+    """Return the pairs (prediction, reference) with printable text."""
     return [(printable(one), printable(other)) for one, other in zip(predictions, references, strict=True)]

@@ -1,4 +1,4 @@
-"""The clinical metrics: RadGraph-XL, GREEN and RaTEScore, each with a model of its own that has to be there.
+"""The clinical metrics RadGraph-XL, GREEN and RaTEScore; each needs the weights of its own model.
 
 To add one, write a file with a function from `ClinicalOptions` to metrics, and add its line to `CLINICAL_METRICS`.
 """
@@ -13,11 +13,11 @@ from .clinical_weights import ClinicalOptions
 
 @dataclass(frozen=True)
 class ClinicalMetric:
-    """One model's metrics.
+    """The metrics of one model.
 
     Attributes:
-        names: of its rows in a table.
-        build: makes them; each says by `missing` what is not there.
+        names: names of its rows in a table.
+        build: function that makes the metrics; the field `missing` of each says what is not there.
     """
 
     names: tuple[str, ...]
@@ -32,7 +32,7 @@ CLINICAL_METRICS: dict[str, ClinicalMetric] = {
 
 
 def clinical_metrics(asked: Collection[str], options: ClinicalOptions) -> dict[str, Metric]:
-    """Return the metrics whose key was asked for, in the order of `CLINICAL_METRICS`; no model is loaded yet.
+    """Return the metrics with the given keys, in the order of `CLINICAL_METRICS`; no model is loaded yet.
 
     Raises:
         ValueError: if a key is not one of `CLINICAL_METRICS`.

@@ -1,4 +1,4 @@
-"""Where the weights of the clinical metrics lie: a folder of the user's, or the Hub's cache; no network unasked."""
+"""The weights of the clinical metrics: read from a user's folder or the Hub's cache; downloaded only on request."""
 
 import gzip
 import re
@@ -21,29 +21,29 @@ HUB_SNAPSHOT = re.compile(r"/models--[^/]+/snapshots/([^/]+)")
 ANSWERS = "clinical_answers.sqlite"
 UNUSED_FORMATS = ["*.h5", "*.msgpack", "*.onnx", "*.ot", "onnx/*", "openvino/*"]
 
-# Of an archive's members and of all together: RadGraph-XL's weights take half a gigabyte.
+# Limits of an archive's single members and of all together; RadGraph-XL's weights take half a gigabyte.
 MAX_MEMBERS = 256
 MAX_MEMBER_BYTES, MAX_ARCHIVE_BYTES = 2 << 30, 3 << 30
 MAX_TEXT_BYTES = 8 << 20
 MAX_HEADER_BYTES = 1 << 20
 CONFIG = "config.json"
-# What else is in an archive stays there.
+# Other files of an archive are not unpacked.
 _NEEDED = re.compile(rf"{re.escape(CONFIG)}|weights\.th|vocabulary/[^/]+")
 
 
 class MissingWeightsError(ValueError):
-    """Says in one line which weights are not there and where to put them."""
+    """Weights are missing; the message is one line that names them and the place to put them."""
 
 
 @dataclass(frozen=True)
 class ClinicalOptions:
-    """What the clinical metrics run with.
+    """Options of the clinical metrics.
 
     Attributes:
-        folder: holds one folder per model, named as in the messages; None looks into the Hub's cache only.
+        folder: folder with one folder per model, named as in the messages. Default: only the Hub's cache is searched.
         answers: SQLite file that keeps the models' answers.
-        download: fetch from the Hub what is not there.
-        batch_size: texts a model reads at a time.
+        download: fetch missing weights from the Hub.
+        batch_size: number of texts that a model reads together.
         green_compat: cut reports at 300 words, as GREEN's published code does.
     """
 
@@ -56,13 +56,13 @@ class ClinicalOptions:
 
 @dataclass(frozen=True)
 class Weights:
-    """Published weights: their repository on the Hub, and the folder they are looked for in.
+    """Published weights: their repository on the Hub, and the folder in which they are searched.
 
     Attributes:
-        repo_id: where they are published.
-        name: of their folder inside `ClinicalOptions.folder`.
-        archive: the file of the repository that holds them all, a .tar.gz; None if the repository is the model.
-        files: what is needed of the repository; all but other frameworks' weights if None.
+        repo_id: repository in which they are published.
+        name: name of their folder inside `ClinicalOptions.folder`.
+        archive: the file of the repository that holds all of them, a .tar.gz; None if the repository is the model.
+        files: needed files of the repository. Default: all files except other frameworks' weights.
     """
 
     repo_id: str
@@ -71,10 +71,10 @@ class Weights:
     files: tuple[str, ...] | None = None
 
     def find(self, options: ClinicalOptions) -> Path:
-        """Return the folder (or the archive) that holds the weights, fetched if that was asked for.
+        """Return the folder (or the archive) that holds the weights; fetch them if the options ask for it.
 
         Raises:
-            MissingWeightsError: if they are nowhere, with what to do.
+            MissingWeightsError: if they are not found; the message says what to do.
         """
         if options.folder is not None and (options.folder / self.name / "config.json").is_file():
             return options.folder / self.name
@@ -112,7 +112,7 @@ class Weights:
 
 
 def identify(path: Path) -> str:
-    """Name weights by the commit they came from the Hub with, otherwise by the hash of their files."""
+    """Return an identifier of weights: the Hub's commit if they are in its cache, else the hash of their files."""
     cached = HUB_SNAPSHOT.search(path.absolute().as_posix())
     if cached:
         return f"commit:{cached[1][:12]}"
@@ -123,12 +123,12 @@ def identify(path: Path) -> str:
 
 @contextmanager
 def unpacked(path: Path, name: str) -> Iterator[Path]:
-    """Give the folder `name` with the content of `path`, itself a folder of that name or a .tar.gz.
+    """Yield the folder `name` with the content of `path`, which is a folder of that name or a .tar.gz.
 
-    An archive is unpacked into a temporary folder that goes away with the block.
+    An archive is unpacked into a temporary folder that is removed at the end of the block.
 
     Raises:
-        ForeignFileError: if the archive is damaged, or holds what no honest one does.
+        ForeignFileError: if the archive is damaged, or holds something that no honest archive holds.
     """
     if path.is_dir() and path.name == name:
         yield path
@@ -144,10 +144,10 @@ def unpacked(path: Path, name: str) -> Iterator[Path]:
 
 
 def _members(path: Path, archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """Give the plain files of an archive, each checked before the next is looked for.
+    """Yield the plain files of an archive; each is checked before the next is read.
 
     Raises:
-        ForeignFileError: if there are too many, one is no plain file, or a name comes twice.
+        ForeignFileError: if there are too many, one is not a plain file, or a name occurs twice.
     """
     total, seen = 0, set()
     for count, member in enumerate(archive, start=1):
@@ -165,10 +165,10 @@ def _members(path: Path, archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 
 
 def _checked_size(path: Path, member: tarfile.TarInfo) -> int:
-    """Return a member's size, which is what it takes unpacked.
+    """Return a member's size after unpacking.
 
     Raises:
-        ForeignFileError: if it is no plain file, leads out of the archive or is larger than such a file can be.
+        ForeignFileError: if it is not a plain file, would be written outside the folder, or is larger than allowed.
     """
     place = Path(member.name)
     plain = member.isdir() or member.isreg() and not member.issparse()
@@ -183,7 +183,7 @@ def _checked_size(path: Path, member: tarfile.TarInfo) -> int:
 
 
 class _BoundedReads:
-    """Gives an archive's bytes in small parts: a member's header alone can claim to be of any length."""
+    """A file that gives an archive's bytes only in small parts, because a member's header can claim any length."""
 
     def __init__(self, path: Path, file: BinaryIO):
         self._path, self._file = path, file
@@ -197,7 +197,7 @@ class _BoundedReads:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tarfile.TarFile]:
-    """Open a .tar.gz; what a damaged one raises becomes a ValueError."""
+    """Open a .tar.gz; errors from a damaged archive become a ValueError."""
     check_regular(path)
     try:
         with gzip.open(path) as file, tarfile.open(fileobj=_BoundedReads(path, file), mode="r:") as archive:
@@ -207,7 +207,7 @@ def _opened(path: Path) -> Iterator[tarfile.TarFile]:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Read the config.json of a model folder, or of a .tar.gz of one.
+    """Read the config.json of a model folder, or of a model folder packed as .tar.gz.
 
     Raises:
         ForeignFileError: if it is missing, damaged or too large.
@@ -223,7 +223,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def missing_metric(signature: str, reason: str) -> Metric:
-    """Make a metric that cannot be computed, and says why."""
+    """Make a metric that cannot be computed and gives the reason."""
 
     def refuse(predictions: Sequence[str], references: Sequence[str]) -> MetricScores:
         raise ValueError(reason)

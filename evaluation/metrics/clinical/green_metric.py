@@ -1,8 +1,8 @@
-"""GREEN: a language model compares a report with its reference and counts matched findings and errors.
+"""The metric GREEN: a language model compares a report with its reference and counts matched findings and errors.
 
 Ostmeier et al., "GREEN: Generative Radiology Report Evaluation and Error Notation" (EMNLP Findings 2024). Its package
-`green-score` is not on PyPI, so the model is run here, with the published prompt and form of the conversation.
-Score of a report = matched findings / (matched findings + clinically significant errors).
+`green-score` is not on PyPI, so this module runs the model with the published prompt and conversation format. Score of
+a report = matched findings / (matched findings + clinically significant errors).
 """
 
 import re
@@ -19,10 +19,10 @@ from .green_prompt import CONVERSATION, PROMPT
 
 WEIGHTS = Weights("StanfordAIMI/GREEN-radllama2-7b", "GREEN-radllama2-7b")
 NAME = "GREEN"
-COMPAT_WORDS = 300  # where the published code cuts a report
+COMPAT_WORDS = 300  # the published code cuts a report after this many words
 MAX_NEW_TOKENS = 2048
 SIGNIFICANT, MATCHED = "Clinically Significant Errors", "Matched Findings"
-# The model names the kinds of error by letters, the GPT-4 answers it learnt from sometimes by numbers.
+# The model names the kinds of error by letters; the GPT-4 answers that it was trained on sometimes use numbers.
 KINDS = "abcdef"
 _COUNT = re.compile(r": (\d+)\.")
 _MATCHED_COUNT = re.compile(r"(\d+)\.")
@@ -30,13 +30,13 @@ _MATCHED_COUNT = re.compile(r"(\d+)\.")
 
 @dataclass(frozen=True)
 class GreenCounts:
-    """What one answer counts.
+    """The counts in one answer.
 
     Attributes:
-        matched: findings that report and reference share.
-        errors: clinically significant ones of the kinds (a) to (f): false, missing, misplaced, misjudged severity,
-            comparison that is not in the reference, comparison left out.
-        parsed: whether every count was found; one that was not is taken as 0, as the published code does.
+        matched: number of findings that report and reference share.
+        errors: numbers of clinically significant errors of the kinds (a) to (f): false finding, missing finding, wrong
+            place, wrong severity, comparison that is not in the reference, comparison left out.
+        parsed: whether every count was found; a count that was not found is 0, as in the published code.
     """
 
     matched: int
@@ -45,14 +45,15 @@ class GreenCounts:
 
     @property
     def score(self) -> float:
-        """Return matched / (matched + errors), 0 where nothing matches."""
+        """Return matched / (matched + errors), or 0 if nothing matches."""
         return self.matched / (self.matched + sum(self.errors)) if self.matched else 0.0
 
 
 def parse_answer(answer: str) -> GreenCounts:
-    """Read the counts out of the model's answer.
+    """Read the counts from the model's answer.
 
-    A section that says "No errors" or "None" counts 0 and is parsed; one that is not there counts 0 and is not.
+    A section that says "No errors" or "None" gives 0 and counts as parsed; a missing section gives 0 and counts as not
+    parsed.
     """
     answer = answer.rsplit("<|assistant|>", 1)[-1].rsplit("[Explanation]:", 1)[-1]
     significant, matched = _section(answer, SIGNIFICANT), _section(answer, MATCHED)
@@ -69,7 +70,7 @@ def _section(answer: str, title: str) -> str | None:
 
 
 def _count_errors(section: str | None) -> tuple[tuple[int, ...], bool]:
-    """Return the count of each kind, and whether all lines of the section had one."""
+    """Return the count of each kind, and whether all lines of the section had a count."""
     if section is None:
         return (0,) * len(KINDS), False
     if section.startswith("No"):
@@ -85,12 +86,12 @@ def _count_errors(section: str | None) -> tuple[tuple[int, ...], bool]:
 
 
 class GreenModel:
-    """The language model, asked about pairs of reports; greedy, so that it repeats itself.
+    """The language model that answers about pairs of reports; decoding is greedy, so that answers are repeatable.
 
     Args:
         path: folder of the model and its tokenizer.
-        batch_size: pairs asked about at a time.
-        max_new_tokens: where an answer is cut.
+        batch_size: number of pairs that the model reads together.
+        max_new_tokens: length in tokens at which an answer is cut.
     """
 
     def __init__(self, path: Path, batch_size: int, max_new_tokens: int = MAX_NEW_TOKENS):
@@ -101,7 +102,7 @@ class GreenModel:
         from argus_processing.saved_models.pretrained import load_pretrained, load_tokenizer, refusing
 
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        # float16 is what the published code runs; on a CPU it is slower than bfloat16.
+        # The published code uses float16; on a CPU that is slower than bfloat16.
         dtype = torch.float16 if device == "cuda" else torch.bfloat16
         self._model = load_pretrained(AutoModelForCausalLM, path, LANGUAGE_MODEL, dtype=dtype).to(device).eval()
         self._tokenizer = load_tokenizer(path)
@@ -118,10 +119,10 @@ class GreenModel:
             )
 
     def _try(self) -> int:
-        """Write one token, so that what fails at any report is said at loading; gives an empty prompt's length.
+        """Write one token, so that an error shows at loading; return the number of tokens in an empty prompt.
 
         Raises:
-            ValueError: if the tokenizer has tokens that the model does not.
+            ValueError: if the tokenizer has tokens that the model does not have.
         """
         import torch
 
@@ -134,7 +135,7 @@ class GreenModel:
         return len(frame)
 
     def encode(self, prediction: str, reference: str) -> list[int]:
-        """Return the token ids of the conversation, begun and ended as the published code does."""
+        """Return the token ids of the conversation, with the same start and end as in the published code."""
         tokenizer = self._tokenizer
         prompt = PROMPT.format(reference=reference, prediction=prediction)
         text = CONVERSATION.format(prompt=prompt, end=tokenizer.eos_token)
@@ -177,7 +178,7 @@ class GreenModel:
         return tokenizer.batch_decode(output[:, longest:], skip_special_tokens=True)
 
     def _fit(self, prediction: str, reference: str) -> tuple[str, str, bool]:
-        """Cut the longer report, or both to a half, where the two do not fit into the model's positions."""
+        """Cut the longer report, or both to half the room, if the two do not fit into the model's positions."""
         ends = [self._token_ends(text) for text in (prediction, reference)]
         if len(ends[0]) + len(ends[1]) <= self._room:
             return prediction, reference, False
@@ -188,7 +189,7 @@ class GreenModel:
         return cut[0], cut[1], True
 
     def _token_ends(self, text: str) -> list[int]:
-        """Return where each token of a text ends in it."""
+        """Return the place in the text at which each token ends."""
         encoded = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         return [end for _, end in encoded.offset_mapping]
 
@@ -196,9 +197,9 @@ class GreenModel:
 def score_green(
     predictions: Sequence[str], references: Sequence[str], model: ClinicalModel, max_words: int | None
 ) -> MetricScores:
-    """Return GREEN (0 to 100) of reports cut at `max_words`.
+    """Compute GREEN (0 to 100) of reports cut at `max_words`.
 
-    Flags answers that could not be parsed, and pairs that were cut to fit the model.
+    The flags mark answers that could not be parsed, and pairs that were cut to fit the model.
     """
     pairs = [
         [" ".join(text.split()[:max_words]) if max_words else text for text in pair]

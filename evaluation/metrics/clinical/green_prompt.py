@@ -1,4 +1,4 @@
-"""What the GREEN model is asked: the words it was trained on, which must not change.
+"""The prompt of the GREEN model; the model was trained with exactly this text, so it must not change.
 
 Source: Ostmeier et al. 2024, appendix, and the published package green-score (Stanford-AIMI/GREEN).
 """
@@ -59,5 +59,5 @@ appear in both reports.
     ```
 """
 
-# One user turn, an empty turn of the assistant, and the head of its answer.
+# One turn of the user, an empty turn of the assistant, and the start of its answer.
 CONVERSATION = "<|user|>\n{prompt}{end}\n<|assistant|>\n{end}\n<|assistant|>\n"

@@ -1,7 +1,7 @@
-"""F1-RadGraph with RadGraph-XL: entities and relations of a report, compared with those of the reference.
+"""The metric F1-RadGraph with RadGraph-XL: entities and relations of a report are compared with the reference's.
 
-Delbrouck et al., "RadGraph-XL" (ACL Findings 2024). Model and rewards are those of the package `radgraph`; here are the
-loading of local weights under transformers 5, and inference in batches, which the package does one by one.
+Delbrouck et al., "RadGraph-XL" (ACL Findings 2024). Model and rewards come from the package `radgraph`. This module
+adds the loading of local weights under transformers 5, and inference in batches (the package reads one by one).
 """
 
 import importlib
@@ -22,24 +22,24 @@ from .radgraph_weights import language_model_name, safe_weights
 
 MODEL_TYPE = "radgraph-xl"
 WEIGHTS = Weights("StanfordAIMI/RRG_scorers", MODEL_TYPE, archive="radgraph-xl.tar.gz")
-LANGUAGE_MODEL = "bert"  # folder inside the weights' for the tokenizer and configuration that config.json names
+LANGUAGE_MODEL = "bert"  # folder inside the weights' folder: tokenizer and configuration that config.json names
 INSTALL = "the package radgraph is not installed: pip install '.[clinical]'"
 LEVELS = ("simple", "partial", "complete")
 NAMES = tuple(f"RadGraph-XL {level}" for level in LEVELS)
-# The number of span pairs, and so the memory, grows with the square of the tokens: 512 take about 1 GB.
+# The number of span pairs, and so the memory, grows with the square of the tokens: 512 tokens take about 1 GB.
 MAX_TOKENS = 512
-# Read at loading, when what fails at any report is said; of different lengths, so that one is padded.
+# Read at loading, so that an error shows at once; the two have different lengths, so that one is padded.
 TRIAL = ["There is a small nodule in the left lobe .", "No nodule ."]
 Graph = dict[str, Any]
 
 
 class RadGraphReader:
-    """Reads graphs out of reports.
+    """The RadGraph-XL model, which reads graphs from reports.
 
     Args:
         path: the unpacked weights, or their archive.
-        language_model: folder with tokenizer and configuration of the language model inside.
-        batch_size: reports read at a time, if they are short enough.
+        language_model: folder with tokenizer and configuration of the language model inside RadGraph-XL.
+        batch_size: number of reports read together, if they are short enough.
     """
 
     def __init__(self, path: Path, language_model: Path, batch_size: int):
@@ -54,15 +54,15 @@ class RadGraphReader:
                 self._read_batch([text.split() for text in TRIAL])
 
     def answer(self, reports: Sequence[str]) -> list[Graph]:
-        """Return each report's `{"entities": {...}}`, in the package's own form; none for a report without a word.
+        """Return each report's `{"entities": {...}}` in the package's format; empty for a report without a word.
 
-        A report of more than 512 tokens is read in parts, cut after a full stop, and has no relations across them.
+        A report of more than 512 tokens is read in parts, cut after a full stop; there are no relations between parts.
         """
         from radgraph.utils import preprocess_reports
 
         parts = [_cut(entry["sentences"][0]) for entry in preprocess_reports(list(reports), MODEL_TYPE)]
         flat = [part for report in parts for part in report]
-        # Parts of like length side by side need the least padding.
+        # Sorted by length, because a batch of parts with similar lengths needs the least padding.
         order = sorted(range(len(flat)), key=lambda index: len(flat[index]))
         graphs: dict[int, Graph] = {}
         while order:
@@ -74,7 +74,7 @@ class RadGraphReader:
         return [_join([graphs[next(ready)] for _ in report]) for report in parts]
 
     def _read_batch(self, sentences: list[list[str]]) -> list[Graph]:
-        """Read several token lists at once, as the sentences of one document, which the model keeps apart."""
+        """Read several token lists together, as sentences of one document; the model does not mix sentences."""
         import torch
         from radgraph.allennlp.data.dataloader import PyTorchDataLoader
         from radgraph.allennlp.data.dataset_readers import AllennlpDataset
@@ -92,7 +92,7 @@ class RadGraphReader:
 
 
 def _graphs_of(sentences: list[list[str]], entities: list[list], relations: list[list]) -> Iterator[Graph]:
-    """Give each sentence's graph; the model counts tokens from the document's start, the graph from the sentence's."""
+    """Yield each sentence's graph; the model counts tokens from the document's start, a graph from the sentence's."""
     from radgraph.utils import get_entity
 
     start = 0
@@ -104,7 +104,7 @@ def _graphs_of(sentences: list[list[str]], entities: list[list], relations: list
 
 
 def _cut(tokens: list[str]) -> list[list[str]]:
-    """Cut a token list into parts of at most `MAX_TOKENS`, after a full stop where there is one."""
+    """Cut a token list into parts of at most `MAX_TOKENS`, after a full stop if there is one."""
     parts = []
     while len(tokens) > MAX_TOKENS:
         stops = [place for place in range(MAX_TOKENS) if tokens[place] == "."]
@@ -115,7 +115,7 @@ def _cut(tokens: list[str]) -> list[list[str]]:
 
 
 def _join(graphs: list[Graph]) -> Graph:
-    """Make one graph of a report's parts: entity numbers go on where the part before ended."""
+    """Join the graphs of a report's parts; the entity numbers continue from one part to the next."""
     entities: dict[str, Any] = {}
     for graph in graphs:
         before = len(entities)
@@ -127,11 +127,12 @@ def _join(graphs: list[Graph]) -> Graph:
 
 @contextmanager
 def _transformers_4_names(language_model: Path, weights: Path) -> Iterator[None]:
-    """Let radgraph 0.1.18 load under transformers 5, and its language model from a folder.
+    """Make radgraph 0.1.18 load under transformers 5, with its language model from a folder.
 
     The package calls two tokenizer methods that transformers 5 no longer has, and names its language model by a Hub id.
-    Only the architecture and tokenizer of that are needed: the weights are in the archive. On a GPU it leaves to torch,
-    and so to a variable of the environment, whether they are read as tensors alone.
+    Of that model only the architecture and the tokenizer are needed, because the weights are in the archive. On a GPU,
+    the package lets torch, and so an environment variable, decide whether the weights file may hold more than tensors;
+    here only tensors are read.
     """
     import torch
     from radgraph.allennlp.common import cached_transformers
@@ -160,7 +161,7 @@ def _transformers_4_names(language_model: Path, weights: Path) -> Iterator[None]
 def score_graphs(
     predictions: Sequence[str], references: Sequence[str], reader: ClinicalModel, level: str
 ) -> MetricScores:
-    """Return F1 (0 to 100) of the graphs at a level of `LEVELS`; 0, and flagged, where a side has no entity."""
+    """Compute F1 (0 to 100) of the graphs at a level of `LEVELS`; it is 0, with a flag, if a side has no entity."""
     from radgraph.rewards import compute_reward
 
     written, wanted = (reader.answer([*map(printable, reports)]) for reports in (predictions, references))
@@ -170,7 +171,7 @@ def score_graphs(
 
 
 def radgraph_metrics(options: ClinicalOptions) -> dict[str, Metric]:
-    """Return the metrics of the three reward levels; partial is the one usually reported."""
+    """Return the metrics of the three reward levels; papers usually report "partial"."""
     try:
         release = version("radgraph")
         with warnings.catch_warnings():  # importing the package turns deprecation warnings on for everything

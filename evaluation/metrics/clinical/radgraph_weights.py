@@ -1,7 +1,7 @@
-"""RadGraph's weights, made safe for its package: only known settings reach it.
+"""Checks of RadGraph's weights, so that its package gets only known settings.
 
-The package hands every entry of a model's config.json to a constructor, and one such entry, `regularizer`, looks up a
-class by any dotted name and calls it. So it gets a folder of its own, with a config.json written anew.
+The package passes every entry of a model's config.json to a constructor, and one such entry, `regularizer`, can name
+any class, which is then imported and called. So the package gets a new folder with a newly written config.json.
 """
 
 import json
@@ -34,14 +34,15 @@ _HUB_NAME = re.compile(r"(?!.*\.\.)[\w.-]{1,100}(/[\w.-]{1,100})?")
 _VOCABULARY_NAME = re.compile(r"[\w*-]{1,80}\.txt")
 MAX_VOCABULARY_FILES = 64
 MAX_VOCABULARY_BYTES = 4 << 20
-MAX_LABELS = 100_000  # of all files together: each is a row of weights
+MAX_LABELS = 100_000  # in all files together; each label is a row of weights
 
 _SHARE, _WEIGHT = number(0, 1), number(0, 1000)
 _HUB_ID = Form("a name on the Hub", lambda value: isinstance(value, str) and _HUB_NAME.fullmatch(value) is not None)
 _LANGUAGE_MODEL = {"model_name": _HUB_ID, "max_length": whole(8, 4096)}
 _TASKS = ("ner", "relation", "coref", "events")
-# Of the published model's config.json what its package reads, and what each may be. "?" marks what may be missing.
-# The bounds are a few times what is published: memory goes by spans, and by the square of those that are kept.
+# Settings in the published model's config.json that the package reads, with their allowed values; "?" marks optional
+# ones. The bounds are a few times the published values: memory grows with the number of spans, and with the square of
+# the number of spans that are kept.
 _READER = {"max_span_width": whole(1, 24), "token_indexers": {"bert": _LANGUAGE_MODEL}}
 _MODEL = {
     "feature_size": whole(1, 256),
@@ -73,15 +74,15 @@ _MODEL = {
         },
     },
 }
-# The package takes these off before it makes the model; what they say is never looked at.
+# The package removes these before it makes the model, so their values have no effect.
 _LEFT_OUT = ("type", "embedder", "initializer", "module_initializer")
 
 
 def safe_config(content: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Return what the package reads of a config.json, and nothing else of it.
+    """Return only those settings of a config.json that the package reads.
 
     Raises:
-        ForeignFileError: naming a setting that is unknown, missing or not of its form.
+        ForeignFileError: if a setting is unknown, missing or not allowed; the message names it.
     """
     reader, model = (_mapping(content.get(name), name, path) for name in ("dataset_reader", "model"))
     needed = {name: reader.get(name) for name in _READER}
@@ -125,18 +126,18 @@ def _check(said: Any, known: dict[str, Any], name: str, path: Path) -> None:
 
 
 def language_model_name(content: dict[str, Any], path: Path) -> str:
-    """Return the name on the Hub of the language model that a config.json asks for; raises as `safe_config`."""
+    """Return the Hub name of the language model that a config.json asks for; raises the errors of `safe_config`."""
     return safe_config(content, path)["model"]["embedder"]["token_embedders"]["bert"]["model_name"]
 
 
 @contextmanager
 def safe_weights(path: Path, name: str) -> Iterator[Path]:
-    """Give a folder `name` for the package, out of a folder of that name or an archive: checked, and known files only.
+    """Yield a checked folder `name` for the package, with only known files, from a folder of that name or an archive.
 
-    It goes away with the block.
+    The folder is removed at the end of the block.
 
     Raises:
-        ForeignFileError: naming the file, what is wrong and what to do.
+        ForeignFileError: if a check fails; the message names the file, what is wrong and what to do.
     """
     with unpacked(path, name) as source, private_folder() as root:
         folder = root / name

@@ -1,10 +1,10 @@
-"""How much the types of two matched entities count in RaTEScore, as found by its authors against human ratings.
+"""The weights in RaTEScore for the types of two matched entities, which its authors fitted to human ratings.
 
 Source: Zhao et al. 2024; the published values for long reports (package RaTEScore 0.6.0, affinity_matrix "long").
 """
 
 KINDS = ("ABNORMALITY", "ANATOMY", "DISEASE", "NON-ABNORMALITY", "NON-DISEASE")
-# One row for the type of the entity that is looked for, one column for the type of the nearest on the other side.
+# Row: type of an entity. Column: type of the nearest entity on the other side.
 _ROWS = (
     (0.4276119164393705, 0.6240929990607657, 0.0034478181112993847, 0.5431049700217344, 0.27005425386213877),
     (0.7487824274337533, 0.2856134859160784, 0.4592143222158069, 0.02097055139911715, 0.00013736314126696204),
@@ -17,7 +17,7 @@ AFFINITY = {
     for row, weights in zip(KINDS, _ROWS, strict=True)
     for column, weight in zip(KINDS, weights, strict=True)
 }
-NEGATION_WEIGHT = 0.8716553966489615  # for a similarity whose two sides contradict each other
+NEGATION_WEIGHT = 0.8716553966489615  # factor for a similarity whose two sides contradict each other
 _PRESENT, _ABSENT = ("DISEASE", "ABNORMALITY"), ("NON-DISEASE", "NON-ABNORMALITY")
 OPPOSITES = frozenset(
     pair for present in _PRESENT for absent in _ABSENT for pair in ((present, absent), (absent, present))

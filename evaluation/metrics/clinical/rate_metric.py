@@ -1,9 +1,9 @@
-"""RaTEScore: medical entities of a report, each compared with the nearest of the reference, weighted by their types.
+"""The metric RaTEScore: each medical entity of a report is compared with the reference's nearest, weighted by types.
 
 Zhao et al., "RaTEScore: A Metric for Radiology Report Generation" (EMNLP 2024). The package `RaTEScore` cannot be used:
-it needs medspacy, whose spaCy 3.7 does not import under numpy 2, and one report without a sentence shifts all pairs
-after it. So the algorithm is here, on transformers, with the published models and weights; the tests compare it with
-recorded results of the package.
+it needs medspacy, whose spaCy 3.7 cannot be imported with numpy 2, and a report without a sentence shifts all pairs
+after it. So the algorithm is implemented here, with transformers and the published models and weights. The tests
+compare it with recorded results of the package.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,19 +23,19 @@ from .rate_affinity import AFFINITY, NEGATION_WEIGHT, OPPOSITES
 ENTITY_WEIGHTS = Weights("Angelakeke/RaTE-NER-Deberta", "RaTE-NER-Deberta")
 EMBEDDING_WEIGHTS = Weights("FremyCompany/BioLORD-2023-C", "BioLORD-2023-C")
 NAME = "RaTEScore"
-NO_ENTITY_SCORE = 0.5  # published convention where either side has no entity, and so for every empty report
+NO_ENTITY_SCORE = 0.5  # published convention if either side has no entity, and so for every empty report
 MIN_SENTENCE_CHARS = 3  # the published code skips shorter ones
 MAX_SENTENCE_WORDS = 200  # keeps a text without a full stop within the models' 512 positions
 ENTITY_TOKENS, SENTENCE_TOKENS = 30, 512
 SPLITTER = "argus-sentences-v1"
-# Read at loading, when what fails at any report is said; of different lengths, so that one is padded.
+# Read at loading, so that an error shows at once; the two have different lengths, so that one is padded.
 TRIAL = ["There is a small nodule in the left lobe.", "No nodule."]
 
 Entity = tuple[str, str]  # text, type
 
 
 def join_tags(tags: Sequence[str]) -> list[tuple[int, int, str]]:
-    """Join B-, I- and O tags to entities `(first, last, type)`; an I- that continues nothing is left out."""
+    """Join B-, I- and O tags to entities `(first, last, type)`; an I- without a B- before it is left out."""
     entities: list[tuple[int, int, str]] = []
     open_entity = False
     for place, tag in enumerate(tags):
@@ -51,9 +51,9 @@ def join_tags(tags: Sequence[str]) -> list[tuple[int, int, str]]:
 def rate_score(
     predicted: np.ndarray, predicted_types: Sequence[str], wanted: np.ndarray, wanted_types: Sequence[str]
 ) -> float:
-    """Return RaTEScore (0 to 1) of two sets of entities, from their embeddings `(N, E)` and types.
+    """Compute RaTEScore (0 to 1) of two sets of entities, from their embeddings `(N, E)` and types.
 
-    It is the harmonic mean of how well each side's entities are found in the other's.
+    It is the harmonic mean of two values: each says how well the entities of one side are found on the other side.
     """
     if not len(predicted) or not len(wanted):
         return NO_ENTITY_SCORE
@@ -63,7 +63,7 @@ def rate_score(
 
 
 def _found(ours: np.ndarray, our_types: Sequence[str], theirs: np.ndarray, their_types: Sequence[str]) -> float:
-    """Return the weighted mean cosine of our entities with the nearest of theirs; less where they contradict."""
+    """Compute the weighted mean cosine of our entities with the nearest of theirs; contradictions lower it."""
     cosines = _normalized(ours) @ _normalized(theirs).T
     nearest = cosines.argmax(axis=1)
     pairs = [(kind, their_types[place]) for kind, place in zip(our_types, nearest, strict=True)]
@@ -77,11 +77,11 @@ def _normalized(vectors: np.ndarray) -> np.ndarray:
 
 
 class RateModel:
-    """The two networks: one tags entities in sentences, one embeds entities by their first token.
+    """The two networks of RaTEScore: one tags entities in sentences, one embeds entities by their first token.
 
     Args:
-        entity_path, embedding_path: their folders.
-        batch_size: reports read at a time; the networks see eight times as many sentences or entities at once.
+        entity_path, embedding_path: folders of the two networks.
+        batch_size: number of reports read together; the networks get eight times as many sentences or entities.
     """
 
     def __init__(self, entity_path: Path, embedding_path: Path, batch_size: int):
@@ -106,7 +106,7 @@ class RateModel:
             self._embed(TRIAL)
 
     def answer(self, pairs: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
-        """Return for each (prediction, reference) its `score` (0 to 1) and how many `entities` each side has."""
+        """Return for each (prediction, reference) its `score` (0 to 1) and the number of `entities` on each side."""
         reports = list(dict.fromkeys(text for pair in pairs for text in pair))
         entities = dict(zip(reports, self.find_entities(reports), strict=True))
         names = list(dict.fromkeys(name for found in entities.values() for name, _ in found))
@@ -126,7 +126,7 @@ class RateModel:
         ]
 
     def find_entities(self, reports: Sequence[str]) -> list[list[Entity]]:
-        """Return each report's entities in their order; none for a report without a sentence."""
+        """Return each report's entities in order of the text; an empty list for a report without a sentence."""
         sentences = [_sentences_of(report) for report in reports]
         tagged = iter(self._tag([sentence for report in sentences for sentence in report]))
         return [[entity for _ in report for entity in next(tagged)] for report in sentences]
@@ -146,7 +146,7 @@ class RateModel:
         return found
 
     def _entities_of(self, ids: list[int], labels: list[int]) -> list[Entity]:
-        """Return the entities of one sentence from its token ids and the label of each."""
+        """Return the entities of one sentence from its token ids and their labels."""
         tokenizer, names = self._tagger_tokens, self._tagger.config.id2label
         special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
         words = [(token, names[label]) for token, label in zip(ids, labels, strict=True) if token not in special]
@@ -157,7 +157,7 @@ class RateModel:
         ]
 
     def _embed(self, names: list[str]) -> np.ndarray:
-        """Return the embeddings `(N, E)` of entities: the last hidden state of their first token."""
+        """Compute the embeddings `(N, E)` of entities: the last hidden state of their first token."""
         import torch
 
         parts = [np.zeros((0, self._embedder.config.hidden_size), dtype=np.float32)]
@@ -180,7 +180,7 @@ def _check_types(path: Path, labels: Mapping[int, str]) -> None:
 
 
 def _sentences_of(report: str) -> list[str]:
-    """Cut a report into sentences, line by line; a sentence of very many words is cut again."""
+    """Cut a report into sentences, line by line; a sentence of more than `MAX_SENTENCE_WORDS` is cut again."""
     sentences = []
     for line in report.splitlines():
         for sentence in split_sentences(line):
@@ -191,7 +191,7 @@ def _sentences_of(report: str) -> list[str]:
 
 
 def score_entities(predictions: Sequence[str], references: Sequence[str], model: ClinicalModel) -> MetricScores:
-    """Return RaTEScore (0 to 100); flags the pairs with no entity on a side, and on both (each scores 50)."""
+    """Compute RaTEScore (0 to 100); flags mark the pairs with no entity on a side, or on both (each scores 50)."""
     answers = model.answer(pair_up(predictions, references))
     found = [answer["entities"] for answer in answers]
     flags = {
