@@ -1,15 +1,16 @@
-"""How far readers agree: Krippendorff's alpha for ordered scores."""
+"""Agreement of readers: Krippendorff's alpha for ordered scores."""
 
 from collections import Counter
 from collections.abc import Sequence
 
 
 def ordinal_alpha(units: Sequence[Sequence[int]]) -> float | None:
-    """Krippendorff's alpha with the ordinal difference, over units that each hold one score a reader.
+    """Compute Krippendorff's alpha with the ordinal difference, over units that hold one score from each reader.
 
-    1 is full agreement, 0 what chance gives, below 0 disagreement by system. Readers may have left out units; a unit
-    with fewer than two scores says nothing and is left out. Source: K. Krippendorff, Computing Krippendorff's
-    Alpha-Reliability (2011), section E. The library of that name is under the GPL, so the formula stands here.
+    1 is full agreement, 0 is agreement by chance, below 0 is systematic disagreement. Readers may leave out units; a
+    unit with fewer than two scores gives no information and is not used. Source: K. Krippendorff, Computing
+    Krippendorff's Alpha-Reliability (2011), section E. The library of that name is under the GPL, so the formula is
+    implemented here.
 
     Returns:
         Alpha, or None where it is not defined: no unit with two scores, or all scores equal.
@@ -36,7 +37,7 @@ def ordinal_alpha(units: Sequence[Sequence[int]]) -> float | None:
 
 
 def _difference(first: int, second: int, totals: Counter[int]) -> float:
-    """Squared number of given scores that lie between two scores, the two themselves by half."""
+    """Return the squared number of given scores between two scores; scores equal to one of the two count half."""
     low, high = min(first, second), max(first, second)
     between = sum(count for score, count in totals.items() if low <= score <= high)
     return (between - (totals[low] + totals[high]) / 2) ** 2

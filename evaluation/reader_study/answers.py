@@ -1,4 +1,4 @@
-"""The readers' answers: an append-only file in which every click is on the disk before it is confirmed."""
+"""The readers' answers, in an append-only file; every click is on the disk before it is confirmed."""
 
 import fcntl
 import os
@@ -17,7 +17,7 @@ SCORES = (1, 2, 3, 4, 5)
 
 @dataclass(frozen=True)
 class Answer:
-    """One click or comment: `score` (1 to 5) or `comment` is set, the other is None; the last one counts."""
+    """One score or comment: either `score` (1 to 5) or `comment` is set, the other is None; the last answer counts."""
 
     reader: str
     subset: str
@@ -37,7 +37,7 @@ class Answer:
 
     @property
     def key(self) -> tuple[str, str, str, str]:
-        """What the answer is about: reader, subset, scan and system."""
+        """Return the reader, subset, scan and system of the answer."""
         return self.reader, self.subset, self.scan_id, self.system
 
 
@@ -45,10 +45,10 @@ Key = tuple[str, str, str, str]
 
 
 def read_answers(path: Path) -> list[Answer]:
-    """Read all whole lines of an answers file; a last line cut off by a crash was never confirmed and is left out.
+    """Read all complete lines of an answers file; a last line cut off by a crash was never confirmed and is left out.
 
     Raises:
-        ValueError: if a whole line is not an answer.
+        ValueError: if a complete line is not an answer.
     """
     if not path.exists():
         return []
@@ -56,34 +56,34 @@ def read_answers(path: Path) -> list[Answer]:
 
 
 def last_scores(answers: list[Answer]) -> dict[Key, int]:
-    """The score that counts for each reader, scan and system."""
+    """Return the last score of each reader, scan and system, which is the one that counts."""
     return {answer.key: answer.score for answer in answers if answer.score is not None}
 
 
 def last_comments(answers: list[Answer]) -> dict[Key, str]:
-    """The comment that counts for each reader, scan and system."""
+    """Return the last comment of each reader, scan and system, which is the one that counts."""
     return {answer.key: answer.comment for answer in answers if answer.comment is not None}
 
 
 class StaleAnswerError(Exception):
-    """An answer to what has been answered again since its reader saw it, in another window."""
+    """An answer came too late: the reader has answered the same report in another window in the meantime."""
 
 
 class AnswerFile:
-    """The answers of a study, open for one server; several readers' requests may come at once.
+    """The open answers file of a study, for one server; requests of several readers may come at the same time.
 
-    Each score and each comment has a version: how often it was given. An answer names the version it was given on, so
-    that of two windows the later one cannot overwrite the other unseen.
+    Each score and each comment has a version: the number of times it was given. An answer names the version that the
+    reader saw, so that a second window cannot overwrite an answer which it has not shown.
     """
 
     def __init__(self, path: Path) -> None:
         """Open the file, cut a half-written last line off it, and read what is there.
 
         Raises:
-            ValueError: if another server has it open, or it holds something else.
+            ValueError: if another server has the file open, or it holds something else.
         """
         self._lock = threading.Lock()
-        # Made for its owner alone; a pipe in its place would hold a plain open.
+        # Only the owner can read the file. O_NONBLOCK: opening a pipe in its place would otherwise wait.
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
         self._file = open(descriptor, "ab", buffering=0)
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -91,7 +91,7 @@ class AnswerFile:
             raise ValueError(f"{path}: is no regular file; move it away")
         os.fchmod(descriptor, 0o600)
         try:
-            # The system drops the lock with the process, also when that is killed.
+            # The operating system releases the lock when the process ends, also when it is killed.
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self._file.close()
@@ -103,24 +103,24 @@ class AnswerFile:
         _sync_folder(path.parent)
 
     def versions(self, key: Key) -> dict[str, int]:
-        """How often a score and a comment were given."""
+        """Return the versions of a score and a comment: the number of times each was given."""
         return {"score": self._versions[key, False], "comment": self._versions[key, True]}
 
     def add(self, answer: Answer, version: int | None = None) -> int:
-        """Put an answer on the disk and give its version; when this returns, no crash takes it back.
+        """Write an answer to the disk and return its version; after the return, a crash cannot lose it.
 
         Args:
-            answer: what is kept.
-            version: of the score or comment that the reader saw; None takes whatever is there.
+            answer: the answer to keep.
+            version: version of the score or comment that the reader saw. Default: the version is not checked.
 
         Raises:
-            StaleAnswerError: if another answer came meanwhile.
-            OSError: if it cannot be written; nothing half-written stays.
+            StaleAnswerError: if another answer came in the meantime.
+            OSError: if it cannot be written; no half-written line stays in the file.
         """
         with self._lock:
             seen = answer.key, answer.score is None
             if version is not None and version != self._versions[seen]:
-                # Sent again because its confirmation was lost: it is there already.
+                # The same answer was sent again because its confirmation was lost: it is already kept.
                 if version + 1 == self._versions[seen] and self._holds(answer):
                     return self._versions[seen]
                 raise StaleAnswerError
@@ -150,12 +150,12 @@ class AnswerFile:
             self.comments[answer.key] = answer.comment
 
     def close(self) -> None:
-        """Close the file and let another server have it."""
+        """Close the file, so that another server can open it."""
         self._file.close()
 
 
 def _sync_folder(folder: Path) -> None:
-    """Put the file's name itself on the disk."""
+    """Write the folder's entries to the disk, so that a crash cannot lose the new file's name."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

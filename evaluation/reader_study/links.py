@@ -1,4 +1,4 @@
-"""The readers of a study: their names, and the secret in each one's link, which says who reads."""
+"""The readers of a study: their names, and the secret in each reader's link, which identifies the reader."""
 
 import hmac
 import json
@@ -15,7 +15,7 @@ READERS_FILE = "readers.json"
 LONGEST_NAME = 40
 SECRET_BYTES = 24
 SECRET_LETTERS = SECRET_BYTES * 4 // 3  # in base64
-# Letters and marks without a picture: joiners, fillers, selectors of a glyph's form.
+# Invisible characters: joiners, fillers, variation selectors.
 UNSEEN = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u200c\u200d\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
@@ -24,10 +24,11 @@ NAME_SIGNS = " .,-'\u2010\u2011\u2019\u02bc\u00b7\u200c\u200d"  # hyphens, apost
 
 
 def clean_reader(name: Any) -> str:
-    """A reader's name as it is kept: composed letters (Unicode NFC), single spaces.
+    """Return a reader's name as it is kept: composed letters (Unicode NFC), single spaces.
 
     Raises:
-        ValueError: if it is empty, too long, or holds what is in no name: slashes, brackets, control characters.
+        ValueError: if it is empty, too long, or holds characters that no name has: slashes, brackets, control
+            characters.
     """
     kept = " ".join(unicodedata.normalize("NFC", name if isinstance(name, str) else "").split())
     letters = [unicodedata.category(letter)[0] for letter in kept if letter not in NAME_SIGNS]
@@ -39,13 +40,14 @@ def clean_reader(name: Any) -> str:
 
 
 class ReaderLinks:
-    """Who may read in a study's folder, kept in a file that its owner alone can read."""
+    """The readers of a study and their secrets, kept in a file that only its owner can read."""
 
     def __init__(self, path: Path, names: Iterable[str] = ()) -> None:
-        """Read the file and give new readers their secrets.
+        """Read the file and make secrets for new readers.
 
         Raises:
-            ValueError: if there is no reader, a name is none, or two are alike but for capitals or joined letters.
+            ValueError: if there is no reader, a name is not valid, or two names differ only in capitals or in how
+                letters are composed.
         """
         kept = _read_secrets(path)
         self._secrets: dict[str, str] = dict(kept)
@@ -60,18 +62,18 @@ class ReaderLinks:
             write_private(path, self._secrets)
 
     def items(self) -> list[tuple[str, str]]:
-        """Each reader's name and secret."""
+        """Return each reader's name and secret."""
         return list(self._secrets.items())
 
     def reader_of(self, secret: str) -> str | None:
-        """Say whose secret it is; how long that takes tells nothing of the secrets."""
+        """Return the reader with this secret, or None; the time that this takes reveals nothing about the secrets."""
         given = secret.encode("utf-8", "replace")
         found = [name for name, kept in self._secrets.items() if hmac.compare_digest(kept.encode(), given)]
         return found[0] if found else None
 
 
 def write_private(path: Path, content: dict[str, Any]) -> None:
-    """Write JSON that its owner alone can read, whole or not at all."""
+    """Write JSON to a file that only its owner can read; no half-written file can remain."""
     with whole_file(path) as part:
         part.touch()
         part.chmod(0o600)  # before it holds anything
@@ -79,10 +81,10 @@ def write_private(path: Path, content: dict[str, Any]) -> None:
 
 
 def _read_secrets(path: Path) -> dict[str, str]:
-    """Read who reads, and see to it that its owner alone can."""
+    """Read the readers' secrets, and make the file readable only for its owner."""
     if not path.exists():
         return {}
-    if not path.is_file():  # a pipe would be waited for
+    if not path.is_file():  # reading a pipe would wait
         raise ValueError(f"{path}: is no regular file; move it away")
     path.chmod(0o600)
     kept = read_json(path)
@@ -104,6 +106,9 @@ def _is_clean(name: str) -> bool:
 
 
 def _folded(name: str) -> str:
-    """Reduce a name to what a person sees of it: no capitals, one kind of hyphen and apostrophe, nothing unseen."""
+    """Return a form of a name that is equal for names that look alike.
+
+    It has no capitals, one kind of hyphen and apostrophe, and no invisible characters.
+    """
     kept = unicodedata.normalize("NFKC", UNSEEN.sub("", name)).translate(ALIKE)
     return " ".join(unicodedata.normalize("NFKC", kept.casefold()).split())

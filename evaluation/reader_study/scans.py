@@ -1,4 +1,4 @@
-"""The scans of a reader study: found once, read when a reader opens them, handed out slice by slice in HU."""
+"""The scans of a reader study: located at the start, read when a reader opens them, sent slice by slice in HU."""
 
 import asyncio
 import threading
@@ -27,11 +27,11 @@ KEPT = 3  # volumes in memory; one of 512 x 512 x 300 is 160 MB
 
 @dataclass(frozen=True)
 class EmbeddedScan:
-    """A volume that the data set itself holds.
+    """A volume that is stored inside the data set.
 
     Attributes:
-        rows: with an undecoded `image` column.
-        index: of its row.
+        rows: data set with an undecoded `image` column.
+        index: index of the volume's row.
     """
 
     rows: datasets.Dataset
@@ -48,9 +48,9 @@ def find_scans(
     """Find the volume of every case, by subset and scan id.
 
     Args:
-        data_dir: folder of the prepared data; phantom needs none.
-        options: settings of the phantoms the evaluations ran on.
-        id_of: how the evaluations named their scans, from `scan_id`.
+        data_dir: folder of the prepared data; the subset phantom needs none.
+        options: settings of the phantoms that the evaluations ran on.
+        id_of: gives the name that the evaluations used for a scan, from its `scan_id`.
 
     Raises:
         ValueError: if a case is not in the data.
@@ -89,11 +89,11 @@ class ScanShelf:
         self._closed = threading.Event()
 
     async def volume(self, case: Case) -> CTVolume:
-        """Read a case's volume, once though its three planes are asked for at a time.
+        """Read a case's volume; requests for its three planes at the same time cause only one reading.
 
         Raises:
             ScanNotReadError: if it cannot be read.
-            OSError: if nothing can be read here, as without room for temporary files.
+            OSError: if nothing can be read at all, for example without room for temporary files.
         """
         key = case.subset, case.scan_id
         if key not in self._volumes:
@@ -106,15 +106,15 @@ class ScanShelf:
             self._volumes.popitem(last=False)
         volume = self._volumes[key]
         try:
-            return await asyncio.shield(volume)  # others wait for it too
-        except Exception:  # the next one who asks has it tried again
+            return await asyncio.shield(volume)  # shielded, because other requests may wait for it too
+        except Exception:  # the next request tries again
             if self._volumes.get(key) is volume:
                 del self._volumes[key]
             raise
 
     @asynccontextmanager
     async def lifespan(self, app: Any) -> AsyncIterator[None]:
-        """Live as long as a server; then end what is being read, until its readers have removed their folders."""
+        """Run with the server; at its end, stop all reading and wait until the readers have removed their folders."""
         yield
         self._closed.set()
         await asyncio.get_running_loop().run_in_executor(None, self._readers.shutdown)
@@ -135,7 +135,7 @@ def _read_path(path: Path, room: Path) -> CTVolume:
 
 
 def describe_planes(volume: CTVolume) -> list[dict[str, Any]]:
-    """What a page needs to draw a volume's planes: slices, pixels, size in mm, edge letters; nothing of a header."""
+    """Return the data a page needs to draw a volume's planes: slices, pixels, size in mm, edge letters; no header."""
     planes = []
     for axis, (name, count) in enumerate(zip(PLANES, volume.hu.shape, strict=True)):
         plane = cut_plane(volume.hu, volume.spacing_mm, name, count // 2)
@@ -152,6 +152,6 @@ def describe_planes(volume: CTVolume) -> list[dict[str, Any]]:
 
 
 def slice_bytes(volume: CTVolume, plane: str, index: int) -> bytes:
-    """One slice as rows of little-endian int16 HU, as it is shown (see `cut_plane`)."""
+    """Return one slice as it is shown (see `cut_plane`), as rows of little-endian int16 HU."""
     pixels = cut_plane(volume.hu, volume.spacing_mm, plane, index).pixels
     return np.clip(np.rint(pixels), -32768, 32767).astype("<i2").tobytes()

@@ -1,8 +1,8 @@
-"""The reader study's local web page: what a browser may ask for, and the answers it gives.
+"""The web server of the reader study: its local page, and the requests of the page.
 
-Nothing that leaves here holds a system's name, a scan's id or anything of its file: a case is its number in the
-reader's order, a report is a letter. Who reads is told by the secret in the link, sent with every request.
-Needs the extra `reader`.
+A response never holds a system's name, a scan's id or anything else of a scan's file: a case is a number in the
+reader's order, a report is a letter. The secret in the link identifies the reader; the page sends it with every
+request. Needs the extra `reader`.
 """
 
 import sys
@@ -43,8 +43,8 @@ from .study import Case, Study
 PAGE = Path(__file__).parent / "page"
 WINDOWS = (LUNG, MEDIASTINUM, BONE)
 LONGEST_COMMENT = 20_000
-MAX_BODY_BYTES = 256 << 10  # a comment of the longest, every letter escaped
-# The browser itself refuses anything from elsewhere, and keeps nothing.
+MAX_BODY_BYTES = 256 << 10  # the longest comment with every letter escaped
+# With these, the browser itself refuses content from elsewhere, and stores nothing.
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -55,11 +55,11 @@ HEADERS = {
 
 
 class UnreadableScanError(Exception):
-    """A case's scan cannot be read; why is said to who runs the study, not to the reader."""
+    """A case's scan cannot be read; the reason is printed for the person who runs the study, not for the reader."""
 
 
 class _Answer(BaseModel):
-    """An answer as the page sends it; nothing is converted, and no other field is taken."""
+    """An answer as the page sends it; values are not converted, and other fields are refused."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
@@ -71,24 +71,24 @@ class _Answer(BaseModel):
 
 
 class ReaderSession:
-    """One reader's way through a study: numbers and letters outside, cases and systems inside."""
+    """One reader's view of a study; it translates between the page's numbers and letters and cases and systems."""
 
     def __init__(self, study: Study, answers: AnswerFile, reader: str) -> None:
         self._study, self._answers, self.reader = study, answers, reader
         self._order = study.case_order(reader)
 
     def case(self, number: int) -> Case:
-        """The case at a place, from 0, in this reader's order.
+        """Return the case with a number, from 0, in this reader's order.
 
         Raises:
-            ValueError: if there is none.
+            ValueError: if there is no such case.
         """
         if not 0 <= number < len(self._order):
             raise ValueError(f"there is no case {number}")
         return self._study.cases[self._order[number]]
 
     def reports(self, number: int) -> list[dict[str, Any]]:
-        """Letter, text and this reader's answers for each report of a case."""
+        """Return letter, text and this reader's answers for each report of a case."""
         case = self.case(number)
         shown = []
         for letter, system in zip(ascii_uppercase, self._study.report_order(self.reader, case), strict=False):
@@ -105,18 +105,18 @@ class ReaderSession:
         return shown
 
     def progress(self) -> dict[str, Any]:
-        """Which cases are complete, and where the reader goes on: at the first report without a score."""
+        """Return the complete cases, and the place to go on: the first report without a score."""
         scored = [[report["score"] is not None for report in self.reports(n)] for n in range(len(self._order))]
         done = [all(reports) for reports in scored]
         case = done.index(False) if False in done else len(done) - 1
         return {"done": done, "case": case, "report": scored[case].index(False) if not done[case] else 0}
 
     def save(self, given: _Answer) -> int:
-        """Keep a score or a comment and give its version.
+        """Save a score or a comment and return its version.
 
         Raises:
-            ValueError: if there is no such case or report, or the answer is not one.
-            StaleAnswerError: if the reader gave another answer meanwhile.
+            ValueError: if there is no such case or report, or the answer is not valid.
+            StaleAnswerError: if the reader gave another answer in the meantime.
         """
         case = self.case(given.case)
         systems = dict(zip(ascii_uppercase, self._study.report_order(self.reader, case), strict=False))
@@ -127,14 +127,14 @@ class ReaderSession:
         return self._answers.add(answer, given.version)
 
     def report(self, given: _Answer) -> dict[str, Any]:
-        """The report that an answer is about, as it stands."""
+        """Return the current state of the report that an answer is about."""
         return next(report for report in self.reports(given.case) if report["letter"] == given.letter)
 
 
 def build_app(
     study: Study, answers: AnswerFile, shelf: ScanShelf, links: ReaderLinks, hosts: Collection[str]
 ) -> Starlette:
-    """Build the web application; `hosts` are the names it answers to, so that no other site can speak through one."""
+    """Build the web application; `hosts` are the names it answers to, so that no other site can use its own name."""
     if len(study.systems) > len(ascii_uppercase):
         raise ValueError(f"at most {len(ascii_uppercase)} systems can be told apart by letters")
 
@@ -162,7 +162,7 @@ def build_app(
 
     async def answer(request: Request) -> Response:
         reader = session(request)
-        # Another site's form can send text, never JSON, to an address on this machine.
+        # A form on another site can send text to an address on this machine, but never JSON.
         if request.headers.get("content-type") != "application/json":
             raise ValueError("an answer comes as JSON")
         try:
@@ -195,7 +195,7 @@ def build_app(
 
 
 class _PrivateHeaders:
-    """Puts `HEADERS` on every response."""
+    """Middleware that adds `HEADERS` to every response."""
 
     def __init__(self, app: Callable) -> None:
         self._app = app
@@ -211,7 +211,7 @@ class _PrivateHeaders:
 
 
 async def _read(shelf: ScanShelf, case: Case) -> CTVolume:
-    """Read a volume; a file that fails is told without its name."""
+    """Read a volume; if that fails, the client's error does not name the file."""
     try:
         return await shelf.volume(case)
     except (ScanNotReadError, OSError, EOFError) as error:
@@ -252,10 +252,10 @@ def serve(
     say: Callable[[str], None],
     other_hosts: Collection[str] = (),
 ) -> None:
-    """Serve the study until it is interrupted; `port` 0 takes a free one. `say` gets the address and every link.
+    """Serve the study until interrupted; `port` 0 takes a free port. `say` is called with the address and every link.
 
     Raises:
-        OSError: if the address is taken.
+        OSError: if the address is in use.
     """
     listener = open_listener(host, port)
     wait_for_readers()

@@ -1,4 +1,4 @@
-"""A blinded reader study (paper, appendix C): which reports are read on which cases, in which order by whom."""
+"""The plan of a blinded reader study (paper, appendix C): its cases, their reports, and each reader's order."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from argus_processing.storage.claimed_folders import entries_of
 from ..benchmark.run_list import Run, read_predictions, read_settings
 from .links import write_private
 
-HUMAN = "human reference"  # the reports that came with the scans, as one of the blinded systems
+HUMAN = "human reference"  # the reports that came with the scans; they count as one of the blinded systems
 STUDY_FILE = "study.json"
 
 
@@ -38,23 +38,23 @@ class Study:
 
     @property
     def systems(self) -> tuple[str, ...]:
-        """Every system's name, in the order of the runs."""
+        """Return every system's name, in the order of the runs."""
         return tuple(dict.fromkeys(system for case in self.cases for system in case.reports))
 
     def case_order(self, reader: str) -> list[int]:
-        """Indices of the cases as a reader meets them: another order for every reader, always the same for one."""
+        """Return the indices of the cases in a reader's order; each reader has a different, fixed order."""
         order = list(range(len(self.cases)))
         random.Random(f"{self.seed}\n{reader}").shuffle(order)
         return order
 
     def report_order(self, reader: str, case: Case) -> list[str]:
-        """The systems whose reports a reader sees as A, B, C, ... on a case, in this order."""
+        """Return the systems whose reports a reader sees as A, B, C, ... for a case, in this order."""
         systems = sorted(case.reports)
         random.Random(f"{self.seed}\n{reader}\n{case.subset}\n{case.scan_id}").shuffle(systems)
         return systems
 
     def describe(self) -> dict[str, Any]:
-        """What is kept on disk to know the study again; the reports go in as a hash."""
+        """Return the data kept on disk to recognise the study later; the reports are included as a hash."""
         digest = hashlib.sha256(repr([sorted(case.reports.items()) for case in self.cases]).encode())
         return {
             "split": self.split,
@@ -70,17 +70,17 @@ class Study:
 def build_study(
     runs: Sequence[Run], *, seed: int = 0, cases_per_subset: int | None = None, with_references: bool = False
 ) -> Study:
-    """Put a study together from evaluations of several systems.
+    """Build a study from evaluations of several systems.
 
     Args:
         runs: evaluations; those of one subset must have written reports for the same scans.
-        seed: of the drawn cases and of every order.
-        cases_per_subset: how many cases are drawn of each subset; None takes all.
-        with_references: whether the scans' own reports are read too, blinded as one more system.
+        seed: seed of the drawn cases and of every order.
+        cases_per_subset: number of cases drawn from each subset. Default: all cases.
+        with_references: whether readers also score the scans' own reports, blinded as one more system.
 
     Raises:
-        ValueError: if runs differ in split, scans or references, a system comes twice in a subset, or a report names a
-            system (it could not be shown blinded).
+        ValueError: if runs differ in split, scans or references, if a system occurs twice in a subset, or if a report
+            names a system (it could not be shown blinded).
     """
     splits: set[str] = set()
     reports: dict[str, dict[str, dict[str, str]]] = {}
@@ -122,7 +122,7 @@ def _without(reports: dict[str, str], system: str) -> dict[str, str]:
 
 
 def _check_blind(study: Study, names: Iterable[str]) -> None:
-    """Refuse reports that hold a system's name as a word: the page shows reports as they are."""
+    """Refuse reports that hold a system's name as a word, because the page shows reports without changes."""
     shown = "|".join(re.escape(name) for name in {*names, HUMAN})
     pattern = re.compile(rf"(?<!\w)(?:{shown})(?!\w)", re.IGNORECASE)
     for case in study.cases:
@@ -136,19 +136,19 @@ def _check_blind(study: Study, names: Iterable[str]) -> None:
 
 
 def keep_study(study: Study, out: Path) -> None:
-    """Write what the study is into the folder `out`, or check that it is the study begun there.
+    """Write the description of a study into the folder `out`, or check that it is the study already there.
 
     Raises:
-        ValueError: if another study was begun in the folder.
+        ValueError: if the folder holds another study.
     """
     path = out / STUDY_FILE
     out.mkdir(parents=True, exist_ok=True)
     if path.exists() or not entries_of(out):
-        out.chmod(0o700)  # a folder of its own; one that holds other things keeps its mode
+        out.chmod(0o700)  # only for the study's own folder; a folder with other files keeps its mode
     if not path.exists():
         write_private(path, study.describe())
         return
-    if not path.is_file():  # a pipe would be waited for
+    if not path.is_file():  # reading a pipe would wait
         raise ValueError(f"{path}: is no regular file; move it away")
     path.chmod(0o600)
     kept, now = json.loads(path.read_text(encoding="utf-8")), study.describe()

@@ -1,4 +1,4 @@
-"""Table 4 of the paper out of a reader study: mean score and deviation per system and subset, and agreement."""
+"""Table 4 of the paper, from a reader study: mean score and deviation per system and subset, and agreement."""
 
 import csv
 import io
@@ -20,12 +20,13 @@ Scores = dict[tuple[str, str, str, str], int]  # by reader, subset, scan and sys
 
 
 def build_table4(folder: Path) -> dict[str, Any]:
-    """Sum up a reader study.
+    """Compute the table of a reader study.
 
     Returns:
-        `systems`, `subsets`, `num_readers`; `scores`, one entry a system and subset (and "all") with `mean`, `sd` (of
-        the sample; None for a single score), `n` and `expected` scores; `agreement`, one entry a subset with
-        Krippendorff's ordinal `alpha` over the `units` (reports that two readers scored), or why there is none.
+        `systems`, `subsets`, `num_readers`; `scores`, one entry for each system and subset (and "all") with `mean`,
+        `sd` (of the sample; None for a single score), `n` and `expected` number of scores; `agreement`, one entry for
+        each subset with Krippendorff's ordinal `alpha` over the `units` (reports that at least two readers scored), or
+        the reason why there is none.
 
     Raises:
         FileNotFoundError: if there is no study in `folder`.
@@ -83,7 +84,7 @@ def _agreement(scores: Scores, subset: str) -> dict[str, Any]:
 
 
 def table4_markdown(table: dict[str, Any]) -> str:
-    """The table as the paper prints it: systems down, subsets across, mean and deviation in each cell."""
+    """Return the table in the paper's layout: a row per system, a column per subset, mean and deviation in cells."""
     by_cell = {(row["system"], row["subset"]): row for row in table["scores"]}
     lines = ["| score, 1 to 5 | " + " | ".join(table["subsets"]) + " |", "|---|" + "---|" * len(table["subsets"])]
     for system in table["systems"]:
@@ -117,7 +118,7 @@ def _legend(table: dict[str, Any]) -> str:
 
 
 def table4_csv(table: dict[str, Any]) -> str:
-    """One line a system and subset; a subset's agreement stands on each of its lines."""
+    """Return the table as CSV, one line per system and subset; a subset's agreement is on each of its lines."""
     alphas = {row["subset"]: row for row in table["agreement"]}
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")

@@ -4,7 +4,7 @@ const SCORE_WORDS = ["unusable", "poor", "fair", "good", "excellent"];
 const COMMENT_PAUSE_MS = 400;
 const byId = (id) => document.getElementById(id);
 
-// One reader's visit: the case that is open, its reports, and what the keys do.
+// One reader's visit: the open case, its reports, and the actions of the keys.
 class Visit {
   constructor(reader, progress) {
     this.reader = reader;
@@ -126,8 +126,8 @@ class Visit {
     byId("report").scrollTop = top;
   }
 
-  // Another window answered first. Its score is shown; a comment that is being written stays, and the next letter
-  // replaces the other one.
+  // Another window answered first. Its score is shown. A comment that is being written stays, and typing the next
+  // letter replaces the other window's comment.
   meet(report, now, kind) {
     report.versions = now.versions;
     const elsewhere = "in another window, report " + report.letter + " was";
@@ -159,7 +159,7 @@ class Visit {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const typing = document.activeElement === byId("comment");
     if (typing && event.key !== "Escape") return;
-    // With the report in focus, the same keys scroll its text.
+    // If the report has the focus, these keys scroll its text.
     const scrolls = ["ArrowUp", "ArrowDown", "PageUp", "PageDown"].includes(event.key);
     if (scrolls && document.activeElement === byId("report")) return;
     const action = this.actions(event.key.length === 1 ? event.key.toLowerCase() : event.key);

@@ -1,12 +1,12 @@
 "use strict";
 
-// The secret in the link says who reads. It stays behind the #, which a browser sends to nobody by itself.
+// The secret in the link identifies the reader. It is behind the #, a part that browsers never send by themselves.
 function ask(path, options = {}) {
   const secret = location.hash.slice(1);
   return fetch("/api/" + path, { ...options, headers: { ...options.headers, Authorization: "Bearer " + secret } });
 }
 
-// Sends answers one after the other, each until the server has confirmed that it is on its disk.
+// Sends answers one by one, and repeats each until the server has confirmed that it is on its disk.
 class Saver {
   constructor(show, conflict) {
     this.show = show; // called with "waiting", "saved" or "failing" and a text
@@ -24,7 +24,7 @@ class Saver {
     if (!this.sending) this.sent = this.send();
   }
 
-  // Resolves when nothing waits any more; what the server then tells is up to date.
+  // Resolves when no answer waits any more; the server's data is then up to date.
   async idle() {
     while (this.sending) await this.sent;
   }
@@ -54,12 +54,12 @@ class Saver {
       report.versions[kind] = (await response.json()).version;
       this.waiting.shift();
     } else if (response.status === 409) {
-      // Nobody saw the other window's answer: what waits for the same place was meant for an older one.
+      // The reader did not see the other window's answer, so answers waiting for the same place are dropped.
       const now = (await response.json()).report;
       this.waiting = this.waiting.filter((other) => other.report !== report || other.kind !== kind);
       await this.tell(this.conflict(report, now, kind));
     } else if (response.status >= 400 && response.status < 500) {
-      // Asking again would not change the server's mind; say so and keep the page usable.
+      // Sending it again would give the same error; show the error and keep the page usable.
       const said = (await response.json()).error;
       this.waiting.shift();
       await this.tell(said);

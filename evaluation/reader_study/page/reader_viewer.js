@@ -3,15 +3,15 @@
 const SLICES_KEPT = 240; // of 512 x 512 int16: 120 MB
 const SLICES_AHEAD = 3;
 
-// Where each plane's rows and columns run in the volume: axis 0 is D (slices), 1 is H (rows), 2 is W (columns).
-// Coronal and sagittal pictures stand head up, so their rows run down D.
+// The volume's axes along each plane's rows and columns: axis 0 is D (slices), 1 is H (rows), 2 is W (columns).
+// Coronal and sagittal pictures have the head on top, so their rows go down along D.
 const PLANE_AXES = {
   axial: { through: 0, down: 1, across: 2, downTurned: false },
   coronal: { through: 1, down: 0, across: 2, downTurned: true },
   sagittal: { through: 2, down: 0, across: 1, downTurned: true },
 };
 
-// The three planes of one scan. Slices come as HU and are windowed here, so that a window costs no request.
+// The three planes of one scan. Slices come as HU and are windowed here, so that a new window needs no request.
 class Viewer {
   constructor(root) {
     this.root = root;
@@ -76,7 +76,7 @@ class Viewer {
     view.box.addEventListener("pointercancel", end);
   }
 
-  // To the right: wider; up: brighter, as on a workstation.
+  // Dragging to the right makes the window wider, upwards makes the picture brighter, as on a workstation.
   dragWindow(start) {
     const { level, width } = this.window;
     return (event) => this.setWindow({
@@ -101,7 +101,7 @@ class Viewer {
     this.planes.forEach((view, other) => view.box.classList.toggle("active", other === index));
   }
 
-  // Down the wheel goes toward the feet, the back and the left: as the pictures are read.
+  // Scrolling down moves toward the feet, the back and the left, the usual order of reading.
   scroll(steps) {
     const view = this.planes[this.active];
     if (!view) return;
