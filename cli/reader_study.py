@@ -38,7 +38,7 @@ def run(
     """
     if any(find_spec(name) is None for name in ("starlette", "uvicorn", "pydantic")):
         raise ValueError("the reader study needs the extra `reader`: pip install '.[reader]'")
-    from argus_evaluation.reader_study.scans import ScanShelf, find_scans
+    from argus_evaluation.reader_study.scans import RecentVolumes, find_scans
     from argus_evaluation.reader_study.server import serve
     from argus_inference.scan_process import prepare_readers
 
@@ -46,7 +46,7 @@ def run(
         clean_reader(name)
     prepare_readers()
     study = build_study(read_runs(runs), **options)
-    shelf = ScanShelf(find_scans(study.cases, study.split, data_dir, phantom_options, id_of))
+    shelf = RecentVolumes(find_scans(study.cases, study.split, data_dir, phantom_options, id_of))
     with claimed_folder(out):
         keep_study(study, out)
         answers = AnswerFile(out / ANSWERS_FILE)

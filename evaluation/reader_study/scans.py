@@ -79,8 +79,8 @@ def find_scans(
     return found
 
 
-class ScanShelf:
-    """Reads volumes, two at a time and each in a process of its own, and keeps the last few."""
+class RecentVolumes:
+    """A store of the volumes used last (`KEPT` of them); it reads up to two at a time, each in a separate process."""
 
     def __init__(self, scans: dict[tuple[str, str], Path | EmbeddedScan]) -> None:
         self._scans = scans

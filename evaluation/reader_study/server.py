@@ -37,7 +37,7 @@ from argus_processing.ct_volume import CTVolume
 
 from .answers import Answer, AnswerFile, StaleAnswerError
 from .links import ReaderLinks
-from .scans import ScanShelf, describe_planes, slice_bytes
+from .scans import RecentVolumes, describe_planes, slice_bytes
 from .study import Case, Study
 
 PAGE = Path(__file__).parent / "page"
@@ -132,7 +132,7 @@ class ReaderSession:
 
 
 def build_app(
-    study: Study, answers: AnswerFile, shelf: ScanShelf, links: ReaderLinks, hosts: Collection[str]
+    study: Study, answers: AnswerFile, shelf: RecentVolumes, links: ReaderLinks, hosts: Collection[str]
 ) -> Starlette:
     """Build the web application; `hosts` are the names it answers to, so that no other site can use its own name."""
     if len(study.systems) > len(ascii_uppercase):
@@ -210,7 +210,7 @@ class _PrivateHeaders:
         await self._app(scope, receive, send_with_headers)
 
 
-async def _read(shelf: ScanShelf, case: Case) -> CTVolume:
+async def _read(shelf: RecentVolumes, case: Case) -> CTVolume:
     """Read a volume; if that fails, the client's error does not name the file."""
     try:
         return await shelf.volume(case)
@@ -245,7 +245,7 @@ FAILURES = {ValueError: _refuse, HTTPException: _http_refuse, OSError: _failed, 
 def serve(
     study: Study,
     answers: AnswerFile,
-    shelf: ScanShelf,
+    shelf: RecentVolumes,
     links: ReaderLinks,
     host: str,
     port: int,

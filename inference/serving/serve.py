@@ -42,7 +42,7 @@ from .local_server import (
     run_app,
     web_address,
 )
-from .serve_requests import RefusedError, ReportRequest, ScanDoor, parse_request
+from .serve_requests import AllowedScans, RefusedError, ReportRequest, parse_request
 from .serve_writing import ReportWriter, WritingError
 
 MAX_BODY_BYTES = 512 << 20
@@ -52,7 +52,7 @@ MAX_VOLUMES = 2  # in memory: the one whose report is being written, and the nex
 RETRY_SECONDS = "10"
 
 
-def build_app(writer: ReportWriter, door: ScanDoor, hosts: Collection[str]) -> Starlette:
+def build_app(writer: ReportWriter, door: AllowedScans, hosts: Collection[str]) -> Starlette:
     """Build the web application; `hosts` are the names it answers to."""
     entry = {"id": writer.name, "object": "model", "created": 0, "owned_by": "argus"}
 
@@ -81,7 +81,7 @@ def build_app(writer: ReportWriter, door: ScanDoor, hosts: Collection[str]) -> S
 class Completions:
     """Endpoint that answers chat completions in the order they came; work for a client that leaves is ended."""
 
-    def __init__(self, writer: ReportWriter, door: ScanDoor) -> None:
+    def __init__(self, writer: ReportWriter, door: AllowedScans) -> None:
         self._writer, self._door = writer, door
         self._readers = ThreadPoolExecutor(MAX_VOLUMES, "argus-scan")
         self._volumes = asyncio.Semaphore(MAX_VOLUMES)
@@ -274,7 +274,7 @@ def serve_model(
     Raises:
         OSError, ValueError: if the address, the model or the folder of scans cannot be used.
     """
-    door = ScanDoor(scans)
+    door = AllowedScans(scans)
     with suppress(OSError):
         sweep(Path(tempfile.gettempdir()))  # removes scan files left by a server that was killed
     listener = open_listener(host, port)

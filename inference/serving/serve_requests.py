@@ -211,8 +211,8 @@ def _first_fault(error: ValidationError) -> RefusedError:
     return RefusedError(said, param=shown)
 
 
-class ScanDoor:
-    """Reads the scans that a server may read: below one folder, or sent along.
+class AllowedScans:
+    """The scans that a server may read: files below one folder, and scans sent with a request.
 
     Raises:
         FileNotFoundError: if there is no such folder.

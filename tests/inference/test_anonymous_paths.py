@@ -106,7 +106,7 @@ def named_split(split, scans, tmp_path_factory, monkeypatch) -> Path:
 def test_no_file_of_an_evaluation_or_a_study_of_it_holds_a_name(argus, model_dir, named_split, monkeypatch, tmp_path):
     shelves = []
     monkeypatch.setattr(scan_process, "prepare_readers", lambda: None)
-    monkeypatch.setattr(reader_scans, "ScanShelf", dict)
+    monkeypatch.setattr(reader_scans, "RecentVolumes", dict)
     monkeypatch.setattr(reader_server, "serve", lambda study, answers, shelf, *rest: shelves.append((study, shelf)))
     run, study = tmp_path / "run", tmp_path / "study"
     options = ("--model", model_dir, "--max-new-tokens", 2, "--anonymous-paths")

@@ -11,7 +11,7 @@ import pytest
 from argus_evaluation.benchmark.run_list import read_runs
 from argus_evaluation.reader_study.answers import AnswerFile, read_answers
 from argus_evaluation.reader_study.links import ReaderLinks
-from argus_evaluation.reader_study.scans import ScanShelf
+from argus_evaluation.reader_study.scans import RecentVolumes
 from argus_evaluation.reader_study.server import build_app
 from argus_evaluation.reader_study.study import build_study
 from argus_inference.preview import MEDIASTINUM
@@ -62,7 +62,7 @@ def address(study_runs, split, links, serving, tmp_path) -> Iterator[str]:
     """A server in this process, for what needs no kill."""
     answers = AnswerFile(tmp_path / "answers.jsonl")
     paths = {("phantom", row["scan_id"]): Path(row["image"]["path"]) for row in split}
-    app = build_app(build_study(read_runs(study_runs[0])), answers, ScanShelf(paths), links, ("127.0.0.1",))
+    app = build_app(build_study(read_runs(study_runs[0])), answers, RecentVolumes(paths), links, ("127.0.0.1",))
     with serving(app) as served:
         yield served
     answers.close()

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from argus_evaluation.benchmark.run_list import read_runs
 from argus_evaluation.reader_study.answers import AnswerFile, read_answers
 from argus_evaluation.reader_study.links import ReaderLinks
-from argus_evaluation.reader_study.scans import ScanShelf, describe_planes, slice_bytes
+from argus_evaluation.reader_study.scans import RecentVolumes, describe_planes, slice_bytes
 from argus_evaluation.reader_study.server import MAX_BODY_BYTES, PAGE, build_app
 from argus_evaluation.reader_study.study import HUMAN, Study, build_study
 from argus_inference.preview import cut_plane
@@ -51,7 +51,7 @@ def links(tmp_path):
 @pytest.fixture
 def client(study, paths, links, tmp_path):
     answers = AnswerFile(tmp_path / "answers.jsonl")
-    app = build_app(study, answers, ScanShelf(paths), links, ("testserver",))
+    app = build_app(study, answers, RecentVolumes(paths), links, ("testserver",))
     with TestClient(app, raise_server_exceptions=False) as client:
         client.secrets = dict(links.items())
         yield client

@@ -13,7 +13,7 @@ import pytest
 
 from argus_inference.generation import generate_batch
 from argus_inference.serving.serve import build_app
-from argus_inference.serving.serve_requests import RefusedError, ReportRequest, ScanDoor, parse_request
+from argus_inference.serving.serve_requests import AllowedScans, RefusedError, ReportRequest, parse_request
 from argus_inference.serving.serve_writing import ReportWriter
 from argus_processing.instructions import INSTRUCTIONS
 from argus_processing.read_ct import read_ct
@@ -42,7 +42,7 @@ def folder(scans, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def address(loaded, folder, serving):
-    with serving(build_app(ReportWriter(*loaded, name="argus-tiny"), ScanDoor(folder), ("127.0.0.1",))) as served:
+    with serving(build_app(ReportWriter(*loaded, name="argus-tiny"), AllowedScans(folder), ("127.0.0.1",))) as served:
         yield f"{served}/v1"
 
 
@@ -298,4 +298,4 @@ def test_a_failure_costs_its_request_alone_and_tells_nothing(client, loaded, fol
 
 def test_without_a_folder_no_file_is_opened(scans):
     with pytest.raises(ValueError, match="opens no folder"):
-        ScanDoor(None).read(scans[0].as_uri())
+        AllowedScans(None).read(scans[0].as_uri())

@@ -26,7 +26,7 @@ from argus_inference.scan_files import ScanNotReadError, open_below
 from argus_inference.scan_process import ClientLeftError, ReaderLimits, prepare_readers, read_apart
 from argus_inference.serving import local_server, serve
 from argus_inference.serving.local_server import BodyGuard, HostGuard, allowed_hosts, build_server, open_listener
-from argus_inference.serving.serve_requests import RefusedError, ReportRequest, ScanDoor, _received
+from argus_inference.serving.serve_requests import AllowedScans, RefusedError, ReportRequest, _received
 from argus_inference.serving.serve_writing import MAX_INSTRUCTION_BYTES, ReportWriter
 from argus_processing import read_ct
 from argus_processing.storage import part_files
@@ -44,7 +44,7 @@ def folder(scans, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def address(loaded, folder, serving):
-    app = serve.build_app(ReportWriter(*loaded, name="argus-tiny"), ScanDoor(folder), ("127.0.0.1",))
+    app = serve.build_app(ReportWriter(*loaded, name="argus-tiny"), AllowedScans(folder), ("127.0.0.1",))
     with serving(app) as served:
         yield served
 
@@ -321,7 +321,7 @@ class Reader:
 def test_a_decoder_that_dies_costs_its_scan_alone(folder):
     with pytest.raises(ScanNotReadError, match="reader died"):
         read_apart(Reader(os.abort))
-    assert ScanDoor(folder).read((folder / "scan.nii.gz").as_uri()).hu.ndim == 3
+    assert AllowedScans(folder).read((folder / "scan.nii.gz").as_uri()).hu.ndim == 3
 
 
 @pytest.mark.parametrize("syntax", ["explicit", "jpeg_lossless_70", "rle"])
@@ -329,7 +329,7 @@ def test_a_dicom_folder_is_read_as_it_is_without_the_server(tmp_path, syntax):
     (tmp_path / "served").mkdir()
     series = write_series(tmp_path / "served" / "series", body_hu(), syntax)
     (tmp_path / "served" / "link").symlink_to("series")
-    door, direct = ScanDoor(tmp_path / "served"), read_ct(series)
+    door, direct = AllowedScans(tmp_path / "served"), read_ct(series)
     for name in ("series", "link"):
         volume = door.read((tmp_path / "served" / name).as_uri())
         assert np.array_equal(volume.hu, direct.hu) and volume.hu.dtype == direct.hu.dtype
@@ -480,7 +480,7 @@ def test_a_folder_swapped_for_a_link_after_it_was_checked_is_refused(rooms, monk
 def test_readers_leave_no_file_behind(folder, tmp_path, monkeypatch):
     prepare_readers()  # whose own folder, made once a process, stays
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    door = ScanDoor(folder)
+    door = AllowedScans(folder)
     door.read((folder / "scan.nii.gz").as_uri())
     with pytest.raises(ScanNotReadError):
         read_apart(Reader(os.abort))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from trl import SFTConfig
 
-from argus_evaluation.reader_study.scans import ScanShelf, find_scans
+from argus_evaluation.reader_study.scans import RecentVolumes, find_scans
 from argus_evaluation.reader_study.study import Case
 from argus_inference.generation import image_of_scan
 from argus_processing import read_ct
@@ -91,6 +91,6 @@ def test_reader_study_reads_the_bytes(embedded, true_volumes, monkeypatch):
     for case, scan_id in zip(cases, embedded["scan_id"], strict=True):
         object.__setattr__(case, "subset", "inspect")
         object.__setattr__(case, "scan_id", scan_id)
-    shelf = ScanShelf(find_scans(cases, "train", None, {}))
+    shelf = RecentVolumes(find_scans(cases, "train", None, {}))
     for case, volume in zip(cases, true_volumes, strict=True):
         assert (asyncio.run(shelf.volume(case)).hu == volume.hu).all()
