@@ -1,1 +1,1 @@
-"""The console command `argus`: one file a noun."""
+"""The console command `argus`, with one module for each group of commands."""

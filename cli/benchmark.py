@@ -1,4 +1,4 @@
-"""Commands of the benchmark: `argus evaluate`, `compare`, the tables, the reader study, `ablate`."""
+"""The commands of the benchmark: `argus evaluate`, `compare`, the tables, the reader study, `ablate`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,33 +27,36 @@ if TYPE_CHECKING:
     from argus_evaluation.metrics.metric import Metric
 
 app = typer.Typer()
-DataDirOption = Annotated[Path | None, typer.Option(help="Folder of the prepared data; phantom needs none.")]
+DataDirOption = Annotated[Path | None, typer.Option(help="Folder of the prepared data; not needed for phantom.")]
 PhantomSeedOption = Annotated[int | None, typer.Option(min=0, help="Seed of the phantoms (phantom only).")]
-ClinicalOption = Annotated[str, typer.Option(help="Metrics with a model: radgraph, green, rate; comma-separated.")]
-ClinicalModelsOption = Annotated[Path | None, typer.Option(help="Folder with a folder for each of their models.")]
-ClinicalDownloadOption = Annotated[bool, typer.Option("--clinical-download", help="Fetch them from the Hub.")]
+ClinicalOption = Annotated[str, typer.Option(help="Metrics that need a model: radgraph, green, rate; comma-separated.")]
+ClinicalModelsOption = Annotated[Path | None, typer.Option(help="Folder with one folder for each of their models.")]
+ClinicalDownloadOption = Annotated[bool, typer.Option("--clinical-download", help="Fetch their models from the Hub.")]
 ClinicalAnswersOption = Annotated[
-    Path | None, typer.Option(help="File that keeps their answers, for several runs; OUT has one otherwise.")
+    Path | None, typer.Option(help="File that keeps their answers, to share it between runs. Default: a file in OUT.")
 ]
-GreenCompatOption = Annotated[bool, typer.Option("--green-compat", help="Cut reports at 300 words, as published.")]
-RunsOption = Annotated[Path, typer.Option("--runs", help="YAML that says which evaluation is which system.")]
+GreenCompatOption = Annotated[
+    bool, typer.Option("--green-compat", help="Cut reports at 300 words, as GREEN's published code does.")
+]
+RunsOption = Annotated[Path, typer.Option("--runs", help="YAML file that names the system of each evaluation.")]
 
 
 @app.command(rich_help_panel="Evaluation")
 def evaluate(
-    out: Annotated[Path, typer.Argument(help="Folder for predictions and results; a second start continues in it.")],
+    out: Annotated[Path, typer.Argument(help="Folder for predictions and results; a second start continues there.")],
     model: Annotated[Path | None, typer.Option("--model", help="Folder of a saved model.")] = None,
     recompute: Annotated[
-        bool, typer.Option("--recompute", help="Check the numbers in OUT from its stored reports; needs no model.")
+        bool, typer.Option("--recompute", help="Check the numbers in OUT with its stored reports; needs no model.")
     ] = False,
     subset: Annotated[str, typer.Option(help="Subset of CT-3DRRG.")] = "phantom",
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
     data_dir: DataDirOption = None,
     num_phantoms: Annotated[
-        tuple[int, int, int] | None, typer.Option(help="Phantoms in train, validation and test (phantom only).")
+        tuple[int, int, int] | None,
+        typer.Option(help="Number of phantoms in train, validation and test (phantom only)."),
     ] = None,
     seed: PhantomSeedOption = None,
-    limit: Annotated[int | None, typer.Option(min=2, help="Evaluate on the first scans only.")] = None,
+    limit: Annotated[int | None, typer.Option(min=2, help="Evaluate only this many scans, from the start.")] = None,
     max_new_tokens: TokensOption = 1024,
     batch_size: BatchOption = 4,
     dtype: DtypeOption = None,
@@ -67,10 +70,10 @@ def evaluate(
     green_compat: GreenCompatOption = False,
     anonymous_paths: AnonymousOption = False,
 ) -> None:
-    """Generate a split's reports, score them beside their controls, and print the table.
+    """Generate a split's reports, score them and the controls, and print the table.
 
-    Exit code 2 if a scan could not be read; it is left out of every score and named. Scans are written under the data
-    set's ids: a patient's name in one goes along unless --anonymous-paths is given.
+    Exit code 2 means that a scan could not be read; such a scan is left out of every score and named. The results hold
+    the data set's scan ids; if an id holds a patient's name, so do the results, unless --anonymous-paths is given.
     """
     if (model is None) != recompute:
         raise ValueError("give either --model, to evaluate it, or --recompute, to check what OUT holds")
@@ -114,7 +117,7 @@ def evaluate(
 def _metrics(
     clinical: str, models: Path | None, download: bool, answers: Path | None, green_compat: bool, folder: Path
 ) -> "dict[str, Metric]":
-    """Return the metrics to compute, and say at once which of those asked for cannot be."""
+    """Return the metrics to compute, and report at once those that cannot be computed."""
     from argus_evaluation.metrics.clinical.clinical_metrics import clinical_metrics
     from argus_evaluation.metrics.clinical.clinical_weights import ANSWERS, ClinicalOptions
     from argus_evaluation.metrics.nlp_metrics import METRICS
@@ -131,7 +134,7 @@ def _metrics(
 
 
 def _recompute(out: Path, metrics: "dict[str, Metric]") -> int:
-    """Compute a stored evaluation again and say what differs; returns the exit code."""
+    """Compute a stored evaluation again and print the differences; return the exit code."""
     from argus_evaluation.benchmark.recompute import recompute
     from argus_evaluation.benchmark.results_table import build_table, signature_lines
     from argus_inference.console.terminal import show
@@ -150,7 +153,7 @@ def _recompute(out: Path, metrics: "dict[str, Metric]") -> int:
 @app.command(rich_help_panel="Evaluation")
 def compare(
     first: Annotated[Path, typer.Argument(help="Folder that argus evaluate wrote.")],
-    second: Annotated[Path, typer.Argument(help="Another, of the same scans.")],
+    second: Annotated[Path, typer.Argument(help="Another such folder, for the same scans.")],
     out: Annotated[Path | None, typer.Option(help="Also write the comparison to this JSON file.")] = None,
     clinical: ClinicalOption = "",
     clinical_models: ClinicalModelsOption = None,
@@ -158,7 +161,7 @@ def compare(
     clinical_answers: ClinicalAnswersOption = None,
     green_compat: GreenCompatOption = False,
 ) -> None:
-    """Test two systems against each other, report by report (paired approximate randomisation)."""
+    """Compare two systems report by report with a paired test (approximate randomisation)."""
     from argus_evaluation.benchmark.compare import build_comparison, compare_runs
     from argus_inference.console.terminal import show
     from argus_processing.storage.whole_files import check_can_write, write_json
@@ -176,19 +179,24 @@ def compare(
 
 @app.command(rich_help_panel="Evaluation")
 def reader_study(
-    out: Annotated[Path, typer.Argument(help="Folder of the study; a second start goes on with it.")],
+    out: Annotated[Path, typer.Argument(help="Folder of the study; a second start continues it.")],
     runs: RunsOption,
     data_dir: DataDirOption = None,
     num_phantoms: Annotated[
-        tuple[int, int, int] | None, typer.Option(help="As argus evaluate was given them (phantom only).")
+        tuple[int, int, int] | None, typer.Option(help="Same values as given to argus evaluate (phantom only).")
     ] = None,
     seed: PhantomSeedOption = None,
-    cases: Annotated[int | None, typer.Option(min=1, help="Cases drawn of each subset; all when not given.")] = None,
-    order_seed: Annotated[int, typer.Option(min=0, help="Of the drawn cases and of every order.")] = 0,
-    with_references: Annotated[bool, typer.Option(help="Read the scans' own reports too, blinded.")] = False,
-    reader: Annotated[list[str] | None, typer.Option(help="Name of a reader; give it once for each.")] = None,
-    host: Annotated[str, typer.Option(help="Another address lets in whoever has a reader's link.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8600,
+    cases: Annotated[int | None, typer.Option(min=1, help="Number of cases drawn per subset. Default: all.")] = None,
+    order_seed: Annotated[int, typer.Option(min=0, help="Seed of the drawn cases and of every order.")] = 0,
+    with_references: Annotated[bool, typer.Option(help="Score the scans' own reports too, blinded.")] = False,
+    reader: Annotated[list[str] | None, typer.Option(help="Name of a reader; repeat it for each reader.")] = None,
+    host: Annotated[
+        str,
+        typer.Option(
+            help="Address to listen on. Default: only this machine; at any other, all readers with a link can connect."
+        ),
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8600,
     anonymous_paths: AnonymousOption = False,
     allowed_host: AllowedHostOption = None,
 ) -> None:
@@ -207,10 +215,10 @@ def reader_study(
 
 @app.command(rich_help_panel="Evaluation")
 def table2(
-    runs: Annotated[Path, typer.Argument(help="YAML that says which evaluation is which system.")],
+    runs: Annotated[Path, typer.Argument(help="YAML file that names the system of each evaluation.")],
     out: Annotated[Path, typer.Argument(help="Folder for table2.md, .tex and .json.")],
 ) -> None:
-    """Write Table 2 of the paper out of result files: what is missing is shown as missing, with the reason."""
+    """Write Table 2 of the paper from result files; missing numbers are marked, with the reason."""
     from argus_evaluation.benchmark.run_list import read_runs
     from argus_evaluation.benchmark.table2 import build_table2
     from argus_evaluation.benchmark.table2_text import table2_markdown, write_table2
@@ -224,11 +232,13 @@ def table2(
 def compare_reports(
     folder: Annotated[Path, typer.Argument(help="Folder written by argus evaluate.")],
     out: Annotated[Path, typer.Argument(help="HTML file to write.")],
-    scan: Annotated[list[str] | None, typer.Option(help="Scan to show; the first ones when none is named.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many when none is named.")] = 8,
-    title: Annotated[str, typer.Option(help="What the page calls the system; the folder's name if not given.")] = "",
+    scan: Annotated[
+        list[str] | None, typer.Option(help="Id of a scan to show; repeatable. Default: the first scans.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Number of scans to show if no --scan is given.")] = 8,
+    title: Annotated[str, typer.Option(help="Name of the system on the page. Default: the folder's name.")] = "",
 ) -> None:
-    """Write references and reports side by side, with matched, missed and invented findings marked."""
+    """Write a page with references and reports side by side; it marks matched, missed and invented findings."""
     from argus_evaluation.benchmark.report_comparison import write_comparison
 
     write_comparison(folder, out, tuple(scan or ()), limit, title)
@@ -239,7 +249,7 @@ def table4(
     study: Annotated[Path, typer.Argument(help="Folder of a reader study.")],
     out: Annotated[Path, typer.Argument(help="Folder for table4.md, .csv and .json.")],
 ) -> None:
-    """Write Table 4 of the paper: the readers' scores per system and subset, and how far they agree."""
+    """Write Table 4 of the paper: the readers' scores per system and subset, and their agreement."""
     from argus_evaluation.reader_study.table4 import table4_markdown, write_table4
 
     tell(table4_markdown(write_table4(study, out)).rstrip("\n"))
@@ -247,10 +257,12 @@ def table4(
 
 @app.command(rich_help_panel="Evaluation")
 def ablate(
-    grid: Annotated[Path, typer.Argument(help="The grid: a YAML such as training/recipes/ablations/demo.yaml.")],
-    out: Annotated[Path, typer.Argument(help="Folder for results, table and figure; a second start continues in it.")],
-    base: Annotated[Path | None, typer.Option(help="Another base recipe than the grid names.")] = None,
-    steps: Annotated[Path | None, typer.Option(help="Folder of the trainings, to share them between grids.")] = None,
+    grid: Annotated[Path, typer.Argument(help="YAML file of the grid, such as training/recipes/ablations/demo.yaml.")],
+    out: Annotated[Path, typer.Argument(help="Folder for results, table and figure; a second start continues there.")],
+    base: Annotated[Path | None, typer.Option(help="Base recipe. Default: the one that the grid names.")] = None,
+    steps: Annotated[
+        Path | None, typer.Option(help="Folder of the trainings, to share between grids. Default: OUT/steps.")
+    ] = None,
 ) -> None:
     """Train and score every cell of an ablation, and print its tables."""
     quiet()
@@ -260,7 +272,7 @@ def ablate(
 
 
 def _phantom_options(subset: str, num_phantoms: tuple[int, int, int] | None, seed: int | None) -> dict[str, Any]:
-    """Name the given phantom settings as the data set's configuration does."""
+    """Return the given phantom settings under the names of the data set's configuration."""
     options: dict[str, Any] = {} if seed is None else {"seed": seed}
     if num_phantoms is not None:
         options |= dict(zip(("num_train", "num_validation", "num_test"), num_phantoms, strict=True))

@@ -1,4 +1,4 @@
-"""`argus cache`: fills a volume cache for a prepared data set, with the preprocessing of a saved model."""
+"""The command `argus cache`: fills a cache of a prepared data set's volumes, preprocessed as a saved model does."""
 
 import warnings
 from collections.abc import Iterator
@@ -18,14 +18,14 @@ from argus_processing.storage.worker_pool import DIED, run_in_workers
 
 
 def fill_cache(prepared: Path, out: Path, model: Path, workers: int, trust: bool = False) -> list[str]:
-    """Preprocess every volume of `prepared` that has no entry yet; returns a line for each that cannot be read.
+    """Preprocess every volume of `prepared` that has no entry yet; return a line for each that cannot be read.
 
     Raises:
-        ValueError: if the folder is no prepared data set, or holds its volumes itself instead of their paths, or
-            another process fills the same cache.
+        ValueError: if the folder is not a prepared data set, if its volumes are embedded instead of given by path, or
+            if another process fills the same cache.
         OSError: if the disk takes no more entries.
     """
-    # First of all: a folder that cannot be used is refused before any volume.
+    # Done first, so that a folder that cannot be used is refused before any volume is read.
     folder = VolumeCache(out, load_image_processor(model, trust)).folder
     paths = list(volume_paths(prepared))
     if not paths:
@@ -46,7 +46,7 @@ def fill_cache(prepared: Path, out: Path, model: Path, workers: int, trust: bool
 
 
 def volume_paths(prepared: Path) -> Iterator[str]:
-    """Paths of a prepared data set's volumes."""
+    """Yield the paths of a prepared data set's volumes."""
     splits = datasets.load_dataset("ct3drrg", "all", data_dir=str(prepared))
     for split in splits.values():
         for row in split.select_columns("image").cast_column("image", datasets.Nifti(decode=False)):
@@ -58,10 +58,10 @@ def volume_paths(prepared: Path) -> Iterator[str]:
 
 
 def fill_one(model: Path, out: Path, trust: bool, path: str) -> str:
-    """Make one entry; returns why its scan cannot be read, or nothing.
+    """Make one entry; return the reason if its scan cannot be read, else an empty text.
 
     Raises:
-        OSError: if the entry cannot be kept: no other could be.
+        OSError: if the entry cannot be written, because then no other entry could be either.
     """
     cache = VolumeCache(out, load_image_processor(model, trust))
     with warnings.catch_warnings(record=True) as said:

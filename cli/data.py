@@ -1,4 +1,4 @@
-"""Commands on data: `argus phantom`, `prepare`, `cache`, `publish`."""
+"""The commands for data: `argus phantom`, `prepare`, `cache`, `publish`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,12 +13,12 @@ app = typer.Typer()
 @app.command(rich_help_panel="Data")
 def phantom(
     out: Annotated[Path, typer.Argument(help="Folder to write.")],
-    layout: Annotated[str, typer.Option(help="ct-rate, bimcv-r or inspect.")] = "ct-rate",
+    layout: Annotated[str, typer.Option(help="Layout: ct-rate, bimcv-r or inspect.")] = "ct-rate",
     n: Annotated[int, typer.Option("--n", min=1, help="Number of scans.")] = 8,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the phantoms.")] = 0,
-    fault: Annotated[list[str] | None, typer.Option(help="Fault of the real download to put in; repeatable.")] = None,
+    fault: Annotated[list[str] | None, typer.Option(help="Fault of the real download to imitate; repeatable.")] = None,
 ) -> None:
-    """Write synthetic chest CTs with reports, in a source's own layout."""
+    """Write synthetic chest CTs with reports, in the layout of a source data set."""
     from argus_processing.phantom.layouts import write_layout
 
     write_layout(out, layout, n, seed, fault or ())
@@ -26,24 +26,25 @@ def phantom(
 
 @app.command(rich_help_panel="Data")
 def prepare(
-    out: Annotated[Path, typer.Argument(help="Folder to write; a second start continues in it.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write; a second start continues there.")],
     ct_rate: Annotated[Path | None, typer.Option(help="Folder of the CT-RATE download.")] = None,
     bimcv_r: Annotated[Path | None, typer.Option(help="Folder of the BIMCV-R download.")] = None,
     inspect: Annotated[Path | None, typer.Option(help="Folder of the INSPECT download.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Volumes read at a time.")] = 1,
-    engine: Annotated[str, typer.Option(help="local, or ray on a cluster.")] = "local",
+    workers: Annotated[int, typer.Option(min=1, help="Number of volumes read in parallel.")] = 1,
+    engine: Annotated[str, typer.Option(help="local, or ray for a cluster.")] = "local",
     embed_volumes: Annotated[bool, typer.Option(help="Put the volumes into the Parquet files.")] = False,
-    decisions: Annotated[Path | None, typer.Option(help="Follow the published decisions in this folder.")] = None,
-    columns: Annotated[Path | None, typer.Option(help="YAML of column names other than the known ones.")] = None,
-    judge: Annotated[str | None, typer.Option(help="Chat model (folder or id), instead of the rules.")] = None,
+    decisions: Annotated[Path | None, typer.Option(help="Use the published decisions in this folder.")] = None,
+    columns: Annotated[Path | None, typer.Option(help="YAML file with column names that are not known.")] = None,
+    judge: Annotated[str | None, typer.Option(help="Chat model (folder or id). Default: the built-in rules.")] = None,
     judge_url: Annotated[str | None, typer.Option(help="OpenAI-compatible address that serves --judge.")] = None,
     trust_remote_code: TrustOption = False,
     anonymous_paths: AnonymousOption = False,
 ) -> None:
-    """Curate CT-3DRRG from the downloads; exit code 2 if a volume or row could not be used.
+    """Curate CT-3DRRG from the downloads; exit code 2 means that a volume or row could not be used.
 
-    Rows hold the volumes' paths and the sources' ids: a patient's name in them goes along. --anonymous-paths, with
-    --embed-volumes, gives rows and decisions/ opaque names; logs/ keep the sources' own, and whom a name stands for.
+    Rows hold the volumes' paths and the sources' ids; if these hold a patient's name, so do the rows. With
+    --anonymous-paths (needs --embed-volumes), rows and decisions/ hold opaque names; logs/ keeps the sources' own names
+    and the list of which opaque name stands for which.
     """
     from argus_processing.sources.registry import read_columns
 
@@ -67,12 +68,12 @@ def prepare(
 @app.command(rich_help_panel="Data")
 def cache(
     prepared: Annotated[Path, typer.Argument(help="Folder made by argus prepare.")],
-    out: Annotated[Path, typer.Argument(help="Folder of the cache; a second start continues in it.")],
+    out: Annotated[Path, typer.Argument(help="Folder of the cache; a second start continues there.")],
     model: ModelOption,
-    workers: Annotated[int, typer.Option(min=1, help="Volumes preprocessed at a time.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Number of volumes preprocessed in parallel.")] = 1,
     trust_remote_code: TrustOption = False,
 ) -> None:
-    """Preprocess every volume of a data set once, as a model's image processor does."""
+    """Preprocess every volume of a data set once, with a model's image processor."""
     quiet()
     from .cache import fill_cache
 
@@ -86,10 +87,12 @@ def cache(
 def publish(
     prepared: Annotated[Path, typer.Argument(help="Folder made by argus prepare.")],
     repo_id: Annotated[str, typer.Argument(help="Data set repository on the Hub, such as lab/ct-3drrg.")],
-    with_data: Annotated[list[str] | None, typer.Option(help="Source whose rows go along, where allowed.")] = None,
+    with_data: Annotated[
+        list[str] | None, typer.Option(help="Source whose rows are uploaded too, if allowed; repeatable.")
+    ] = None,
     public: Annotated[bool, typer.Option(help="Make a new repository public.")] = False,
 ) -> None:
-    """Upload ids, splits and curation decisions; CT-RATE and INSPECT themselves may not be redistributed."""
+    """Upload ids, splits and curation decisions; the data of CT-RATE and INSPECT may not be redistributed."""
     from argus_processing.curation.publish import publish as publish_folder
 
     tell(publish_folder(prepared, repo_id, tuple(with_data or ()), private=not public))

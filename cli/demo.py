@@ -1,4 +1,4 @@
-"""The demonstration: from nothing to a scored report writer on two cores, with the commands that real training uses."""
+"""The demo: trains and scores a tiny report writer on two cores, with the functions that real training uses."""
 
 import resource
 import shutil
@@ -35,10 +35,10 @@ BATCH_SIZE = 20
 
 
 def run_demo(out: Path) -> dict[str, Any]:
-    """Make phantoms, train on them, evaluate on held-out ones and write one report; returns the results.
+    """Make phantoms, train on them, evaluate on held-out ones and write one report; return the results.
 
-    Writes under `out`: `argus-tiny` (the model folder), `results.json`, `preview.png`, `report.txt` and the steps'
-    own folders. Started again after an interruption, it goes on with the first step that is not done.
+    Writes under `out`: `argus-tiny` (the model folder), `results.json`, `preview.png`, `report.txt` and the folders of
+    the steps. When started again after an interruption, it goes on with the first step that is not finished.
 
     Raises:
         ValueError: if `out` holds a run with other settings.
@@ -73,7 +73,7 @@ def _run(out: Path) -> dict[str, Any]:
 
 @contextmanager
 def step(console: Console, name: str) -> Iterator[None]:
-    """Say which step begins and how long it took."""
+    """Print the name of a step at its start and its time at the end."""
     console.rule(f"[bold]{name}")
     started = time.monotonic()
     yield
@@ -81,13 +81,13 @@ def step(console: Console, name: str) -> Iterator[None]:
 
 
 def read_recipe(name: str, arguments: type, config: type, output_dir: Path) -> tuple[Any, Any]:
-    """Read a recipe as its script does, with another output folder."""
+    """Read a recipe as its training script does, but with another output folder."""
     parser = TrlParser((arguments, config))
     return parser.parse_args_and_config(["--config", str(RECIPES / name), "--output_dir", str(output_dir)])
 
 
 def learn_language(train: datasets.Dataset, out: Path) -> Path:
-    """Train the tiny Llama, or find it trained."""
+    """Train the tiny Llama; reuse it if it is already trained."""
     if not (out / "model" / "config.json").exists():
         parser = TrlParser((SFTConfig,))
         (config,) = parser.parse_args_and_config(
@@ -98,14 +98,14 @@ def learn_language(train: datasets.Dataset, out: Path) -> Path:
 
 
 def learn_vision(out: Path, subset_options: dict[str, Any]) -> Path:
-    """Train the vision tower, or find it trained."""
+    """Train the vision tower; reuse it if it is already trained."""
     recipe, config = read_recipe("demo_vision.yaml", pretrain.PretrainArguments, TrainingArguments, out)
     recipe.subset_options = subset_options
     return pretrain.pretrain(recipe, config)
 
 
 def learn_reports(out: Path, recipe: RecipeArguments, config: SFTConfig, language: Path, vision: Path) -> Path:
-    """Assemble the model, run both stages, and put the trained model where the demonstration promises it."""
+    """Assemble the model, train both stages, and copy the trained model to `out`/argus-tiny."""
     start, model_dir = out / "start", out / "argus-tiny"
     if not (start / "config.json").exists():
         create_model("argus-tiny", start, llm=language, vision=vision, dtype="float32")
@@ -129,6 +129,6 @@ def write_one_report(model_dir: Path, test: datasets.Dataset, out: Path) -> None
 
 
 def peak_memory_mb() -> float:
-    """Most memory this process, or one of its finished children, ever held, in MB."""
+    """Return the peak memory of this process, or of one of its finished children if that is higher, in MB."""
     most = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return most / 1024

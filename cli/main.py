@@ -1,6 +1,6 @@
-"""The console command `argus`: a thin layer over the public functions.
+"""The entry point of the console command `argus`, a thin layer over the public functions.
 
-Heavy libraries are imported inside the commands, so that `argus --help` answers at once.
+Heavy libraries are imported inside the commands, so that `argus --help` answers quickly.
 """
 
 import os
@@ -60,10 +60,10 @@ def _options(
 
 
 def main() -> None:
-    """Run the command; whatever goes wrong ends in one line on stderr.
+    """Run the command; every error ends as one line on stderr.
 
-    Exit code 2: something that the user can put right, 1: an error that nobody expected, 130: interrupted. With
-    ARGUS_DEBUG set in the environment the traceback is shown.
+    Exit code 2: an error that the user can correct, 1: an unexpected error, 130: interrupted. If ARGUS_DEBUG is set in
+    the environment, the traceback is shown.
     """
     take_any_letter()
     warnings.showwarning = _warn
@@ -75,27 +75,27 @@ def main() -> None:
         say(f"interrupted ({stop}); what was finished is kept, and the same command goes on where it can")
         sys.exit(EXIT_CODE)
     except BrokenPipeError:
-        # The reader of stdout went away (`argus report ... | head`); nothing more can be said there.
+        # The reader of stdout has ended (`argus report ... | head`); nothing more can be written there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except BaseException as error:
-        # All but what ends the program in order; Rust's panics are no `Exception`.
+        # BaseException, because a panic of a Rust library is not an `Exception`; a normal exit is raised again.
         if isinstance(error, SystemExit | KeyboardInterrupt) or os.environ.get("ARGUS_DEBUG"):
             raise
         sys.exit(_tell_failure(error))
 
 
 def _tell_failure(error: BaseException) -> int:
-    """Say in one line what happened; returns the exit code."""
+    """Print an error as one line; return the exit code."""
     if isinstance(error, ThreadsError):
-        # The libraries that know more errors could not be imported.
+        # In this case the libraries that `explain` needs could not be imported.
         say(str(error))
         return 2
     from argus_processing.failures import explain
 
     told = explain(error)
     if told is None:
-        # Its text may quote what stands in a patient's file.
+        # The error's text is not shown, because it may quote a patient's file.
         told = f"stopped by an unexpected {type(error).__name__}; run it again with ARGUS_DEBUG=1 to see where"
         say(told)
         return 1
@@ -104,7 +104,7 @@ def _tell_failure(error: BaseException) -> int:
 
 
 def _warn(message: Warning | str, category: type[Warning], *where: Any) -> None:
-    """Say a library's or the program's own warning as one line, without its place in the source."""
+    """Print a warning of a library or of the program as one line, without its place in the source."""
     if not issubclass(category, DeprecationWarning | PendingDeprecationWarning | FutureWarning):
         say(f"warning: {message}")
 
@@ -113,8 +113,8 @@ def _warn(message: Warning | str, category: type[Warning], *where: Any) -> None:
 def report(
     scans: Annotated[list[Path], typer.Argument(metavar="SCAN...", help=".nii, .nii.gz or a DICOM folder.")],
     model: ModelOption,
-    out: Annotated[Path | None, typer.Option(help="Also write the output to this file, whole or not at all.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, one line a scan.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Also write the output to this file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one line with a JSON object per scan.")] = False,
     stream: Annotated[bool, typer.Option("--stream", help="Print the words as they come.")] = False,
     preview: Annotated[Path | None, typer.Option(help="Save a PNG of the scan with its report.")] = None,
     max_new_tokens: TokensOption = 1024,
@@ -125,10 +125,11 @@ def report(
     trust_remote_code: TrustOption = False,
     anonymous_paths: AnonymousOption = False,
 ) -> None:
-    """Write the report of one scan or several; exit code 2 if any could not be read, 130 if interrupted.
+    """Write the report of one or several scans; exit code 2 if a scan could not be read, 130 if interrupted.
 
-    What was finished is in --out then. With --json the scan's path is part of the output: a patient's name in it goes
-    along unless --anonymous-paths is given.
+    In both cases --out holds the finished reports; the file is always complete, never half-written. With --json the
+    scan's path is part of the output; if it holds a patient's name, so does the output, unless --anonymous-paths is
+    given.
     """
     from argus_inference.model_folder import Loading
 
@@ -147,16 +148,18 @@ def report(
 @app.command(rich_help_panel="Use a model")
 def serve(
     model: ModelOption,
-    scans: Annotated[Path | None, typer.Option(help="Folder whose scans may be asked for by file:// address.")] = None,
-    host: Annotated[str, typer.Option(help="Address to listen on; the default is this machine alone.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    scans: Annotated[
+        Path | None, typer.Option(help="Folder of scans that clients may name by file:// address.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on. Default: only this machine.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
     allowed_host: AllowedHostOption = None,
     dtype: DtypeOption = None,
     bits: BitsOption = None,
     static_cache: StaticOption = False,
     trust_remote_code: TrustOption = False,
 ) -> None:
-    """Answer OpenAI's chat completions with the report of a CT, streamed."""
+    """Serve a model through OpenAI's chat completions API: a CT in, its report out, streamed on request."""
     try:
         from argus_inference.serving.serve import serve_model
     except ImportError:

@@ -1,4 +1,4 @@
-"""Commands that make or plan models: `argus create`, `convert`, `plan`."""
+"""The commands that make or plan models: `argus create`, `convert`, `plan`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,18 +12,21 @@ app = typer.Typer()
 
 @app.command(rich_help_panel="Make and plan models")
 def create(
-    preset: Annotated[str, typer.Argument(help="Such as argus-8b-hr or argus-tiny.")],
+    preset: Annotated[str, typer.Argument(help="Preset, such as argus-8b-hr or argus-tiny.")],
     out: Annotated[Path, typer.Argument(help="Folder to write.")],
-    llm: Annotated[str, typer.Option(help="Folder or id of an instruct language model.")],
-    vision: Annotated[Path | None, typer.Option(help="Folder of a pretrained vision tower.")] = None,
-    dtype: Annotated[str, typer.Option(help="Of all weights: bfloat16 or float32.")] = "bfloat16",
-    seed: Annotated[int, typer.Option(min=0, help="Of the weights that are new.")] = 0,
-    tower: Annotated[str, typer.Option(help="Whose vision: argus, m3d, radfm or ct2rep.")] = "argus",
-    compressor: Annotated[
-        str | None, typer.Option(help="pixel_shuffle, average_pooling, perceiver or none; the tower's own without it.")
+    llm: Annotated[str, typer.Option(help="Folder or Hub id of an instruct language model.")],
+    vision: Annotated[
+        Path | None, typer.Option(help="Folder of a pretrained vision tower. Default: random weights.")
     ] = None,
-    projector_layers: Annotated[int, typer.Option(min=1, max=2, help="Linear layers of the projector.")] = 2,
-    num_latents: Annotated[int | None, typer.Option(min=1, help="Visual tokens of the perceiver.")] = None,
+    dtype: Annotated[str, typer.Option(help="Data type of all weights: bfloat16 or float32.")] = "bfloat16",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the new weights.")] = 0,
+    tower: Annotated[str, typer.Option(help="Kind of vision tower: argus, m3d, radfm or ct2rep.")] = "argus",
+    compressor: Annotated[
+        str | None,
+        typer.Option(help="pixel_shuffle, average_pooling, perceiver or none. Default: the vision tower's own."),
+    ] = None,
+    projector_layers: Annotated[int, typer.Option(min=1, max=2, help="Number of linear layers in the projector.")] = 2,
+    num_latents: Annotated[int | None, typer.Option(min=1, help="Number of the perceiver's visual tokens.")] = None,
     trust_remote_code: TrustOption = False,
 ) -> None:
     """Assemble a model folder from a preset, a language model and a vision tower."""
@@ -47,12 +50,12 @@ def create(
 
 @app.command(rich_help_panel="Make and plan models")
 def convert(
-    system: Annotated[str, typer.Argument(help="m3d or radfm.")],
-    checkpoint: Annotated[Path, typer.Argument(help="Published .safetensors or .bin, or the folder of them.")],
+    system: Annotated[str, typer.Argument(help="System of the weights: m3d or radfm.")],
+    checkpoint: Annotated[Path, typer.Argument(help="Published .safetensors or .bin file, or their folder.")],
     out: Annotated[Path, typer.Argument(help="Folder to write, for argus create --vision.")],
-    preset: Annotated[str, typer.Option(help="A preset of the wanted resolution.")] = "argus-8b-nr",
+    preset: Annotated[str, typer.Option(help="Any preset with the wanted resolution.")] = "argus-8b-nr",
 ) -> None:
-    """Make a vision tower of a baseline's published weights."""
+    """Make a vision tower from a baseline's published weights."""
     quiet()
     from argus_training.assembly.convert_weights import convert_weights
 
@@ -61,14 +64,14 @@ def convert(
 
 @app.command(rich_help_panel="Make and plan models")
 def plan(
-    preset: Annotated[str, typer.Option(help="Such as argus-8b-hr.")],
+    preset: Annotated[str, typer.Option(help="Preset, such as argus-8b-hr.")],
     gpus: Annotated[int, typer.Option(min=1, help="Number of GPUs.")] = 8,
-    memory: Annotated[float, typer.Option(min=1, help="Gigabytes of each GPU.")] = 80,
-    micro_batch: Annotated[int, typer.Option(min=1, help="Scans a GPU takes at a time.")] = 1,
-    batch: Annotated[int, typer.Option(min=1, help="Scans a step, over all GPUs.")] = 16,
-    stage: Annotated[str, typer.Option(help="1 or 2.")] = "2",
+    memory: Annotated[float, typer.Option(min=1, help="Memory of each GPU in gigabytes.")] = 80,
+    micro_batch: Annotated[int, typer.Option(min=1, help="Scans per GPU in one forward pass.")] = 1,
+    batch: Annotated[int, typer.Option(min=1, help="Scans per optimizer step, over all GPUs.")] = 16,
+    stage: Annotated[str, typer.Option(help="Training stage: 1 or 2.")] = "2",
 ) -> None:
-    """Count what training a preset takes under each strategy; exit code 2 if nothing fits."""
+    """Compute the memory and operations that training a preset takes under each strategy; exit code 2 if none fits."""
     from argus_inference.console.terminal import show
     from argus_training.planning.plan import best_run, describe, make_plan, plan_table
 

@@ -1,4 +1,4 @@
-"""Options that several commands of `argus` have, and how they speak to a person."""
+"""Options that several commands of `argus` share, and the printing of their messages and results."""
 
 import os
 import sys
@@ -15,38 +15,40 @@ if TYPE_CHECKING:
 NOTICE = "Argus is research software, not a medical device: do not base care on its reports."
 
 ModelOption = Annotated[Path, typer.Option("--model", help="Folder of a saved model.")]
-TokensOption = Annotated[int, typer.Option(min=1, help="Where a report is cut; a cut report is flagged.")]
-DtypeOption = Annotated[str | None, typer.Option(help="float32, bfloat16 or float16; by the device without it.")]
-BitsOption = Annotated[int | None, typer.Option(help="8 or 4: the language model's weights in so many bits.")]
-StaticOption = Annotated[bool, typer.Option("--static-cache", help="Fixed key-value cache; compiled on a GPU.")]
+TokensOption = Annotated[int, typer.Option(min=1, help="Longest report in tokens; a cut report is marked.")]
+DtypeOption = Annotated[
+    str | None, typer.Option(help="float32, bfloat16 or float16. Default: as saved on a GPU, float32 on a CPU.")
+]
+BitsOption = Annotated[int | None, typer.Option(help="Bits of the language model's weights: 8 or 4.")]
+StaticOption = Annotated[bool, typer.Option("--static-cache", help="Key-value cache of fixed size; compiled on a GPU.")]
 AllowedHostOption = Annotated[
     list[str] | None,
-    typer.Option("--allowed-host", help="Another name that the server answers to; give it once for each."),
+    typer.Option("--allowed-host", help="Another host name that the server answers to; repeatable."),
 ]
 TrustOption = Annotated[
     bool,
-    typer.Option("--trust-remote-code", help="Run code that comes with a model's folder, if you trust who made it."),
+    typer.Option("--trust-remote-code", help="Run the code in a model's folder; only if you trust its author."),
 ]
-BatchOption = Annotated[int, typer.Option(min=1, help="Scans generated at a time.")]
+BatchOption = Annotated[int, typer.Option(min=1, help="Number of scans whose reports are generated together.")]
 
 
 AnonymousOption = Annotated[
-    bool, typer.Option("--anonymous-paths", help="Name scans by a keyed hash, not by path or id, in what is written.")
+    bool, typer.Option("--anonymous-paths", help="In the output, name scans by a keyed hash instead of path or id.")
 ]
 
 
 def say(message: str) -> None:
-    """Print one line to stderr, with nothing in it that acts on a terminal."""
+    """Print one line to stderr, without characters that control a terminal."""
     print(f"argus: {plain(message)}", file=sys.stderr)
 
 
 def tell(text: str) -> None:
-    """Print results to stdout, with nothing in them that acts on a terminal."""
+    """Print results to stdout, without characters that control a terminal."""
     print(plain_lines(text))
 
 
 def path_names(asked: bool) -> "PathNames | None":
-    """Return what gives scans opaque names, if that was asked for."""
+    """Return the object that gives scans opaque names, or None if opaque names are not wanted."""
     if not asked:
         return None
     from argus_inference.anonymous_paths import PathNames, read_key
@@ -55,14 +57,14 @@ def path_names(asked: bool) -> "PathNames | None":
 
 
 def take_any_letter() -> None:
-    """Let stdout and stderr write out letters that their encoding lacks, rather than fail after the work is done."""
+    """Make stdout and stderr write escapes for letters that their encoding lacks, instead of failing at the end."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
 
 
 def quiet() -> None:
-    """Keep the libraries' notes and bars away; errors still come as exceptions."""
+    """Turn off the libraries' messages and progress bars; errors are still raised as exceptions."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     import transformers
 

@@ -1,4 +1,4 @@
-"""`argus prepare` for people: builds the judge, runs the curation, prints what it came to."""
+"""The command `argus prepare`: builds the judge, runs the curation, prints the results."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -30,14 +30,14 @@ def run(
     say: Callable[[str], None],
     trust: bool = False,
 ) -> bool:
-    """Curate the downloads, print counts and problems; returns whether everything could be used.
+    """Curate the downloads, print counts and problems; return whether everything could be used.
 
-    `trust` runs code that comes with the judge's folder.
+    `trust` allows code that comes with the judge's folder to run.
 
     Raises:
-        ValueError: as `prepare`, and for an address without a model.
+        ValueError: in the same cases as `prepare`, and for an address without a model.
     """
-    datasets.disable_progress_bars()  # one a Parquet file; the volumes have a bar of their own
+    datasets.disable_progress_bars()  # there would be one per Parquet file; the volumes have their own bar
     prepared = prepare(roots, out, PrepareOptions(**options), build_judge(judge, judge_url, out / WORK, trust))
     show(statistics_table(prepared.manifest))
     show(counts_table(prepared.manifest))
@@ -50,7 +50,7 @@ def run(
 
 
 def build_judge(model: str | None, url: str | None, work: Path, trust: bool = False) -> Judge:
-    """Return the rules, or a chat model whose answers are kept on disk."""
+    """Return the built-in rules, or a chat model whose answers are kept on disk."""
     if model is None:
         if url is not None:
             raise ValueError("--judge-url needs --judge, the name of the model that the address serves")
@@ -61,7 +61,7 @@ def build_judge(model: str | None, url: str | None, work: Path, trust: bool = Fa
 
 
 def statistics_table(manifest: dict[str, Any]) -> Table:
-    """Return the paper's Table 1 for the folder."""
+    """Return Table 1 of the paper for the prepared folder."""
     columns = ("scans", "patients", *SPLITS, "average_tokens", "maximum_tokens")
     table = Table("subset", *(column.replace("_", " ") for column in columns), title="CT-3DRRG")
     for name, row in manifest["statistics"].items():
@@ -70,7 +70,7 @@ def statistics_table(manifest: dict[str, Any]) -> Table:
 
 
 def counts_table(manifest: dict[str, Any]) -> Table:
-    """Return what every step did to every source."""
+    """Return a table with the counts of every curation step for every source."""
     sources = list(manifest["counts"])
     table = Table("step", *sources, title="Curation")
     for step in dict.fromkeys(step for counts in manifest["counts"].values() for step in counts):

@@ -1,4 +1,4 @@
-"""`argus reader-study` for people: from a runs file to a page that is served."""
+"""The command `argus reader-study`: builds a study from a runs file and serves its page."""
 
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
@@ -24,17 +24,17 @@ def run(
     readers: Sequence[str] = (),
     other_hosts: Sequence[str] = (),
 ) -> None:
-    """Serve a reader study kept in the folder `out` until it is interrupted; a second start goes on with it.
+    """Serve a reader study kept in the folder `out` until interrupted; a second start goes on with it.
 
     Args:
         options: arguments of `build_study`.
         address: host and port.
-        id_of: how the evaluations named their scans, from `scan_id`.
-        readers: names of who reads, besides those who already do.
+        id_of: gives the name that the evaluations used for a scan, from its `scan_id`.
+        readers: names of new readers; readers already in the study stay.
         other_hosts: names that the server answers to besides its own.
 
     Raises:
-        ValueError, OSError: if the study cannot be put together, is another one, or the address is taken.
+        ValueError, OSError: if the study cannot be built, if `out` holds another study, or if the address is in use.
     """
     if any(find_spec(name) is None for name in ("starlette", "uvicorn", "pydantic")):
         raise ValueError("the reader study needs the extra `reader`: pip install '.[reader]'")

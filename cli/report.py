@@ -1,4 +1,4 @@
-"""What `argus report` does around `write_reports`: options, output, files, progress."""
+"""The command `argus report`: checks of its options, output, files and progress around `write_reports`."""
 
 import os
 import sys
@@ -15,14 +15,14 @@ from argus_inference.scan_reports import ScanFailure, ScanReport, to_json_lines,
 from argus_processing.storage.whole_files import check_can_write, destination_of, write_text
 
 STYLES = ("text", "json", "stream")
-SAVE_SECONDS = 10.0  # what a kill without warning may cost
+SAVE_SECONDS = 10.0  # time between saves; a sudden kill loses at most this much work
 
 
 def check_options(scans: Sequence[Path], out: Path | None, as_json: bool, stream: bool, preview: Path | None) -> None:
-    """Refuse options that do not go together and files that could not be written, before the model is loaded.
+    """Refuse options that exclude each other and files that cannot be written, before the model is loaded.
 
     Raises:
-        ValueError, OSError: with the option and what to do.
+        ValueError, OSError: if an option is refused; the message names it and says what to do.
     """
     if as_json and stream:
         raise ValueError("--json and --stream do not go together; choose one")
@@ -43,7 +43,7 @@ def check_options(scans: Sequence[Path], out: Path | None, as_json: bool, stream
 
 
 def _refuse_scan(path: Path, target: str, scan: Path) -> None:
-    """Refuse an output `path`, which leads to `target`, that is a scan or lies in a scan's folder among its slices."""
+    """Refuse an output `path` (resolved: `target`) that is a scan, or that is inside the folder of a scan."""
     if os.path.exists(path) and os.path.exists(scan) and os.path.samefile(path, scan):
         raise ValueError(f"{path}: is a scan to be read; give another name for the output")
     if os.path.isdir(scan):
@@ -56,7 +56,7 @@ def _refuse_scan(path: Path, target: str, scan: Path) -> None:
 
 
 def choose_style(as_json: bool, stream: bool) -> str:
-    """Name the output style: one of `STYLES`."""
+    """Return the output style: one of `STYLES`."""
     return "json" if as_json else "stream" if stream else "text"
 
 
@@ -74,9 +74,9 @@ def run(
 ) -> bool:
     """Write the reports to stdout, and to `out`; return whether every scan could be read.
 
-    `say` prints one line to stderr; `loading` says how the model is loaded (`model_folder.Loading`); `names` gives
-    scans opaque names in all but those lines. `out` holds whole reports only, those that are finished when the command
-    is stopped, and is not written at all if no scan could be read.
+    `say` prints one line to stderr; `loading` holds the settings for loading the model (`model_folder.Loading`);
+    `names` gives scans opaque names everywhere except in those lines. `out` holds only complete reports; if the command
+    is stopped, these are the finished ones. It is not written at all if no scan could be read.
     """
     from argus_inference.model_folder import hash_model, load_model
 
@@ -94,7 +94,7 @@ def run(
     )
     try:
         with progress_bar() as progress:
-            # Reports on the same screen show the progress themselves, and a bar would cut through them.
+            # No bar if the reports are printed on the same screen: they show the progress, and a bar would break them.
             task = progress.add_task("scans", total=len(scans), visible=len(scans) > 1 and not sys.stdout.isatty())
             for told in batches:
                 result = told if names is None else _renamed(told, names)
@@ -115,28 +115,28 @@ def run(
 
 
 class ReportFile:
-    """The results so far, and the file that is to hold them; it is written whole each time, now and then."""
+    """The results so far, and their output file, which is rewritten in full from time to time."""
 
     def __init__(self, out: Path | None, style: str, model_hash: str, num_scans: int) -> None:
         self._out, self._style, self._model_hash, self._num_scans = out, style, model_hash, num_scans
-        # Into a device or a pipe nothing can be written twice.
+        # A device or a pipe cannot be rewritten, so it is written once at the end.
         self._again = out is not None and not destination_of(out).is_stream
         self._results: list[ScanReport | ScanFailure] = []
         self._num_saved, self._saved_at = 0, time.monotonic()
 
     @property
     def reports(self) -> list[ScanReport]:
-        """The scans that have a report."""
+        """Return the results that have a report."""
         return [result for result in self._results if isinstance(result, ScanReport)]
 
     def add(self, result: ScanReport | ScanFailure) -> None:
-        """Take one more result, and save all if the last time is a while ago."""
+        """Add one result, and save all if the last save is more than `SAVE_SECONDS` ago."""
         self._results.append(result)
         if self._again and time.monotonic() - self._saved_at >= SAVE_SECONDS:
             self.save()
 
     def save(self) -> None:
-        """Write what there is, unless it is written already or holds no report."""
+        """Write all results, unless they are already written or hold no report."""
         if self._out is None or self._num_saved == len(self._results) or not self.reports:
             return
         if self._style == "json":
@@ -148,7 +148,7 @@ class ReportFile:
 
 
 def _renamed(result: ScanReport | ScanFailure, names: PathNames) -> ScanReport | ScanFailure:
-    """Give a result its scan's opaque name, wherever its path stands."""
+    """Return a result in which the scan's opaque name replaces its path everywhere."""
     name = names.of(result.scan)
     if isinstance(result, ScanFailure):
         return replace(result, scan=name, error=names.without_paths(result.error, result.scan))
@@ -157,7 +157,7 @@ def _renamed(result: ScanReport | ScanFailure, names: PathNames) -> ScanReport |
 
 
 def _for_stdout(text: str) -> str:
-    """Keep JSON sound on a stdout whose encoding lacks letters."""
+    """Return JSON that a stdout with a limited encoding can print and that is still valid."""
     encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "")
     return text if encoding == "utf8" else ascii_json(text)
 
@@ -167,9 +167,9 @@ def _print(text: str) -> None:
 
 
 def _tell(result: ScanReport | ScanFailure, max_new_tokens: int, say: Callable[[str], None]) -> None:
-    """Say on stderr why a scan failed, or what its reader should know."""
+    """Print to stderr the reason why a scan failed, or the warnings about it."""
     if isinstance(result, ScanFailure):
-        # Most errors begin with the scan's name already.
+        # Most errors already begin with the scan's name.
         say(result.error if result.error.startswith(result.scan) else f"{result.scan}: {result.error}")
         return
     for warning in result.warnings:
