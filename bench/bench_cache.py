@@ -1,8 +1,9 @@
-"""Loading a preprocessed volume from the cache beside preprocessing it from .nii.gz, in one run, turn by turn.
+"""Benchmark of the volume cache: loading a preprocessed volume is compared with preprocessing it from .nii.gz.
 
 make bench          (writes runs/bench/cache.json)
 
-Both fill memory that was used before, as a training loop's buffers are; files are in the system's cache for both.
+The two are measured in turn in one run. Both write into memory that was used before, like a training loop's buffers.
+For both, the files are in the operating system's cache.
 """
 
 import statistics
@@ -45,7 +46,7 @@ def run_bench(out: Path) -> dict:
 
 
 def measure(scan: Path, resolution: str, encoding: str, folder: Path) -> dict[str, float]:
-    """Return medians in ms, the entry's size in MB, and the largest difference of `pixel_values`."""
+    """Measure one encoding; return medians in ms, the entry's size in MB, and the largest error of `pixel_values`."""
     processor = ArgusImageProcessor(image_size=GRIDS[resolution])
     cache = VolumeCache(folder / encoding, processor, encoding)
     true, loaded = torch.zeros(processor.image_size), torch.zeros(processor.image_size)
@@ -67,7 +68,7 @@ def measure(scan: Path, resolution: str, encoding: str, folder: Path) -> dict[st
 
 
 def build_table(rows: list[dict]) -> Table:
-    """Return the rows as a table for people."""
+    """Return the rows as a rich table."""
     columns = ("resolution", "encoding", "file_ms", "cache_ms", "times_faster", "mb", "largest_difference")
     table = Table(*(column.replace("_", " ") for column in columns), title="Volume cache, 512 x 512 x 300 scan")
     for row in rows:

@@ -1,10 +1,10 @@
-"""Training and generation at the real sizes on one CUDA GPU, with random weights: nothing is downloaded.
+"""Benchmark of training and generation at the real sizes on one CUDA GPU, with random weights and no download.
 
 make bench-gpu      (writes runs/bench-gpu/gpu.json and a profile of one training step of each preset)
 
-Training is stage 2 as `training/sft.py` runs it: bfloat16 autocast, activation checkpointing, the loss without full
-logits, AdamW; argus-8b with LoRA on a bfloat16 language model. Sequences hold the visual tokens, a prompt and a report
-of 130 tokens, the data sets' usual length.
+Training is stage 2 as in `training/sft.py`: bfloat16 autocast, activation checkpointing, a loss that does not store all
+logits, AdamW; argus-8b uses LoRA on a bfloat16 language model. A sequence holds the visual tokens, a prompt and a
+report of 130 tokens, the usual length in the data sets.
 """
 
 import gc
@@ -33,16 +33,16 @@ from modeling_argus import TOWERS, ArgusConfig, ArgusForConditionalGeneration, p
 
 NUM_REPORT_TOKENS = 130
 BATCH_SIZES = (1, 16)
-# preset -> whether its language model trains by LoRA
+# preset -> whether its language model is trained with LoRA
 TRAINING = {"argus-3b-nr": False, "argus-3b-hr": False, "argus-8b-nr": True, "argus-8b-hr": True}
 INFERENCE = ("argus-8b-nr", "argus-8b-hr")
-# Dense bfloat16 operations a second, from NVIDIA's data sheets; by a part of the device's name.
+# Dense bfloat16 operations per second, from NVIDIA's data sheets; the key is a part of the device's name.
 PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "RTX 4090": 165e12}
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How long to measure: steps before, steps measured, and new tokens of a generation."""
+    """The amount of measuring: warm-up steps, measured steps, and new tokens of a generation."""
 
     warmup: int = 2
     steps: int = 8
@@ -50,17 +50,20 @@ class Effort:
 
 
 def check_device(device: str) -> None:
-    """Refuse to go on without the device.
+    """Check that the device exists.
 
     Raises:
-        ValueError: if it is a CUDA device and there is none.
+        ValueError: if `device` is a CUDA device and there is none.
     """
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError("make bench-gpu needs a CUDA GPU, and PyTorch finds none; `make bench` measures on the CPU")
 
 
 def random_model(config: ArgusConfig, device: str, lora: bool | None) -> torch.nn.Module:
-    """Make a model with random weights: to train in full or by LoRA (over a bfloat16 model), or to generate (None)."""
+    """Make a model with random weights.
+
+    `lora` False: all weights are trained; True: LoRA on a bfloat16 language model; None: the model only generates.
+    """
     dtype = torch.float32 if lora is False else torch.bfloat16
     with torch.device(device):
         model = ArgusForConditionalGeneration._from_config(config, dtype=dtype)
@@ -81,12 +84,12 @@ def random_model(config: ArgusConfig, device: str, lora: bool | None) -> torch.n
 
 
 def make_batch(config: ArgusConfig, batch_size: int, num_report_tokens: int, device: str) -> dict[str, torch.Tensor]:
-    """Make random inputs: visual placeholders, prompt and, to learn, a report."""
+    """Make random inputs: visual placeholders, a prompt and, for training, a report."""
     num_visual = study_cost(config).visual_tokens
     length = num_visual + NUM_PROMPT_TOKENS + num_report_tokens
     generator = torch.Generator(device).manual_seed(0)
     options = {"generator": generator, "device": device}
-    # Neither the placeholder nor an end token of any preset is among these.
+    # This range holds neither the placeholder nor an end token of any preset.
     ids = torch.randint(10, 1000, (batch_size, length), **options)
     ids[:, :num_visual] = config.image_token_id
     batch = {
@@ -101,7 +104,7 @@ def make_batch(config: ArgusConfig, batch_size: int, num_report_tokens: int, dev
 
 
 def bench_training(preset: str, lora: bool, device: str, effort: Effort, profile: Path | None) -> dict[str, Any]:
-    """Measure training steps of one sample; `profile` is where a trace of one step is written."""
+    """Measure training steps with one sample; `profile` is the file for a trace of one step."""
     config = preset_config(preset)
     model = random_model(config, device, lora)
     batch = make_batch(config, 1, NUM_REPORT_TOKENS, device)
@@ -149,7 +152,7 @@ def _reset_peak(device: str) -> None:
 
 
 def peak_flops(device: str) -> float | None:
-    """Return the device's dense bfloat16 operations a second, None where they are not known."""
+    """Return the device's dense bfloat16 operations per second, or None if they are not known."""
     name = torch.cuda.get_device_name() if device.startswith("cuda") else ""
     return next((peak for part, peak in PEAK_FLOPS.items() if part in name), None)
 
@@ -209,7 +212,7 @@ def bench_preprocessing(grids: dict[str, tuple[int, int, int]], rounds: int) -> 
 
 
 def attempt(measure: Callable[..., dict[str, Any]], *arguments: Any, **named: Any) -> dict[str, Any]:
-    """Measure; what does not fit into memory is a result too."""
+    """Run a measurement; if it does not fit into memory, return that as its result."""
     try:
         return measure(*arguments, **named)
     except torch.OutOfMemoryError as error:
@@ -225,7 +228,7 @@ def run_bench(
     effort: Effort | None = None,
     grids: dict[str, tuple[int, int, int]] | None = None,
 ) -> dict[str, Any]:
-    """Measure all, write `gpu.json` and the profiles into `out`, print the tables.
+    """Run all measurements, write `gpu.json` and the profiles into `out`, print the tables.
 
     Raises:
         ValueError: if there is no such device.
@@ -262,7 +265,7 @@ def run_bench(
 
 
 def _plain(results: dict[str, Any]) -> dict[str, Any]:
-    """Leave out of failed rows what JSON cannot hold."""
+    """Return the results without the values in failed rows that JSON cannot hold."""
     kept = (str, int, float, type(None))
     rows = {
         part: [{name: value for name, value in row.items() if isinstance(value, kept)} for row in results[part]]
@@ -272,7 +275,7 @@ def _plain(results: dict[str, Any]) -> dict[str, Any]:
 
 
 def tables(results: dict[str, Any]) -> list[Table]:
-    """Return the measurements as tables for people."""
+    """Return the measurements as rich tables."""
     columns = {
         "training": ("preset", "trained", "samples_per_second", "mfu", "peak_memory_bytes", "error"),
         "inference": ("preset", "tower", "batch_size", "visual_tokens", "prefill_seconds", "report_seconds",

@@ -1,8 +1,9 @@
-"""Every NLP metric over the paper's test set by size (6,708 pairs of 130 words), with pycocoevalcap beside it.
+"""Benchmark of every NLP metric on as many pairs as the paper's test set has, compared with pycocoevalcap.
 
 make bench          (writes runs/bench/metrics.json)
 
-METEOR is timed where Java is there, and never counted in the total without Java: it is not computed then.
+There are 6,708 pairs of 130 words. METEOR is timed only if Java is installed; the total "without Java" never includes
+it.
 """
 
 import sys
@@ -26,13 +27,13 @@ from argus_processing.storage.whole_files import check_can_fill, write_json
 
 NUM_PAIRS = 6708  # the test split: 1,064 + 1,564 + 4,080
 NUM_WORDS = 130
-# What pycocoevalcap has, by scorer; it gives 0 to 1 (CIDEr 0 to 10) where Argus prints 100 times that.
+# The metrics of pycocoevalcap, by scorer; its values are 0 to 1 (CIDEr 0 to 10), and Argus prints 100 times these.
 PEERS = {"Bleu": ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4"), "Rouge": ("ROUGE-L",), "Cider": ("CIDEr",)}
-METEOR_PAIRS = 300  # both run the same Java program, minutes on all pairs
+METEOR_PAIRS = 300  # both run the same Java program, which takes minutes for all pairs
 
 
 def make_pairs(num_pairs: int = NUM_PAIRS, num_words: int = NUM_WORDS) -> tuple[list[str], list[str]]:
-    """Make reports of the wanted length out of phantoms' reports, and predictions that share half of each."""
+    """Make references of a given length from phantoms' reports, and predictions that share half of each reference."""
     reports = [split_words(report_of(seed)) for seed in range(num_pairs)]
     references, predictions = [], []
     for index in range(num_pairs):
@@ -52,7 +53,7 @@ def _join(reports: list[list[str]], first: int, num_words: int) -> list[str]:
 
 
 def run_bench(out: Path, num_pairs: int = NUM_PAIRS) -> dict[str, Any]:
-    """Measure, write `metrics.json` into the folder `out`, print a table."""
+    """Measure all metrics, write `metrics.json` into the folder `out`, print a table."""
     check_can_fill(out)
     predictions, references = make_pairs(num_pairs)
     argus = measure_argus(predictions, references)
@@ -77,9 +78,9 @@ def run_bench(out: Path, num_pairs: int = NUM_PAIRS) -> dict[str, Any]:
 
 
 def measure_argus(predictions: list[str], references: list[str]) -> dict[str, dict[str, float]]:
-    """Return by metric, METEOR apart, its value and the seconds that it and its confidence interval took.
+    """Measure every metric except METEOR; return its value, its seconds and those of its confidence interval.
 
-    The first BLEU counts n-grams for all of them.
+    The time of the first BLEU includes the counting of n-grams for all BLEU metrics.
     """
     rows = {}
     draws = draw_reports(len(references))
@@ -100,7 +101,7 @@ def measure_argus(predictions: list[str], references: list[str]) -> dict[str, di
 def measure_peer(
     name: str, metrics: tuple[str, ...], argus: dict[str, Any], predictions: list[str], references: list[str]
 ) -> dict[str, Any]:
-    """Run one of pycocoevalcap's scorers on the same words; returns seconds of both and the largest difference."""
+    """Run one of pycocoevalcap's scorers on the same words; return the seconds of both and the largest difference."""
     scorer = getattr(import_module(f"pycocoevalcap.{name.lower()}.{name.lower()}"), name)
     said, true = (
         {index: [" ".join(split_words(text))] for index, text in enumerate(texts)}
@@ -115,7 +116,7 @@ def measure_peer(
 
 
 def measure_meteor(predictions: list[str], references: list[str]) -> dict[str, Any]:
-    """Time METEOR beside pycocoevalcap's, or say what it lacks."""
+    """Measure METEOR and pycocoevalcap's METEOR, or return the reason why METEOR is missing."""
     metric = METRICS["METEOR"]
     if reason := metric.missing():
         return {"missing": reason}
@@ -125,7 +126,7 @@ def measure_meteor(predictions: list[str], references: list[str]) -> dict[str, A
 
 
 def build_table(results: dict[str, Any]) -> Table:
-    """Return pycocoevalcap's scorers beside Argus's as a table for people."""
+    """Return the comparison of Argus and pycocoevalcap as a rich table."""
     caption = (
         f"all but METEOR, with intervals: {results['seconds_without_java']:.1f} s "
         f"({results['cpu_seconds_without_java']:.1f} s of CPU)"

@@ -1,9 +1,9 @@
-"""Preprocessing measured beside MONAI's idiom in one run: seconds and memory for each resolution.
+"""Benchmark of preprocessing, compared with the usual MONAI transforms: seconds and memory for each resolution.
 
 make bench          (installs MONAI, writes runs/bench/preprocessing.json)
 
-Each measurement is a process of its own, so that memory is its own; the two sides take turns, so that a machine that
-slows down slows both.
+Each measurement runs in its own process, so that its memory is counted alone. The two sides take turns in one run, so
+that a slower machine affects both.
 """
 
 import json
@@ -33,7 +33,7 @@ SIDES = ("argus", "monai")
 
 
 def write_scan(path: Path) -> None:
-    """Write a 512 x 512 x 300 int16 chest phantom as .nii.gz, as a scanner's export is stored."""
+    """Write a 512 x 512 x 300 int16 chest phantom as .nii.gz, the usual form of a scanner's export."""
     from argus_processing.phantom.scans import make_phantom
 
     hu = make_phantom(0, spacing_mm=SPACING_MM).hu
@@ -48,7 +48,7 @@ def write_scan(path: Path) -> None:
 
 
 def argus_side(grid: tuple[int, int, int]) -> Callable[[str], object]:
-    """Return Argus's path from a file to `pixel_values`."""
+    """Return the function that turns a file into `pixel_values` with Argus."""
     from argus_processing import ArgusImageProcessor
 
     processor = ArgusImageProcessor(image_size=grid)
@@ -56,7 +56,7 @@ def argus_side(grid: tuple[int, int, int]) -> Callable[[str], object]:
 
 
 def monai_side(grid: tuple[int, int, int]) -> Callable[[str], object]:
-    """Return the same steps as MONAI users write them."""
+    """Return a function with the same steps, as users of MONAI usually write them."""
     from monai.transforms import Compose, LoadImage, Orientation, Resize, ScaleIntensityRange, Spacing
 
     depth, height, width = grid
@@ -72,16 +72,16 @@ def monai_side(grid: tuple[int, int, int]) -> Callable[[str], object]:
 
 
 def peak_mb() -> float:
-    """Most memory this process has held so far, in MB (Linux).
+    """Return the peak memory of this process so far, in MB (Linux).
 
-    `ru_maxrss` would not do: across exec it keeps the peak of the process that started this one.
+    `ru_maxrss` is not usable: after exec it still holds the peak of the process that started this one.
     """
     status = Path("/proc/self/status").read_text()
     return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))) / 1024
 
 
 def measure(side: str, resolution: str, scan: str) -> dict[str, float]:
-    """Preprocess one scan in this process: seconds, memory after imports and at the peak."""
+    """Preprocess one scan in this process; return seconds, memory after the imports and peak memory."""
     transform = {"argus": argus_side, "monai": monai_side}[side](GRIDS[resolution])
     before = peak_mb()
     return {"seconds": seconds_of(lambda: transform(scan)), "imports_mb": before, "peak_mb": peak_mb()}
@@ -111,7 +111,7 @@ def run_bench(out: Path) -> dict:
 
 
 def summarize(runs: list[dict], resolution: str) -> dict[str, float]:
-    """Return the medians of both sides and their ratios; memory is what a scan adds to the imports."""
+    """Return the medians of both sides and their ratios; memory is the part that a scan adds to the imports."""
     summary = {}
     for side in SIDES:
         own = [run for run in runs if (run["resolution"], run["side"]) == (resolution, side)]
@@ -124,7 +124,7 @@ def summarize(runs: list[dict], resolution: str) -> dict[str, float]:
 
 
 def build_table(summary: dict[str, dict[str, float]]) -> Table:
-    """Return the summary as a table for people."""
+    """Return the summary as a rich table."""
     table = Table(title="Preprocessing of one 512 x 512 x 300 scan")
     for column in ("grid", "Argus s", "MONAI s", "times faster", "Argus MB", "MONAI MB", "memory share"):
         table.add_column(column, justify="right")

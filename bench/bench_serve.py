@@ -1,8 +1,8 @@
-"""What `argus serve` bears: the time and memory of clients that leave, flood, stall or send what is no scan.
+"""Stress test of `argus serve`: time and memory with clients that leave, flood, stall or ask for files without data.
 
 make bounds         (writes runs/bench/serve_bounds.json)
 
-A random argus-tiny is served by a process of its own on 127.0.0.1. Every wait has a limit: "no answer" is a result too.
+A separate process serves a random argus-tiny on 127.0.0.1. Every wait has a limit: "no answer" is a result too.
 """
 
 import json
@@ -39,7 +39,7 @@ HALF_OPEN, FILES, PLAIN_BESIDE, FIFOS = 400, 256, 60, 45
 
 @dataclass(frozen=True)
 class Bound:
-    """One thing done to the server: how long what should still work took, and the most memory it held."""
+    """The result of one test: seconds and outcome of a request that should still work, and the server's peak memory."""
 
     name: str
     seconds: float
@@ -49,7 +49,7 @@ class Bound:
 
 @dataclass(frozen=True)
 class Served:
-    """A running server: its process, address and the scan that it may be asked for."""
+    """A running server: its process, its port, and the folder of scans that it serves."""
 
     process: subprocess.Popen
     port: int
@@ -57,7 +57,7 @@ class Served:
 
     @property
     def address(self) -> str:
-        """Where completions are asked for."""
+        """Return the address for chat completions."""
         return f"http://127.0.0.1:{self.port}/v1/chat/completions"
 
     def request(self, name: str = "scan.nii.gz", text: str = "", **options: Any) -> dict[str, Any]:
@@ -67,21 +67,21 @@ class Served:
         return {"model": "model", "messages": [{"role": "user", "content": content}]} | options
 
     def ask(self, timeout: float = LONGEST_WAIT_S, **options: Any) -> str:
-        """Ask for a report and give the answer's status, or say that none came."""
+        """Ask for a report; return the answer's status, or a text that says that no answer came."""
         try:
             return str(httpx.post(self.address, json=self.request(**options), timeout=timeout).status_code)
         except httpx.HTTPError as error:
             return f"no answer ({type(error).__name__})"
 
     def peak_mb(self) -> float:
-        """Most memory that the server's own process held so far."""
+        """Return the peak memory of the server's own process so far, in MB."""
         status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8")
         return int(re.search(r"VmHWM:\s+(\d+)", status).group(1)) / 1024
 
 
 @contextmanager
 def served(model: Path, folder: Path):
-    """Run `argus serve` on a free port."""
+    """Run `argus serve` on a free port while the block runs."""
     command = [sys.executable, "-m", "argus_cli.main", "serve", "--model", str(model), "--scans", str(folder)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen([*command, "--port", "0"], stderr=subprocess.PIPE, text=True, env=environment)
@@ -121,7 +121,7 @@ def plain_left(server: Served) -> str:
 
 
 def instruction(num_bytes: int) -> Callable[[Served], str]:
-    """Give a bound that sends so many bytes of instruction."""
+    """Return a test that sends an instruction of `num_bytes`."""
 
     def long_instruction(server: Served) -> str:
         return server.ask(text=("nodule or effusion? " * (num_bytes // 20)), max_tokens=1)
@@ -130,10 +130,10 @@ def instruction(num_bytes: int) -> Callable[[Served], str]:
 
 
 def half_open(sent: bytes) -> Callable[[Served], str]:
-    """Give a bound that opens connections which send so much and no more, and then asks for a report."""
+    """Return a test that opens connections which send only `sent`, and then asks for a report."""
 
     def connections(server: Served) -> str:
-        # Fewer files than connections, as on a system whose own limit is low.
+        # Fewer open files than connections are allowed, as on a system with a low limit.
         resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (FILES, FILES))
         opened = []
         try:
@@ -155,7 +155,7 @@ HALF_BODY = HALF_HEADERS + b'Type: application/json\r\nContent-Length: 400\r\n\r
 
 
 def stream_beside(num_plain: int) -> Callable[[Served], str]:
-    """Give a bound that times a live stream from its first words on, with so many plain requests sent meanwhile."""
+    """Return a test that times a stream from its first words on, while `num_plain` plain requests are sent."""
 
     def stream(server: Served) -> str:
         answers: list[str] = []
@@ -182,7 +182,7 @@ def stream_beside(num_plain: int) -> Callable[[Served], str]:
 
 
 def fifos(server: Served) -> str:
-    """Ask for files that never give a byte, then for a report."""
+    """Ask for files that never give a byte (FIFOs), then for a report."""
     askers = []
     for number in range(FIFOS):
         name = f"fifo{number}.nii"
@@ -199,7 +199,7 @@ def terminated(server: Served) -> str:
     """Send half a request and SIGTERM; time the end of the process."""
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
         connection.sendall(HALF_BODY)
-        time.sleep(0.3)  # the server has it
+        time.sleep(0.3)  # until the server has received it
         server.process.send_signal(signal.SIGTERM)
         try:
             server.process.wait(timeout=30)
@@ -225,7 +225,7 @@ BOUNDS: dict[str, Callable[[Served], str]] = {
 
 
 def measure(name: str, model: Path, folder: Path) -> Bound:
-    """Do one thing to a fresh server."""
+    """Run one test on a new server."""
     with served(model, folder) as server:
         seconds, outcome = timed(lambda: BOUNDS[name](server))
         alive = server.process.poll() is None
@@ -233,7 +233,7 @@ def measure(name: str, model: Path, folder: Path) -> Bound:
 
 
 def build_model(folder: Path) -> Path:
-    """Assemble a random argus-tiny, which never ends a report by itself."""
+    """Assemble a random argus-tiny, whose reports end only at the token limit."""
     from argus_training.assembly.create import create_model
     from argus_training.assembly.language import tiny_llama, train_tokenizer
 
@@ -264,7 +264,7 @@ def build_scan(path: Path) -> None:
 
 
 def run_bench(out: Path, part: str = "") -> list[Bound]:
-    """Measure the bounds whose names hold `part`, write `serve_bounds.json` into `out`, print a table."""
+    """Run the tests whose names hold `part`, write `serve_bounds.json` into `out`, print a table."""
     check_can_fill(out)
     torch.set_num_threads(1)
     console = Console(stderr=True)
@@ -283,7 +283,7 @@ def run_bench(out: Path, part: str = "") -> list[Bound]:
 
 
 def build_table(rows: list[Bound]) -> Table:
-    """Return the bounds as a table for people."""
+    """Return the results as a rich table."""
     table = Table("what is done", "seconds", "outcome", "peak MB", title="argus serve")
     for row in rows:
         table.add_row(row.name, f"{row.seconds:.2f}", row.outcome, f"{row.peak_mb:.0f}")

@@ -1,9 +1,10 @@
-"""Stage 1 with the vision tower's tokens from a cache beside stage 1 without, in one run, turn by turn.
+"""Benchmark of stage 1 with the vision tower's tokens from a cache, compared with stage 1 without the cache.
 
 make bench          (writes runs/bench/stage1_features.json)
 
-Both sides train the connector of the same argus-tiny on the same phantoms in the same order, through the trainer that
-`training/sft.py` uses. An epoch is timed from the trainer's start to its end; filling the cache is timed by itself.
+The two take turns in one run. Both train the connector of the same argus-tiny on the same phantoms in the same order,
+with the trainer that `training/sft.py` uses. An epoch is timed from the trainer's start to its end; the time to fill
+the cache is measured separately.
 """
 
 import platform
@@ -41,7 +42,7 @@ from argus_training.stages.report_examples import report_examples
 ROUNDS = 3
 NUM_SCANS = 16
 SPACING_MM = (1.0, 0.7, 0.7)  # about 300 slices of 512 x 512, as real scans have
-NUM_EPOCHS = 3  # of a stage 1 as M3D trains it: what the cache saves of it, filling included
+NUM_EPOCHS = 3  # of M3D's stage 1; the saving of such a stage is computed, with the time to fill the cache
 SIDES = ("plain", "cached")
 
 
@@ -56,7 +57,7 @@ def start_model(reports: list[str], folder: Path) -> Path:
 def train_epoch(
     model_path: Path, examples: datasets.DatasetDict, config: SFTConfig, images: Callable | None
 ) -> tuple[float, list[float]]:
-    """Train an epoch from the model folder; returns its seconds and the losses of its steps."""
+    """Train one epoch from the model folder; return its seconds and the losses of its steps."""
     processor = load_processor(model_path)
     model = load_pretrained(AutoModelForImageTextToText, model_path, REPORT_WRITER, dtype=torch.float32)
     set_trainable(model, ["connector"])
@@ -67,7 +68,7 @@ def train_epoch(
 
 
 def epoch_config(folder: Path, batch_size: int) -> SFTConfig:
-    """Settings of one epoch of stage 1."""
+    """Return the settings of one epoch of stage 1."""
     return SFTConfig(
         output_dir=str(folder / "run"),
         per_device_train_batch_size=batch_size,
@@ -86,7 +87,7 @@ def epoch_config(folder: Path, batch_size: int) -> SFTConfig:
 
 
 def measure(folder: Path, num_scans: int, rounds: int, spacing_mm: tuple[float, float, float]) -> dict[str, Any]:
-    """Fill the cache once and train an epoch of each side in turn; returns seconds, losses and their distance."""
+    """Fill the cache once and train epochs of both sides in turn; return seconds, losses and their difference."""
     sizes = {"num_train": num_scans, "num_validation": 1, "num_test": 1, "spacing_mm": spacing_mm}
     train = datasets.load_dataset("ct3drrg", "phantom", cache_dir=str(folder / "data"), **sizes)["train"]
     model_path = start_model(train["report"], folder)
@@ -141,7 +142,7 @@ def run_bench(
 
 
 def stage_table(results: dict[str, Any]) -> Table:
-    """Return the measurement as a table for people."""
+    """Return the measurement as a rich table."""
     table = Table(title=f"Stage 1 of argus-tiny on {results['scans']} phantoms, seconds")
     for column in ("", "without", "with the cache", "times faster"):
         table.add_column(column, justify="right")

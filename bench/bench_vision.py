@@ -1,8 +1,8 @@
-"""Patch embedding by reshape and Linear measured beside a strided Conv3d, and what a study costs in the four systems.
+"""Benchmark of patch embedding (reshape and Linear against a strided Conv3d), and the cost of a study in four systems.
 
 python bench/bench_vision.py runs/bench          (part of `make bench`, writes runs/bench/vision.json)
 
-Both sides hold the same weights and see the same volume. They take turns, so that a machine that slows down slows both.
+Both sides have the same weights and get the same volume. They take turns, so that a slower machine affects both.
 """
 
 import platform
@@ -35,7 +35,7 @@ LLM = "8b"
 
 
 class LinearPatches(nn.Linear):
-    """Patches by a reshape and one Linear, as Argus embeds them."""
+    """Patch embedding by a reshape and one Linear, as in Argus."""
 
     def __init__(self, patch_size: tuple[int, int, int], width: int):
         self.patch_size = patch_size
@@ -48,7 +48,7 @@ class LinearPatches(nn.Linear):
 
 
 class ConvolutionPatches(nn.Conv3d):
-    """Patches by a convolution whose stride is its kernel, as most code embeds them."""
+    """Patch embedding by a convolution whose stride equals its kernel size, as in most code."""
 
     def __init__(self, patch_size: tuple[int, int, int], width: int):
         super().__init__(1, width, kernel_size=patch_size, stride=patch_size)
@@ -59,7 +59,7 @@ class ConvolutionPatches(nn.Conv3d):
 
 
 def make_sides(resolution: str, dtype: torch.dtype) -> tuple[dict[str, nn.Module], torch.Tensor]:
-    """Make both sides with equal weights and a random volume of a resolution."""
+    """Make both sides with equal weights, and a random volume of the given resolution."""
     config = preset_vision_config(f"argus-{LLM}-{resolution}")
     torch.manual_seed(0)
     linear = LinearPatches(config.patch_size, config.hidden_size)
@@ -70,7 +70,7 @@ def make_sides(resolution: str, dtype: torch.dtype) -> tuple[dict[str, nn.Module
 
 
 def measure(module: nn.Module, volume: torch.Tensor) -> dict[str, float]:
-    """Embed one volume and go back from a gradient of ones: milliseconds of each way."""
+    """Embed one volume, then backpropagate a gradient of ones; return the milliseconds of both."""
     module.zero_grad()
     forward, tokens = timed(lambda: module(volume))
     backward = seconds_of(lambda: tokens.sum().backward())
@@ -78,7 +78,7 @@ def measure(module: nn.Module, volume: torch.Tensor) -> dict[str, float]:
 
 
 def bench_patches(resolution: str, dtype: str, rounds: int, make: Callable = make_sides) -> dict[str, float | str]:
-    """Return medians of both sides, how many times faster the Linear is, and how far the sides are apart.
+    """Measure both sides; return their medians, the speed-up by the Linear, and the largest difference of the outputs.
 
     `make` gives the sides and the volume.
     """
@@ -86,7 +86,7 @@ def bench_patches(resolution: str, dtype: str, rounds: int, make: Callable = mak
     with torch.no_grad():
         tokens = [sides[side](volume).float() for side in SIDES]
     for side in SIDES:
-        measure(sides[side], volume)  # the first pass also pays for memory
+        measure(sides[side], volume)  # warm-up: the first pass also allocates memory
     runs = {side: [] for side in SIDES}
     for _ in range(rounds):
         for side in SIDES:
@@ -102,7 +102,7 @@ def bench_patches(resolution: str, dtype: str, rounds: int, make: Callable = mak
 
 
 def system_rows() -> list[dict]:
-    """Return tokens and TFLOP of every system at both resolutions, with the 8B language model."""
+    """Compute tokens and operations of every system at both resolutions, with the 8B language model."""
     rows = []
     for resolution in RESOLUTIONS:
         for tower in TOWERS:
@@ -122,7 +122,7 @@ def system_rows() -> list[dict]:
 
 
 def run_bench(out: Path) -> dict:
-    """Measure the patch embeddings, count the systems, write `vision.json` into `out`, print both tables."""
+    """Measure the patch embeddings, compute the systems' costs, write `vision.json` into `out`, print both tables."""
     check_can_fill(out)
     plan = [(resolution, dtype) for dtype in DTYPES for resolution in RESOLUTIONS]
     patches = [
@@ -146,7 +146,7 @@ def run_bench(out: Path) -> dict:
 
 
 def patch_table(rows: list[dict]) -> Table:
-    """Return the patch embeddings as a table for people."""
+    """Return the patch embeddings as a rich table."""
     table = Table(title="Patch embedding of one volume, forward + backward, ms")
     for column in ("grid", "type", "reshape + Linear", "strided Conv3d", "times faster", "largest difference"):
         table.add_column(column, justify="right")
@@ -159,7 +159,7 @@ def patch_table(rows: list[dict]) -> Table:
 
 
 def system_table(rows: list[dict]) -> Table:
-    """Return the systems as a table for people."""
+    """Return the systems as a rich table."""
     table = Table(title=f"One study with a {LLM.upper()} language model, TFLOP")
     for column in ("grid", "system", "tokens", "to the LLM", "encoder", "connector", "prefill", "total"):
         table.add_column(column, justify="right")

@@ -1,10 +1,10 @@
-"""How well the sentence rules do what they say, on labelled sentences.
+"""Measurement of the sentence rules on labelled sentences: precision and recall of each rule.
 
 python bench/measure_rules.py tests/processing/curation/labelled_sentences.csv hub_cards/sentence_rules.json
 python bench/measure_rules.py ... --real real_sentences.csv --reports 100 --name "Hospital A"
 
-The second measures on sentences of real reports too, which stay outside the repository; what it found is kept under its
-name when the command is run without them or with others.
+The second command also measures on sentences of real reports, which stay outside the repository. Its results are stored
+under `--name` and are kept when the command is later run without these sentences or with others.
 """
 
 import argparse
@@ -28,19 +28,21 @@ Measured = dict[str, dict[str, float]]
 
 
 def read_sentences(path: Path) -> list[dict[str, str]]:
-    """Read `sentence`, `rule` (or "keep") and `half`: those the rules were tuned on, and those held out."""
+    """Read `sentence`, `rule` (or "keep") and `half`: "tune" if the rules were tuned on the sentence, or "held_out"."""
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
 def read_real_sentences(path: Path) -> tuple[list[tuple[str, frozenset[str]]], int]:
-    """Read `sentence` and `rules` of real sentences: "keep", or the rules joined by "+"; "?" ends what is arguable.
+    """Read `sentence` and `rules` of real sentences; `rules` is "keep", or names of rules joined by "+".
+
+    A "?" at the end marks a label that is arguable.
 
     Returns:
-        the sentences with the rules they fall under, and the number of arguable ones, which are left out.
+        the sentences with the rules that apply to them, and the number of arguable ones, which are left out.
 
     Raises:
-        ValueError: if a column is missing, or a label is none of these.
+        ValueError: if a column is missing, or a label is unknown.
     """
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -63,14 +65,15 @@ def read_real_sentences(path: Path) -> tuple[list[tuple[str, frozenset[str]]], i
 
 
 def measure(rows: list[dict[str, str]]) -> dict[str, Measured]:
-    """Return precision, recall and support of each rule on each half; a sentence has one rule, the first that fits."""
+    """Compute precision, recall and support of each rule on each half; a sentence has one rule, the first that fits."""
     return {half: _measure_half([row for row in rows if row["half"] == half]) for half in HALVES}
 
 
 def measure_real(path: Path, reports: int) -> dict[str, dict[str, float] | int | str]:
-    """Return the same on real sentences, which may fall under several rules.
+    """Compute the same on real sentences, for which several rules may apply.
 
-    The rule that is named is right if it is among them; a sentence that any rule drops counts as dropped for each.
+    The rule that the judge names is correct if it is one of them; a sentence that any rule drops counts as dropped for
+    each of its rules.
     """
     sentences, arguable = read_real_sentences(path)
     judged = [((judge_sentence(sentence) or (KEEP, ""))[0], due) for sentence, due in sentences]
@@ -119,13 +122,13 @@ def _print(results: dict[str, Measured], real: dict[str, Measured]) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure, print a table, write the figures for the data set card."""
+    """Measure the rules, print a table, write the numbers for the data set card."""
     parser = argparse.ArgumentParser(description="Measure the sentence rules on labelled sentences.")
-    parser.add_argument("sentences", type=Path, help="CSV of sentence, rule, half")
-    parser.add_argument("out", type=Path, help="JSON that the data set card reads")
-    parser.add_argument("--real", type=Path, help="CSV of sentence, rules, from real reports")
-    parser.add_argument("--reports", type=int, help="number of reports that the real sentences are from")
-    parser.add_argument("--name", help="what the card calls these reports")
+    parser.add_argument("sentences", type=Path, help="CSV file with the columns sentence, rule, half")
+    parser.add_argument("out", type=Path, help="JSON file to write; the data set card reads it")
+    parser.add_argument("--real", type=Path, help="CSV file with the columns sentence, rules, from real reports")
+    parser.add_argument("--reports", type=int, help="number of reports from which the real sentences come")
+    parser.add_argument("--name", help="name of these reports on the card")
     options = parser.parse_args(arguments)
     if len({option is None for option in (options.real, options.reports, options.name)}) > 1:
         parser.error("--real, --reports and --name go together")

@@ -1,9 +1,9 @@
-"""The measured tables of README and docs, written from result files and never by hand.
+"""Writer of the measured tables in README and docs; they are made from result files and never by hand.
 
 python bench/measured_tables.py README.md docs/ablations.md
 
-A document says where a table stands and of what: `<!-- measured: KIND of FILE -->` to `<!-- end of measured -->`. What
-is between is written anew where the file is there, and stays where it is not.
+In a document, `<!-- measured: KIND of FILE -->` and `<!-- end of measured -->` mark the place of a table and name its
+kind and its result file. The text between the marks is replaced if the file exists, and stays if it does not.
 """
 
 import io
@@ -29,7 +29,7 @@ CONTROL_NAMES = {"blank": "blank image", "shuffled": "shuffled images", "most_fr
 
 
 def demo_table(results: dict[str, Any]) -> str:
-    """Return the demonstration's scores and their controls as a Markdown table."""
+    """Return the demo's scores and its controls as a Markdown table."""
     rows = [("tiny Argus", results), *((CONTROL_NAMES[name], row) for name, row in results["controls"].items())]
     lines = ["| on held-out phantoms | finding F1 | laterality | BLEU-4 | ROUGE-L |", "|---|---|---|---|---|"]
     for name, row in rows:
@@ -49,7 +49,7 @@ def demo_table(results: dict[str, Any]) -> str:
 
 
 def preprocessing_table(results: dict[str, Any]) -> str:
-    """Return preprocessing beside MONAI's idiom as a Markdown table."""
+    """Return the comparison of preprocessing with MONAI as a Markdown table."""
     lines = ["| preprocessing of 512 x 512 x 300 | Argus | MONAI | times faster | memory |", "|---|---|---|---|---|"]
     for resolution, row in results["summary"].items():
         lines.append(
@@ -60,13 +60,13 @@ def preprocessing_table(results: dict[str, Any]) -> str:
 
 
 def ablation_tables(results: dict[str, Any]) -> str:
-    """Return an ablation's panels as Markdown tables, each with the measured order beside the paper's."""
+    """Return an ablation's panels as Markdown tables, each with the measured order and the paper's."""
     parts = [panel_markdown(first_metrics(results, panel), panel) for panel in results["panels"]]
     return "\n\n".join([*parts, runs_text(results)])
 
 
 def mae_table(results: dict[str, Any]) -> str:
-    """Return how well hidden patches are reconstructed, as a Markdown table."""
+    """Return the quality of the reconstruction of hidden patches as a Markdown table."""
     return (
         "| 3D-MAE, held-out phantoms | loss on hidden patches | of predicting each patch's mean | ratio |\n"
         "|---|---|---|---|\n"
@@ -76,7 +76,7 @@ def mae_table(results: dict[str, Any]) -> str:
 
 
 def retrieval_table(results: dict[str, Any]) -> str:
-    """Return retrieval between scans and reports as a Markdown table."""
+    """Return the results of retrieval between scans and reports as a Markdown table."""
     lines = [f"| FLIP, {results['num_scans']} held-out phantoms | R@1 | R@5 | R@10 |", "|---|---|---|---|"]
     for direction in ("image_to_text", "text_to_image"):
         recalls = " | ".join(f"{results[f'{direction}_r@{k}']:.3f}" for k in (1, 5, 10))
@@ -85,7 +85,7 @@ def retrieval_table(results: dict[str, Any]) -> str:
 
 
 def markdown_of(table: Table) -> str:
-    """Return a rich table as a Markdown one, without its title."""
+    """Convert a rich table to a Markdown table without its title."""
     table.title, table.box = None, MARKDOWN
     console = Console(file=io.StringIO(), width=1000)
     console.print(table)
@@ -105,10 +105,10 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
 
 
 def fill(document: str) -> str:
-    """Write the tables of a document whose result files are there.
+    """Return a document with new tables wherever the result file exists.
 
     Raises:
-        ValueError: if it has no mark, or one of an unknown kind, or a result file is damaged.
+        ValueError: if it has no mark, a mark has an unknown kind, or a result file is damaged.
     """
     if not BLOCK.search(document):
         raise ValueError("no mark for a measured table")
