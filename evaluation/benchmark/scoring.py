@@ -11,7 +11,7 @@ from ..metrics.phantom_truth import Finding, resample_findings, score_findings
 from ..metrics.significance import confidence_interval, draw_reports
 from .stored_reports import MODEL, StoredReport
 
-Scores = dict[str, MetricScores | str]  # by metric; a string says what is missing
+Scores = dict[str, MetricScores | str]  # by metric; a text gives the reason why a score is missing
 
 
 def score_stored(reports: Sequence[StoredReport], metrics: Mapping[str, Metric] = METRICS) -> dict[str, Any]:

@@ -77,7 +77,7 @@ class AnswerFile:
     """
 
     def __init__(self, path: Path) -> None:
-        """Open the file, cut a half-written last line off it, and read what is there.
+        """Open the file, cut a half-written last line off it, and read its answers.
 
         Raises:
             ValueError: if another server has the file open, or it holds something else.
