@@ -25,7 +25,7 @@ class StoredReport:
 
 
 def write_reports(out: Path, reports: Sequence[StoredReport]) -> None:
-    """Write `reports.jsonl` into the folder `out`, whole or not at all."""
+    """Write `reports.jsonl` into the folder `out`; no half-written file can remain."""
     write_text(Path(out) / FILE_NAME, "".join(json_line(asdict(report)) for report in reports))
 
 
