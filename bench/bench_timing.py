@@ -1,4 +1,4 @@
-"""Timing one call: of wall time, until the device that it used has finished."""
+"""Measurement of the wall time of one call, until the device that it uses has finished."""
 
 import time
 from collections.abc import Callable
@@ -8,11 +8,11 @@ Result = TypeVar("Result")
 
 
 def timed(function: Callable[[], Result], device: str = "cpu") -> tuple[float, Result]:
-    """Return the seconds that a call took, and what it gave.
+    """Call a function; return its seconds and its result.
 
     Args:
         function: called once.
-        device: "cuda" is waited for before and after, since it works on after a call has come back.
+        device: for "cuda", the time starts and ends when the GPU is idle, because a call returns before the GPU is done.
     """
     wait_for(device)
     started = time.perf_counter()
@@ -22,14 +22,14 @@ def timed(function: Callable[[], Result], device: str = "cpu") -> tuple[float, R
 
 
 def seconds_of(function: Callable[[], object], device: str = "cpu") -> float:
-    """Return the seconds that a call took, as `timed` does."""
+    """Call a function and return its seconds; see `timed`."""
     return timed(function, device)[0]
 
 
 def wait_for(device: str) -> None:
-    """Wait until a GPU has done what it was given; another device has."""
+    """Wait until a GPU has finished its work; for other devices, return at once."""
     if device.startswith("cuda"):
-        # Not above: a bench that measures memory imports no more than it needs.
+        # Imported here, because a benchmark that measures memory must import only what it needs.
         import torch
 
         torch.cuda.synchronize()

@@ -24,7 +24,7 @@ ALPHA, BETA, GAMMA, DELTA = 0.85, 0.2, 0.6, 0.75
 
 
 def missing_meteor() -> str | None:
-    """Return what METEOR needs and does not find here, or None."""
+    """Return a text that says what to install for METEOR, or None if nothing is missing."""
     if _find_java() is None:
         return "METEOR needs Java: install a runtime (Debian: default-jre-headless) and put `java` on PATH"
     if _find_jar() is None:

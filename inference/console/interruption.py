@@ -28,7 +28,7 @@ def signals_raise() -> Iterator[None]:
 
 
 def signals_as_usual() -> None:
-    """Give the signals their usual effect again: a signal is the normal end of a server, not a failure."""
+    """Restore the signals' usual effect, because a signal is the normal end of a server and not a failure."""
     for number in SIGNALS:
         if signal.getsignal(number) is _interrupt:
             usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
