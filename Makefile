@@ -30,6 +30,7 @@ fuzz: $(VENV)/installed
 quality: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 bench: $(VENV)/installed-bench
 	$(BIN)/python bench/bench_preprocessing.py runs/bench

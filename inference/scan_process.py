@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
@@ -103,13 +104,13 @@ def _receive(receiver: Connection) -> CTVolume:
         if "refused" in answer:
             raise ScanNotReadError(answer["refused"])
         hu = np.empty(answer["shape"], answer["dtype"])
-        receiver.recv_bytes_into(memoryview(hu).cast("B"))
+        receiver.recv_bytes_into(hu.data.cast("B"))
     except (EOFError, OSError):
         raise ScanNotReadError("the scan cannot be decoded (its reader died); convert it again") from None
     return CTVolume(hu, np.array(answer["affine"]), answer["orientation"], tuple(answer["warnings"]))
 
 
-def _end(process: multiprocessing.Process) -> None:
+def _end(process: BaseProcess) -> None:
     """End a reader and all processes that it started."""
     if process.pid is None:
         return
@@ -131,7 +132,7 @@ def _work(sender: Connection, read: Callable[[Path], CTVolume], room: Path, limi
         facts = {"shape": volume.hu.shape, "dtype": volume.hu.dtype.str, "affine": volume.affine.tolist()}
         facts |= {"orientation": volume.original_orientation, "warnings": volume.warnings}
         sender.send_bytes(json.dumps(facts).encode())
-        sender.send_bytes(memoryview(np.ascontiguousarray(volume.hu)).cast("B"))
+        sender.send_bytes(np.ascontiguousarray(volume.hu).data.cast("B"))
     except MemoryError:
         _refuse(sender, "the scan takes more memory to read than a CT does")
     except (CTReadError, ScanNotReadError) as error:
@@ -151,7 +152,10 @@ def _refuse(sender: Connection, reason: str) -> None:
 def _end_with_server() -> None:
     """Make the operating system end this process with its server, because a busy decoder cannot check for it."""
     signal.signal(signal.SIGIO, signal.SIG_DFL)  # ends the process on Linux; elsewhere the alarm ends it
-    server = multiprocessing.parent_process().sentinel  # a pipe whose other end only the server holds
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    server = parent.sentinel  # a pipe whose other end only the server holds
     fcntl.fcntl(server, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(server, fcntl.F_SETFL, fcntl.fcntl(server, fcntl.F_GETFL) | os.O_ASYNC)
     if wait([server], 0):

@@ -103,11 +103,12 @@ def _generate(
 
 def _describe(scan: Path, volume: Any, generated: Generated) -> ScanReport:
     """Combine a report with the facts from its scan's file."""
+    depth, height, width = (float(step) for step in volume.spacing_mm)
     return ScanReport(
         scan=str(scan),
         report=generated.text,
         original_orientation=volume.original_orientation,
-        spacing_mm=tuple(float(step) for step in volume.spacing_mm),
+        spacing_mm=(depth, height, width),
         hu_range=(float(volume.hu.min()), float(volume.hu.max())),
         warnings=tuple(volume.warnings),
         truncated=generated.truncated,

@@ -44,7 +44,9 @@ class MetricScores:
         return MetricScores(self.summands[places], self.finish, self.per_report[places], flags)
 
 
-def mean_of_reports(per_report: Sequence[float], flags: Mapping[str, Sequence[bool]] | None = None) -> MetricScores:
+def mean_of_reports(
+    per_report: Sequence[float] | np.ndarray, flags: Mapping[str, Sequence[bool]] | None = None
+) -> MetricScores:
     """Make the scores of a metric whose value is the mean over reports."""
     scores = np.asarray(per_report, dtype=np.float64)
     summands = np.stack([scores, np.ones_like(scores)], axis=-1)

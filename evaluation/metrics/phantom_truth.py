@@ -78,7 +78,8 @@ def locate_findings(report: str) -> list[Mention]:
     """Read every mention of a present finding, in the order of the text; `extract_findings` combines them."""
     # Letters whose lower case has more characters are not changed, so that places in the text stay correct.
     text = "".join(low if len(low := letter.lower()) == 1 else letter for letter in report)
-    mentions, start = [], 0
+    mentions: list[Mention] = []
+    start = 0
     for stop, after in [*(match.span() for match in _CLAUSE_END.finditer(text)), (len(text), len(text))]:
         mentions += _clause_mentions(text[start:stop], start)
         start = after

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderHook, RenderResult
 from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
@@ -26,7 +26,7 @@ class _Plain:
             yield Segment(text if control else plain_lines(text), style, control)
 
 
-class _PlainHook:
+class _PlainHook(RenderHook):
     def process_renderables(self, renderables: list[Any]) -> list[Any]:
         return [_Plain(shown) for shown in renderables]
 

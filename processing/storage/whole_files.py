@@ -179,7 +179,7 @@ def _write_through(part: Path, stream: Path) -> None:
         # The same open file, not a new one of that name, so that later output follows this one.
         descriptor = os.dup(int(stream.name))
     elif stat.S_ISFIFO(os.stat(stream).st_mode):
-        descriptor = _checked_pipes.pop(stream, None) or _open_pipe(stream, stream)
+        descriptor = _checked_pipes.pop(stream) if stream in _checked_pipes else _open_pipe(stream, stream)
     else:
         descriptor = os.open(stream, os.O_WRONLY | os.O_NOCTTY | os.O_APPEND)
     with part.open("rb") as source, os.fdopen(descriptor, "wb", buffering=0) as sink:

@@ -7,7 +7,8 @@ from itertools import islice
 from multiprocessing import get_context
 from typing import TypeVar
 
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 DIED = "reading it ended the process, by a fault or for want of memory"
 WAITING_PER_WORKER = 4  # items submitted ahead, so that a list of 50,000 is not copied into the pool at once
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from argus_processing.saved_models.setting_forms import printable
 from argus_processing.storage.file_hash import hash_named
@@ -93,7 +93,7 @@ class Weights:
             path = snapshot_download(
                 self.repo_id,
                 local_files_only=local_only,
-                allow_patterns=self.files and list(self.files),
+                allow_patterns=list(self.files) if self.files else None,
                 ignore_patterns=UNUSED_FORMATS,
             )
         except (OSError, ValueError, HfHubHTTPError) as error:
@@ -185,7 +185,7 @@ def _checked_size(path: Path, member: tarfile.TarInfo) -> int:
 class _BoundedReads:
     """A file that gives an archive's bytes only in small parts, because a member's header can claim any length."""
 
-    def __init__(self, path: Path, file: BinaryIO):
+    def __init__(self, path: Path, file: gzip.GzipFile):
         self._path, self._file = path, file
         self.seek, self.tell, self.close = file.seek, file.tell, file.close
 
@@ -200,8 +200,10 @@ def _opened(path: Path) -> Iterator[tarfile.TarFile]:
     """Open a .tar.gz; errors from a damaged archive become a ValueError."""
     check_regular(path)
     try:
-        with gzip.open(path) as file, tarfile.open(fileobj=_BoundedReads(path, file), mode="r:") as archive:
-            yield archive
+        with gzip.GzipFile(path) as file:
+            reads: Any = _BoundedReads(path, file)  # all of a file that tarfile asks for
+            with tarfile.open(fileobj=reads, mode="r:") as archive:
+                yield archive
     except (tarfile.TarError, EOFError, zlib.error, UnicodeError, gzip.BadGzipFile, RecursionError) as error:
         raise ForeignFileError(f"{path}: the archive is damaged ({printable(str(error))}); fetch it again") from error
 

@@ -98,7 +98,10 @@ def safe_config(content: dict[str, Any], path: Path) -> dict[str, Any]:
         ("model.embedder", embedder, _LANGUAGE_MODEL),
     ):
         _check(said, known, name, path)
-    empty = dict.fromkeys(_LEFT_OUT[2:], {}) | {"type": "dygie", "embedder": {"token_embedders": {"bert": embedder}}}
+    empty: dict[str, Any] = dict.fromkeys(_LEFT_OUT[2:], {}) | {
+        "type": "dygie",
+        "embedder": {"token_embedders": {"bert": embedder}},
+    }
     return {"dataset_reader": needed, "model": own | empty}
 
 

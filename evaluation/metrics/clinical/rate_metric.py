@@ -204,13 +204,14 @@ def score_entities(predictions: Sequence[str], references: Sequence[str], model:
 def rate_metrics(options: ClinicalOptions) -> dict[str, Metric]:
     """Return RaTEScore with the affinities for long reports."""
     try:
-        paths = [weights.find(options) for weights in (ENTITY_WEIGHTS, EMBEDDING_WEIGHTS)]
+        entity_path, embedding_path = ENTITY_WEIGHTS.find(options), EMBEDDING_WEIGHTS.find(options)
     except MissingWeightsError as error:
         return {NAME: missing_metric(f"rate|models:{ENTITY_WEIGHTS.repo_id},{EMBEDDING_WEIGHTS.repo_id}", str(error))}
-    entity, embedding = (identify(path) for path in paths)
+    entity, embedding = identify(entity_path), identify(embedding_path)
     signature = (
         f"rate|argus:1|affinity:long|sentences:{SPLITTER}|entities:{ENTITY_WEIGHTS.repo_id},{entity}"
         f"|embeddings:{EMBEDDING_WEIGHTS.repo_id},{embedding}"
     )
-    model = KeptModel(options.answers, signature, NAME, partial(RateModel, *paths, options.batch_size))
+    load = partial(RateModel, entity_path, embedding_path, options.batch_size)
+    model = KeptModel(options.answers, signature, NAME, load)
     return {NAME: Metric(partial(score_entities, model=model), f"{signature}|level:mean of reports|x100")}
