@@ -138,7 +138,7 @@ class PreparedConfig(CT3DRRGConfig):
 
 
 class CT3DRRG(datasets.GeneratorBasedBuilder):
-    """3D CT volumes with their radiology reports: `scan_id`, `image`, `report`, and what the subset adds.
+    """3D CT volumes with their radiology reports: `scan_id`, `image`, `report`, and the columns of the subset.
 
     `image` is a path in the Arrow table, opened as a nibabel image on access; cast it to
     `datasets.Nifti(decode=False)` for the plain path.

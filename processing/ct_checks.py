@@ -80,7 +80,7 @@ def check_memory(shape: tuple[int, ...], bytes_per_voxel: int, name: object) -> 
     Args:
         shape: the sides that the header states, in any integer type; their product cannot overflow here.
         bytes_per_voxel: most bytes of a voxel in memory at once: 2 for int16 Hounsfield units, 4 for float32.
-        name: what errors call the scan.
+        name: name of the scan in errors.
 
     Raises:
         CTReadError: above `MAX_VOLUME_BYTES`, or above `MEMORY_SHARE` of the memory that is free.

@@ -98,7 +98,7 @@ def curate(scans: Sequence[SourceScan], records: Sequence[VolumeRecord], judge: 
 
     Args:
         scans: of all sources.
-        records: what was found in their volumes, in the same order.
+        records: the records of their volumes, in the same order.
         judge: the judge of which sentences a CT cannot tell.
 
     Returns:

@@ -56,7 +56,7 @@ class Canvas:
         return tuple(parts)
 
     def blend(self, box: Box, weight: NDArray, hu: float, within: NDArray[np.bool_] | None = None) -> None:
-        """Mix a value into a box: weight 0 keeps what is there, weight 1 replaces it."""
+        """Mix a value into a box: weight 0 keeps the old value, weight 1 replaces it."""
         if within is not None:
             weight = weight * within[box]
         target = self.hu[box]

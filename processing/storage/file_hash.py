@@ -1,4 +1,4 @@
-"""SHA-256 of files, read block by block: one alone, several as one, or several with their names."""
+"""Compute SHA-256 of files, read block by block: of one file, of several as one, or of several with their names."""
 
 import hashlib
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ def hash_file(path: Path) -> str:
 
 
 def hash_joined(paths: Iterable[Path]) -> str:
-    """Return the SHA-256 (hex) of what files hold, one after the other."""
+    """Return the SHA-256 (hex) of the contents of files, joined in order."""
     digest = hashlib.sha256()
     for path in paths:
         _add(digest, path)
@@ -19,10 +19,10 @@ def hash_joined(paths: Iterable[Path]) -> str:
 
 
 def hash_named(folder: Path, paths: Iterable[Path]) -> str:
-    """Return the SHA-256 (hex) of files below a folder in the order given: of their names in it, sizes and contents."""
+    """Return the SHA-256 (hex) of names, sizes and contents of files below a folder, in the given order."""
     digest = hashlib.sha256()
     for path in paths:
-        # Name and size go in too, so that bytes cannot move from one file to the next unseen.
+        # Name and size are hashed too, so that the hash changes if bytes move from one file to the next.
         digest.update(f"{path.relative_to(folder)}\0{path.stat().st_size}\0".encode())
         _add(digest, path)
     return digest.hexdigest()

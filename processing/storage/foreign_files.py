@@ -37,11 +37,11 @@ def check_regular(path: Path) -> int:
 
 
 def check_size(path: Path, max_bytes: int) -> None:
-    """Refuse what is no regular file, or a larger one.
+    """Check that a path is a regular file of at most `max_bytes`.
 
     Raises:
-        FileNotFoundError: if it is not there.
-        ForeignFileError: if it is no file, or has more than `max_bytes`.
+        FileNotFoundError: if it does not exist.
+        ForeignFileError: if it is not a regular file, or is larger.
     """
     size = check_regular(path)
     if size > max_bytes:
@@ -109,7 +109,7 @@ def read_yaml_object(path: str | os.PathLike) -> dict[str, Any]:
 
 
 def cause_of(error: BaseException) -> str:
-    """Say in one line why content could not be read."""
+    """Describe in one line why content could not be read."""
     if isinstance(error, RecursionError):
         return "nested too deep"
     return next(iter(str(error).splitlines()), type(error).__name__)
@@ -119,7 +119,7 @@ def checked_object(path: Path | str, content: Any) -> dict[str, Any]:
     """Return `content` if it is a mapping.
 
     Raises:
-        ForeignFileError: if it is not; `path` says where it stands.
+        ForeignFileError: if it is not; the message names `path`.
     """
     if not isinstance(content, dict):
         raise ForeignFileError(f"{path}: must be a mapping of names to values, is a {type(content).__name__}")
@@ -127,10 +127,10 @@ def checked_object(path: Path | str, content: Any) -> dict[str, Any]:
 
 
 def check_extent(path: Path | str, content: Any, max_values: int | None) -> None:
-    """Refuse what no honest file holds.
+    """Check that content is not larger or deeper than in any valid file.
 
     Raises:
-        ForeignFileError: if `content` has more than `max_values`, or is nested too deep; `path` says where it stands.
+        ForeignFileError: if `content` has more than `max_values`, or is nested too deep; the message names `path`.
     """
     for count, _ in enumerate(values_of(path, content), start=1):
         if max_values is not None and count > max_values:

@@ -1,6 +1,6 @@
-"""Files of JSON lines, one object a line: read within bounds, refused in one line that gives the number of the bad one.
+"""Read files of JSON lines, one object per line, within limits; errors are one line with the bad line's number.
 
-Lines end at a line feed and nowhere else: a report may hold other separators.
+Lines end only at a line feed: a report may contain other separators.
 """
 
 import json
@@ -18,32 +18,32 @@ from .foreign_files import (
     checked_object,
 )
 
-MAX_LINES_BYTES = 1 << 30  # of a file: the reports of 100,000 scans take about half of it
+MAX_LINES_BYTES = 1 << 30  # most bytes of a file: the reports of 100,000 scans take about half of this
 _BREAK = b"\n"
 Made = TypeVar("Made")
 Make = Callable[[dict[str, Any]], Made]
 
 
 def json_line(content: dict[str, Any]) -> str:
-    """Return an object as one line, its break included."""
+    """Return an object as one line, with its line feed."""
     return json.dumps(content, ensure_ascii=False) + "\n"
 
 
 def read_json_lines(
     path: Path, make: Make[Made], *, fault: str, advice: str, max_bytes: int = MAX_LINES_BYTES
 ) -> list[Made]:
-    """Read every line of a file that somebody else may have written; empty ones are passed over.
+    """Read every line of a file that somebody else may have written; empty lines are skipped.
 
     Args:
         path: the file.
-        make: makes what is returned of a line's object.
-        fault: what a line that cannot be used is, such as "is not a prediction".
-        advice: what to do then.
-        max_bytes: of the file.
+        make: makes a result from a line's object.
+        fault: description of a line that cannot be used, such as "is not a prediction".
+        advice: advice for that error.
+        max_bytes: most bytes of the file.
 
     Raises:
-        FileNotFoundError: if it is not there.
-        ForeignFileError: if it is no file or too large, or a line is no object or none that `make` takes.
+        FileNotFoundError: if it does not exist.
+        ForeignFileError: if it is not a regular file or is too large, or a line is not an object that `make` accepts.
     """
     return [_made(path, line, make, fault, advice) for line in _lines_of(path, max_bytes)]
 
@@ -51,19 +51,19 @@ def read_json_lines(
 def read_finished_lines(
     path: Path, make: Make[Made], *, fault: str, advice: str, max_bytes: int = MAX_LINES_BYTES
 ) -> list[Made]:
-    """Read as `read_json_lines` does, without a last line that a crash cut off before its break."""
+    """Read as `read_json_lines` does, without a last line that a crash left without its line feed."""
     lines = (line for line in _lines_of(path, max_bytes) if line[1].endswith(_BREAK))
     return [_made(path, line, make, fault, advice) for line in lines]
 
 
 def finished_bytes(path: Path) -> int:
-    """Return how many bytes the lines take that end in a break: what a writer that goes on leaves of the file."""
+    """Return the number of bytes of complete lines, which a writer that continues the file keeps."""
     with path.open("rb") as file:
         return sum(len(line) for line in file if line.endswith(_BREAK))
 
 
 def _lines_of(path: Path, max_bytes: int) -> Iterator[tuple[int, bytes]]:
-    """Give the lines that are not empty, with their numbers from 1."""
+    """Yield the lines that are not empty, with their numbers from 1."""
     check_size(path, max_bytes)
     with path.open("rb") as file:
         number = 0
