@@ -12,7 +12,7 @@ def timed(function: Callable[[], Result], device: str = "cpu") -> tuple[float, R
 
     Args:
         function: called once.
-        device: for "cuda", the time starts and ends when the GPU is idle, because a call returns before the GPU is done.
+        device: for "cuda", the time starts and ends with an idle GPU, because a call returns before the GPU is done.
     """
     wait_for(device)
     started = time.perf_counter()
