@@ -1,13 +1,14 @@
 """The commands for data: `argus phantom`, `prepare`, `cache`, `publish`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from .options import AnonymousOption, ModelOption, TrustOption, path_names, quiet, say, tell
 
 app = typer.Typer()
+Engine = Literal["local", "ray"]
 
 
 @app.command(rich_help_panel="Data")
@@ -31,7 +32,7 @@ def prepare(
     bimcv_r: Annotated[Path | None, typer.Option(help="Folder of the BIMCV-R download.")] = None,
     inspect: Annotated[Path | None, typer.Option(help="Folder of the INSPECT download.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Number of volumes read in parallel.")] = 1,
-    engine: Annotated[str, typer.Option(help="local, or ray for a cluster.")] = "local",
+    engine: Annotated[Engine, typer.Option(help="Where volumes are read; ray is for a cluster.")] = "local",
     embed_volumes: Annotated[bool, typer.Option(help="Put the volumes into the Parquet files.")] = False,
     decisions: Annotated[Path | None, typer.Option(help="Use the published decisions in this folder.")] = None,
     columns: Annotated[Path | None, typer.Option(help="YAML file with column names that are not known.")] = None,

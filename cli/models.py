@@ -1,13 +1,17 @@
 """The commands that make or plan models: `argus create`, `convert`, `plan`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from .options import TrustOption, quiet, tell
 
 app = typer.Typer()
+SavedDtype = Literal["bfloat16", "float32"]
+Tower = Literal["argus", "m3d", "radfm", "ct2rep"]
+Compressor = Literal["pixel_shuffle", "average_pooling", "perceiver", "none"]
+Stage = Literal["1", "2"]
 
 
 @app.command(rich_help_panel="Make and plan models")
@@ -18,12 +22,11 @@ def create(
     vision: Annotated[
         Path | None, typer.Option(help="Folder of a pretrained vision tower. Default: random weights.")
     ] = None,
-    dtype: Annotated[str, typer.Option(help="Data type of all weights: bfloat16 or float32.")] = "bfloat16",
+    dtype: Annotated[SavedDtype, typer.Option(help="Data type of all weights.")] = "bfloat16",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the new weights.")] = 0,
-    tower: Annotated[str, typer.Option(help="Kind of vision tower: argus, m3d, radfm or ct2rep.")] = "argus",
+    tower: Annotated[Tower, typer.Option(help="Kind of vision tower.")] = "argus",
     compressor: Annotated[
-        str | None,
-        typer.Option(help="pixel_shuffle, average_pooling, perceiver or none. Default: the vision tower's own."),
+        Compressor | None, typer.Option(help="Kind of compressor. Default: the vision tower's own.")
     ] = None,
     projector_layers: Annotated[int, typer.Option(min=1, max=2, help="Number of linear layers in the projector.")] = 2,
     num_latents: Annotated[int | None, typer.Option(min=1, help="Number of the perceiver's visual tokens.")] = None,
@@ -69,7 +72,7 @@ def plan(
     memory: Annotated[float, typer.Option(min=1, help="Memory of each GPU in gigabytes.")] = 80,
     micro_batch: Annotated[int, typer.Option(min=1, help="Scans per GPU in one forward pass.")] = 1,
     batch: Annotated[int, typer.Option(min=1, help="Scans per optimizer step, over all GPUs.")] = 16,
-    stage: Annotated[str, typer.Option(help="Training stage: 1 or 2.")] = "2",
+    stage: Annotated[Stage, typer.Option(help="Training stage.")] = "2",
 ) -> None:
     """Compute the memory and operations that training a preset takes under each strategy; exit code 2 if none fits."""
     from argus_inference.console.terminal import show

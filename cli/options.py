@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -16,10 +16,13 @@ NOTICE = "Argus is research software, not a medical device: do not base care on 
 
 ModelOption = Annotated[Path, typer.Option("--model", help="Folder of a saved model.")]
 TokensOption = Annotated[int, typer.Option(min=1, help="Longest report in tokens; a cut report is marked.")]
+# The library holds the list of each choice too, but takes too long to import for --help; a test compares them.
+Dtype = Literal["float32", "bfloat16", "float16"]
 DtypeOption = Annotated[
-    str | None, typer.Option(help="float32, bfloat16 or float16. Default: as saved on a GPU, float32 on a CPU.")
+    Dtype | None, typer.Option(help="Data type of the model. Default: as saved on a GPU, float32 on a CPU.")
 ]
-BitsOption = Annotated[int | None, typer.Option(help="Bits of the language model's weights: 8 or 4.")]
+Bits = Literal[8, 4]
+BitsOption = Annotated[Bits | None, typer.Option(help="Bits of the language model's weights.")]
 StaticOption = Annotated[bool, typer.Option("--static-cache", help="Key-value cache of fixed size; compiled on a GPU.")]
 AllowedHostOption = Annotated[
     list[str] | None,

@@ -113,6 +113,18 @@ def test_a_file_of_unknown_origin_is_refused(loaded, split, tmp_path):
         run(loaded, split, tmp_path / "predictions.jsonl")
 
 
+def test_a_broken_line_is_named_and_the_file_left_as_it_is(loaded, split, whole, tmp_path):
+    out = tmp_path / "predictions.jsonl"
+    out.write_bytes(whole.read_bytes()[:-20] + b"\nhalf a li")
+    sidecar = whole.with_name(whole.name + ".settings.json")
+    (tmp_path / sidecar.name).write_bytes(sidecar.read_bytes())
+    before = out.read_bytes()
+    said = rf"predictions\.jsonl: line {len(split)} is not a prediction \(.*; give another"
+    with pytest.raises(ValueError, match=said):
+        run(loaded, split, out)
+    assert out.read_bytes() == before
+
+
 def test_repeated_scan_ids_are_refused(loaded, split, tmp_path):
     with pytest.raises(ValueError, match="comes twice"):
         run(loaded, split.select([0, 1, 0]), tmp_path / "predictions.jsonl")

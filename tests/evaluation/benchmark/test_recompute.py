@@ -86,6 +86,13 @@ def test_predictions_that_are_not_those_scored_are_named(good):
     assert recompute(good).differences == ["predictions.jsonl: scan_2 is not what reports.jsonl holds"]
 
 
+def test_a_prediction_that_cannot_be_read_is_one_line(argus, good):
+    (good / "predictions.jsonl").write_text('{"scan_id": "scan_0"}\n')
+    code, stdout, stderr = argus("evaluate", good, "--recompute")
+    assert (code, stdout, len(stderr.splitlines())) == (2, "", 1)
+    assert "predictions.jsonl: line 1 is not a prediction ('prediction')" in stderr
+
+
 def test_a_metric_that_cannot_be_computed_here_is_not_called_a_difference(tmp_path):
     def lengths(predictions, references):
         return mean_of_reports([len(text) for text in predictions])

@@ -1,0 +1,46 @@
+from typing import get_args
+
+import pytest
+
+from argus_cli import data, models, options
+from argus_inference.model_folder import BITS, DTYPES
+from argus_processing.curation.volume_engines import ENGINES
+from argus_training.stages.recipe import STAGES
+from modeling_argus.connector_argus import COMPRESSORS
+from modeling_argus.vision_towers_argus import TOWERS
+
+
+@pytest.mark.parametrize(
+    ("choices", "known"),
+    [
+        (options.Dtype, DTYPES),
+        (options.Bits, BITS),
+        (models.Tower, TOWERS),
+        (models.Compressor, COMPRESSORS),
+        (models.Stage, STAGES),
+        (data.Engine, ENGINES),
+    ],
+)
+def test_the_choices_of_a_command_are_those_of_the_library(choices, known):
+    assert get_args(choices) == tuple(known)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("report", "scan.nii", "--model", "m", "--dtype", "int8"),
+        ("report", "scan.nii", "--model", "m", "--bits", "2"),
+        ("evaluate", "out", "--model", "m", "--dtype", "float64"),
+        ("create", "argus-tiny", "out", "--llm", "llm", "--dtype", "float16"),
+        ("create", "argus-tiny", "out", "--llm", "llm", "--tower", "vit"),
+        ("create", "argus-tiny", "out", "--llm", "llm", "--compressor", "mlp"),
+        ("plan", "--preset", "argus-8b-hr", "--stage", "3"),
+        ("prepare", "out", "--inspect", ".", "--engine", "spark"),
+    ],
+)
+def test_what_is_no_choice_is_refused_with_the_choices_before_anything_is_done(argus, monkeypatch, tmp_path, arguments):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    code, stdout, stderr = argus(*arguments)
+    assert (code, stdout) == (2, "") and list(tmp_path.iterdir()) == []
+    assert f"'{arguments[-1]}' is not one of '" in stderr and arguments[-2] in stderr
