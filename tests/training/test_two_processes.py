@@ -72,6 +72,15 @@ def test_adapters_trained_in_shards_are_merged_whole(run, strategy):
     assert all(tensor.numel() for tensor in adapter.values())
 
 
+def test_two_processes_say_once_how_many_scans_both_sent_through_the_tower(run, tmp_path):
+    parts = {"trainable_parts": ["connector"], "learning_rate": 1e-3}
+    out, codes = run("ddp", 2, 1, stage2=parts, feature_cache=str(tmp_path / "features"))
+    assert codes == [0, 0] and (out / "model" / "config.json").exists()
+    lines = [line for log in tmp_path.glob("meeting*.log") for line in log.read_text().splitlines()]
+    told = [line for line in lines if "through the vision tower" in line]
+    assert len(told) == 1 and told[0].startswith(f"stage 2: {two_processes.SUBSET['num_train']} scans ")
+
+
 def test_a_run_killed_on_one_of_two_processes_goes_on_to_the_same_weights(run, tmp_path):
     whole, _ = run("ddp", 2, 4, save="steps")
     expected = load_file(whole / "model" / "model.safetensors")

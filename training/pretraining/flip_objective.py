@@ -11,6 +11,7 @@ from pathlib import Path
 
 import datasets
 import torch
+from accelerate import PartialState
 from torch import nn
 from torch.nn import functional
 from transformers import AutoModel, BertConfig, BertModel, PreTrainedModel, PreTrainedTokenizerBase
@@ -189,7 +190,8 @@ def build(tower: ArgusVisionModel, split: datasets.Dataset, options: dict, seed:
     first_token = "" if settings.text_encoder else tokenizer.bos_token
     lengths = map(len, tokenizer([first_token + report for report in reports])["input_ids"])
     cut = sum(length > settings.max_text_tokens for length in lengths)
-    print(f"flip: {cut} of {len(reports)} reports are longer than {settings.max_text_tokens} tokens and cut")
+    if PartialState().is_main_process:
+        print(f"flip: {cut} of {len(reports)} reports are longer than {settings.max_text_tokens} tokens and cut")
     return Objective(
         FLIPObjective(tower, encoder, settings, seed),
         report_tokens(tokenizer, settings.max_text_tokens, first_token),

@@ -7,6 +7,7 @@ from pathlib import Path
 import datasets
 import torch
 from accelerate import PartialState
+from accelerate.utils import gather_object
 from transformers import TrainerCallback
 from trl import SFTConfig
 
@@ -74,5 +75,7 @@ def training_images(
         num_workers=config.dataloader_num_workers,
     )
     processes.wait_for_everyone()
-    print(f"stage {stage}: {num_made} scans through the vision tower, {cache.folder}")
+    num_made = sum(gather_object([num_made]))
+    if processes.is_main_process:
+        print(f"stage {stage}: {num_made} scans through the vision tower, {cache.folder}")
     return cache
