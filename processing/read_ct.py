@@ -8,7 +8,6 @@ from typing import Any
 
 from .ct_checks import read_error
 from .ct_volume import CTVolume
-from .read_dicom import read_dicom
 from .read_nifti import read_nifti, read_nifti_bytes
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
@@ -26,7 +25,7 @@ def read_ct(path: str | os.PathLike) -> CTVolume:
     path = Path(path)
     mode = _mode(path)
     if stat.S_ISDIR(mode):
-        return read_dicom(path)
+        return _read_folder(path)
     if not stat.S_ISREG(mode):
         raise read_error(path, "a pipe, socket or device, not a file", "save the scan to a file first")
     if path.name.lower().endswith(NIFTI_SUFFIXES):
@@ -53,6 +52,15 @@ def read_ct_row(row: Mapping[str, Any]) -> CTVolume:
     if not path:
         raise read_error("image", "the row holds neither bytes nor a path", "give one of both")
     return read_ct(path)
+
+
+def _read_folder(path: Path) -> CTVolume:
+    # Here, so that NIfTI files are read where a model's code is used and its DICOM libraries are not installed.
+    try:
+        from .read_dicom import read_dicom
+    except ModuleNotFoundError as error:
+        raise read_error(path, f"DICOM needs the package {error.name}", f"pip install {error.name}") from None
+    return read_dicom(path)
 
 
 def _mode(path: Path) -> int:
