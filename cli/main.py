@@ -3,6 +3,7 @@
 Heavy libraries are imported inside the commands, so that `argus --help` answers quickly.
 """
 
+import logging
 import os
 import sys
 import warnings
@@ -67,6 +68,8 @@ def main() -> None:
     """
     take_any_letter()
     warnings.showwarning = _warn
+    # On some processors bitsandbytes reports, when it is imported, kernels that it did not find.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         check_threads()
         with signals_raise():
