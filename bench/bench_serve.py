@@ -235,7 +235,8 @@ def measure(name: str, model: Path, folder: Path) -> Bound:
 def build_model(folder: Path) -> Path:
     """Assemble a random argus-tiny, whose reports end only at the token limit."""
     from argus_training.assembly.create import create_model
-    from argus_training.assembly.language import tiny_llama, train_tokenizer
+    from argus_training.assembly.language import tiny_llama
+    from argus_training.assembly.report_tokenizer import train_tokenizer
 
     tokenizer = train_tokenizer([*INSTRUCTIONS, "No lung nodule."], vocab_size=400)
     language_model = tiny_llama(tokenizer, seed=0)

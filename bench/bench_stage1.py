@@ -33,7 +33,8 @@ from argus_processing.saved_models.model_folders import REPORT_WRITER
 from argus_processing.saved_models.pretrained import load_pretrained, load_processor
 from argus_processing.storage.whole_files import check_can_fill, write_json
 from argus_training.assembly.create import create_model
-from argus_training.assembly.language import tiny_llama, train_tokenizer
+from argus_training.assembly.language import tiny_llama
+from argus_training.assembly.report_tokenizer import train_tokenizer
 from argus_training.sft import make_trainer
 from argus_training.stages.frozen_vision import training_images
 from argus_training.stages.recipe import RecipeArguments, set_trainable

@@ -18,7 +18,8 @@ from argus_inference.model_folder import load_model
 from argus_inference.serving.local_server import build_server, open_listener
 from argus_processing.instructions import INSTRUCTIONS
 from argus_training.assembly.create import create_model
-from argus_training.assembly.language import tiny_llama, train_tokenizer
+from argus_training.assembly.language import tiny_llama
+from argus_training.assembly.report_tokenizer import train_tokenizer
 
 PHANTOMS = {"num_train": 3, "num_validation": 1, "num_test": 4, "spacing_mm": (12.0, 8.0, 8.0)}
 

@@ -24,7 +24,8 @@ from argus_processing.saved_models.pretrained import check_fit, load_processor
 from argus_training.recipe_command import parse_recipe, run_command
 from argus_training.stages.checkpoints import claim_output, last_whole_checkpoint, own_output
 from argus_training.stages.frozen_vision import NoFrozenCheckpointing, reading_through, training_images
-from argus_training.stages.lora import ADAPTER_FOLDER, adapter_config, load_for_training, merge_adapter
+from argus_training.stages.lora import ADAPTER_FOLDER, adapter_config, merge_adapter
+from argus_training.stages.model_loading import load_for_training
 from argus_training.stages.recipe import RecipeArguments, accumulation_steps, set_trainable, stage_config
 from argus_training.stages.report_examples import count_cut_reports, report_examples
 from argus_training.stages.sharded_weights import check_saved_weights, count_trained, upcast_trained

@@ -18,7 +18,7 @@ from argus_processing.storage.whole_files import write_json
 
 from ..metrics.metric import Metric
 from ..metrics.nlp_metrics import METRICS
-from ..metrics.phantom_truth import extract_findings
+from ..metrics.report_findings import extract_findings
 from ..metrics.significance import LEVEL, RESAMPLES, SEED
 from .controls import blank_image, first_of_each, most_frequent_report, shuffle_images
 from .scoring import score_stored

@@ -1,6 +1,6 @@
 """A page that shows reference and report side by side and marks matched, missed and invented findings.
 
-It corresponds to figure 7 of the paper. Findings are read from both texts by the rules of `phantom_truth.py`. For
+It corresponds to figure 7 of the paper. Findings are read from both texts by the rules of `report_findings.py`. For
 phantoms, the findings read from the reference are exactly those that were painted into the scan (a test checks this).
 For reports of real scans, the same rules, made for 13 of CT-RATE's 18 labels, search for those labels clause by clause.
 This is only a visual aid: it misses wordings that the rules do not know.
@@ -17,7 +17,7 @@ from argus_inference.generation import Prediction
 from argus_processing.phantom.findings import Finding
 from argus_processing.storage.whole_files import write_text
 
-from ..metrics.phantom_truth import Mention, extract_findings, locate_findings
+from ..metrics.report_findings import Mention, extract_findings, locate_findings
 from .run_list import read_predictions, read_settings
 
 TEMPLATE = Path(__file__).parent / "report_comparison.html"

@@ -19,7 +19,7 @@ from transformers.modeling_outputs import ModelOutput
 
 from argus_processing.saved_models.model_folders import TEXT_ENCODER
 from argus_processing.saved_models.pretrained import load_pretrained, load_tokenizer
-from argus_training.assembly.language import train_tokenizer
+from argus_training.assembly.report_tokenizer import train_tokenizer
 from argus_training.pretraining.contrastive_loss import image_text_loss
 from argus_training.pretraining.objective import Objective, check_mask_ratio, draw_orders, generators_of, settings_from
 from modeling_argus import ArgusVisionModel

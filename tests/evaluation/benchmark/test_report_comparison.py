@@ -13,7 +13,8 @@ from argus_evaluation.benchmark.report_comparison import (
     comparison_page,
     write_comparison,
 )
-from argus_evaluation.metrics.phantom_truth import locate_findings, score_findings
+from argus_evaluation.metrics.phantom_truth import score_findings
+from argus_evaluation.metrics.report_findings import locate_findings
 from argus_processing.phantom.findings import Finding
 from argus_processing.phantom.scans import report_of, truth_of
 

@@ -1,6 +1,7 @@
 import pytest
 
-from argus_evaluation.metrics.phantom_truth import LABEL_PATTERNS, PLACE_PATTERNS, extract_findings, score_findings
+from argus_evaluation.metrics.phantom_truth import score_findings
+from argus_evaluation.metrics.report_findings import LABEL_PATTERNS, PLACE_PATTERNS, extract_findings
 from argus_processing.phantom.findings import FINDING_KINDS, Finding
 from argus_processing.phantom.scans import report_of, truth_of
 from argus_processing.phantom.wording import WORDINGS, wording_of

@@ -1,10 +1,5 @@
-from argus_training.assembly.language import (
-    SPECIAL_TOKENS,
-    impression_messages,
-    keywords_of,
-    language_messages,
-    train_tokenizer,
-)
+from argus_training.assembly.language import impression_messages, keywords_of, language_messages
+from argus_training.assembly.report_tokenizer import SPECIAL_TOKENS, train_tokenizer
 
 FINDINGS = [
     {"label": "Lung nodule", "side": "right", "place": "upper lobe"},

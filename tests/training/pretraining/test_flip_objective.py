@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from argus_training.assembly.language import train_tokenizer
+from argus_training.assembly.report_tokenizer import train_tokenizer
 from argus_training.pretraining.flip_objective import FLIPSettings, build, report_tokens, retrieval, text_encoder_of
 from argus_training.pretraining.objective import draw_orders, generators_of
 
