@@ -136,7 +136,7 @@ def build_table(summary: dict[str, dict[str, float]]) -> Table:
 
 
 def _measure_in_a_process(side: str, resolution: str, scan: Path) -> dict[str, float]:
-    command = [sys.executable, "-m", "bench_preprocessing", "--measure", side, resolution, str(scan)]
+    command = [sys.executable, __file__, "--measure", side, resolution, str(scan)]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     if ran.returncode:
         raise RuntimeError(f"{side} at {resolution} failed:\n{ran.stderr[-2000:]}")
