@@ -36,7 +36,6 @@ from .options import (
 
 app = typer.Typer(
     name="argus",
-    help="Radiology reports from 3D CT. Research software, not a medical device.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
