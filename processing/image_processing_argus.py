@@ -181,6 +181,10 @@ class ArgusImageProcessor(BaseImageProcessor):
         resample_into(filled, lambda planes: resample_planes(voxels.pop(), operators, window, planes), operators)
         self.scale(out, window)
 
+    def __call__(self, images: Any, *args: Any, **kwargs: Any) -> BatchFeature:
+        """Read and preprocess one scan or several, as `preprocess` does."""
+        return self.preprocess(images, *args, **kwargs)
+
     def preprocess(
         self,
         images: Any,
