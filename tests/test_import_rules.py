@@ -55,7 +55,7 @@ def imported_files(file: Path) -> set[Path]:
 
 
 def dotted_names(file: Path, node: ast.Import | ast.ImportFrom) -> list[str]:
-    """What an import may name, as folders of the repository: "processing.storage.whole_files"."""
+    """Return the modules that an import may name, as folders of the repository: "processing.storage.whole_files"."""
     folders = {package: folder for folder, package in PACKAGES.items()}
     if isinstance(node, ast.ImportFrom) and node.level:
         base = list(file.parts[: -node.level]) + (node.module or "").split(".") * bool(node.module)

@@ -47,7 +47,7 @@ def test_lora_trains_adapters_vision_and_connector(tmp_path):
     assert any("lora_" in name for name in trained) and any("vision_tower" in name for name in trained)
 
 
-def test_a_batch_has_a_place_for_every_visual_token_and_teaches_the_report_alone():
+def test_a_batch_has_all_visual_tokens_and_teaches_only_the_report():
     config = preset_config("argus-tiny")
     batch = make_batch(config, 2, 5, "cpu")
     assert (batch["input_ids"] == config.image_token_id).sum() == 2 * 8

@@ -15,7 +15,7 @@ def _real(folder: Path, *rows: tuple[str, str]) -> Path:
     return path
 
 
-def test_a_sentence_with_several_labels_is_right_under_any_and_dropped_for_each(tmp_path):
+def test_several_labels_each_count_and_any_of_them_is_right(tmp_path):
     path = _real(
         tmp_path,
         ("The nodule of 4 mm is stable.", "comparison+measurement"),

@@ -38,7 +38,7 @@ def test_the_choices_of_a_command_are_those_of_the_library(choices, known):
         ("prepare", "out", "--inspect", ".", "--engine", "spark"),
     ],
 )
-def test_what_is_no_choice_is_refused_with_the_choices_before_anything_is_done(argus, monkeypatch, tmp_path, arguments):
+def test_a_wrong_choice_is_refused_first_and_lists_the_choices(argus, monkeypatch, tmp_path, arguments):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
     code, stdout, stderr = argus(*arguments)

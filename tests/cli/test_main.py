@@ -193,7 +193,7 @@ def test_help_loads_no_heavy_library():
     assert done.returncode == 0, done.stderr
 
 
-def test_prepare_says_by_its_exit_code_and_in_one_line_what_could_not_be_used(argus, tmp_path):
+def test_prepare_reports_unusable_volumes_in_a_line_and_its_exit_code(argus, tmp_path):
     argus("phantom", tmp_path / "inspect", "--layout", "inspect", "--n", 8)
     code, stdout, stderr = argus("prepare", tmp_path / "out", "--inspect", tmp_path / "inspect")
     assert (code, stderr.strip()) == (0, "")

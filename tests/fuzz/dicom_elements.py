@@ -1,4 +1,4 @@
-"""Where the elements of a DICOM file lie in its bytes."""
+"""Positions of the elements of a DICOM file in its bytes."""
 
 import zlib
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ CODESTREAM_MARKS = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\xfe\xff\x00\xe0", b
 
 @dataclass(frozen=True)
 class ElementMap:
-    """Where the parts of a file are.
+    """Positions of the parts of a file.
 
     Attributes:
         start: of the data set, behind the preamble and the file meta group.

@@ -31,7 +31,7 @@ Case = tuple[str, dict[str, bytes]]
 
 @dataclass
 class Findings:
-    """What came of all inputs: counts by kind of input and outcome, the slowest, the largest, and each wrong one."""
+    """Outcomes of all inputs: counts by kind of input and outcome, the slowest, the largest, and each wrong one."""
 
     counts: dict[str, Counter[str]] = field(default_factory=dict)
     slowest_seconds: float = 0.0

@@ -28,7 +28,7 @@ class Outcome:
 
     @property
     def right(self) -> bool:
-        """Whether the reader did what it must: read the scan, or refuse it in one line."""
+        """Return True if the reader read the scan or refused it in one line."""
         return self.kind in RIGHT
 
 
@@ -132,7 +132,7 @@ def _status_bytes(pid: int, field: str) -> int:
 
 
 def _fault(volume) -> str:
-    """Say what is impossible about a volume that was read, or nothing."""
+    """Return a text that names what is impossible about a volume that was read; empty if nothing is."""
     import numpy as np
 
     if not np.isfinite(volume.hu[:: max(1, len(volume.hu) // 64)]).all() or not np.isfinite(volume.affine).all():

@@ -76,7 +76,7 @@ def test_no_output_of_report_holds_the_path(argus, model_dir, scans, tmp_path):
 
 
 def holding(folder, *words) -> list[str]:
-    """Which files below `folder` hold any of the words, in their bytes or in their names."""
+    """Return the files below `folder` that hold any of the words, in their bytes or in their names."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert files
     found = [

@@ -160,9 +160,7 @@ def test_an_unexpected_error_is_one_line_without_its_text(argus, monkeypatch, mo
     assert "Traceback" not in stderr
 
 
-def test_a_split_with_a_bad_scan_is_evaluated_without_it_and_repaired_by_the_next_start(
-    monkeypatch, model_dir, phantoms, scans, tmp_path
-):
+def test_a_bad_scan_is_left_out_and_repaired_by_the_next_start(monkeypatch, model_dir, phantoms, scans, tmp_path):
     test, train = phantoms["test"], phantoms["train"]["report"]
     options = {"batch_size": 2, "max_new_tokens": 4, "metrics": {"BLEU-1": METRICS["BLEU-1"]}}
     bad_id, told = test["scan_id"][1], []

@@ -106,7 +106,7 @@ def test_the_report_command_ends_before_it_reads_a_scan(argus, model_dir, tmp_pa
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_odd_values_are_refused_in_a_line_or_a_report_is_written_all_the_same(model_dir, scans, tmp_path, file):
+def test_odd_values_are_refused_in_a_line_or_a_report_is_written(model_dir, scans, tmp_path, file):
     folder = hostile.copy_folder(model_dir, tmp_path / "model")
     content = json.loads((folder / file).read_text())
     beside = [tuple(name.split(".")) for name in BESIDE[file]]

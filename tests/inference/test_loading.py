@@ -1,4 +1,4 @@
-"""How a model is loaded: type of its weights, bits, and the cache that generation writes to."""
+"""Loading of a model: type of its weights, bits, and the cache that generation writes to."""
 
 import hostile_folders as hostile
 import pytest
@@ -61,7 +61,7 @@ def test_bfloat16_is_what_is_asked_for(model_dir, scans):
 
 
 def test_the_decoding_step_compiles_as_one_graph(model_dir, loaded):
-    """What transformers does with a static cache on a GPU: the whole step without a graph break."""
+    """Compile the whole step without a graph break, as transformers does with a static cache on a GPU."""
     model, _ = load_model(model_dir)
     ids = torch.tensor([[5, 6, 7]])
     step = torch.compile(model.forward, fullgraph=True, backend="eager")

@@ -1,4 +1,4 @@
-"""Where `argus report` refuses to write: never over a scan, nor among its slices, before a model is loaded."""
+"""Targets that `argus report` refuses before a model is loaded: a scan, or a folder among its slices."""
 
 import os
 from pathlib import Path

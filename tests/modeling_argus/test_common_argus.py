@@ -1,4 +1,4 @@
-"""What transformers asks of every model: saving, padding, attention, generation, gradients, compiling."""
+"""transformers' common requirements for every model: saving, padding, attention, generation, gradients, compiling."""
 
 import copy
 import pickle

@@ -1,4 +1,4 @@
-"""What weights a folder lacks start as: every parameter and buffer of every tower and compressor."""
+"""Initial values of weights that a folder lacks: every parameter and buffer of every tower and compressor."""
 
 import json
 import re
@@ -127,7 +127,7 @@ def test_a_new_model_starts_as_intended(tower, compressor, tmp_path):
 
 
 @pytest.mark.usefixtures("uninitialized_is_nan")
-def test_a_folder_whose_configuration_names_a_new_compressor_gets_one_that_is_drawn(tmp_path):
+def test_a_compressor_new_to_the_folder_is_initialised(tmp_path):
     saved(tmp_path, "m3d", "average_pooling")
     path = tmp_path / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"compressor": "perceiver"}))

@@ -52,7 +52,7 @@ def features(model: ArgusForConditionalGeneration, volumes: torch.Tensor) -> tor
 @pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="needs bitsandbytes")
 @pytest.mark.parametrize("bits", [8, 4])
 @pytest.mark.parametrize("tower", TOWERS)
-def test_plainly_quantised_models_tell_two_scans_apart_as_the_whole_model_does(tower, bits, tmp_path):
+def test_quantised_models_tell_two_scans_apart_as_the_whole_one_does(tower, bits, tmp_path):
     whole = features(saved_model(tmp_path, tower), scans())
     config = BitsAndBytesConfig(load_in_8bit=bits == 8, load_in_4bit=bits == 4, bnb_4bit_quant_type="nf4")
     model = AutoModelForImageTextToText.from_pretrained(

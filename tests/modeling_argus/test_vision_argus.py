@@ -61,7 +61,7 @@ def test_eager_and_sdpa_attention_agree_and_checkpointing_keeps_gradients(tower)
     torch.testing.assert_close(weight.grad, plain)
 
 
-def test_positions_are_the_learned_ones_on_the_trained_grid_and_interpolated_elsewhere(tower):
+def test_positions_are_learned_on_the_trained_grid_else_interpolated(tower):
     table = tower.embeddings.position_embedding
     assert tower.embeddings.positions_for((4, 4, 4)) is table
     finer = tower.embeddings.positions_for((8, 8, 8))

@@ -103,7 +103,7 @@ def test_eager_and_sdpa_attention_agree(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", TOWERS)
-def test_any_tower_survives_a_saved_configuration_with_values_of_another_towers_defaults(name, tmp_path):
+def test_any_tower_survives_values_of_another_towers_defaults(name, tmp_path):
     vision = TOWERS[name].config_class(
         image_size=(64, 256, 256), patch_size=(8, 16, 16), hidden_size=768, num_attention_heads=12, head_dim=64
     )
@@ -232,7 +232,7 @@ def codebook() -> CT2RepCodebook:
     return book
 
 
-def test_a_codebook_follows_the_tokens_that_choose_it_and_passes_their_gradient(codebook):
+def test_a_codebook_follows_its_tokens_and_passes_their_gradient(codebook):
     tokens = torch.tensor([[2.0, 1.0], [3.0, -1.5]], requires_grad=True)
     chosen = codebook(tokens)
     assert torch.equal(chosen.detach(), torch.tensor([[1.0, 0.0], [1.0, 0.0]]))
@@ -263,7 +263,7 @@ def follow_in_a_process(rank: int, folder: str) -> None:
     torch.distributed.destroy_process_group()
 
 
-def test_a_codebook_follows_alike_in_two_processes_and_in_one_with_the_joint_batch(tmp_path):
+def test_a_codebook_is_equal_in_two_processes_and_in_a_joint_batch(tmp_path):
     torch.manual_seed(0)
     book = CT2RepCodebook(CT2RepVisionConfig(hidden_size=6, codebook_size=4)).train()
     tokens = torch.randn(10, 6)

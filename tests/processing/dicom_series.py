@@ -169,7 +169,7 @@ def dicom_slice(path: Path, hu: np.ndarray, position: np.ndarray, syntax: str = 
 
 
 def position_of(index: int) -> np.ndarray:
-    """Where slice `index` lies, in DICOM's LPS mm."""
+    """Return the position of slice `index` in DICOM's LPS mm."""
     return ORIGIN * (-1, -1, 1) + (0, 0, index * SPACING[0])
 
 

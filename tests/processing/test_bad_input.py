@@ -68,9 +68,7 @@ def test_wrong_checksum_is_refused(hu, affine, write_nifti, refusal):
     assert "damaged" in refusal(path)
 
 
-def test_header_that_promises_more_than_any_file_of_that_size_holds_is_refused_unallocated(
-    affine, write_nifti, refusal
-):
+def test_a_header_that_promises_too_much_is_refused_unallocated(affine, write_nifti, refusal):
     dim = [3, 8000, 8000, 8000, 1, 1, 1, 1]
     assert "truncated" in refusal(write_nifti(np.zeros((8, 8, 8), np.int16), affine * [0.1, 0.1, 0.1, 1], dim=dim))
 

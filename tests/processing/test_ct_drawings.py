@@ -53,7 +53,7 @@ def test_a_second_or_missing_intercept_is_told_in_a_drawing(drawing, intercept, 
     assert why_not_hu(moved if padding is None or padding > intercept else framed(moved, padding))
 
 
-def test_a_second_intercept_is_told_though_bone_comes_to_lie_where_tissue_should():
+def test_a_second_intercept_is_told_with_bone_in_tissues_place():
     hu = drawn().astype(np.int32)
     hu[hu == LUNG] = BODY
     assert why_not_hu(hu - 1024)

@@ -1,4 +1,4 @@
-"""What is stored in the place of Hounsfield units is told by the histogram; no CT is refused for its own."""
+"""Values that are not Hounsfield units are recognised by their histogram; no CT is refused for its own."""
 
 import numpy as np
 import pytest
@@ -95,7 +95,7 @@ def test_a_narrow_window_from_zero_is_refused(ct):
 @pytest.mark.parametrize("intercept", [1000, 1024])
 @pytest.mark.parametrize("padding", PADDINGS)
 @pytest.mark.parametrize("kind", ["chest", "head", "abdomen", "contrast", "low dose", "lung crop"])
-def test_intercept_that_was_not_applied_is_told_though_the_background_is_filled(kind, intercept, padding):
+def test_a_missing_intercept_is_told_with_a_filled_background(kind, intercept, padding):
     stored = np.maximum(draw(**KINDS[kind]), -intercept) + intercept
     assert "the intercept was not applied" in cause(padded(stored, padding))
 
@@ -132,7 +132,7 @@ def test_pictures_masks_and_normalised_floats_are_refused(ct):
         assert cause(other.astype(np.float32))
 
 
-def test_metal_on_an_extended_scale_passes_and_an_image_of_nothing_else_does_not():
+def test_metal_on_an_extended_scale_passes_but_not_alone():
     hu = draw().astype(np.float32)
     hu[:2, :20, :20] = 40_000
     assert why_not_hu(hu) is None

@@ -39,7 +39,7 @@ def test_all_48_ways_to_store_a_scan_give_the_same_array_and_affine(hu, affine, 
     ("codes", "corner"),
     [("RAS", (0, -1, -1)), ("LPS", (-1, 0, -1)), ("LAS", (-1, -1, -1)), ("RPI", (0, 0, 0)), ("SPL", (-1, 0, -1))],
 )
-def test_left_anterior_superior_corner_lands_at_top_right_of_the_last_slice(codes, corner):
+def test_left_anterior_superior_corner_is_top_right_of_the_last_slice(codes, corner):
     data = np.full((16, 16, 16), -1000, np.int16)
     data[4:12, 4:12, 4:12] = 40
     data[corner] = 1234

@@ -1,4 +1,4 @@
-"""What lies in a DICOM folder beside the slices, and series in which not every slice belongs to one scan."""
+"""DICOM folders with other files beside the slices, and series whose slices do not all belong to one scan."""
 
 import os
 import shutil
@@ -98,7 +98,7 @@ def test_files_that_do_not_tell_their_transfer_syntax_are_read(hu, tmp_path, syn
     np.testing.assert_array_equal(read_ct(folder).hu, hu)
 
 
-def test_compressed_files_that_do_not_tell_their_transfer_syntax_are_refused_as_such(hu, write_dicom, refusal):
+def test_compressed_files_without_a_transfer_syntax_are_refused_as_such(hu, write_dicom, refusal):
     folder = write_dicom(hu.repeat(4, 1).repeat(4, 2), syntax="jpeg_2000")
     for path in folder.iterdir():
         content = path.read_bytes()
@@ -225,7 +225,7 @@ def test_two_phases_that_nothing_but_the_picture_tells_apart_are_refused(hu, wri
 
 
 @pytest.mark.parametrize("pattern", ["AABB", "ABB", "AAB", "AAABBB", "ABBABAABABBABAABBAABABBA"])
-def test_phases_that_alternate_in_twos_and_threes_are_refused_by_their_pictures(hu, write_dicom, pattern, refusal):
+def test_phases_alternating_in_twos_or_threes_are_refused_by_pictures(hu, write_dicom, pattern, refusal):
     scan = long_scan(hu)
     for index, picture in enumerate(scan):
         if pattern[index % len(pattern)] == "B":
@@ -235,9 +235,7 @@ def test_phases_that_alternate_in_twos_and_threes_are_refused_by_their_pictures(
 
 @pytest.mark.parametrize("keyword", ["ContentTime", "AcquisitionTime", "InstanceNumber"])
 @pytest.mark.parametrize("pattern", ["AB", "AABB", "ABB", "ABC", "AAABBB"])
-def test_phases_that_alternate_are_refused_by_a_clock_that_runs_on_within_each(
-    hu, write_dicom, keyword, pattern, refusal
-):
+def test_alternating_phases_are_refused_by_each_ones_running_clock(hu, write_dicom, keyword, pattern, refusal):
     def label(index, header):
         phase = "ABC".index(pattern[index % len(pattern)])
         number = index // 2 + 1 + 50 * phase

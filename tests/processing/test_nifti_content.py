@@ -1,4 +1,4 @@
-"""What a file holds instead of one whole NIfTI: it is named, whatever its name promised, and never waited for."""
+"""Files that do not hold one whole NIfTI: the content is named, whatever the file's name, and never waited for."""
 
 import gzip
 import os

@@ -29,7 +29,7 @@ def scan(scans) -> str:
     return str(scans[0])
 
 
-def test_placeholders_are_as_many_as_visual_tokens_and_the_text_is_the_templates(processor, scan):
+def test_as_many_placeholders_as_visual_tokens_in_the_templates_text(processor, scan):
     inputs = processor.apply_chat_template(
         conversation(scan), tokenize=True, add_generation_prompt=True, return_dict=True, return_tensors="pt"
     )
@@ -239,7 +239,7 @@ def test_generation_marks_hold_the_assistants_turns_and_their_ends(processor, ma
     assert processor.tokenizer.decode(taught) == f"assistant says.{end}" * 2
 
 
-def test_pictures_of_a_pipeline_call_are_refused_and_its_chat_form_is_taken(model_dir, scan):
+def test_a_pipeline_call_with_pictures_is_refused_and_its_chat_taken(model_dir, scan):
     # `images=path` is opened as a picture by the pipeline itself, before Argus sees it.
     pipe = pipeline("image-text-to-text", model=str(model_dir))
     with pytest.raises(Exception, match=r"(?i)image"):

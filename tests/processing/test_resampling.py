@@ -77,7 +77,7 @@ def test_rows_of_every_operator_sum_to_one_so_a_constant_stays():
         torch.testing.assert_close(grid, torch.full((16, 8, 12), 0.75))
 
 
-def test_hu_outside_the_window_is_clipped_before_it_can_bleed_into_neighbours():
+def test_hu_outside_the_window_is_clipped_before_resampling():
     hu = np.full((4, 4, 8), -1000, np.int16)
     hu[..., 4:] = 30000  # metal
     grid = resample_ct(hu, (4.0, 1.0, 1.0), (4, 4, 15), WINDOW, TARGET_MM, "paper")

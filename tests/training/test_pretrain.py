@@ -112,9 +112,7 @@ class KilledTrainer(PretrainTrainer):
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_a_killed_run_resumed_ends_with_the_weights_of_an_uninterrupted_one(
-    objective, cache, trained, tmp_path, monkeypatch
-):
+def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(objective, cache, trained, tmp_path, monkeypatch):
     config = config_for(tmp_path, eval_strategy="steps", eval_steps=2)
     with monkeypatch.context() as patched, pytest.raises(Killed):
         patched.setattr("argus_training.pretrain.PretrainTrainer", KilledTrainer)

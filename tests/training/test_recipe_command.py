@@ -58,7 +58,7 @@ def test_a_hostile_start_is_refused_in_a_line_unless_the_recipe_trusts_it(tmp_pa
     assert "its own code, which is not run" in said and "trust_remote_code: true" in said
 
 
-def test_a_checkpoint_that_could_inflate_is_refused_and_a_damaged_one_passed_over(tmp_path):
+def test_an_inflating_checkpoint_is_refused_and_a_damaged_one_skipped(tmp_path):
     for step in (1, 2, 3):
         (tmp_path / f"checkpoint-{step}").mkdir()
     first, second, third = (tmp_path / f"checkpoint-{step}" for step in (1, 2, 3))

@@ -105,7 +105,7 @@ sft.train(recipe_for({model!r}, {cache!r}), config_for({out!r}))
 """
 
 
-def test_a_killed_run_resumed_ends_with_the_weights_of_an_uninterrupted_one(model_dir, cache, trained, tmp_path):
+def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(model_dir, cache, trained, tmp_path):
     script = KILLED_RUN.format(
         tests=os.path.dirname(__file__), model=str(model_dir), cache=str(cache), out=str(tmp_path / "run")
     )

@@ -41,7 +41,7 @@ class Killer(TrainerCallback):
 
 
 def launch_environment(strategy: str, num_processes: int) -> dict[str, str]:
-    """What `accelerate launch --config_file` of a strategy says to its processes, as accelerate itself makes it."""
+    """Return the environment that `accelerate launch --config_file` gives its processes, made by accelerate."""
     arguments = ["--config_file", str(CONFIGS / f"{strategy}.yaml"), "--mixed_precision", "no", "--num_machines", "1"]
     arguments += ["--num_processes", str(num_processes), "--main_process_port", "0"]
     if strategy.startswith("zero"):

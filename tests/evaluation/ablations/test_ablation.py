@@ -237,7 +237,7 @@ def test_an_axis_of_numbers_is_drawn_as_a_line(known, tmp_path):
     assert Image.open(tmp_path / "figure.png").format == "PNG"
 
 
-def test_the_heading_of_a_narrow_figure_is_broken_and_one_seed_has_no_error_bars(known):
+def test_a_narrow_figure_breaks_its_heading_and_one_seed_has_no_bars(known):
     lines = heading(known, 4.4).split("\n")
     assert lines[0] == known["title"] and " ".join(lines[1:]) == f"{known['error_bars']}; dots: seeds"
     assert max(map(len, lines)) <= 4.4 * 14

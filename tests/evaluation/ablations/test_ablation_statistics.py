@@ -16,7 +16,7 @@ def test_one_seed_has_no_deviation_and_none_no_mean():
     assert summarize([None]) == {"n": 0, "mean": None, "std": None, "low": None, "high": None}
 
 
-def test_the_order_is_by_means_and_a_difference_is_clear_only_where_seeds_agree():
+def test_order_follows_means_and_is_clear_only_where_seeds_agree():
     scores = {
         "a": {0: 0.1, 1: 0.2, 2: 0.3},
         "b": {0: 0.31, 1: 0.40, 2: 0.49},  # 0.2 above a in every seed, give or take 0.01

@@ -28,13 +28,13 @@ def test_a_large_sphere_on_its_own_grid_keeps_all_contrast_and_all_noise():
     assert metrics["contrast_to_noise"] == pytest.approx(880 / 30, rel=0.01)
 
 
-def test_halving_every_axis_with_a_triangle_leaves_the_known_share_of_white_noise():
+def test_halving_with_a_triangle_leaves_the_known_share_of_noise():
     # The triangle 2 voxels wide to each side weighs 1/8, 3/8, 3/8, 1/8: squares sum to 20/64 an axis.
     left = noise_left((32, 32, 32), "direct", (64, 64, 64), (2.0, 2.0, 2.0), 0)
     assert left == pytest.approx((20 / 64) ** 1.5, rel=0.02)
 
 
-def test_the_papers_4_mm_slices_lose_more_of_a_small_sphere_than_going_straight_to_a_fine_grid():
+def test_4_mm_slices_lose_more_of_a_small_sphere_than_a_fine_grid():
     recipe = {**SCAN, "diameter_mm": 4, "image_size": [64, 64, 64]}
     paper = measure_nodules(NodulesRecipe(**recipe, resampling="paper"), seed=0)
     direct = measure_nodules(NodulesRecipe(**recipe, resampling="direct"), seed=0)

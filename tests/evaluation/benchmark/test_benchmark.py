@@ -116,7 +116,7 @@ def test_counts_of_empty_duplicate_and_truncated_reports():
     assert score_stored(stored)["counts"] == {"empty": 3, "duplicate": 2, "truncated": 1, "unparsed": 0}
 
 
-def test_one_scan_or_a_missing_column_is_refused_before_the_model_is_loaded(phantoms, tmp_path):
+def test_one_scan_or_a_missing_column_is_refused_before_loading(phantoms, tmp_path):
     with pytest.raises(ValueError, match="at least 2 scans"):
         evaluate_model(tmp_path / "no model", phantoms["test"].select([0]), ["r"], tmp_path)
     with pytest.raises(ValueError, match="no column report"):

@@ -104,7 +104,7 @@ def test_a_metric_that_cannot_be_computed_here_is_not_called_a_difference(tmp_pa
     assert any(line.startswith("metrics/Length/value: stored ") for line in done.not_checked)
 
 
-def test_the_command_prints_the_table_and_ends_in_2_where_something_differs(argus, good, monkeypatch):
+def test_the_command_prints_the_table_and_exits_2_on_a_difference(argus, good, monkeypatch):
     monkeypatch.setenv("COLUMNS", "160")
     code, stdout, stderr = argus("evaluate", good, "--recompute")
     assert (code, stderr) == (0, "") and "0 differences" in stdout and "blank image" in stdout

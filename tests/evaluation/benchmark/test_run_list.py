@@ -30,7 +30,7 @@ def test_a_wrong_runs_file_says_what_is_wrong(tmp_path, text, reason):
         read_runs(path)
 
 
-def test_predictions_keep_reports_with_line_separators_and_refuse_broken_lines(make_runs, tmp_path):
+def test_predictions_keep_line_separators_and_refuse_broken_lines(make_runs, tmp_path):
     text = "first\u2028second\x85third"
     make_runs({("A", "nr", "phantom"): {"s": (text, "true"), "t": ("", "true")}})
     assert [line.prediction for line in read_predictions(tmp_path / "run0").values()] == [text, ""]

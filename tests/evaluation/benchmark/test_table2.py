@@ -31,7 +31,7 @@ def cell(table, resolution, system, metric, block=0):
     return table.blocks[block].cells[resolution, system, metric]
 
 
-def test_the_layout_is_the_papers_and_numbers_stand_where_their_run_belongs(tmp_path):
+def test_the_layout_is_the_papers_with_each_run_in_its_place(tmp_path):
     runs = [make_run(tmp_path, "M3D", "nr", 31.4), make_run(tmp_path, "Argus", "hr", 42.5)]
     table = build_table2(runs)
     assert table.systems == ("CT2Rep", "RadFM", "M3D", "Argus")

@@ -93,7 +93,7 @@ def test_a_damaged_file_is_no_open_door(path, content):
         ReaderLinks(path)
 
 
-def test_a_file_that_others_could_read_is_closed_and_a_pipe_is_not_waited_for(path):
+def test_a_readable_file_is_closed_to_others_and_a_pipe_refused(path):
     path.write_text(json.dumps({"ab": SECRET}))
     path.chmod(0o644)
     assert ReaderLinks(path).reader_of(SECRET) == "ab" and path.stat().st_mode & 0o777 == 0o600

@@ -213,7 +213,7 @@ def test_of_two_windows_the_later_one_is_told(client, tmp_path):
     assert [line.score for line in read_answers(tmp_path / "answers.jsonl")] == [2, None, 5]
 
 
-def test_an_answer_sent_again_because_its_confirmation_was_lost_is_kept_once(client, tmp_path):
+def test_an_answer_sent_twice_after_a_lost_reply_is_kept_once(client, tmp_path):
     for _ in range(3):
         assert answer(client, case=0, letter="A", score=2).json() == {"version": 1}
     for _ in range(3):

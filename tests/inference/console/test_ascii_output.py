@@ -20,7 +20,7 @@ def run(*arguments) -> tuple[int, bytes, bytes]:
     return done.returncode, done.stdout, done.stderr
 
 
-def test_names_beyond_ascii_are_written_out_on_the_terminal_and_true_in_json(model_dir, scans, tmp_path):
+def test_names_beyond_ascii_are_whole_on_the_terminal_and_in_json(model_dir, scans, tmp_path):
     good, bad = tmp_path / NAME, tmp_path / f"schlecht \u00df {NAME}"
     shutil.copy(scans[0], good)
     bad.write_bytes(b"<html>")

@@ -47,7 +47,7 @@ def interrupt(stop: signal.Signals, asked: tuple[str, ...], cache: Path) -> tupl
             process.kill()
 
 
-def test_an_evaluation_that_is_told_to_end_keeps_what_is_finished_and_goes_on(argus, model_dir, tmp_path, monkeypatch):
+def test_an_evaluation_told_to_end_keeps_its_work_and_continues(argus, model_dir, tmp_path, monkeypatch):
     cache, out = tmp_path / "cache", tmp_path / "out"
     asked = ("evaluate", str(out), "--model", str(model_dir), "--num-phantoms", "1", "1", "3", "--max-new-tokens", "2")
     asked += ("--batch-size", "1")

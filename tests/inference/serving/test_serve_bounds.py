@@ -1,4 +1,4 @@
-"""What clients may do to `argus serve`: leave, wait, stall, flood, send too much, speak through another's name."""
+"""`argus serve` under clients that leave, wait, stall, flood, send too much or use another's name."""
 
 import copy
 import errno

@@ -136,7 +136,7 @@ def test_both_ways_of_loading_give_the_same_rows(prepared, tmp_path):
         assert len(own) == result.manifest["statistics"][name]["scans"]
 
 
-def test_a_folder_prepared_anew_is_never_read_from_the_cache_of_the_old_one(downloads, tmp_path):
+def test_a_folder_prepared_anew_is_not_read_from_the_old_cache(downloads, tmp_path):
     found = []
     for name in ("bimcv-r", "inspect"):
         out = tmp_path / name / "ct3drrg"
@@ -229,7 +229,7 @@ def test_the_counts_are_the_documented_ones(prepared):
     assert prepared[1].manifest["counts"] == documented("plain")
 
 
-def test_the_faults_of_the_real_downloads_are_counted_and_change_nothing_else(tmp_path):
+def test_faults_of_the_real_downloads_are_counted_and_nothing_else(tmp_path):
     faults = {name: [fault for fault in FAULTS[name] if fault not in ("version-1", "zipped")] for name in LAYOUTS}
     downloads = {name: write_layout(tmp_path / name, name, 20, faults=faults[name]) for name in LAYOUTS}
     result = prepare(downloads, tmp_path / "out")
@@ -327,7 +327,7 @@ def test_when_everything_fails_the_commonest_cause_is_told_and_logged(downloads,
     assert not (tmp_path / "out" / MANIFEST).exists()
 
 
-def test_a_download_without_a_pair_of_volume_and_report_says_so_and_may_be_tried_again(downloads, tmp_path):
+def test_a_download_without_any_pair_says_so_and_may_be_tried_again(downloads, tmp_path):
     root = tmp_path / "inspect"
     shutil.copytree(downloads["inspect"], root, ignore=lambda folder, names: names if "CTPA" in folder else [])
     for _ in range(2):

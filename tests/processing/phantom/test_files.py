@@ -23,7 +23,7 @@ COARSE = (9.0, 7.0, 7.0)
 
 
 def read_canonical(path) -> np.ndarray:
-    """What nibabel's own canonical orientation (RAS) gives, turned to (D, H, W)."""
+    """Return nibabel's own canonical orientation (RAS), turned to (D, H, W)."""
     image = nib.as_closest_canonical(nib.load(path))
     return np.asanyarray(image.dataobj)[::-1, ::-1].transpose(2, 1, 0)
 
@@ -72,7 +72,7 @@ def test_how_a_file_is_stored_tells_nothing_about_its_findings():
         assert max(shares) - min(shares) < 0.08
 
 
-def test_the_file_of_a_patient_has_the_same_name_and_geometry_whatever_is_found():
+def test_findings_change_neither_a_files_name_nor_its_geometry():
     ill, healthy = make_phantom(15, COARSE), make_phantom(15, COARSE, findings=[])
     assert ill.findings
     first, second = nifti_of(ill), nifti_of(healthy)

@@ -29,7 +29,7 @@ def test_every_preset_is_within_the_limits(preset, tower):
 @pytest.mark.parametrize(
     "name", ["llama", "qwen2", "qwen3", "mistral", "gemma3_text", "phi3", "gpt2", "mixtral", "bert"]
 )
-def test_the_configurations_that_transformers_itself_writes_are_within_them(name):
+def test_configurations_written_by_transformers_are_within_them(name):
     assert name == "bert" or name in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
     check_values(Path("config.json"), json.loads(CONFIG_MAPPING[name]().to_json_string(use_diff=False)))
     generation = GenerationConfig.from_model_config(CONFIG_MAPPING[name]())

@@ -206,7 +206,7 @@ def test_inspect_lists_a_volume_once_if_two_impressions_name_it(layouts, tmp_pat
     assert len(listing.scans) == 5
 
 
-def test_inspect_counts_up_to_eight_missing_volumes_as_known_and_more_as_a_problem(tmp_path):
+def test_inspect_takes_eight_missing_volumes_as_known_and_no_more(tmp_path):
     root = write_layout(tmp_path / "inspect", "inspect", 10, faults=["duplicates", "missing-volumes"])
     listing = listing_of("inspect", root)
     assert listing.counts["known_missing"] == 2

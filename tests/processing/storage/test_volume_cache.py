@@ -160,7 +160,7 @@ FORGED = {
 
 
 @pytest.mark.parametrize("name", FORGED)
-def test_an_entry_whose_checksum_is_right_and_whose_sizes_are_not_is_damaged(name):
+def test_a_right_checksum_with_wrong_sizes_is_a_damaged_entry(name):
     header, packed = FORGED[name]
     said = {"planes": 1, "window": [-1, 1], "to_grid": None} | header if isinstance(header, dict) else header
     body = json.dumps(said).encode()

@@ -195,7 +195,7 @@ def die_while_writing(folder):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_what_a_killed_write_left_is_swept_up_by_the_next_and_a_live_ones_is_not(tmp_path, forked):
+def test_a_killed_writes_parts_are_swept_up_and_a_live_ones_kept(tmp_path, forked):
     (tmp_path / ".argus-part-of-mine.txt").write_text("another's name")
     assert forked(die_while_writing, tmp_path) == -signal.SIGKILL
     left = {path.name for path in tmp_path.iterdir()}
@@ -217,7 +217,7 @@ def hold(out, held, let_go):
         let_go.wait(30)
 
 
-def test_a_folder_is_one_processes_at_a_time_and_a_dead_one_does_not_hold_it(tmp_path):
+def test_one_process_at_a_time_holds_a_folder_and_a_dead_one_none(tmp_path):
     out, context = tmp_path / "out", multiprocessing.get_context("fork")
     held, let_go = context.Event(), context.Event()
     holder = context.Process(target=hold, args=(out, held, let_go))

@@ -51,7 +51,7 @@ def test_a_panel_crosses_its_axes_and_cells_of_equal_settings_are_one(tmp_path):
     assert last == {"max_steps": 3, "stage": "2", "stage2": {"trainable_parts": ["llm"], "learning_rate": 0.1}}
 
 
-def test_an_overlay_joins_mappings_and_replaces_lists_without_touching_the_base():
+def test_an_overlay_joins_mappings_replaces_lists_and_keeps_the_base():
     base = {"a": {"b": 1, "c": [1, 2]}, "d": 1}
     assert overlay(base, {"a": {"c": [3]}, "d": {"e": 2}}) == {"a": {"b": 1, "c": [3]}, "d": {"e": 2}}
     assert base == {"a": {"b": 1, "c": [1, 2]}, "d": 1}

@@ -225,7 +225,7 @@ def test_m3ds_positions_are_interpolated_to_another_grid(tmp_path, monkeypatch):
     torch.testing.assert_close(load_tower("m3d", folder).embeddings.position_embedding.data, expected)
 
 
-def test_converted_radfm_computes_what_its_architecture_says_with_its_perceiver(tmp_path, volume, model_dir):
+def test_converted_radfm_computes_its_architecture_with_its_perceiver(tmp_path, volume, model_dir):
     weights = radfm_checkpoint()
     folder = convert_weights("radfm", saved(weights, tmp_path / "radfm.bin"), tmp_path / "tower", "argus-tiny")
     tokens, latents = radfm_reference(weights, volume)

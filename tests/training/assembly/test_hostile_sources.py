@@ -82,9 +82,7 @@ def test_code_beside_a_class_that_transformers_has_is_passed_over(sources, tmp_p
     assert not (tmp_path / hostile.MARK).exists()
 
 
-def test_the_text_encoder_of_flip_and_the_tower_of_the_feature_cache_go_through_the_same_door(
-    sources, model_dir, tmp_path
-):
+def test_flips_text_encoder_and_the_cached_tower_load_the_same_way(sources, model_dir, tmp_path):
     folder = hostile.copy_folder(sources[0], tmp_path / "llm")
     hostile.ANY_MODEL["code"](folder)
     refused(folder, lambda: text_encoder_of(FLIPSettings(text_encoder=str(folder)), []))

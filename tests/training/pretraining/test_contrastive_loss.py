@@ -83,7 +83,7 @@ distributed.destroy_process_group()
 """
 
 
-def test_two_processes_have_the_loss_and_gradients_of_one_with_the_joint_batch(tmp_path, objective_of, batch_of):
+def test_two_processes_have_the_loss_and_gradients_of_a_joint_batch(tmp_path, objective_of, batch_of):
     out = tmp_path / "results.pt"
     script = ONE_OF_TWO.format(tests=str(__file__).rpartition("/")[0], rendezvous=tmp_path / "rendezvous", out=str(out))
     processes = [

@@ -56,7 +56,7 @@ def test_the_scale_starts_at_clips_and_never_exceeds_a_hundred(objective, batch)
     assert objective.logit_scale.exp().item() == pytest.approx(100.0, rel=1e-5)
 
 
-def test_retrieval_counts_ranks_in_both_directions_and_ties_against_the_pair():
+def test_retrieval_ranks_in_both_directions_with_ties_against_the_pair():
     text = torch.eye(12)
     assert set(retrieval(text, text).values()) == {1.0}
     shifted = retrieval(text.roll(1, dims=0), text)

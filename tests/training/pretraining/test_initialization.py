@@ -1,4 +1,4 @@
-"""What the pretraining objectives' own weights start as, on memory that nothing was written to."""
+"""Initial weights of the pretraining objectives, on memory that nothing was written to."""
 
 import math
 
@@ -30,7 +30,7 @@ def objectives(tower, objective_of) -> dict[str, nn.Module]:
 
 
 def is_evenly_drawn(weight: torch.Tensor, bound: float) -> bool:
-    """Whether all lie within the bound, fill it, and have a uniform distribution's deviation."""
+    """Return True if all lie within the bound, fill it, and have a uniform distribution's deviation."""
     close = 5 / weight.numel() ** 0.5
     return bool(weight.abs().max() <= bound) and abs(weight.std().item() / (bound / math.sqrt(3)) - 1) < close
 

@@ -18,7 +18,7 @@ def test_a_voxel_at_a_patchs_centre_reads_that_patchs_token():
     assert read.flatten().tolist() == pytest.approx([0.0, 9.0, 5.0], abs=1e-5)
 
 
-def test_between_centres_tokens_are_mixed_and_at_the_edge_the_nearest_counts():
+def test_tokens_mix_between_centres_and_the_nearest_counts_at_the_edge():
     tokens = torch.tensor([0.0, 10.0]).view(1, 2, 1)
     voxels = torch.tensor([[[0, 0, w] for w in range(8)]])
     read = interpolate_tokens(tokens, (1, 1, 2), voxels, (1, 1, 8)).flatten()

@@ -71,7 +71,7 @@ def test_evaluation_reads_the_bytes(embedded, true_volumes):
         assert (image_of_scan(row).hu == volume.hu).all()
 
 
-def test_prepared_folder_keeps_the_bytes_though_a_file_of_their_name_is_there(embedded, tmp_path):
+def test_a_prepared_folder_keeps_its_bytes_beside_a_file_of_their_name(embedded, tmp_path):
     rows = embedded.cast_column("image", datasets.Nifti(decode=False))
     missing = {name: None for name in PREPARED_FEATURES if name not in embedded.column_names}
     _write_shard(tmp_path / "shard.parquet", [{**row, **missing} for row in rows])

@@ -40,7 +40,7 @@ def test_results_show_a_missing_metric_as_missing_and_not_as_zero(tmp_path):
     assert "StanfordAIMI/GREEN-radllama2-7b" in results["metrics"]["GREEN"]["missing"]
 
 
-def test_weights_of_the_hub_s_cache_are_named_by_their_commit_and_others_by_their_files(tmp_path):
+def test_cached_weights_are_named_by_commit_and_others_by_files(tmp_path):
     snapshot = tmp_path / "models--lab--net" / "snapshots" / "0123456789abcdef"
     snapshot.mkdir(parents=True)
     (snapshot / "config.json").write_text("{}")
@@ -113,9 +113,7 @@ def models(tmp_path, monkeypatch):
     return folder.parent
 
 
-def test_the_command_scores_stored_reports_keeps_the_answers_and_names_what_is_missing(
-    models, tmp_path, monkeypatch, capsys
-):
+def test_the_command_scores_keeps_answers_and_names_what_is_missing(models, tmp_path, monkeypatch, capsys):
     controls = dict.fromkeys(("blank", "shuffled", "most_frequent"), "A nodule.")
     texts = {"a": "Nodule.", "b": ""}
     reports = [StoredReport(name, "No nodule.", {"model": text, **controls}, False) for name, text in texts.items()]

@@ -174,7 +174,7 @@ def test_recorded_answers_score_and_are_asked_for_once(folder, tmp_path, monkeyp
     assert recorded.asked == [["one", "r"], ["two", "r"], ["", "r"]]
 
 
-def test_only_the_compatible_form_cuts_at_300_words_and_has_answers_of_its_own(folder, tmp_path, monkeypatch):
+def test_only_the_compatible_form_cuts_at_300_words_and_keeps_apart(folder, tmp_path, monkeypatch):
     long = " ".join(["word"] * 400)
     cut = " ".join(["word"] * 300)
     recorded = Recorded({long: ALL_KINDS, cut: NO_ERRORS})

@@ -62,7 +62,7 @@ def spoiled(*keys, to):
     return content
 
 
-def test_what_the_package_reads_of_a_published_configuration_is_kept_and_nothing_else(tmp_path):
+def test_only_what_the_package_reads_of_a_configuration_is_kept(tmp_path):
     safe = safe_config(PUBLISHED, tmp_path)
     assert safe.keys() == {"dataset_reader", "model"}
     for name in ("feature_size", "feedforward_params", "loss_weights", "max_span_width", "modules", "target_task"):

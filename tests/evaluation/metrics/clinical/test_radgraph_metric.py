@@ -130,7 +130,7 @@ def rewards(written, wanted=WANTED):
     return [compute_reward(written, wanted, level) for level in ("simple", "partial", "complete")]
 
 
-def test_the_rewards_are_f1_of_entities_of_entities_with_a_relation_and_of_relations():
+def test_rewards_are_f1_of_entities_related_entities_and_relations():
     assert rewards(WANTED) == [1.0, 1.0, 1.0]
     # "lobe" and "effusion" are right; "nodule" has lost its place, "left" has become "right".
     written = graph(
@@ -146,7 +146,7 @@ def test_the_rewards_are_f1_of_entities_of_entities_with_a_relation_and_of_relat
     assert rewards(graph()) == [0, 0, 0]
 
 
-def test_only_tokens_with_a_relation_are_lower_cased_as_in_the_package_on_pypi():
+def test_only_tokens_with_a_relation_are_lower_cased_as_published():
     upper = graph(entity("Nodule", OBSERVATION, ("located_at", "2")), *list(WANTED["entities"].values())[1:])
     assert rewards(upper) == pytest.approx([3 / 4, 3 / 4, 1])
 

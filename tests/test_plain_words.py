@@ -1,0 +1,49 @@
+"""Names of tests and first lines of docstrings that say what they do, for readers from anywhere."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = ("modeling_argus", "processing", "training", "inference", "evaluation", "cli", "bench", "tests")
+MAX_TEST_NAME = 70
+RIDDLE = re.compile(r"(What|How|Who|Where|Why|When|Whether|Which)\b")
+
+
+def test_names_of_tests_are_short_enough_to_read():
+    long = [
+        f"{path}: {node.name}"
+        for path, node in documented()
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_") and len(node.name) > MAX_TEST_NAME
+    ]
+    assert not long
+
+
+def test_docstrings_open_with_what_is_done_and_not_with_a_question():
+    riddles = [f"{path}: {first_line(node)}" for path, node in documented() if RIDDLE.match(first_line(node))]
+    assert not riddles
+
+
+@pytest.mark.parametrize("line", ["What a stage saves", "How it is read", "Where it lies"])
+def test_an_opening_question_is_seen(line):
+    assert RIDDLE.match(line) and not RIDDLE.match("Compute what a stage saves")
+
+
+def documented() -> list[tuple[Path, ast.AST]]:
+    """Return every module, class and function of the project with its file."""
+    paths = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
+    assert len(paths) > 300
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    return [
+        (path.relative_to(ROOT), node)
+        for path in paths
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, kinds)
+    ]
+
+
+def first_line(node: ast.AST) -> str:
+    """Return the first line of a docstring; empty without one."""
+    return (ast.get_docstring(node) or "\n").splitlines()[0]
