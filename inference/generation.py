@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from argus_processing.failures import reason_of
+from argus_processing.storage.folder_owner import claim_for_settings
 from argus_processing.storage.json_lines import finished_bytes, json_line, read_finished_lines
 from argus_processing.storage.whole_files import check_can_write, naming, write_json
 
 from .console.progress import progress_bar
 
 MAX_NEW_TOKENS = 1024  # the text length that training keeps: no report is cut shorter than it was taught
+OTHER_FOLDER = "give another output folder or move it away"
 
 
 @dataclass(frozen=True)
@@ -239,19 +241,15 @@ def _resume(out_jsonl: Path, guard: dict[str, Any]) -> dict[str, Prediction]:
         return {}
     if not sidecar.exists():
         raise ValueError(f"{out_jsonl}: has no {sidecar.name} beside it to say which model wrote it; move it away")
-    kept = json.loads(sidecar.read_text(encoding="utf-8"))
-    changed = sorted(key for key in kept.keys() | guard.keys() if kept.get(key) != guard.get(key))
-    if changed:
-        raise ValueError(
-            f"{out_jsonl}: was written with another {', '.join(changed)}; give another output folder or move it away"
-        )
+    claim_for_settings(sidecar, guard, owned=out_jsonl, advice=OTHER_FOLDER)
     return _read_finished(out_jsonl)
 
 
 def _read_finished(out_jsonl: Path) -> dict[str, Prediction]:
     """Read the whole lines of a predictions file and cut a half-written last one off it."""
-    advice = "give another output folder or move it away"
-    lines = read_finished_lines(out_jsonl, lambda line: Prediction(**line), fault="is not a prediction", advice=advice)
+    lines = read_finished_lines(
+        out_jsonl, lambda line: Prediction(**line), fault="is not a prediction", advice=OTHER_FOLDER
+    )
     if (size := finished_bytes(out_jsonl)) < out_jsonl.stat().st_size:
         os.truncate(out_jsonl, size)
     return {line.scan_id: line for line in lines}

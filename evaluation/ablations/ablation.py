@@ -8,7 +8,8 @@ from typing import Any
 
 from argus_inference.console.terminal import show, terminal
 from argus_processing.storage.claimed_folders import claimed_folder
-from argus_processing.storage.whole_files import read_json, write_json, write_text
+from argus_processing.storage.folder_owner import claim_for_settings
+from argus_processing.storage.whole_files import write_json, write_text
 from argus_training.ablate import STEPS, planned
 from argus_training.ablations.ablation_grid import Cell, Grid, Panel, key_of, read_grid
 
@@ -75,9 +76,9 @@ def _run(grid: Grid, out: Path, steps: Path) -> dict[str, Any]:
 
 def _check_own(out: Path, grid: Grid) -> None:
     """Refuse a folder with another grid's results, before anything is trained."""
-    found = read_json(out / "results.json")["name"] if (out / "results.json").exists() else grid.name
-    if found != grid.name:
-        raise ValueError(f"{out}: holds the results of {found}; choose another folder (--steps shares the trainings)")
+    advice = "choose another folder (--steps shares the trainings)"
+    name = {"name": grid.name}
+    claim_for_settings(out / "results.json", name, settings_in=lambda said: {"name": said["name"]}, advice=advice)
 
 
 def _check_metrics(grid: Grid, run: dict[str, Any]) -> None:

@@ -1,16 +1,17 @@
 """The plan of a blinded reader study (paper, appendix C): its cases, their reports, and each reader's order."""
 
 import hashlib
-import json
 import random
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from argus_inference.generation import Prediction
 from argus_processing.storage.claimed_folders import entries_of
+from argus_processing.storage.folder_owner import claim_for_settings
 
 from ..benchmark.run_list import Run, read_predictions, read_settings
 from .links import write_private
@@ -145,13 +146,7 @@ def keep_study(study: Study, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     if path.exists() or not entries_of(out):
         out.chmod(0o700)  # only for the study's own folder; a folder with other files keeps its mode
-    if not path.exists():
-        write_private(path, study.describe())
-        return
-    if not path.is_file():  # reading a pipe would wait
-        raise ValueError(f"{path}: is no regular file; move it away")
-    path.chmod(0o600)
-    kept, now = json.loads(path.read_text(encoding="utf-8")), study.describe()
-    changed = sorted(key for key in kept.keys() | now.keys() if kept.get(key) != now.get(key))
-    if changed:
-        raise ValueError(f"{out}: holds a study with other {', '.join(changed)}; give another folder")
+    if path.is_file():
+        path.chmod(0o600)
+    described = study.describe()
+    claim_for_settings(path, described, write=partial(write_private, path, described), advice="give another folder")

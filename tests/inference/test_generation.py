@@ -97,13 +97,13 @@ def test_finished_lines_are_not_generated_again(loaded, split, whole):
 )
 def test_another_models_or_settings_file_is_refused_untouched(loaded, split, whole, changes, named):
     before = whole.read_bytes()
-    with pytest.raises(ValueError, match=f"another {named}"):
+    with pytest.raises(ValueError, match=rf"predictions\.jsonl: was made with other settings \({named}"):
         run(loaded, split, whole, **changes)
     assert whole.read_bytes() == before
 
 
 def test_another_data_set_is_refused(loaded, split, whole):
-    with pytest.raises(ValueError, match="another dataset"):
+    with pytest.raises(ValueError, match=r"other settings \(dataset"):
         run(loaded, split.select([0, 1]), whole)
 
 

@@ -20,6 +20,7 @@ from datasets import load_dataset
 from transformers import TrainingArguments
 from trl import SFTConfig
 
+from argus_processing.storage.folder_owner import claim_for_settings
 from argus_processing.storage.whole_files import write_whole
 from argus_training.ablations.ablation_grid import key_of, overlay
 from argus_training.ablations.ablation_recipes import TEXT_MODEL, ReportRecipe, divide_settings
@@ -135,9 +136,8 @@ def claim_step(step: Step, own: Path) -> None:
         _write_step(step, own)
     # Every process must wait here, even if it found the file: one that did not would be one barrier ahead of the rest.
     PartialState().wait_for_everyone()
-    said = json.loads(path.read_text())
-    if key_of(said["settings"]) != key_of(step.settings):
-        raise ValueError(f"{own}: holds a step with other settings; remove it or choose another folder")
+    advice = "remove it or choose another folder"
+    claim_for_settings(path, step.settings, settings_in=lambda said: said["settings"], advice=advice)
 
 
 def _write_step(step: Step, own: Path, seconds: float | None = None) -> None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from transformers.trainer_utils import sort_checkpoints
 
 from argus_processing.saved_models.weight_files import check_pickled
 from argus_processing.storage.claimed_folders import claimed_folder
+from argus_processing.storage.folder_owner import claim_for_settings
 from argus_processing.storage.foreign_files import ForeignFileError, read_json_object
 from argus_processing.storage.whole_files import write_whole
 
@@ -64,9 +66,13 @@ def claim_output(output_dir: Path, recipe: Any, config: TrainingArguments) -> No
         ValueError: if the folder holds a run with other settings.
     """
     path = output_dir / RECIPE_FILE
-    said = json.dumps({"recipe": asdict(recipe) | {"stage": None}, "trainer": config.to_json_string()}, indent=1)
-    if path.exists() and path.read_text() != said:
-        raise ValueError(f"{output_dir}: holds a run with other settings; choose another output_dir or remove it")
-    if config.process_index == 0 and not path.exists():
-        # Written atomically: another process that reads it meanwhile finds the whole text or no file.
-        write_whole(path, said.encode())
+    said = {"recipe": asdict(recipe) | {"stage": None}, "trainer": config.to_json_string()}
+    # Written atomically: another process that reads it meanwhile finds the whole text or no file.
+    write = partial(write_whole, path, json.dumps(said, indent=1).encode()) if config.process_index == 0 else None
+    advice = "choose another output_dir or remove it"
+    claim_for_settings(path, _settings_in(said), write=write, settings_in=_settings_in, advice=advice)
+
+
+def _settings_in(said: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of recipe and trainer by name; no name is in both."""
+    return said["recipe"] | json.loads(said["trainer"])

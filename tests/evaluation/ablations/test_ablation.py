@@ -120,7 +120,7 @@ def test_a_finished_ablation_started_again_trains_nothing(grid, finished, monkey
 def test_another_grids_results_are_refused(grid, finished, tmp_path):
     other = yaml.safe_load(grid.read_text()) | {"name": "other", "base": str(grid.parent / "base.yaml")}
     (tmp_path / "other.yaml").write_text(yaml.safe_dump(other))
-    with pytest.raises(ValueError, match="holds the results of tiny"):
+    with pytest.raises(ValueError, match="name tiny, not other"):
         ablation.run_ablation(tmp_path / "other.yaml", finished)
 
 

@@ -90,9 +90,9 @@ def test_a_folder_keeps_one_study(make_runs, tmp_path):
     runs = read_runs(make_runs({("A1", "nr", "phantom"): REPORTS}))
     keep_study(build_study(runs), tmp_path / "study")
     keep_study(build_study(runs), tmp_path / "study")
-    with pytest.raises(ValueError, match="other seed"):
+    with pytest.raises(ValueError, match=r"other settings \(seed 0, not 1\)"):
         keep_study(build_study(runs, seed=1), tmp_path / "study")
     lines = (tmp_path / "run0" / "predictions.jsonl").read_text()
     (tmp_path / "run0" / "predictions.jsonl").write_text(lines.replace("told s1", "told otherwise"))
-    with pytest.raises(ValueError, match="other reports_sha256"):
+    with pytest.raises(ValueError, match=r"other settings \(reports_sha256\)"):
         keep_study(build_study(runs), tmp_path / "study")
