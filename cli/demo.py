@@ -1,19 +1,19 @@
-"""The demo: trains and scores a tiny report writer on two cores, with the functions that real training uses."""
+"""The demo: one cell of an ablation, a tiny report writer trained and scored on two cores."""
 
 import resource
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import datasets
 from datasets import load_dataset
 from rich.console import Console
-from transformers import TrainingArguments
-from trl import SFTConfig, TrlParser
 
+import argus_training
 from argus_evaluation.benchmark.benchmark import evaluate_model
 from argus_evaluation.benchmark.results_table import build_table
 from argus_inference.console.terminal import show
@@ -23,15 +23,18 @@ from argus_inference.preview import save_preview
 from argus_processing import CTVolume
 from argus_processing.instructions import instruction_for
 from argus_processing.read_ct import read_ct_row
-from argus_processing.storage.claimed_folders import claimed_folder
+from argus_processing.storage.claimed_folders import claimed_folder, whole_folder
+from argus_processing.storage.folder_owner import claim_for_settings
 from argus_processing.storage.whole_files import write_json, write_text
-from argus_training import pretrain, sft
-from argus_training.assembly.create import create_model
-from argus_training.assembly.language import train_language_model
-from argus_training.stages.recipe import RecipeArguments
+from argus_training.ablations.ablation_grid import read_base
+from argus_training.ablations.ablation_recipes import ReportRecipe
+from argus_training.ablations.ablation_steps import last_step, run_step, subset_options
+from argus_training.stages.checkpoints import RECIPE_FILE
 
-RECIPES = Path(sft.__file__).parent / "recipes"
-BATCH_SIZE = 20
+RECIPE = Path(argus_training.__file__).parent / "recipes" / "demo.yaml"
+SEED = 0
+MODEL = "argus-tiny"
+OTHER_FOLDER = "remove it or choose another folder"
 
 
 def run_demo(out: Path) -> dict[str, Any]:
@@ -50,20 +53,23 @@ def run_demo(out: Path) -> dict[str, Any]:
 def _run(out: Path) -> dict[str, Any]:
     started = time.monotonic()
     console = Console(stderr=True)
-    with step(console, "phantoms: synthetic chest CTs with known findings"):
-        recipe, config = read_recipe("demo.yaml", RecipeArguments, SFTConfig, out / "sft")
-        recipe.subset_options |= {"cache_dir": str(out / "data")}
-        splits = load_dataset("ct3drrg", recipe.subset, **recipe.subset_options, num_proc=2)
-    with step(console, "language: a tiny Llama reads the training reports"):
-        language = learn_language(splits["train"], out / "language")
-    with step(console, "vision: a small 3D ViT looks at the training scans"):
-        vision = learn_vision(out / "vision", recipe.subset_options)
-    with step(console, "stage 1 (connector) and stage 2 (vision, connector, language model)"):
-        model_dir = learn_reports(out, recipe, config, language, vision)
-    with step(console, "evaluation on held-out scans, with controls"):
+    settings = read_base(RECIPE)
+    recipe = ReportRecipe(**settings)
+    claim(settings, out)
+    cell = last_step(settings, SEED)
+    language, vision, *_ = cell.with_needs()
+    with timed(console, "phantoms: synthetic chest CTs with known findings"):
+        splits = load_dataset("ct3drrg", recipe.data["subset"], **subset_options(recipe.data, out), num_proc=2)
+    with timed(console, "language: a tiny Llama reads the training reports"):
+        run_step(language, out)
+    with timed(console, "vision: a small 3D ViT looks at the training scans"):
+        run_step(vision, out)
+    with timed(console, "stage 1 (connector) and stage 2 (vision, connector, language model)"):
+        model_dir = copy_model(run_step(cell, out), out / MODEL)
+    with timed(console, "evaluation on held-out scans, with controls"):
         train_reports = splits["train"]["report"]
-        results = evaluate_model(model_dir, splits["test"], train_reports, out / "evaluation", batch_size=BATCH_SIZE)
-    with step(console, "one report with its picture"):
+        results = evaluate_model(model_dir, splits["test"], train_reports, out / "evaluation", **recipe.evaluation)
+    with timed(console, "one report with its picture"):
         write_one_report(model_dir, splits["test"], out)
     results |= {"seconds": round(time.monotonic() - started, 1), "peak_memory_mb": round(peak_memory_mb(), 1)}
     write_json(out / "results.json", results)
@@ -71,8 +77,20 @@ def _run(out: Path) -> dict[str, Any]:
     return results
 
 
+def claim(settings: dict[str, Any], out: Path) -> None:
+    """Write the recipe's settings into `out`, which marks it as the folder of this cell.
+
+    Raises:
+        ValueError: if it was made with other settings, or holds a model that nothing tells the settings of.
+    """
+    path = out / RECIPE_FILE
+    if (out / MODEL).exists() and not path.exists():
+        raise ValueError(f"{out}: holds a model {MODEL} of unknown settings; {OTHER_FOLDER}")
+    claim_for_settings(path, settings, write=partial(write_json, path, settings), advice=OTHER_FOLDER)
+
+
 @contextmanager
-def step(console: Console, name: str) -> Iterator[None]:
+def timed(console: Console, name: str) -> Iterator[None]:
     """Print the name of a step at its start and its time at the end."""
     console.rule(f"[bold]{name}")
     started = time.monotonic()
@@ -80,41 +98,11 @@ def step(console: Console, name: str) -> Iterator[None]:
     console.print(f"{time.monotonic() - started:.0f} s")
 
 
-def read_recipe(name: str, arguments: type, config: type, output_dir: Path) -> tuple[Any, Any]:
-    """Read a recipe as its training script does, but with another output folder."""
-    parser = TrlParser((arguments, config))
-    return parser.parse_args_and_config(["--config", str(RECIPES / name), "--output_dir", str(output_dir)])
-
-
-def learn_language(train: datasets.Dataset, out: Path) -> Path:
-    """Train the tiny Llama; reuse it if it is already trained."""
-    if not (out / "model" / "config.json").exists():
-        parser = TrlParser((SFTConfig,))
-        (config,) = parser.parse_args_and_config(
-            ["--config", str(RECIPES / "demo_language.yaml"), "--output_dir", str(out)]
-        )
-        train_language_model(train, out / "model", config)
-    return out / "model"
-
-
-def learn_vision(out: Path, subset_options: dict[str, Any]) -> Path:
-    """Train the vision tower; reuse it if it is already trained."""
-    recipe, config = read_recipe("demo_vision.yaml", pretrain.PretrainArguments, TrainingArguments, out)
-    recipe.subset_options = subset_options
-    return pretrain.pretrain(recipe, config)
-
-
-def learn_reports(out: Path, recipe: RecipeArguments, config: SFTConfig, language: Path, vision: Path) -> Path:
-    """Assemble the model, train both stages, and copy the trained model to `out`/argus-tiny."""
-    start, model_dir = out / "start", out / "argus-tiny"
-    if not (start / "config.json").exists():
-        create_model("argus-tiny", start, llm=language, vision=vision, dtype="float32")
-    recipe.model_name_or_path = str(start)
-    trained = sft.train(recipe, config)
+def copy_model(trained: Path, model_dir: Path) -> Path:
+    """Copy the trained model to the folder that is named in the documentation, unless that is done; return it."""
     if not model_dir.exists():
-        partial = out / "argus-tiny.partial"
-        shutil.copytree(trained, partial, dirs_exist_ok=True)
-        partial.rename(model_dir)
+        with whole_folder(model_dir) as part:
+            shutil.copytree(trained, part, dirs_exist_ok=True)
     return model_dir
 
 

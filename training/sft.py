@@ -1,7 +1,7 @@
 """Two-stage supervised training of Argus on CT and reports (paper, section 5.1).
 
 accelerate launch training/sft.py --config training/recipes/argus_8b_hr.yaml
-python training/sft.py --config training/recipes/demo.yaml --stage 2 --learning_rate 1e-6
+python training/sft.py --config training/recipes/argus_3b_nr.yaml --stage 2 --learning_rate 1e-6
 
 The same command started again continues an interrupted run.
 """
