@@ -1,23 +1,19 @@
 """Write the data set card: `hub_cards/dataset_card.md` with values from the manifest, and a figure of the reports."""
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import DatasetCard, DatasetCardData
-from matplotlib.figure import Figure
 
-from ..report_text import count_tokens, words_of
+from .overview.report_figure import save_report_figure
 from .splits import SPLITS
 
 CARDS = "argus_hub_cards"
 TEMPLATE, RULES = "dataset_card.md", "sentence_rules.json"
 FIGURE = "reports.png"
-NUM_TERMS = 20
-MIN_TERM_LETTERS = 4  # excludes articles and prepositions
 
 
 def card_configs(sources: Sequence[str], splits_of: dict[str, list[str]], content: str) -> list[dict[str, Any]]:
@@ -52,7 +48,7 @@ def write_card(folder: Path, manifest: dict[str, Any], reports: Sequence[str]) -
     """
     sources = list(manifest["counts"])
     splits_of = {source: [split for split in SPLITS if manifest["counts"][source][split]] for source in sources}
-    save_figure(reports, folder / FIGURE)
+    save_report_figure(reports, folder / FIGURE)
     cards = files(CARDS)
     data = DatasetCardData(
         language="en",
@@ -74,22 +70,3 @@ def write_card(folder: Path, manifest: dict[str, Any], reports: Sequence[str]) -
         figure=FIGURE,
     )
     (folder / "README.md").write_text(str(card), encoding="utf-8")
-
-
-def frequent_terms(reports: Sequence[str], number: int = NUM_TERMS) -> list[tuple[str, int]]:
-    """Return the words in most reports with their number of reports, most frequent first, ties sorted by word."""
-    in_reports = Counter(word for report in reports for word in set(words_of(report)) if len(word) >= MIN_TERM_LETTERS)
-    return sorted(in_reports.items(), key=lambda entry: (-entry[1], entry[0]))[:number]
-
-
-def save_figure(reports: Sequence[str], path: Path) -> None:
-    """Draw the histogram of report lengths in tokens beside the most frequent terms."""
-    figure = Figure(figsize=(10, 4.5), layout="constrained")
-    lengths, terms = figure.subplots(1, 2)
-    lengths.hist([count_tokens(report) for report in reports], bins=40, color="#33658a")
-    lengths.set(xlabel="tokens", ylabel="reports", title="Report length")
-    words = frequent_terms(reports)[::-1]
-    terms.barh([word for word, _ in words], [count for _, count in words], color="#86bbd8")
-    terms.set(xlabel="reports with the term", title="Most frequent terms")
-    # No date and no version in the file: the same reports give the same bytes.
-    figure.savefig(path, dpi=110, metadata={"Software": None})
