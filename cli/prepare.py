@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from argus_processing.curation.judges import (
     RuleJudge,
     TransformersBackend,
 )
+from argus_processing.curation.overview.table1 import HEADINGS, TITLE, Table1, build_table1, phantom_sources
 from argus_processing.curation.prepare import WORK, PrepareOptions, prepare
-from argus_processing.curation.splits import SPLITS
 
 
 def run(
@@ -30,7 +31,7 @@ def run(
     say: Callable[[str], None],
     trust: bool = False,
 ) -> bool:
-    """Curate the downloads, print counts and problems; return whether everything could be used.
+    """Curate the downloads, print counts, problems and Table 1; return whether everything could be used.
 
     `trust` allows code that comes with the judge's folder to run.
 
@@ -39,13 +40,13 @@ def run(
     """
     datasets.disable_progress_bars()  # there would be one per Parquet file; the volumes have their own bar
     prepared = prepare(roots, out, PrepareOptions(**options), build_judge(judge, judge_url, out / WORK, trust))
-    show(statistics_table(prepared.manifest))
     show(counts_table(prepared.manifest))
     for kind, number in sorted(Counter(problem.kind for problem in prepared.problems).items()):
         first = next(problem for problem in prepared.problems if problem.kind == kind)
         say(f"{kind}: {number}, the first is {first.where}: {first.detail}")
     if prepared.problems:
         say(f"all of them are in {out / 'logs' / 'problems.jsonl'}; the rest is in place")
+    show(beside_the_paper(build_table1(prepared.manifest["statistics"], phantom_sources(roots))))
     return prepared.is_sound
 
 
@@ -60,12 +61,13 @@ def build_judge(model: str | None, url: str | None, work: Path, trust: bool = Fa
     return CachedJudge(ChatJudge(backend), work / "judge.sqlite")
 
 
-def statistics_table(manifest: dict[str, Any]) -> Table:
-    """Return Table 1 of the paper for the prepared folder."""
-    columns = ("scans", "patients", *SPLITS, "average_tokens", "maximum_tokens")
-    table = Table("subset", *(column.replace("_", " ") for column in columns), title="CT-3DRRG")
-    for name, row in manifest["statistics"].items():
-        table.add_row(name, *(str(row[column]) for column in columns))
+def beside_the_paper(table1: Table1) -> Table:
+    """Return the numbers of the prepared folder beside those of the paper, a section for each subset."""
+    table = Table(*HEADINGS, title=TITLE, caption="\n".join(table1.notes), caption_justify="left")
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for row, following in zip_longest(table1.rows, table1.rows[1:]):
+        table.add_row(*row.cells, end_section=following is None or following.subset != row.subset)
     return table
 
 

@@ -28,6 +28,7 @@ from .dataset_folder import (
 from .decisions import curate_by_decisions
 from .examination import Examination, NothingReadableError, Reading, cause_of, examine_all
 from .judges import Judge, RuleJudge
+from .overview.table1 import TABLE1_FILE, build_table1, phantom_sources, table1_markdown
 from .prepared_folder import DATA, LOGS, MANIFEST
 from .selection import Curation, SetAside, curate, leaks
 from .volume_engines import ENGINES
@@ -80,8 +81,8 @@ def prepare(
 ) -> Prepared:
     """Curate the downloads in `roots` (source name -> folder) into the folder `out`.
 
-    Writes `data/` (Parquet), `decisions/`, `logs/`, `README.md` with its figure, and `manifest.json`. If it was killed
-    and is started again, it reads only the volumes it has not read yet and writes the same bytes.
+    Writes `data/` (Parquet), `decisions/`, `logs/`, `README.md` with its figure, `table1.md` and `manifest.json`. If it
+    was killed and is started again, it reads only the volumes it has not read yet and writes the same bytes.
 
     Raises:
         ValueError: if a source, engine or folder is unknown, a download lacks a table or column, a patient would be
@@ -235,15 +236,18 @@ def write_folder(
         write_log(staged / LOGS / "dropped_sentences.jsonl", curation.dropped)
         write_log(staged / LOGS / SET_ASIDE, curation.set_aside)
         write_log(staged / LOGS / PROBLEMS, problems)
+        statistics = statistics_of(curation.scans, list(roots))
         manifest = {
             "judge": judge.name if options.decisions is None else "published decisions",
             "with_volumes": options.with_volumes,
             "content": content_hash(staged / DATA),
             "counts": counts,
-            "statistics": statistics_of(curation.scans, list(roots)),
+            "statistics": statistics,
             "cost_of_rules": cost_of_rules(curation, list(roots)),
         }
         write_card(staged, manifest, [draft.report for draft in curation.scans])
+        table1 = table1_markdown(build_table1(statistics, phantom_sources(roots)))
+        (staged / TABLE1_FILE).write_text(table1, encoding="utf-8")
         manifest["files"] = checksums_of(staged)
         (staged / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
         put_in_place(staged, out)

@@ -198,6 +198,8 @@ def test_prepare_reports_unusable_volumes_in_a_line_and_its_exit_code(argus, tmp
     code, stdout, stderr = argus("prepare", tmp_path / "out", "--inspect", tmp_path / "inspect")
     assert (code, stderr.strip()) == (0, "")
     assert "short report" in stdout
+    end = " ".join(stdout[stdout.index("yours beside the paper's Table 1") :].split())
+    assert "│ 4,080 │" in end and "Phantoms, not patients: inspect." in end
     volume = sorted((tmp_path / "inspect" / "CTPA").iterdir())[0]
     volume.write_bytes(volume.read_bytes()[:500])
     code, _, stderr = argus("prepare", tmp_path / "out", "--inspect", tmp_path / "inspect")

@@ -229,6 +229,14 @@ def test_the_counts_are_the_documented_ones(prepared):
     assert prepared[1].manifest["counts"] == documented("plain")
 
 
+def test_the_folder_holds_its_numbers_beside_the_papers(prepared):
+    out, result = prepared
+    table = (out / "table1.md").read_text()
+    assert "| ct-rate | train | 39 | 21,715 | -21,676 |" in table
+    assert "- Phantoms, not patients: ct-rate, bimcv-r, inspect." in table
+    assert result.manifest["files"]["table1.md"]["bytes"] == len(table.encode())
+
+
 def test_faults_of_the_real_downloads_are_counted_and_nothing_else(tmp_path):
     faults = {name: [fault for fault in FAULTS[name] if fault not in ("version-1", "zipped")] for name in LAYOUTS}
     downloads = {name: write_layout(tmp_path / name, name, 20, faults=faults[name]) for name in LAYOUTS}
