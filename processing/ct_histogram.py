@@ -38,7 +38,7 @@ PILE_HU = (-950, 2000)  # range where no value may have a pile of voxels, except
 FILL_HU = -890  # lower fill values are padding
 FRAME_TISSUES = ((-150, -50), (20, 80))
 COUCH_HU = -200
-AIR_HU = (-1030, -990)
+AIR_PEAK_HU = (-1030, -990)
 EVEN_RATIO = 50.0  # ratio of voxels at air's value to those at any above it: 1 to 28 in scans, 60 to 530 in phantoms
 EVEN_SUM = 2.5  # ratio to those at all 60 HU above it: 0.4 to 1.6 in scans, 3.4 to 170 in phantoms
 FILL_SHARE = 0.02
@@ -277,8 +277,8 @@ def _filled(histogram: Histogram) -> Refusal | None:
 
 def _has_even_air(histogram: Histogram) -> bool:
     """Return whether air has one value and no noise, as in a phantom; a scan cut at -1024 has noise above it."""
-    first = AIR_HU[0] + EDGE
-    place = first + int(np.argmax(histogram.counts[first : AIR_HU[1] + EDGE + 1]))
+    first = AIR_PEAK_HU[0] + EDGE
+    place = first + int(np.argmax(histogram.counts[first : AIR_PEAK_HU[1] + EDGE + 1]))
     above = histogram.counts[place + 1 : place + FILL_AROUND + 1]
     pile = int(histogram.counts[place])
     return pile > EVEN_RATIO * above.max() and pile > EVEN_SUM * above.sum()

@@ -17,7 +17,7 @@ BETWEEN_HU = (-560, -300)  # between lung and fat
 LOW_FAT_HU = (-300, -142)  # fat lies above, except in pictures of a low energy
 REACH = 150
 STEEPNESS = 3.0
-AIR_HU = (-1060, -600)  # air and lung
+AIR_AND_LUNG_HU = (-1060, -600)
 PURE_AIR_HU = (-1060, -900)
 HIGH_AIR_HU = (-790, -600)  # lung lies there too, but does not end as sharply as air
 FEW = 3e-4  # share of the voxels per HU
@@ -64,7 +64,7 @@ def _between_lung_and_fat(inside: Histogram) -> str | None:
     """Find a peak between lung and fat in values without air and lung."""
     for ends, share_of_air in ((BETWEEN_HU, 0.5), (LOW_FAT_HU, 0.1)):
         peak = inside.peak(*ends, REACH)
-        airless = inside.highest(*AIR_HU) < share_of_air * peak.density
+        airless = inside.highest(*AIR_AND_LUNG_HU) < share_of_air * peak.density
         if airless and peak.density > FEW and peak.steepness > STEEPNESS:
             return f"values gather near {peak.place}, between lung and fat, and air is missing"
     return None
@@ -90,7 +90,7 @@ def _negated(inside: Histogram) -> str | None:
     # Values in the range of air may be padding; in the range of bone there may be true air, with as
     # much below -600 as above.
     padding = inside.counts[PURE_AIR_HU[0] + EDGE : PURE_AIR_HU[1] + EDGE + 1].max() / inside.total
-    air, below_fat = inside.share(*AIR_HU) - padding, inside.share(-600, -200)
+    air, below_fat = inside.share(*AIR_AND_LUNG_HU) - padding, inside.share(-600, -200)
     muscle = inside.peak(*SOFT_PEAK_HU, SOFT_REACH).place
     if air < 0.2 * around and below_fat > max(0.003, 0 if -70 < muscle < -25 else 2 * air):
         return f"values gather near {peak.place}, where air would lie if the sign were wrong"

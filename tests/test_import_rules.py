@@ -1,7 +1,9 @@
 """The direction of imports between folders, and what a file that travels to the Hub may import."""
 
 import ast
+import configparser
 import importlib.metadata
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,14 +12,10 @@ import pytest
 from transformers.dynamic_module_utils import get_relative_import_files
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = {
-    "modeling_argus": "modeling_argus",
-    "processing": "argus_processing",
-    "training": "argus_training",
-    "inference": "argus_inference",
-    "evaluation": "argus_evaluation",
-    "cli": "argus_cli",
-}
+SETUP = configparser.ConfigParser()
+SETUP.read(ROOT / "setup.cfg")
+# folder -> the name it is imported by
+PACKAGES = {folder: name for name, folder in re.findall(r"(\w+) = (\w+)", SETUP["options"]["package_dir"])}
 # A folder imports from the floors below its own, never from its own floor or from above.
 FLOORS = (("modeling_argus",), ("processing",), ("training", "inference"), ("evaluation",), ("cli", "bench"))
 SHIPPED_ENTRIES = (
@@ -77,6 +75,7 @@ def floor_of(folder: str) -> int:
 def test_the_files_of_every_room_are_seen():
     rooms = {file.parent.as_posix() for file in FILES}
     assert {"processing/phantom", "training/stages", "inference/serving", "evaluation/metrics/clinical"} <= rooms
+    assert {folder for folders in FLOORS for folder in folders} - {"bench"} == set(PACKAGES) - {"hub_cards"}
     assert Path("processing/storage/whole_files.py") in imported_files(Path("processing/phantom/files.py"))
     assert Path("processing/storage/whole_files.py") in imported_files(Path("evaluation/benchmark/benchmark.py"))
 
@@ -152,11 +151,7 @@ def test_no_room_is_crowded():
 
 
 def test_every_package_is_installed():
-    import configparser
-
-    parser = configparser.ConfigParser()
-    parser.read(ROOT / "setup.cfg")
-    listed = set(parser["options"]["packages"].split())
+    listed = set(SETUP["options"]["packages"].split())
     found = set()
     for file in FILES:
         if file.name == "__init__.py" and file.parts[0] in PACKAGES and LOADED_ALONE.parent not in file.parents:

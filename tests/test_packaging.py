@@ -1,6 +1,7 @@
 """The wheel: every file that is used, nothing else, and no library that is not declared."""
 
 import ast
+import configparser
 import importlib.metadata
 import os
 import re
@@ -17,15 +18,10 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-PACKAGES = {
-    "modeling_argus": "modeling_argus",
-    "processing": "argus_processing",
-    "training": "argus_training",
-    "inference": "argus_inference",
-    "evaluation": "argus_evaluation",
-    "cli": "argus_cli",
-    "hub_cards": "argus_hub_cards",
-}
+SETUP = configparser.ConfigParser()
+SETUP.read(ROOT / "setup.cfg")
+# folder -> the name it is imported by
+PACKAGES = {folder: name for name, folder in re.findall(r"(\w+) = (\w+)", SETUP["options"]["package_dir"])}
 
 
 @pytest.fixture(scope="module")

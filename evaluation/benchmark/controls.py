@@ -15,7 +15,7 @@ import numpy as np
 from argus_inference.generation import Prediction
 
 T = TypeVar("T")
-AIR_HU = -1000
+BLANK_HU = -1000
 BLANK_SIDE = 8  # voxels; resampling a constant gives the same constant on every grid
 
 
@@ -23,7 +23,7 @@ def blank_image(example: dict[str, Any]) -> Any:
     """Return a CT that holds only air, in place of the example's own; it is all zeros after preprocessing."""
     from argus_processing.ct_volume import CTVolume
 
-    hu = np.full((BLANK_SIDE,) * 3, AIR_HU, dtype=np.int16)
+    hu = np.full((BLANK_SIDE,) * 3, BLANK_HU, dtype=np.int16)
     # D, H, W rise to Superior, Posterior, Left; columns are index axes, rows RAS+ mm. The readers refuse an empty scan,
     # so this one is built without them.
     affine = np.array([[0.0, 0, -1, 0], [0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]])

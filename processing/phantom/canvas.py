@@ -14,7 +14,7 @@ SIDE_SIGN = {"right": -1.0, "left": 1.0}  # x grows toward the patient's left: c
 
 
 @dataclass(frozen=True)
-class Grid:
+class VoxelGrid:
     """A voxel grid centred on the origin: shape and spacing along (D, H, W)."""
 
     shape: tuple[int, int, int]
@@ -34,7 +34,7 @@ class Canvas:
     share of the body in each column of voxels.
     """
 
-    def __init__(self, grid: Grid) -> None:
+    def __init__(self, grid: VoxelGrid) -> None:
         self.grid = grid
         self.hu = np.full(grid.shape, -1000.0, dtype=np.float32)
         self.axes = tuple(grid.axis(dim) for dim in range(3))
