@@ -6,16 +6,15 @@ of a patient.
 
 import math
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
 
 from .ct_histogram import why_not_hu
 
-try:
+if sys.platform != "win32":
     from resource import RLIM_INFINITY, RLIMIT_AS, getrlimit
-except ImportError:  # not on Windows
-    getrlimit = None
 
 INT16 = np.iinfo(np.int16)
 
@@ -121,7 +120,7 @@ def _cgroup_free() -> float:
 
 
 def _address_space_free() -> float:
-    if getrlimit is None or (limit := getrlimit(RLIMIT_AS)[0]) == RLIM_INFINITY:
+    if sys.platform == "win32" or (limit := getrlimit(RLIMIT_AS)[0]) == RLIM_INFINITY:
         return math.inf
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
@@ -254,4 +253,4 @@ def has_bright_border(hu: np.ndarray) -> bool:
     if hu.dtype != np.float32:
         return False
     borders = (hu[:, 0], hu[:, -1], hu[:, :, 0], hu[:, :, -1])
-    return max(np.count_nonzero(border > METAL_HU) for border in borders) > STRAY_VOXELS
+    return max(int(np.count_nonzero(border > METAL_HU)) for border in borders) > STRAY_VOXELS

@@ -82,7 +82,7 @@ class Histogram:
     @property
     def is_drawn(self) -> bool:
         """Return whether there are so few different values that it is a drawing, not a scan with noise."""
-        return np.count_nonzero(self.counts) < MANY_LEVELS
+        return int(np.count_nonzero(self.counts)) < MANY_LEVELS
 
     @cached_property
     def density(self) -> np.ndarray:

@@ -247,7 +247,7 @@ def _image_affine(image: Any, name: object) -> tuple[np.ndarray, tuple[str, ...]
         raise read_error(name, "the image format holds no orientation", "give a NIfTI file with its affine set")
     affine = np.asarray(image.affine, dtype=np.float64)
     from_file = nib.is_proxy(image.dataobj)
-    unknown = ()
+    unknown: tuple[str, ...] = ()
     if _is_identity(affine, image.shape) and not from_file:
         unknown = (f"the affine is the identity, {IDENTITY_MEANS}; it was taken as stated",)
     if not isinstance(image.header, nib.Nifti1Header):

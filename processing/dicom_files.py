@@ -204,7 +204,7 @@ def read_header(file: BinaryIO, encoding: Encoding, tags: list[int]) -> tuple[Da
     """
     stream = BoundedReader(data_set_stream(file, encoding, MAX_HEADER_BYTES), MAX_HEADER_BYTES)
     header = read_dataset(
-        stream,
+        stream,  # type: ignore[arg-type] # pydicom only reads, seeks and tells
         encoding.implicit,
         encoding.little,
         stop_when=lambda tag, kind, length: tag >= PIXEL_DATA,

@@ -79,7 +79,7 @@ def _check_blank(hu: np.ndarray, slices: list[DicomSlice]) -> None:
 def _slice_hu(values: np.ndarray, padding: np.ndarray | None, item: DicomSlice) -> np.ndarray:
     slope = 1.0 if item.slope is None else item.slope
     intercept = item.intercept or 0.0
-    if padding is None or not padding.any():
+    if padding is None or item.pixels.padding is None or not padding.any():
         return rescale_to_hu(values, slope, intercept)
     ends = [slope * end + intercept for end in item.pixels.padding]
     if max(ends) <= PADDING_HU:  # below air, which is usual, and kept in NIfTI files too

@@ -62,10 +62,13 @@ def check_labels(slices: list[DicomSlice], folder: Path) -> None:
 def _classes(labels: list[str]) -> list[str]:
     """Replace numbers that are close to each other by one label, the lowest of them."""
     numbers = {label: parts[0] for label in set(labels) if (parts := as_numbers(label, 1)) is not None}
-    classes, last = {}, None
+    classes: dict[str, str] = {}
+    last: str | None = None
     for label in sorted(numbers, key=numbers.__getitem__):
-        near = last is not None and numbers[label] - numbers[last] <= SAME_NUMBER * abs(numbers[label])
-        classes[label] = classes[last] if near else label
+        if last is not None and numbers[label] - numbers[last] <= SAME_NUMBER * abs(numbers[label]):
+            classes[label] = classes[last]
+        else:
+            classes[label] = label
         last = label
     return [classes.get(label, label) for label in labels]
 
@@ -99,7 +102,7 @@ def _comes_again(numbers: np.ndarray, unique: bool) -> bool:
     steps = np.diff(numbers)
     up, down, even = (np.count_nonzero(np.sign(steps) == sign) for sign in (1, -1, 0))
     returns = max(min(up, down), even if unique else 0)
-    return len(distinct) >= MIN_PASS and counts.min() == counts.max() > 1 and returns > FORGOTTEN
+    return bool(len(distinct) >= MIN_PASS and counts.min() == counts.max() > 1 and returns > FORGOTTEN)
 
 
 def check_pictures(hu: np.ndarray, folder: Path) -> None:

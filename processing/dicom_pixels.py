@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import numpy as np
 from pydicom import Dataset
@@ -35,8 +35,9 @@ PIXEL_KEYWORDS = (
     "BitsStored",
     "HighBit",
     "PixelRepresentation",
+    "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
 )
-PIXEL_KEYWORDS += ("PixelPaddingValue", "PixelPaddingRangeLimit")
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,13 @@ def pixel_format(path: Path, header: Dataset, encoding: Encoding, place: int | N
         CTReadError: if an attribute is missing, or two contradict each other.
     """
     names = ("Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation")
-    numbers = {name: as_whole(header.get(name)) for name in names}
-    for name, number in numbers.items():
+    numbers = []
+    for name in names:
+        number = as_whole(header.get(name))
         if number is None:
             raise read_error(path, f"{name} is missing or unreadable", "copy or export the file again")
-    rows, columns, allocated, stored, signed = numbers.values()
+        numbers.append(number)
+    rows, columns, allocated, stored, signed = numbers
     colour = as_text(header.get("PhotometricInterpretation"))
     if as_whole(header.get("SamplesPerPixel", 1)) != 1 or (colour and not colour.startswith("MONOCHROME")):
         raise read_error(path, "the header says colour, and a CT slice is grey", "give the original CT series")
@@ -126,7 +129,9 @@ def read_frames(path: Path, form: PixelFormat, indices: list[int]) -> Iterator[n
     with opened(path) as file:
         try:
             yield from (
-                _plain(file, form, indices) if form.encoding.syntax in PLAIN else _packed(file, form, indices, path)
+                _plain(file, form, form.place, indices)
+                if form.encoding.syntax in PLAIN
+                else _packed(file, form, form.place, indices, path)
             )
         except CodestreamError as error:
             raise read_error(path, f"the pixel data ({_name(form.encoding)}) {error}", advice) from None
@@ -143,21 +148,21 @@ def _name(encoding: Encoding) -> str:
     return name if encoding.stated else f"{name}, as the file does not say how they are stored"
 
 
-def _pixel_element(stream: BinaryIO, form: PixelFormat) -> int:
-    """Move to the pixel data's value and return its length."""
-    order = "little" if form.encoding.little else "big"
-    stream.seek(form.place)
+def _pixel_element(stream: BinaryIO | BoundedReader, encoding: Encoding, place: int) -> int:
+    """Move to the value of the pixel data's element, which is at `place`, and return its length."""
+    order: Literal["little", "big"] = "little" if encoding.little else "big"
+    stream.seek(place)
     start = stream.read(8)
     if start[4:6] in (b"OB", b"OW", b"UN"):
         return int.from_bytes(stream.read(4), order)
     return int.from_bytes(start[4:], order)
 
 
-def _plain(file: BinaryIO, form: PixelFormat, indices: list[int]) -> Iterator[np.ndarray]:
+def _plain(file: BinaryIO, form: PixelFormat, place: int, indices: list[int]) -> Iterator[np.ndarray]:
     """Read frames that are not compressed, one at a time."""
     expected = form.frames * form.frame_bytes
-    stream = data_set_stream(file, form.encoding, form.place + expected + SLACK_BYTES)
-    length = _pixel_element(stream, form)
+    stream = data_set_stream(file, form.encoding, place + expected + SLACK_BYTES)
+    length = _pixel_element(stream, form.encoding, place)
     if length == UNDEFINED:
         raise CodestreamError("is compressed, which the header denies or leaves open")
     start, end = stream.tell(), stream.seek(0, os.SEEK_END)
@@ -172,14 +177,14 @@ def _plain(file: BinaryIO, form: PixelFormat, indices: list[int]) -> Iterator[np
         yield frame.astype(kind.newbyteorder("="), copy=False).reshape(form.rows, form.columns)
 
 
-def _packed(file: BinaryIO, form: PixelFormat, indices: list[int], path: Path) -> Iterator[np.ndarray]:
+def _packed(file: BinaryIO, form: PixelFormat, place: int, indices: list[int], path: Path) -> Iterator[np.ndarray]:
     """Decode compressed frames in a separate process, after the header of each was compared with the DICOM header."""
     syntax = form.encoding.syntax
     if syntax not in DECODERS or form.allocated > 16 or find_spec(DECODERS[syntax][1]) is None:
         cause = f"the pixels are compressed in a way that is not supported ({_name(form.encoding)})"
         raise read_error(path, cause, "install all that argus-ct requires, or export the series uncompressed")
     stream = BoundedReader(file, SLACK_BYTES + form.frames * (2 * form.frame_bytes + FRAME_SLACK_BYTES))
-    _pixel_element(stream, form)
+    _pixel_element(stream, form.encoding, place)
     frames = generate_frames(BytesIO(stream.read()), number_of_frames=form.frames)
     wanted, left = set(indices), len(indices)
     for index, code in enumerate(frames):

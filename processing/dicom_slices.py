@@ -14,7 +14,7 @@ from pydicom import Dataset
 from pydicom.tag import Tag
 
 from .ct_checks import CTReadError, read_error
-from .dicom_files import HEAD_BYTES, dicom_folder_below, encoding_of, opened, read_header, series_files
+from .dicom_files import HEAD_BYTES, Encoding, dicom_folder_below, encoding_of, opened, read_header, series_files
 from .dicom_kind import (
     DERIVED,
     DESCRIPTIONS,
@@ -56,6 +56,7 @@ CLOCK_KEYWORDS = (
     "AcquisitionTime AcquisitionDateTime FrameAcquisitionDateTime FrameReferenceDateTime ContentTime TriggerTime "
     "InstanceNumber"
 ).split()
+NO_DICOM = "no DICOM"  # kind of a file
 COUNTED = ("TriggerTime", "InstanceNumber")  # numbers; the others are times of day
 KEYWORDS = (
     "SOPClassUID Modality SeriesInstanceUID NumberOfFrames "
@@ -74,7 +75,7 @@ class DicomSlice:
     path: Path
     frame: int  # 0 in a file of one slice
     pixels: PixelFormat
-    series: tuple  # equal for slices of one series
+    series: tuple[object, ...]  # equal for slices of one series
     orientation: tuple[float, ...]  # direction of a row, then of a column
     position: tuple[float, ...]  # position of the first voxel's centre
     spacing: tuple[float, ...]  # between rows, between columns
@@ -104,29 +105,38 @@ def find_slices(folder: Path) -> tuple[list[DicomSlice], tuple[str, ...]]:
     left_out: Counter[str] = Counter()
     strangers: list[tuple[Path, bytes]] = []
     for path in series_files(folder):
-        kind, found = kind_and_slices(path)
-        if kind == "no DICOM":
-            strangers.append((path, found))
-        elif kind == SLICE:
-            slices += found
-            left_out[LOCALIZER] += int(not found)
+        found = kind_and_slices(path)
+        if found.kind == NO_DICOM:
+            strangers.append((path, found.head))
+        elif found.kind == SLICE:
+            slices += found.slices
+            left_out[LOCALIZER] += int(not found.slices)
         else:
-            left_out[kind] += 1
+            left_out[found.kind] += 1
     modalities = Counter({kind: left_out.pop(kind) for kind in {*IMAGE_MODALITIES.values()} & {*left_out}})
     _check_series(folder, slices, modalities, left_out)
     check_strangers(strangers, [item.path for item in slices])
     return slices, tuple(f"{count} {kind} left out" for kind, count in left_out.items() if count)
 
 
-def kind_and_slices(path: Path) -> tuple[str, object]:
+@dataclass(frozen=True)
+class FileFound:
+    """What one file of a folder is: its kind, its CT slices, and its first bytes if it is not DICOM."""
+
+    kind: str
+    slices: tuple[DicomSlice, ...] = ()
+    head: bytes = b""
+
+
+def kind_and_slices(path: Path) -> FileFound:
     """Return the kind of one file, with its slices, or its first bytes if it is not DICOM."""
     if path.name.upper() == "DICOMDIR" or not path.exists():
-        return "no DICOM", None if path.exists() else b""
+        return FileFound(NO_DICOM)
     with opened(path) as file:
         head = file.read(HEAD_BYTES)
         encoding = encoding_of(head)
         if encoding is None:
-            return "no DICOM", head[:4096]
+            return FileFound(NO_DICOM, head=head[:4096])
         advice = "copy or export the file again"
         try:
             header, place = read_header(file, encoding, TAGS)
@@ -134,7 +144,7 @@ def kind_and_slices(path: Path) -> tuple[str, object]:
                 element.value  # noqa: B018
             kind = kind_of(header, encoding.sop_class)
             if kind == SLICE:
-                return kind, list(_slices_of(path, header, encoding, place))
+                return FileFound(kind, tuple(_slices_of(path, header, encoding, place)))
         except (CTReadError, OSError):
             raise
         except Exception:  # pydicom may raise anything for damaged bytes, and quotes them
@@ -142,10 +152,10 @@ def kind_and_slices(path: Path) -> tuple[str, object]:
         if kind == LOST:
             cause = "the DICOM header is damaged or cut short: it no longer says what kind of image this is"
             raise read_error(path, cause, advice)
-        return kind, None
+        return FileFound(kind)
 
 
-def _slices_of(path: Path, header: Dataset, encoding: object, place: int | None) -> Iterator[DicomSlice]:
+def _slices_of(path: Path, header: Dataset, encoding: Encoding, place: int | None) -> Iterator[DicomSlice]:
     """Yield the slices of one file: one for a classic CT, one per frame for an enhanced CT."""
     frames = as_whole(1 if header.get("NumberOfFrames") in (None, "") else header.NumberOfFrames)
     groups = header.get("PerFrameFunctionalGroupsSequence")
@@ -198,7 +208,7 @@ def _slice(path: Path, frame: int, form: PixelFormat, facts: dict[str, object]) 
     if facts.get("ModalityLUTSequence") and slope is None:
         raise read_error(path, "the values are given by a table (Modality LUT)", "give the original CT series")
     same = tuple(as_text(facts.get(name)) for name in SAME)
-    series = (as_text(facts.get("SeriesInstanceUID")),)
+    series: tuple[object, ...] = (as_text(facts.get("SeriesInstanceUID")),)
     if series == ("",):  # anonymised: distinguish series by other values that they cannot share
         series = ("", same[0], (form.rows, form.columns), tuple(round(cosine, 3) + 0.0 for cosine in orientation))
     phases = tuple(_label(name, facts.get(name)) for name in PHASE_KEYWORDS)

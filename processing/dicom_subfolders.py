@@ -32,9 +32,8 @@ def check_subfolders(slices: list[DicomSlice], folder: Path) -> None:
         raise read_error(folder, cause, "put all slices of the series into one folder")
 
 
-def _slices_in(path: Path) -> list[DicomSlice]:
+def _slices_in(path: Path) -> tuple[DicomSlice, ...]:
     try:
-        kind, found = kind_and_slices(path)
+        return kind_and_slices(path).slices
     except CTReadError:
-        return []  # damaged, but not in the given folder
-    return found if isinstance(found, list) else []
+        return ()  # damaged, but not in the given folder

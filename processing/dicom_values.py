@@ -6,12 +6,13 @@ are never quoted.
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 MAX_PARTS = 64  # of a value; a damaged length may give millions
 MAX_LETTERS = 1024
 
 
-def as_parts(value: object) -> list[object]:
+def as_parts(value: object) -> list[Any]:
     """Return a header value as a list: its parts, the value itself, or an empty list."""
     if value is None or value == "" or value == b"":
         return []

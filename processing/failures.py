@@ -8,7 +8,11 @@ from safetensors import SafetensorError
 from .ct_checks import CTReadError
 
 _MOST_LETTERS = 1000  # some libraries raise messages of several pages
-_DISK = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up", errno.EROFS: "the disk is read-only"}
+_DISK: dict[int | None, str] = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the quota is used up",
+    errno.EROFS: "the disk is read-only",
+}
 
 
 def is_stop(error: BaseException) -> bool:
@@ -61,7 +65,7 @@ def explain(error: BaseException) -> str | None:
         seen.append(behind)
         behind = behind.__cause__ or behind.__context__
     if not isinstance(error, ValueError | OSError):
-        told = next((each for each in seen if isinstance(each, CTReadError | OSError)), None)
+        told: BaseException | None = next((each for each in seen if isinstance(each, CTReadError | OSError)), None)
         if told is None and type(error).__module__.startswith("datasets."):
             told = next((each for each in seen if isinstance(each, ValueError)), None)
         error = told or error

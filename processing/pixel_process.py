@@ -5,11 +5,19 @@ import os
 import subprocess
 import sys
 import threading
+from typing import IO
 
 import numpy as np
 
 from .codestreams import Codestream, CodestreamError
 from .pixel_worker import WORKER_FILE
+
+
+class Worker(subprocess.Popen[bytes]):
+    """A worker process, to and from which there are pipes."""
+
+    stdin: IO[bytes]
+    stdout: IO[bytes]
 
 
 class PixelProcess:
@@ -18,13 +26,15 @@ class PixelProcess:
     Threads take turns. After a fork the child does not use the parent's worker and starts its own.
     """
 
+    worker: Worker | None = None
+
     def __init__(self) -> None:
         self.forget()
 
     def forget(self) -> None:
         """Reset in a forked child: close the pipes to the parent's worker without ending that worker."""
         self.lock = threading.Lock()
-        worker, self.worker = getattr(self, "worker", None), None
+        worker, self.worker = self.worker, None
         if worker is not None:
             worker.stdin.close()
             worker.stdout.close()
@@ -65,12 +75,12 @@ class PixelProcess:
             raise CodestreamError("cannot be decoded" if verdict == b"-" else "ends the decoder, or takes it too long")
         return answer
 
-    def _start(self) -> subprocess.Popen:
+    def _start(self) -> Worker:
         """Start a worker with the same library paths as this process, out of reach of Ctrl-C."""
         paths = os.pathsep.join(os.path.abspath(path) for path in sys.path)
         settings = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         try:
-            return subprocess.Popen(
+            return Worker(
                 [sys.executable or "python3", "-P", WORKER_FILE],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -83,7 +93,7 @@ class PixelProcess:
             raise CodestreamError("needs a process of its own, which cannot be started here") from None
 
 
-def _exchange(worker: subprocess.Popen, message: bytes, size: int) -> tuple[bytes, bytes]:
+def _exchange(worker: Worker, message: bytes, size: int) -> tuple[bytes, bytes]:
     """Send a request; return the verdict and the pixels, both empty or short if the worker died."""
     rest = memoryview(message)
     try:
@@ -98,7 +108,7 @@ def _exchange(worker: subprocess.Popen, message: bytes, size: int) -> tuple[byte
     return verdict, bytes(answer)
 
 
-def _end(worker: subprocess.Popen) -> None:
+def _end(worker: Worker) -> None:
     worker.kill()
     worker.wait()
     worker.stdin.close()

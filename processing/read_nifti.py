@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import nibabel as nib
 import numpy as np
@@ -20,8 +20,9 @@ from .file_kinds import GZIP_MAGIC, describe_content
 try:
     from isal import isal_zlib as inflating
 except ImportError:  # the standard library's, with the same interface, takes about three times as long
-    import zlib as inflating
+    import zlib as inflating  # type: ignore[no-redef]
 
+DAMAGED: type[Exception] = inflating.error  # type: ignore[assignment] # isal states it as an error, not as a class
 HEADER_BYTES = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 FIRST_VOXEL = {348: 352, 540: 544}  # the lowest vox_offset of a single file
 MAX_EXTENSION_BYTES = 64 << 20  # between header and voxels
@@ -72,7 +73,8 @@ def _read(file: BinaryIO, size: int, name: object) -> CTVolume:
     """Read a whole NIfTI of `size` stored bytes, and describe damage in words."""
     packed = file.read(2) == GZIP_MAGIC
     file.seek(0)
-    stream = GzipContent(file) if packed else file
+    content = GzipContent(file) if packed else None
+    stream: Readable = file if content is None else content
     try:
         header, position = _read_header(stream, name)
         shape = spatial_shape(_data_shape(header, name), name)
@@ -93,14 +95,21 @@ def _read(file: BinaryIO, size: int, name: object) -> CTVolume:
             raise read_error(name, cause, AGAIN)
     except EOFError:
         raise read_error(name, "the file is truncated", COPY_AGAIN) from None
-    except inflating.error:
+    except DAMAGED:
         cause = "the compressed data are damaged (wrong checksum or not gzip)"
         raise read_error(name, cause, COPY_AGAIN) from None
     except MemoryError:
         raise read_error(name, "the volume does not fit into memory", "use a machine with more memory") from None
-    if packed and stream.followed:
+    if content is not None and content.followed:
         warnings = (*warnings, "something that is not gzip follows the compressed data; it was left out")
     return CTVolume.from_file_axes(hu.reshape(shape, order="F"), affine, name, warnings)
+
+
+class Readable(Protocol):
+    """Bytes that are read once, from front to back."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return `size` bytes, or fewer at the end."""
 
 
 class GzipContent:
@@ -111,7 +120,7 @@ class GzipContent:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._inflater = None
+        self._inflater: inflating.Decompress | None = None
         self._pending = b""
         self._ended = False
         self.followed = False
@@ -121,7 +130,7 @@ class GzipContent:
 
         Raises:
             EOFError: if a member is incomplete.
-            `inflating.error`: if a member is damaged, or its checksum is wrong.
+            `DAMAGED`: if a member is damaged, or its checksum is wrong.
         """
         parts = []
         while size > 0 and not self._ended:
@@ -131,27 +140,29 @@ class GzipContent:
         return b"".join(parts)
 
     def _inflate(self, size: int) -> bytes:
-        if (self._inflater is None or self._inflater.eof) and not self._next_member():
+        if self._inflater is None or self._inflater.eof:
+            self._inflater = self._next_member()
+        inflater = self._inflater
+        if inflater is None:
             return b""
-        part = self._inflater.decompress(self._pending, size)
-        self._pending = self._inflater.unused_data if self._inflater.eof else self._inflater.unconsumed_tail
-        if not part and not self._inflater.eof and not self._pending:
+        part = inflater.decompress(self._pending, size)
+        self._pending = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
+        if not part and not inflater.eof and not self._pending:
             self._pending = self._file.read(CHUNK_BYTES // 8)
             if not self._pending:
                 raise EOFError
         return part
 
-    def _next_member(self) -> bool:
+    def _next_member(self) -> "inflating.Decompress | None":
         if len(self._pending) < len(GZIP_MAGIC):
             self._pending += self._file.read(CHUNK_BYTES // 8)
         if self._pending.startswith(GZIP_MAGIC):
-            self._inflater = inflating.decompressobj(wbits=31)
-            return True
+            return inflating.decompressobj(wbits=31)
         self._ended, self.followed = True, bool(self._pending)
-        return False
+        return None
 
 
-def _read_header(stream: BinaryIO, name: object) -> tuple[nib.Nifti1Header, int]:
+def _read_header(stream: Readable, name: object) -> tuple[nib.Nifti1Header, int]:
     """Read only the header; return it and the number of bytes read."""
     block = stream.read(348)
     sizes = {order: int.from_bytes(block[:4], order) for order in ("little", "big")}
@@ -203,7 +214,7 @@ def _slope_and_intercept(header: nib.Nifti1Header, name: object) -> tuple[float,
     return slope, intercept
 
 
-def _skip_extensions(stream: BinaryIO, count: int, order: str) -> bool:
+def _skip_extensions(stream: Readable, count: int, order: str) -> bool:
     """Skip the `count` bytes between header and voxels; return whether the extensions in them have valid sizes."""
     flag, left = stream.read(4), count - 4
     if len(flag) < 4:
@@ -222,7 +233,7 @@ def _skip_extensions(stream: BinaryIO, count: int, order: str) -> bool:
     return fits
 
 
-def _skip(stream: BinaryIO, count: int) -> None:
+def _skip(stream: Readable, count: int) -> None:
     while count > 0:
         chunk = stream.read(min(count, CHUNK_BYTES))
         if not chunk:
@@ -230,7 +241,7 @@ def _skip(stream: BinaryIO, count: int) -> None:
         count -= len(chunk)
 
 
-def _read_voxels(stream: BinaryIO, dtype: np.dtype, count: int, slope: float, intercept: float) -> np.ndarray:
+def _read_voxels(stream: Readable, dtype: np.dtype, count: int, slope: float, intercept: float) -> np.ndarray:
     """Read voxels into one flat array of HU and rescale them: int16 if every value is whole and fits, else float32.
 
     So no voxels are in memory twice, for any type of the file.
@@ -251,7 +262,7 @@ def _read_voxels(stream: BinaryIO, dtype: np.dtype, count: int, slope: float, in
     return hu
 
 
-def _read_rest(stream: BinaryIO, plane_bytes: int, name: object) -> bool:
+def _read_rest(stream: Readable, plane_bytes: int, name: object) -> bool:
     """Read the bytes after the voxels, so that checksums are compared; padding is allowed, a plane of voxels is not.
 
     Returns:

@@ -4,7 +4,7 @@ Linear interpolation along an axis is a matrix, so two interpolations in a row a
 a sample's centre is at half a voxel (torch's `align_corners=False`), and the field of view does not change.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,10 +107,10 @@ class GridOperators:
 
 
 def grid_operators(
-    shape: tuple[int, int, int],
-    spacing_mm: tuple[float, float, float],
-    grid: tuple[int, int, int],
-    target_spacing_mm: tuple[float, float, float],
+    shape: Sequence[int],
+    spacing_mm: Sequence[float],
+    grid: Sequence[int],
+    target_spacing_mm: Sequence[float],
     resampling: str,
 ) -> GridOperators:
     """Make the operators from a scan of `shape` and `spacing_mm` to `grid`, all in the order (D, H, W).

@@ -6,7 +6,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from .canvas import SIDE_SIGN, Canvas, Point
+from .canvas import SIDE_SIGN, Canvas, Point, as_point
 
 # One normal deviate per byte value: ten times faster than drawing floats, and the same on every machine.
 _NORMAL_LEVELS = np.array([NormalDist().inv_cdf((level + 0.5) / 256) for level in range(256)], dtype=np.float32)
@@ -108,7 +108,7 @@ def _paint_chest(canvas: Canvas, anatomy: Anatomy) -> None:
 
     reach = anatomy.muscle + canvas.edge_mm
     corner = (1e3, anatomy.chest_half_depth + reach, anatomy.chest_half_width + reach)
-    box = canvas.box(tuple(-value for value in corner), corner)
+    box = canvas.box(as_point(-value for value in corner), corner)
     z, y, x = canvas.coordinates(box)
     target = canvas.hu[box]
     cavity_mm, profile = _cavity_depth(anatomy, z, y, x)
@@ -202,9 +202,9 @@ def _paint_mediastinum(canvas: Canvas, anatomy: Anatomy) -> None:
 def _paint_heart(canvas: Canvas, anatomy: Anatomy) -> None:
     fat, fluid = anatomy.epicardial_fat, anatomy.pericardial_fluid
     for extra, hu in ((fat + fluid, 6.0 if fluid else -80.0), (fat, -95.0), (0.0, anatomy.blood_hu)):
-        canvas.ellipsoid(anatomy.heart_center, tuple(radius + extra for radius in anatomy.heart_radii), hu)
+        canvas.ellipsoid(anatomy.heart_center, as_point(radius + extra for radius in anatomy.heart_radii), hu)
     z, y, x = anatomy.heart_center
-    wall = tuple(0.62 * radius for radius in anatomy.heart_radii)
+    wall = as_point(0.62 * radius for radius in anatomy.heart_radii)
     canvas.ellipsoid((z - 4, y + 4, x + 12), wall, 42.0 + 0.75 * (anatomy.blood_hu - 42.0))
 
 
@@ -257,10 +257,10 @@ def _paint_lung_vessels(canvas: Canvas, anatomy: Anatomy, rng: np.random.Generat
         hilum = anatomy.point(10, 4, sign * 42)
         for _ in range(11):
             reach = rng.uniform((-75, -55, 25), (80, 62, 62)) * scale
-            middle = tuple(h + 0.55 * r * s for h, r, s in zip(hilum, reach, (1, 1, sign), strict=True))
-            end = tuple(h + r * s for h, r, s in zip(hilum, reach, (1, 1, sign), strict=True))
+            middle = as_point(h + 0.55 * r * s for h, r, s in zip(hilum, reach, (1, 1, sign), strict=True))
+            end = as_point(h + r * s for h, r, s in zip(hilum, reach, (1, 1, sign), strict=True))
             turn = rng.uniform(-22, 22, size=3)
-            fork = tuple(e + t for e, t in zip(end, turn, strict=True))
+            fork = as_point(e + t for e, t in zip(end, turn, strict=True))
             thickness = float(rng.uniform(2.2, 3.4))
             canvas.capsule(hilum, middle, thickness, 20.0, lung)
             canvas.capsule(middle, end, 0.7 * thickness, 0.0, lung)

@@ -1,6 +1,7 @@
 """A volume on which soft-edged shapes are drawn, in millimetres, on any grid."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,12 @@ Box = tuple[slice, slice, slice]
 
 AERATED_HU = -600.0  # lung above this value is filled with something
 SIDE_SIGN = {"right": -1.0, "left": 1.0}  # x grows toward the patient's left: column 0 is the patient's right
+
+
+def as_point(values: Iterable[float]) -> Point:
+    """Return three numbers as (z, y, x)."""
+    z, y, x = values
+    return z, y, x
 
 
 @dataclass(frozen=True)
@@ -37,14 +44,14 @@ class Canvas:
     def __init__(self, grid: VoxelGrid) -> None:
         self.grid = grid
         self.hu = np.full(grid.shape, -1000.0, dtype=np.float32)
-        self.axes = tuple(grid.axis(dim) for dim in range(3))
+        self.axes = grid.axis(0), grid.axis(1), grid.axis(2)
         self.edge_mm = float(np.mean(grid.spacing_mm))
         self.lungs: dict[str, NDArray[np.bool_]] = {}
         self.body = np.ones(grid.shape[1:], dtype=np.float32)
 
     def coordinates(self, box: Box | None = None) -> tuple[NDArray, NDArray, NDArray]:
         """Return the three axes in mm, cut to a box and shaped to broadcast against it."""
-        z, y, x = (axis if box is None else axis[part] for axis, part in zip(self.axes, box or self.axes, strict=True))
+        z, y, x = self.axes if box is None else (axis[part] for axis, part in zip(self.axes, box, strict=True))
         return z[:, None, None], y[None, :, None], x[None, None, :]
 
     def box(self, low: Point, high: Point) -> Box:
@@ -53,7 +60,13 @@ class Canvas:
         for axis, lowest, highest in zip(self.axes, low, high, strict=True):
             start = int(np.searchsorted(axis, lowest - self.edge_mm))
             parts.append(slice(start, max(start, int(np.searchsorted(axis, highest + self.edge_mm)))))
-        return tuple(parts)
+        depth, rows, columns = parts
+        return depth, rows, columns
+
+    def box_around(self, center: Point, reach: Point) -> Box:
+        """Return the index box that holds every voxel up to `reach` from a point, along each axis."""
+        low, high = (as_point(c + sign * r for c, r in zip(center, reach, strict=True)) for sign in (-1, 1))
+        return self.box(low, high)
 
     def blend(self, box: Box, weight: NDArray, hu: float, within: NDArray[np.bool_] | None = None) -> None:
         """Mix a value into a box: weight 0 keeps the old value, weight 1 replaces it."""
@@ -77,7 +90,7 @@ class Canvas:
         blur: float = 1.0,
     ) -> None:
         """Draw an ellipsoid along the axes; `blur` widens its edge, for hazy borders."""
-        box = self.box(*(tuple(c + s * r for c, r in zip(center, radii, strict=True)) for s in (-1, 1)))
+        box = self.box_around(center, radii)
         squares = [
             ((axis - np.float32(c)) / np.float32(r)) ** 2
             for axis, c, r in zip(self.coordinates(box), center, radii, strict=True)
@@ -89,8 +102,8 @@ class Canvas:
         self, start: Point, end: Point, radius: float, hu: float, within: NDArray[np.bool_] | None = None
     ) -> None:
         """Draw a straight tube with round ends."""
-        low = tuple(min(a, b) - radius for a, b in zip(start, end, strict=True))
-        high = tuple(max(a, b) + radius for a, b in zip(start, end, strict=True))
+        low = as_point(min(a, b) - radius for a, b in zip(start, end, strict=True))
+        high = as_point(max(a, b) + radius for a, b in zip(start, end, strict=True))
         box = self.box(low, high)
         along = [b - a for a, b in zip(start, end, strict=True)]
         length = max(sum(step * step for step in along), 1e-6)
@@ -102,7 +115,7 @@ class Canvas:
 
     def slab(self, center: Point, half_size: Point, hu: float) -> None:
         """Draw a block with its faces along the axes."""
-        box = self.box(*(tuple(c + s * r for c, r in zip(center, half_size, strict=True)) for s in (-1, 1)))
+        box = self.box_around(center, half_size)
         distances = [
             np.float32(half) - np.abs(axis - np.float32(c))
             for axis, c, half in zip(self.coordinates(box), center, half_size, strict=True)

@@ -48,7 +48,7 @@ def _nothing_given(root: Path) -> Done:
         for row in rows:
             scan = _scan_of(row)
             if scan in chosen or scan == scans[-1]:
-                row["Impressions_EN"] = _FILLING_WORDS[len(row["Findings_EN"]) % len(_FILLING_WORDS)]
+                row["Impressions_EN"] = _FILLING_WORDS[len(str(row["Findings_EN"])) % len(_FILLING_WORDS)]
             if scan == scans[-1]:
                 row["Findings_EN"] = "Not specified."
         write_table(root / _REPORTS.format(name), rows)

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,7 +95,7 @@ def write_nifti(phantom: Phantom, path: Path, style: FileStyle | None = None) ->
 def write_phantom(
     folder: Path | str,
     seed: int,
-    spacing_mm: tuple[float, float, float] | None = None,
+    spacing_mm: Sequence[float] | None = None,
     name: str | None = None,
 ) -> Phantom:
     """Make a phantom and write it as `<folder>/<name>.nii.gz`. Default name: its opaque id."""

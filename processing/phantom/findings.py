@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .anatomy import SOFT, Anatomy, aorta_path
-from .canvas import SIDE_SIGN, Canvas, Point
+from .canvas import SIDE_SIGN, Canvas, Point, as_point
 
 LOBES = {"right": ("upper lobe", "middle lobe", "lower lobe"), "left": ("upper lobe", "lower lobe")}
 
@@ -78,20 +78,29 @@ def check_findings(findings: Iterable[Finding]) -> None:
 
 def point_in_lobe(canvas: Canvas, anatomy: Anatomy, finding: Finding, rng: np.random.Generator, margin: float) -> Point:
     """Draw a point deep enough in the finding's lobe, in lung that is still aerated."""
-    sign = SIDE_SIGN[finding.side]
+    side = _side_of(finding)
+    sign = SIDE_SIGN[side]
     low, high = _LOBE_RANGES[finding.place]
     for attempt in range(200):
         z, y, x = (float(value) for value in rng.uniform(low, high))
         point = anatomy.point(z, y, sign * x)
         reach = margin * (1 - attempt / 200)
-        around = [tuple(c + d * reach * (i == dim) for i, c in enumerate(point)) for dim in range(3) for d in (-1, 1)]
-        if all(canvas.is_aerated(finding.side, near) for near in (point, *around)):
+        around = [
+            as_point(c + d * reach * (i == dim) for i, c in enumerate(point)) for dim in range(3) for d in (-1, 1)
+        ]
+        if all(canvas.is_aerated(side, near) for near in (point, *around)):
             return point
     z, y, x = (0.5 * (a + b) for a, b in zip(low, high, strict=True))
     return anatomy.point(z, y, sign * x)
 
 
-_LOBE_RANGES = {  # (z, y, |x|) of an average adult; the fissures run between
+def _side_of(finding: Finding) -> str:
+    if finding.side is None:
+        raise ValueError(f"{finding.label} needs a side")
+    return finding.side
+
+
+_LOBE_RANGES: dict[str | None, tuple[Point, Point]] = {  # (z, y, |x|) of an average adult; the fissures run between
     "upper lobe": ((40, -45, 40), (88, 30, 95)),
     "middle lobe": ((-38, -66, 55), (-8, -42, 100)),
     "lower lobe": ((-48, 18, 42), (20, 62, 105)),
@@ -101,17 +110,18 @@ _LOBE_RANGES = {  # (z, y, |x|) of an average adult; the fissures run between
 def _medical_material(canvas: Canvas, anatomy: Anatomy, finding: Finding, rng: np.random.Generator) -> None:
     front = -anatomy.chest_half_depth / anatomy.scale
     if finding.place == "sternum":
-        for z in range(-30, 90, 20):
-            canvas.capsule(anatomy.point(z - 4, front - 9, -11), anatomy.point(z + 4, front - 9, 11), 3.0, 2800.0)
+        for middle in range(-30, 90, 20):
+            start, end = anatomy.point(middle - 4, front - 9, -11), anatomy.point(middle + 4, front - 9, 11)
+            canvas.capsule(start, end, 3.0, 2800.0)
         return
-    sign = SIDE_SIGN[finding.side]
+    sign = SIDE_SIGN[_side_of(finding)]
     z, x = float(rng.uniform(62, 74)), float(rng.uniform(68, 80))
     box = anatomy.point(z, front - 2, sign * x)
     canvas.ellipsoid(box, (32, 16, 34), 30.0)
     canvas.slab(box, (20, 7, 22), 3000.0)
     lead = [(z + 10, front + 2, sign * x), (100, -25, sign * 50), (90, -9, -20), (0, -12, -22), (-55, -30, 22)]
-    for start, end in zip(lead[:-1], lead[1:], strict=True):
-        canvas.capsule(anatomy.point(*start), anatomy.point(*end), 2.5, 2600.0)
+    for one, other in zip(lead[:-1], lead[1:], strict=True):
+        canvas.capsule(anatomy.point(*one), anatomy.point(*other), 2.5, 2600.0)
 
 
 def _arterial_calcification(canvas: Canvas, anatomy: Anatomy, finding: Finding, rng: np.random.Generator) -> None:
@@ -127,7 +137,7 @@ def _arterial_calcification(canvas: Canvas, anatomy: Anatomy, finding: Finding, 
             around, across = wall * math.sin(angle), wall * math.cos(angle)
             # The arch runs front to back, the descending part downward: the wall is perpendicular to that.
             offset = (around, 0.0, across) if finding.place == "aortic arch" else (0.0, around, across)
-            points.append(tuple(c + o for c, o in zip(center, offset, strict=True)))
+            points.append(as_point(c + o for c, o in zip(center, offset, strict=True)))
         for first, second in zip(points[:-1], points[1:], strict=True):
             canvas.capsule(first, second, 4.5, 1500.0)
 
@@ -135,7 +145,7 @@ def _arterial_calcification(canvas: Canvas, anatomy: Anatomy, finding: Finding, 
 def _cardiomegaly(anatomy: Anatomy, rng: np.random.Generator) -> None:
     growth = float(rng.uniform(1.32, 1.48))
     z, y, x = anatomy.heart_center
-    anatomy.heart_radii = tuple(
+    anatomy.heart_radii = as_point(
         radius * factor for radius, factor in zip(anatomy.heart_radii, (growth, 1.15, growth), strict=True)
     )
     anatomy.heart_center = (z + 4 * anatomy.scale, y, x + 4 * anatomy.scale)
@@ -156,9 +166,10 @@ def _coronary_calcification(canvas: Canvas, anatomy: Anatomy, finding: Finding, 
                 rise, turn = latitude + extra * step[0], longitude + extra * step[1]
                 unit = (math.sin(rise), math.cos(rise) * math.sin(turn), math.cos(rise) * math.cos(turn))
                 ends.append(
-                    tuple(c + r * u for c, r, u in zip(anatomy.heart_center, anatomy.heart_radii, unit, strict=True))
+                    as_point(c + r * u for c, r, u in zip(anatomy.heart_center, anatomy.heart_radii, unit, strict=True))
                 )
-            canvas.capsule(*ends, 4.5, 1500.0)
+            start_point, end_point = ends
+            canvas.capsule(start_point, end_point, 4.5, 1500.0)
             latitude, longitude = latitude + step[0], longitude + step[1]
 
 
@@ -171,9 +182,9 @@ def _hiatal_hernia(canvas: Canvas, anatomy: Anatomy, finding: Finding, rng: np.r
 
 def _lymphadenopathy(canvas: Canvas, anatomy: Anatomy, finding: Finding, rng: np.random.Generator) -> None:
     if finding.place == "mediastinum":
-        places = [(66, 2, -24), (48, 6, -30), (30, 22, -18), (28, 26, 4), (44, -36, 16), (68, -22, 14)]
+        places: list[Point] = [(66, 2, -24), (48, 6, -30), (30, 22, -18), (28, 26, 4), (44, -36, 16), (68, -22, 14)]
     else:
-        sign = SIDE_SIGN[finding.side]
+        sign = SIDE_SIGN[_side_of(finding)]
         places = [(82, -12, sign * 124), (64, 2, sign * 135), (92, 14, sign * 118), (74, 24, sign * 130)]
     for place in places:
         radius = float(rng.uniform(11, 16))
@@ -195,7 +206,7 @@ def _emphysema(canvas: Canvas, anatomy: Anatomy, finding: Finding, rng: np.rando
 def _pleural_effusion(canvas: Canvas, anatomy: Anatomy, finding: Finding, rng: np.random.Generator) -> None:
     z, y, _ = canvas.coordinates()
     depth = np.broadcast_to(y - np.float32(0.55) * z, canvas.hu.shape)  # fluid collects at the back and at the base
-    for side in ("right", "left") if finding.side == "bilateral" else (finding.side,):
+    for side in ("right", "left") if finding.side == "bilateral" else (_side_of(finding),):
         lung = canvas.lungs[side]
         level = np.quantile(depth[lung][::7], 1 - float(rng.uniform(0.13, 0.24)))
         canvas.hu[lung & (depth > level)] = float(rng.uniform(4, 16))
@@ -204,12 +215,12 @@ def _pleural_effusion(canvas: Canvas, anatomy: Anatomy, finding: Finding, rng: n
 
 def _consolidation(canvas: Canvas, anatomy: Anatomy, finding: Finding, rng: np.random.Generator) -> None:
     center = point_in_lobe(canvas, anatomy, finding, rng, margin=14)
-    lung = canvas.lungs[finding.side].copy()
+    lung = canvas.lungs[_side_of(finding)].copy()
     for _ in range(4):
-        part = tuple(c + float(d) for c, d in zip(center, rng.uniform(-15, 15, size=3), strict=True))
-        canvas.ellipsoid(part, tuple(float(r) for r in rng.uniform(22, 34, size=3)), 45.0, lung, blur=1.5)
+        part = as_point(c + float(d) for c, d in zip(center, rng.uniform(-15, 15, size=3), strict=True))
+        canvas.ellipsoid(part, as_point(float(r) for r in rng.uniform(22, 34, size=3)), 45.0, lung, blur=1.5)
     for _ in range(3):  # air bronchograms
-        end = tuple(c + float(d) for c, d in zip(center, rng.uniform(-20, 20, size=3), strict=True))
+        end = as_point(c + float(d) for c, d in zip(center, rng.uniform(-20, 20, size=3), strict=True))
         canvas.capsule(center, end, 2.2, -800.0, lung)
     canvas.refresh_lungs()
 
@@ -217,7 +228,7 @@ def _consolidation(canvas: Canvas, anatomy: Anatomy, finding: Finding, rng: np.r
 def _atelectasis(canvas: Canvas, anatomy: Anatomy, finding: Finding, rng: np.random.Generator) -> None:
     """Paint a plate of collapsed lung: a thin flat band across the lobe."""
     center = point_in_lobe(canvas, anatomy, finding, rng, margin=8)
-    lung = canvas.lungs[finding.side].copy()
+    lung = canvas.lungs[_side_of(finding)].copy()
     tilt = float(rng.uniform(0.5, 0.9)) * (1 if rng.random() < 0.5 else -1)
     for shift in np.linspace(-32, 32, 9):
         z, y, x = center[0] + tilt * shift, center[1], center[2] + float(shift)
@@ -227,12 +238,13 @@ def _atelectasis(canvas: Canvas, anatomy: Anatomy, finding: Finding, rng: np.ran
 
 def _lung_opacity(canvas: Canvas, anatomy: Anatomy, finding: Finding, rng: np.random.Generator) -> None:
     center = point_in_lobe(canvas, anatomy, finding, rng, margin=16)
-    lung = canvas.lungs[finding.side] & (canvas.hu < -650)  # vessels stay visible through ground glass
+    side = _side_of(finding)
+    lung = canvas.lungs[side] & (canvas.hu < -650)  # vessels stay visible through ground glass
     density = float(rng.uniform(-500, -380))
     for _ in range(3):
-        part = tuple(c + float(d) for c, d in zip(center, rng.uniform(-11, 11, size=3), strict=True))
-        canvas.ellipsoid(part, tuple(float(r) for r in rng.uniform(27, 38, size=3)), density, lung, blur=3.0)
-    canvas.lungs[finding.side] &= canvas.hu < -700
+        part = as_point(c + float(d) for c, d in zip(center, rng.uniform(-11, 11, size=3), strict=True))
+        canvas.ellipsoid(part, as_point(float(r) for r in rng.uniform(27, 38, size=3)), density, lung, blur=3.0)
+    canvas.lungs[side] &= canvas.hu < -700
 
 
 def _lung_nodule(canvas: Canvas, anatomy: Anatomy, finding: Finding, rng: np.random.Generator) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .anatomy import add_noise, draw_anatomy, paint_anatomy
-from .canvas import Canvas, VoxelGrid
+from .canvas import Canvas, VoxelGrid, as_point
 from .findings import FINDING_KINDS, Finding, check_findings, draw_findings
 from .wording import write_report
 
@@ -55,7 +55,7 @@ def report_of(seed: int) -> str:
     return write_report(truth_of(seed), stream(seed, "report"))
 
 
-def draw_grid(rng: np.random.Generator, spacing_mm: tuple[float, float, float] | None = None) -> VoxelGrid:
+def draw_grid(rng: np.random.Generator, spacing_mm: Sequence[float] | None = None) -> VoxelGrid:
     """Draw a field of view of about 300 x 340 x 400 mm and make its voxel grid.
 
     Args:
@@ -71,13 +71,13 @@ def draw_grid(rng: np.random.Generator, spacing_mm: tuple[float, float, float] |
     drawn = rng.uniform((4.6, 2.9, 2.9), (5.4, 3.2, 3.2))
     # Pixels are square in the plane, as a scanner's are.
     spacing = spacing_mm or (round(float(drawn[0]), 2), round(float(drawn[1]), 3), round(float(drawn[1]), 3))
-    shape = tuple(max(8, round(float(size) / step)) for size, step in zip(extent, spacing, strict=True))
-    return VoxelGrid(shape, spacing)
+    depth, rows, columns = (max(8, round(float(size) / step)) for size, step in zip(extent, spacing, strict=True))
+    return VoxelGrid((depth, rows, columns), as_point(spacing))
 
 
 def make_phantom(
     seed: int,
-    spacing_mm: tuple[float, float, float] | None = None,
+    spacing_mm: Sequence[float] | None = None,
     findings: Sequence[Finding] | None = None,
 ) -> Phantom:
     """Make the synthetic chest CT of a seed: deterministic, on any grid.
