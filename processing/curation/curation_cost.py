@@ -43,8 +43,8 @@ def cost_of_rules(curation: Curation, sources: Sequence[str]) -> dict[str, dict[
 
 
 def _cost_of(drafts: Sequence[CuratedScan], rules: dict[tuple[str, str, int], str]) -> dict[str, Any]:
-    before, dropped = 0, Counter()
-    open_ended = sentences = 0
+    dropped: Counter[str] = Counter()
+    before = open_ended = sentences = 0
     named = {name: {"before": 0, "after": 0} for name in NAMED}
     for draft in drafts:
         kept = set(draft.kept)

@@ -45,6 +45,9 @@ def row_with_volume(draft: CuratedScan, root: Path, name_of: Callable[[str], str
 
 
 def _row(draft: CuratedScan, image: dict[str, Any]) -> dict[str, Any]:
+    shape, spacing_mm = draft.record.shape, draft.record.spacing_mm
+    if shape is None or spacing_mm is None:
+        raise ValueError(f"{draft.scan.source} {draft.scan.scan_id}: its volume was not read, so it has no row")
     return {
         "scan_id": draft.scan.scan_id,
         "source": draft.scan.source,
@@ -52,8 +55,8 @@ def _row(draft: CuratedScan, image: dict[str, Any]) -> dict[str, Any]:
         "image": image,
         "report": draft.report,
         "num_tokens": count_tokens(draft.report),
-        "shape": list(draft.record.shape),
-        "spacing_mm": list(draft.record.spacing_mm),
+        "shape": list(shape),
+        "spacing_mm": list(spacing_mm),
     }
 
 
@@ -127,7 +130,7 @@ def write_decisions(
     """
     name_of = name_of or str
     for source in sources:
-        rows = [
+        rows: list[dict[str, Any]] = [
             {
                 "source": source,
                 "scan_id": name_of(draft.scan.scan_id),

@@ -117,20 +117,20 @@ def _until_all_fail(
     limit: int,
 ) -> Iterator[tuple[VolumeTask, VolumeRecord]]:
     """Yield results while any volume of a source can be read, or causes differ."""
-    failures: dict[str, list[tuple[VolumeTask, VolumeRecord]]] = defaultdict(list)
+    failures: dict[str, list[tuple[VolumeTask, str]]] = defaultdict(list)
     readable = {task.source for task, record in known if not record.error}
     for task, record in known:
-        failures[task.source] += [(task, record)] if record.error else []
+        if record.error:
+            failures[task.source].append((task, record.error))
     for task, record in results:
         yield task, record
-        if not record.error:
+        if record.error:
+            failures[task.source].append((task, record.error))
+        else:
             readable.add(task.source)
-        failures[task.source] += [(task, record)] if record.error else []
         found = failures[task.source]
-        if task.source not in readable and len(found) >= limit and len({cause_of(bad.error) for _, bad in found}) == 1:
-            problems = [
-                Problem("unreadable_volume", f"{bad.source} {bad.scan_id}", record.error) for bad, record in found
-            ]
+        if task.source not in readable and len(found) >= limit and len({cause_of(error) for _, error in found}) == 1:
+            problems = [Problem("unreadable_volume", f"{bad.source} {bad.scan_id}", error) for bad, error in found]
             raise NothingReadableError(
                 f"{task.source}: all of the first {len(found)} volumes read fail in the same way, such as "
                 f"{Path(task.path).name}: {record.error}",

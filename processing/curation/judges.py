@@ -92,7 +92,8 @@ class TransformersBackend:
         self.name = model
         loaded = load_pretrained(AutoModelForCausalLM, model, LANGUAGE_MODEL, trust=trust, dtype="auto")
         tokenizer = load_tokenizer(model, trust=trust)
-        self._pipeline = pipeline("text-generation", model=loaded, tokenizer=tokenizer)
+        # Its annotations name two kinds of tokenizer, not the class of both.
+        self._pipeline = pipeline("text-generation", model=loaded, tokenizer=tokenizer)  # type: ignore[call-overload]
         self._options = {"batch_size": batch_size, "max_new_tokens": max_new_tokens, "do_sample": False}
         if tokenizer.chat_template is None:
             raise ValueError(f"{model}: has no chat template; name an instruct model")

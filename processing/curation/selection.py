@@ -6,6 +6,7 @@ Argus paper, section 3 and appendix A. The order of `STEPS` is the order in whic
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from ..report_text import clean_report, count_tokens, split_sentences
 from ..sources.registry import SOURCES
@@ -134,11 +135,14 @@ def set_aside_left_out(curation: Curation, judge: Judge) -> Curation:
         curation = _partition(
             curation,
             reason,
-            lambda draft, reason=reason: (
-                draft.scan.left_out[1] if draft.scan.left_out and draft.scan.left_out[0] == reason else None
-            ),
+            partial(_detail_of, reason),
         )
     return curation
+
+
+def _detail_of(reason: str, draft: CuratedScan) -> str | None:
+    """Return the source's detail about a scan that it marks as unusable for a reason."""
+    return draft.scan.left_out[1] if draft.scan.left_out and draft.scan.left_out[0] == reason else None
 
 
 def set_aside_unreadable(curation: Curation, judge: Judge) -> Curation:

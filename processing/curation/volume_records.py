@@ -4,8 +4,10 @@ import errno
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,6 +17,7 @@ from ..read_ct import read_ct
 from ..storage.whole_files import write_whole
 from ..storage.worker_pool import DIED
 
+Number = TypeVar("Number", int, float)
 SLAB_SLICES = 16  # slices hashed at a time, so that a strided volume is never copied whole
 
 
@@ -75,7 +78,8 @@ def load_record(task: VolumeTask) -> VolumeRecord | None:
 def record_of(stored: dict) -> VolumeRecord:
     """Return the record from its stored JSON."""
     record = VolumeRecord(**{entry.name: stored[entry.name] for entry in fields(VolumeRecord)})
-    return replace(record, shape=_tuple(record.shape), spacing_mm=_tuple(record.spacing_mm))
+    shape, spacing_mm = stored["shape"], stored["spacing_mm"]
+    return replace(record, shape=shape and _triple(shape), spacing_mm=spacing_mm and _triple(spacing_mm))
 
 
 def record_of_death(task: VolumeTask) -> VolumeRecord:
@@ -83,8 +87,9 @@ def record_of_death(task: VolumeTask) -> VolumeRecord:
     return VolumeRecord(0, 0, error=DIED)
 
 
-def _tuple(values: list | None) -> tuple | None:
-    return None if values is None else tuple(values)
+def _triple(values: Iterable[Number]) -> tuple[Number, Number, Number]:
+    depth, height, width = values
+    return depth, height, width
 
 
 def examine_volume(task: VolumeTask) -> tuple[VolumeTask, VolumeRecord]:
@@ -111,8 +116,8 @@ def _read_record(path: str) -> tuple[VolumeRecord, bool]:
         record = VolumeRecord(
             size,
             mtime_ns,
-            shape=tuple(int(side) for side in volume.hu.shape),
-            spacing_mm=tuple(round(side, 4) for side in volume.spacing_mm),
+            shape=_triple(int(side) for side in volume.hu.shape),
+            spacing_mm=_triple(round(side, 4) for side in volume.spacing_mm),
             content_hash=hash_volume(volume),
         )
     except BaseException as error:
@@ -135,5 +140,5 @@ def hash_volume(volume: CTVolume) -> str:
     digest = hashlib.sha256(json.dumps([volume.hu.shape, [round(side, 4) for side in volume.spacing_mm]]).encode())
     for start in range(0, len(volume.hu), SLAB_SLICES):
         slab = volume.hu[start : start + SLAB_SLICES]
-        digest.update(np.ascontiguousarray(np.rint(slab), np.float32))
+        digest.update(np.ascontiguousarray(np.rint(slab), np.float32).data)
     return digest.hexdigest()

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
+from typing import IO
 
 if __name__ == "__main__":
     # The package itself imports torch and more, which takes seconds; reading volumes does not need them.
@@ -28,6 +29,13 @@ PROGRAM = (sys.executable, str(Path(__file__).resolve()))
 _READY = "ready"
 
 
+class _Reader(subprocess.Popen[str]):
+    """A reading process, to and from which there are pipes."""
+
+    stdin: IO[str]
+    stdout: IO[str]
+
+
 class VolumeWorker:
     """A reading process that is started when first needed, and again after it died.
 
@@ -37,7 +45,7 @@ class VolumeWorker:
 
     def __init__(self, program: Sequence[str] = PROGRAM):
         self._program = program
-        self._process: subprocess.Popen | None = None
+        self._process: _Reader | None = None
 
     def examine(self, task: VolumeTask) -> VolumeRecord | None:
         """Return the record of a volume, or None if reading it ended the process.
@@ -67,10 +75,10 @@ class VolumeWorker:
                 process.stdin.close()
             process.stdout.close()
 
-    def _started(self) -> subprocess.Popen:
+    def _started(self) -> _Reader:
         if self._process is None:
             environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-            self._process = subprocess.Popen(
+            self._process = _Reader(
                 self._program,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

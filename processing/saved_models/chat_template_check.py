@@ -6,7 +6,7 @@ a conversation. Then the number of steps and the length of the text depend only 
 
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeGuard
 
 from jinja2 import TemplateError, nodes
 from jinja2.ext import Extension, loopcontrols
@@ -136,7 +136,7 @@ def _is_constant(given: nodes.Keyword) -> bool:
     return isinstance(given.value, nodes.Const)
 
 
-def _chain(node: nodes.Node) -> str:
+def _chain(node: nodes.Node | None) -> str:
     """Return `a.b.c` for a name with attributes, "" for any other expression."""
     if isinstance(node, nodes.Name):
         return f"{node.name}."
@@ -148,13 +148,15 @@ def _chain(node: nodes.Node) -> str:
 def _count(tree: nodes.Node, macros: dict[str, nodes.Macro]) -> int:
     """Count nodes; those of a macro count once for every call."""
     sizes = {name: sum(1 for _ in _inside(macro)) for name, macro in macros.items()}
-    return sum(1 + sizes.get(_called(node) if isinstance(node, nodes.Call) else None, 0) for node in _inside(tree))
+    called = (_called(node) for node in _inside(tree) if isinstance(node, nodes.Call))
+    return sum(1 for _ in _inside(tree)) + sum(sizes.get(name, 0) for name in called if name is not None)
 
 
 def _assigned(tree: nodes.Node) -> dict[str, list[nodes.Node]]:
     found: dict[str, list[nodes.Node]] = {}
     for assign in tree.find_all(nodes.Assign):
-        found.setdefault(assign.target.name, []).append(assign.node)
+        if isinstance(assign.target, nodes.Name | nodes.NSRef):  # others were refused
+            found.setdefault(assign.target.name, []).append(assign.node)
     return found
 
 
@@ -181,7 +183,9 @@ def _check_escapes(tree: nodes.Node) -> None:
         root = _chain(json.node).split(".")[0] if json.name == "tojson" else None
         if root == "" or root in made:
             raise _Refused("makes JSON of a text that it made")
-    taken = [node.node for node in tree.find_all(nodes.Getitem) if not isinstance(node.arg, nodes.Slice)]
+    taken: list[nodes.Node | None] = [
+        node.node for node in tree.find_all(nodes.Getitem) if not isinstance(node.arg, nodes.Slice)
+    ]
     taken += [node.node for node in tree.find_all(nodes.Filter) if node.name in _PART_FILTERS]
     whole = [call for call in tree.find_all(nodes.Call) if getattr(call.node, "attr", "") == "split"]
     if any(all(call is not node for node in taken) for call in whole):
@@ -228,7 +232,7 @@ def _check_loops(tree: nodes.Template, macros: dict[str, nodes.Macro]) -> None:
             raise _Refused("has three loops in one another")
 
 
-def _sliced(node: nodes.Node) -> bool:
+def _sliced(node: nodes.Node) -> TypeGuard[nodes.Getitem]:
     return isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Slice)
 
 

@@ -67,8 +67,8 @@ def check_values(path: Path, content: Mapping[str, Any]) -> None:
         key = name.rpartition(".")[2]
         if key in REFUSED and value not in (None, False):
             raise ForeignFileError(f"{path}: {printable(name)} is not taken from a model's files; remove it")
-        if expected := _expected(key, value):
-            raise _refusal(path, name, value, expected)
+        if form := _expected(key, value):
+            raise _refusal(path, name, value, form)
 
 
 def _refusal(path: Path, name: str, value: Any, expected: str) -> ForeignFileError:

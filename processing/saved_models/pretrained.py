@@ -268,7 +268,9 @@ def _small_files_of(source: str | Path) -> Path:
     try:
         config = cached_file(str(source), CONFIG)
     except (OSError, ValueError):
-        raise FileNotFoundError(f"{source}: no such model folder, and not in the Hub's cache; give a folder") from None
+        config = None
+    if config is None:
+        raise FileNotFoundError(f"{source}: no such model folder, and not in the Hub's cache; give a folder")
     for name in _SMALL_FILES:
         cached_file(str(source), name, **quiet)
     return Path(config).parent

@@ -44,7 +44,9 @@ def check_tokenizer_file(path: Path) -> None:
 def _check_merges(path: Path, model: Any) -> None:
     """Refuse merges without the prefix that their tokenizer removes: it would panic and print a traceback."""
     prefix = model.get("continuing_subword_prefix") if isinstance(model, dict) else None
-    merges = model.get("merges") if prefix and isinstance(prefix, str) else None
+    if not prefix or not isinstance(prefix, str):
+        return
+    merges = model.get("merges")
     for merge in merges if isinstance(merges, list) else ():
         parts = merge.split(" ") if isinstance(merge, str) else merge
         if isinstance(parts, list) and len(parts) == 2 and not str(parts[1]).startswith(prefix):

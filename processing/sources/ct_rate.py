@@ -121,17 +121,25 @@ def _check_version(root: Path, part: str, metadata: str, volumes: dict[str, str]
     check_version(root, part, list(volumes.values()), rescales)
 
 
+def _name_of(row: dict) -> re.Match[str]:
+    """Return the parts of a row's volume name; rows with other names were left out."""
+    name = _VOLUME_NAME.match(row["id"])
+    if name is None:
+        raise ValueError(f"{row['id']!r} is no volume name such as train_1_a_1.nii.gz")
+    return name
+
+
 def _reconstructions(pairs: list[tuple[dict, str]]) -> dict[str, list[tuple[dict, str]]]:
     """Group rows and volumes by scan, the lowest number of reconstruction first."""
     by_scan: dict[str, list[tuple[dict, str]]] = defaultdict(list)
-    for row, volume in sorted(pairs, key=lambda pair: int(_VOLUME_NAME.match(pair[0]["id"])["number"])):
-        by_scan[_VOLUME_NAME.match(row["id"])["scan"]].append((row, volume))
+    for row, volume in sorted(pairs, key=lambda pair: int(_name_of(pair[0])["number"])):
+        by_scan[_name_of(row)["scan"]].append((row, volume))
     return by_scan
 
 
 def _scan_of(found: list[tuple[dict, str]], split: str, no_chest: set[str]) -> SourceScan:
     row, volume = found[0]
-    name = _VOLUME_NAME.match(row["id"])
+    name = _name_of(row)
     report = "\n".join(part for part in (given_text(row["findings"]), given_text(row["impression"])) if part)
     left_out = None
     if name["scan"] in no_chest:

@@ -7,6 +7,7 @@ cannot be read from the file. Version 2 ("train_fixed", "valid_fixed") has them 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -68,7 +69,7 @@ def is_raw(path: Path, rescale: Rescale | None) -> bool | None:
 
 def _middle_slice(path: Path) -> np.ndarray | None:
     """Return the middle slice as it is stored, or None if the header itself rescales or states an absurd size."""
-    image = nib.load(path)
+    image: Any = nib.load(path)  # nibabel states only a class without voxels
     slope, intercept = image.dataobj.slope, image.dataobj.inter
     width = image.get_data_dtype().itemsize
     if (slope, intercept) != (1.0, 0.0) or len(image.shape) != 3:

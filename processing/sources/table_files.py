@@ -30,7 +30,7 @@ class Table:
 
     def records(self) -> Iterator[tuple[int, list[str] | None]]:
         """Yield rows below the header with the number of their last line; None for a row that cannot be parsed."""
-        reader = _reader(self.text, self.delimiter)
+        reader = csv.reader(_lines(self.text), delimiter=self.delimiter)
         next(reader, None)
         while True:
             try:
@@ -53,14 +53,14 @@ def open_table(path: Path, wanted: Collection[str]) -> Table:
     """
     text = _SEPARATOR_LINE.sub("", decode(path.read_bytes()))
     usual = "\t" if path.suffix.lower() == ".tsv" else ","
-    best: tuple[tuple[int, int, int], str, list[str]] | None = None
+    found = []
     for delimiter in (usual, *(other for other in DELIMITERS if other != usual)):
         header = [name.strip() for name in _first_row(text, delimiter)]
         known = {name.casefold() for name in header}
         rank = (sum(name.casefold() in known for name in wanted), int(delimiter == usual), len(header))
-        if best is None or rank > best[0]:
-            best = rank, delimiter, header
-    return Table(tuple(best[2]), text, best[1])
+        found.append((rank, delimiter, header))
+    _, delimiter, header = max(found, key=lambda entry: entry[0])
+    return Table(tuple(header), text, delimiter)
 
 
 def decode(content: bytes) -> str:
@@ -88,13 +88,14 @@ def decode(content: bytes) -> str:
     return text
 
 
-def _reader(text: str, delimiter: str) -> Iterator[list[str]]:
+def _lines(text: str) -> io.StringIO:
+    """Return a text's lines for `csv`, whose limit of a field is raised to that of a long report."""
     csv.field_size_limit(_LARGEST_FIELD)
-    return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    return io.StringIO(text, newline="")
 
 
 def _first_row(text: str, delimiter: str) -> list[str]:
     try:
-        return next(_reader(text, delimiter), [])
+        return next(csv.reader(_lines(text), delimiter=delimiter), [])
     except csv.Error:
         return []

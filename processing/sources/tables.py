@@ -141,10 +141,13 @@ def read_rows(
     places = _places_of(path, table, columns, optional)
     rows = []
     for line, cells in table.records():
-        if reason := _fault_of(cells, len(table.header)):
-            problems.append(Problem("broken_row", f"{path.name}, line {line}", reason))
-            continue
-        rows.append({role: cells[place] for role, place in places.items()} | {"line": line})
+        where = f"{path.name}, line {line}"
+        if cells is None:
+            problems.append(Problem("broken_row", where, "cannot be parsed as a table"))
+        elif reason := _fault_of(cells, len(table.header)):
+            problems.append(Problem("broken_row", where, reason))
+        else:
+            rows.append({role: cells[place] for role, place in places.items()} | {"line": line})
     return rows
 
 
@@ -158,9 +161,7 @@ def _places_of(path: Path, table: Table, columns: Mapping[str, str], optional: M
     return {role: names.index(name.casefold()) for role, name in wanted.items()}
 
 
-def _fault_of(cells: list[str] | None, width: int) -> str | None:
-    if cells is None:
-        return "cannot be parsed as a table"
+def _fault_of(cells: list[str], width: int) -> str | None:
     # Spreadsheet programs add empty cells to the right.
     if len(cells) < width or any(cell.strip() for cell in cells[width:]):
         return f"{len(cells)} fields where the header has {width}"
@@ -172,7 +173,7 @@ def _fault_of(cells: list[str] | None, width: int) -> str | None:
 
 def refuse_zipped(root: Path, patterns: Sequence[str]) -> None:
     """Raise a ValueError if a download still holds archives instead of their content; likeliest pattern first."""
-    if found := next((found for pattern in patterns if (found := find_tables(root, pattern))), None):
+    if found := next(filter(None, (find_tables(root, pattern) for pattern in patterns)), None):
         more = f" ({len(found)} such)" if len(found) > 1 else ""
         raise ValueError(f"{found[0]}: still zipped{more}; unzip first, in the download's folder")
 
