@@ -25,13 +25,18 @@ PACKAGES = {folder: name for name, folder in re.findall(r"(\w+) = (\w+)", SETUP[
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory) -> tuple[Path, str]:
-    """The wheel, unpacked, and what building it said."""
-    folder = tmp_path_factory.mktemp("wheel")
-    source = folder / "source"
-    # A copy: setuptools writes beside what it builds.
+def source(tmp_path_factory) -> Path:
+    """A copy of the project, because setuptools writes beside what it builds."""
+    source = tmp_path_factory.mktemp("source") / "argus"
     ignored = shutil.ignore_patterns(".git", ".venv", "runs", "tests", "bench", "__pycache__", "build", "*.egg-info")
     shutil.copytree(ROOT, source, ignore=ignored)
+    return source
+
+
+@pytest.fixture(scope="module")
+def built(source, tmp_path_factory) -> tuple[Path, str]:
+    """The wheel, unpacked, and what building it said."""
+    folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "pip", "wheel", str(source), "--no-deps", "--no-build-isolation", "--no-cache-dir"]
     done = subprocess.run([*command, "-v", "-w", str(folder)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -41,10 +46,24 @@ def built(tmp_path_factory) -> tuple[Path, str]:
     return folder / "unpacked", done.stdout + done.stderr
 
 
-def test_the_build_warns_of_nothing(built):
-    said = [line for line in built[1].splitlines() if re.search("warning|deprecat|absent", line, re.IGNORECASE)]
+def warnings_in(said: str) -> list[str]:
+    # setuptools frames what it tells of an installation in "!!".
+    lines = [line for line in said.splitlines() if re.search("warning|deprecat|absent|!!", line, re.IGNORECASE)]
     # pip builds without bytecode and says so.
-    assert [line for line in said if "byte-compiling is disabled" not in line] == []
+    return [line for line in lines if "byte-compiling is disabled" not in line]
+
+
+def test_the_build_warns_of_nothing(built):
+    assert warnings_in(built[1]) == []
+
+
+def test_an_editable_install_warns_of_nothing(source, tmp_path):
+    # What `pip install -e` has the build do, without installing.
+    program = "from setuptools import build_meta; import sys; build_meta.build_editable(sys.argv[1])"
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    done = subprocess.run(command, cwd=source, capture_output=True, text=True)
+    assert done.returncode == 0 and list(tmp_path.glob("argus_ct-*.whl"))
+    assert warnings_in(done.stdout + done.stderr) == []
 
 
 def test_the_wheel_holds_every_file_of_the_packages_and_nothing_else(built):
