@@ -1,7 +1,8 @@
 """Configuration of the whole Argus model."""
 
-from transformers.configuration_utils import PreTrainedConfig, SubConfigSpec
+from transformers.configuration_utils import PreTrainedConfig
 from transformers.models.auto.configuration_auto import AutoConfig
+from transformers.models.llama.configuration_llama import LlamaConfig
 
 from .vision_towers_argus import ArgusVisionConfig, tower_of
 
@@ -28,10 +29,9 @@ class ArgusConfig(PreTrainedConfig):
     """
 
     model_type = "argus"
-    sub_configs_defaults = {
-        "vision_config": ArgusVisionConfig,
-        "text_config": SubConfigSpec(config_class=AutoConfig, model_type="llama"),
-    }
+    sub_configs = {"vision_config": ArgusVisionConfig, "text_config": AutoConfig}
+    # Values that `config.json` leaves out; transformers before 5.20 does not read this and writes them too.
+    sub_configs_defaults = {"vision_config": ArgusVisionConfig, "text_config": LlamaConfig}
 
     vision_config: dict | PreTrainedConfig | None = None
     text_config: dict | PreTrainedConfig | None = None
@@ -47,8 +47,10 @@ class ArgusConfig(PreTrainedConfig):
     tie_word_embeddings: bool = False
 
     def __post_init__(self, **kwargs):
-        if isinstance(self.vision_config, dict):
-            model_type = self.vision_config.get("model_type", ArgusVisionConfig.model_type)
-            self.vision_config = tower_of(model_type).config_class(**self.vision_config)
+        if not isinstance(self.vision_config, PreTrainedConfig):
+            vision = {"model_type": ArgusVisionConfig.model_type} | (self.vision_config or {})
+            self.vision_config = tower_of(vision["model_type"]).config_class(**vision)
+        if not isinstance(self.text_config, PreTrainedConfig):
+            self.text_config = AutoConfig.for_model(**{"model_type": LlamaConfig.model_type} | (self.text_config or {}))
         super().__post_init__(**kwargs)
         self.tie_word_embeddings = self.text_config.tie_word_embeddings

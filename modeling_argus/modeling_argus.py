@@ -8,7 +8,7 @@ from torch import nn
 from transformers.cache_utils import Cache
 from transformers.generation import GenerationConfig, GenerationMixin
 from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutputWithPooling, ModelOutput
-from transformers.modeling_utils import PreTrainedModel, slice_logits_to_keep
+from transformers.modeling_utils import PreTrainedModel
 from transformers.models.auto.modeling_auto import AutoModel
 from transformers.utils import torch_compilable_check
 from transformers.utils.generic import can_return_tuple
@@ -257,7 +257,8 @@ class ArgusForConditionalGeneration(ArgusPreTrainedModel, GenerationMixin):
             vision_tokens=vision_tokens,
             **kwargs | {"return_dict": True},
         )
-        logits = self.lm_head(slice_logits_to_keep(outputs.last_hidden_state, logits_to_keep))
+        kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+        logits = self.lm_head(outputs.last_hidden_state[:, kept])
         loss = None
         if labels is not None:
             # A placeholder is never part of a report: positions labelled with it are ignored in the loss.
