@@ -33,6 +33,7 @@ from .options import (
     say,
     take_any_letter,
 )
+from .usage_errors import tell_usage
 
 app = typer.Typer(
     name="argus",
@@ -72,7 +73,9 @@ def main() -> None:
     try:
         check_threads()
         with signals_raise():
-            app()
+            code = app(standalone_mode=False)
+    except typer.TyperException as error:
+        code = tell_usage(error)
     except Interrupted as stop:
         say(f"interrupted ({stop}); what was finished is kept, and the same command goes on where it can")
         sys.exit(EXIT_CODE)
@@ -84,7 +87,8 @@ def main() -> None:
         # BaseException, because a panic of a Rust library is not an `Exception`; a normal exit is raised again.
         if isinstance(error, SystemExit | KeyboardInterrupt) or os.environ.get("ARGUS_DEBUG"):
             raise
-        sys.exit(_tell_failure(error))
+        code = _tell_failure(error)
+    sys.exit(code)
 
 
 def _tell_failure(error: BaseException) -> int:
