@@ -70,7 +70,7 @@ def random_model(config: ArgusConfig, device: str, lora: bool | None) -> torch.n
     if lora is None:
         return model.eval()
     add_fused_lm_head(model)
-    model.train().activation_checkpointing_enable()
+    model.train().gradient_checkpointing_enable()
     if not lora:
         return model
     from peft import LoraConfig, inject_adapter_in_model

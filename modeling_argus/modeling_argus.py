@@ -12,6 +12,7 @@ from transformers.modeling_utils import PreTrainedModel
 from transformers.models.auto.modeling_auto import AutoModel
 from transformers.utils import torch_compilable_check
 from transformers.utils.generic import can_return_tuple
+from transformers.utils.versions import require_version
 
 from .configuration_argus import ArgusConfig
 from .connector_argus import ArgusConnector
@@ -101,7 +102,8 @@ class ArgusModel(ArgusPreTrainedModel):
             mask = (inputs_embeds == self.get_input_embeddings()(placeholder)).all(-1)
         else:
             mask = input_ids == self.config.image_token_id
-        num_placeholders, num_features = mask.sum(), features.shape[0] * features.shape[1]
+        # A number, not a tensor, because torch 2.11 cannot compile the check of a tensor.
+        num_placeholders, num_features = mask.sum().item(), features.shape[0] * features.shape[1]
         # Not an `if`: torch.compile and torch.export cannot trace a branch on a number that depends on the data.
         torch_compilable_check(
             num_placeholders == num_features,
@@ -204,6 +206,8 @@ class ArgusForConditionalGeneration(ArgusPreTrainedModel, GenerationMixin):
 
     def _prepare_generation_config(self, generation_config: GenerationConfig | None, **kwargs):
         config, model_kwargs = super()._prepare_generation_config(generation_config, **kwargs)
+        if config.prefill_chunk_size is not None:
+            require_version("transformers>=5.23", "Older ones leave the image out of a prompt that is read in chunks.")
         # A call's own configuration or `suppress_tokens` replaces the model's, so the token is suppressed again here:
         # a placeholder that is generated, or proposed by an assistant or from the prompt, stands for no scan.
         return without_token(config, self.config.image_token_id), model_kwargs

@@ -19,7 +19,7 @@ def measured_peak(micro_batch: int, num_text_tokens: int, checkpointing: bool) -
     model = ArgusForConditionalGeneration(preset_config("argus-tiny")).train()
     add_fused_lm_head(model, outputs=("log_probs", "entropy", "is_top1"))
     if checkpointing:
-        model.activation_checkpointing_enable()
+        model.gradient_checkpointing_enable()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, foreach=False)
     ids = torch.randint(10, 300, (micro_batch, 8 + num_text_tokens))
     ids[:, :8] = model.config.image_token_id
