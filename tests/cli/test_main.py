@@ -129,7 +129,7 @@ def test_evaluate_ends_in_a_table_and_refuses_to_mix_settings(model_dir, tmp_pat
     assert (results["n_test"], results["subset"]) == (2, "phantom")
     mixed = evaluate(model_dir, tmp_path, "--max-new-tokens", "5")
     assert (mixed.returncode, mixed.stdout) == (2, "")
-    assert "another max_new_tokens" in mixed.stderr and "Traceback" not in mixed.stderr
+    assert "max_new_tokens 4, not 5" in mixed.stderr and "Traceback" not in mixed.stderr
     assert json.loads((tmp_path / "out" / "results.json").read_text()) == results
 
 
