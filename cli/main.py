@@ -109,7 +109,7 @@ def _tell_failure(error: BaseException) -> int:
     return 2
 
 
-def _warn(message: Warning | str, category: type[Warning], *where: Any) -> None:
+def _warn(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
     """Print a warning of a library or of the program as one line, without its place in the source."""
     if not issubclass(category, DeprecationWarning | PendingDeprecationWarning | FutureWarning):
         say(f"warning: {message}")

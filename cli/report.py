@@ -49,8 +49,10 @@ def _refuse_scan(path: Path, target: str, scan: Path) -> None:
     if os.path.isdir(scan):
         if Path(os.path.realpath(scan)) in Path(target).parents:
             raise ValueError(f"{path}: lies in the scan {scan}; give a name outside of that folder")
-        own = os.path.exists(path) and os.stat(path)
-        for slice_file in os.scandir(scan) if own and own.st_nlink > 1 else ():
+        own = os.stat(path) if os.path.exists(path) else None
+        if own is None or own.st_nlink <= 1:
+            return
+        for slice_file in os.scandir(scan):
             if slice_file.inode() == own.st_ino and os.path.samefile(path, slice_file):
                 raise ValueError(f"{path}: is a slice of the scan {scan}; give another name for the output")
 

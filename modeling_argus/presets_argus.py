@@ -1,5 +1,7 @@
 """Presets, the named sizes of Argus: three language models at two resolutions, and a tiny one for a laptop."""
 
+from typing import Any
+
 from transformers import LlamaConfig
 
 from .configuration_argus import ArgusConfig
@@ -90,7 +92,7 @@ def _llama_3_rope(factor: float) -> dict:
 
 
 # Llama-3.2-3B-Instruct, Llama-3.1-8B-Instruct, Llama-3.1-70B-Instruct, and a Llama small enough to train on two cores.
-TEXT_PRESETS = {
+TEXT_PRESETS: dict[str, dict[str, Any]] = {
     "3b": {
         **_LLAMA_3,
         "hidden_size": 3072,

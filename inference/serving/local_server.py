@@ -98,12 +98,14 @@ class GuardedProtocol(H11Protocol):
     _head_timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
+    # As in uvicorn: a connection of HTTP has a stream's transport, not any.
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Count the connection and start the time limit of its headers."""
         super().connection_made(transport)
         self._await_head()
         if len(self.connections) > _most_connections():
-            waiting = [other for other in self.connections if other.is_waiting()]
+            ours = (other for other in self.connections if isinstance(other, GuardedProtocol))
+            waiting = [other for other in ours if other.is_waiting()]
             min(waiting, key=lambda other: other._waiting_since).break_off()
 
     def connection_lost(self, exc: Exception | None) -> None:

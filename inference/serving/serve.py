@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -146,7 +146,7 @@ class _Reply:
 
     async def whole(self, words: AsyncIterator[str | Generated]) -> dict[str, Any]:
         """Return the whole completion."""
-        report = [part async for part in words][-1]
+        report = [part async for part in words if isinstance(part, Generated)][-1]
         choice = {
             "index": 0,
             "message": {"role": "assistant", "content": report.text},
@@ -155,7 +155,7 @@ class _Reply:
         }
         return self._envelope("chat.completion") | {"choices": [choice], "usage": self._usage(report)}
 
-    async def events(self, words: AsyncIterator[str | Generated]) -> AsyncIterator[str]:
+    async def events(self, words: AsyncIterator[str | Generated]) -> AsyncGenerator[str, None]:
         """Yield the report as server-sent events."""
         envelope = self._envelope("chat.completion.chunk") | ({"usage": None} if self.include_usage else {})
 
@@ -209,7 +209,7 @@ async def _while_there(receive: Receive, answer: Coroutine[Any, Any, None]) -> N
         await asyncio.gather(answering, leaving, return_exceptions=True)
 
 
-async def _send_events(events: AsyncIterator[str], send: Send) -> None:
+async def _send_events(events: AsyncGenerator[str, None], send: Send) -> None:
     headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-store")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     async with aclosing(events):
@@ -257,7 +257,11 @@ async def _refused(request: Request, error: RefusedError) -> Response:
     return _refusal(str(error), error.status, error.param, error.code)
 
 
-REFUSALS = {RefusedError: _refused, HTTPException: _http_refused}
+# kind of an error -> function (request, an error of that kind) that answers it
+REFUSALS: dict[Any, Callable[[Request, Any], Awaitable[Response]]] = {
+    RefusedError: _refused,
+    HTTPException: _http_refused,
+}
 
 
 def serve_model(

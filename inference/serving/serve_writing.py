@@ -2,11 +2,11 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from transformers import StoppingCriteria, StoppingCriteriaList, TextStreamer
@@ -83,15 +83,16 @@ class ReportWriter:
 
     async def words(
         self, volume: CTVolume, asked: ReportRequest, gone: threading.Event
-    ) -> AsyncIterator[str | Generated]:
+    ) -> AsyncGenerator[str | Generated, None]:
         """Yield a report's words as they come, and the whole report last; closing the iterator ends the generation.
 
         Raises:
             WritingError: if the generation fails.
         """
-        loop, parts = asyncio.get_running_loop(), asyncio.Queue()
+        loop = asyncio.get_running_loop()
+        parts: asyncio.Queue[str | Generated | WritingError] = asyncio.Queue()
 
-        def tell(part: Any) -> None:
+        def tell(part: str | Generated | WritingError) -> None:
             loop.call_soon_threadsafe(parts.put_nowait, part)
 
         def work() -> None:
@@ -128,7 +129,8 @@ class _Ending(StoppingCriteria):
         self._is_over = is_over
 
     def __call__(self, input_ids: torch.LongTensor, scores: Any, **kwargs: Any) -> torch.BoolTensor:
-        return torch.full((len(input_ids),), self._is_over(), dtype=torch.bool, device=input_ids.device)
+        over = torch.full((len(input_ids),), self._is_over(), dtype=torch.bool, device=input_ids.device)
+        return cast(torch.BoolTensor, over)
 
 
 class _Words(TextStreamer):

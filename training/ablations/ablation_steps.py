@@ -141,8 +141,9 @@ def claim_step(step: Step, own: Path) -> None:
 
 
 def _write_step(step: Step, own: Path, seconds: float | None = None) -> None:
-    said = {"kind": step.kind, "settings": step.settings, "needs": [need.name for need in step.needs]}
-    said |= {} if seconds is None else {"seconds": seconds}
+    said: dict[str, Any] = {"kind": step.kind, "settings": step.settings, "needs": [need.name for need in step.needs]}
+    if seconds is not None:
+        said["seconds"] = seconds
     write_whole(own / STEP_FILE, json.dumps(said, indent=1).encode())
 
 

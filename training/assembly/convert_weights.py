@@ -187,7 +187,8 @@ def rename(weights: Weights, published: Published, source: str) -> Weights:
     prefix = next((prefix for prefix in published.prefixes if _any_starts(weights, prefix)), None)
     if prefix is None:
         raise ValueError(f"{source}: no key begins with {' or '.join(published.prefixes)}")
-    renamed, unknown = {}, []
+    renamed: Weights = {}
+    unknown: list[str] = []
     for key, value in weights.items():
         if prefix and not key.startswith(prefix):
             if not key.startswith(published.left_out):
@@ -286,7 +287,7 @@ def convert_weights(system: str, checkpoint: str | os.PathLike, out: str | os.Pa
         )
     if system not in CONVERTERS:
         raise ValueError(f"unknown system {system!r}; known: {', '.join(CONVERTERS)}")
-    out = check_new_folder(Path(out))
+    folder = check_new_folder(Path(out))
     config = preset_vision_config(preset, system)
     weights = read_checkpoint(Path(checkpoint))
     tower = tower_of(config.model_type).model_class(config)
@@ -296,11 +297,11 @@ def convert_weights(system: str, checkpoint: str | os.PathLike, out: str | os.Pa
         raise ValueError(f"{checkpoint}: a weight has another shape than {system}'s ({_first_line(error)})") from None
     fill(tower, renamed, str(checkpoint))
     resampler = _perceiver(weights, config, preset, str(checkpoint)) if system == "radfm" else None
-    with whole_folder(out) as part:
+    with whole_folder(folder) as part:
         tower.save_pretrained(part)
         if resampler is not None:
             save_file(resampler.state_dict(), part / COMPRESSOR_FILE, metadata={"format": "pt"})
-    return out
+    return folder
 
 
 def _first_line(error: BaseException) -> str:

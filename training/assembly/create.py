@@ -59,7 +59,7 @@ def create_model(
         ValueError: if a name is unknown, the folder is taken, the tokenizer has no known chat marks, or a folder's
             files are damaged or bring code.
     """
-    out = check_new_folder(Path(out))
+    folder = check_new_folder(Path(out))
     if dtype not in ("bfloat16", "float32"):
         raise ValueError(f"dtype is bfloat16 or float32, got {dtype!r}")
     vision_config = preset_vision_config(preset, tower)
@@ -82,10 +82,10 @@ def create_model(
         _load_compressor(vision, model.model.connector)
     processor.num_image_tokens = model.model.connector.num_tokens
     _stop_on(model, language_model, tokenizer)
-    with whole_folder(out) as part:
+    with whole_folder(folder) as part:
         model.save_pretrained(part)
         processor.save_pretrained(part)
-    return out
+    return folder
 
 
 def assemble(

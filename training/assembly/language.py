@@ -106,7 +106,7 @@ def train_language_model(
     trainer = SFTTrainer(
         model=tiny_llama(tokenizer, config.seed, sizes), args=config, train_dataset=examples, processing_class=tokenizer
     )
-    trainer.train(resume_from_checkpoint=last_whole_checkpoint(Path(config.output_dir)))
+    trainer.train(resume_from_checkpoint=last_whole_checkpoint(Path(str(config.output_dir))))
     if trainer.is_world_process_zero():
         with whole_folder(out) as part:
             trainer.accelerator.unwrap_model(trainer.model).save_pretrained(part)
