@@ -1,32 +1,98 @@
 """Table 4 of the paper, from a reader study: mean score and deviation per system and subset, and agreement."""
 
-import csv
-import io
 import json
 import statistics
 from collections import defaultdict
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from argus_processing.storage.whole_files import check_can_fill, write_json, write_text
+import yaml
 
 from .agreement import ordinal_alpha
 from .answers import ANSWERS_FILE, last_scores, read_answers
 from .study import STUDY_FILE
 
+PAPER = Path(__file__).parent / "paper_table4.yaml"
 ALL = "all"
 Scores = dict[tuple[str, str, str, str], int]  # by reader, subset, scan and system
 
 
-def build_table4(folder: Path) -> dict[str, Any]:
-    """Compute the table of a reader study.
+@dataclass(frozen=True)
+class Score:
+    """The scores of one system in one subset, or in all.
 
-    Returns:
-        `systems`, `subsets`, `num_readers`; `scores`, one entry for each system and subset (and "all") with `mean`,
-        `sd` (of the sample; None for a single score), `n` and `expected` number of scores; `agreement`, one entry for
-        each subset with Krippendorff's ordinal `alpha` over the `units` (reports that at least two readers scored), or
-        the reason why there is none.
+    Attributes:
+        mean: mean score; None without a score.
+        sd: standard deviation of the sample; None for fewer than two scores.
+        n: number of scores given.
+        expected: number of scores, when every reader has read everything.
+    """
+
+    system: str
+    subset: str
+    mean: float | None
+    sd: float | None
+    n: int
+    expected: int
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """The readers' agreement in one subset, or in all.
+
+    Attributes:
+        alpha: Krippendorff's ordinal alpha; None with a reason in `missing`.
+        units: number of reports that at least two readers scored.
+    """
+
+    subset: str
+    alpha: float | None
+    units: int
+    missing: str | None = None
+
+
+@dataclass(frozen=True)
+class PaperModel:
+    """One row of the paper: (mean, standard deviation) by subset; `ours` is the same system's name in a study."""
+
+    name: str
+    ours: str
+    scores: dict[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class PaperTable4:
+    """The table that the paper prints; `subsets` are its headings by subset."""
+
+    source: str
+    subsets: dict[str, str]
+    models: tuple[PaperModel, ...]
+
+
+@dataclass(frozen=True)
+class Table4:
+    """The table of a study; `scores` has an entry for each of its systems and subsets, and for "all" of several."""
+
+    systems: tuple[str, ...]
+    subsets: tuple[str, ...]
+    num_readers: int
+    scores: tuple[Score, ...]
+    agreement: tuple[Agreement, ...]
+    paper: PaperTable4
+
+
+def read_paper() -> PaperTable4:
+    """Read the scores that the paper prints."""
+    content = yaml.safe_load(PAPER.read_text(encoding="utf-8"))
+    models = [
+        PaperModel(row["name"], row["ours"], {subset: (mean, sd) for subset, (mean, sd) in row["scores"].items()})
+        for row in content["models"]
+    ]
+    return PaperTable4(content["source"], content["subsets"], tuple(models))
+
+
+def build_table4(folder: Path) -> Table4:
+    """Compute the table of a reader study.
 
     Raises:
         FileNotFoundError: if there is no study in `folder`.
@@ -43,98 +109,33 @@ def build_table4(folder: Path) -> dict[str, Any]:
         raise ValueError(
             f"{Path(folder) / ANSWERS_FILE}: holds an answer on {stray[1]} {stray[2]}, not in {STUDY_FILE}"
         )
-    readers = sorted({key[0] for key in scores})
-    subsets = list(dict.fromkeys(case["subset"] for case in study["cases"]))
-    columns = [*subsets, ALL] if len(subsets) > 1 else subsets
-    return {
-        "systems": study["systems"],
-        "subsets": columns,
-        "num_readers": len(readers),
-        "scores": [
-            _summary(scores, known, system, subset, len(readers)) for system in study["systems"] for subset in columns
-        ],
-        "agreement": [_agreement(scores, subset) for subset in columns],
-    }
+    num_readers = len({key[0] for key in scores})
+    subsets = tuple(dict.fromkeys(case["subset"] for case in study["cases"]))
+    columns = (*subsets, ALL) if len(subsets) > 1 else subsets
+    summaries = [
+        _summary(scores, known, system, subset, num_readers) for system in study["systems"] for subset in columns
+    ]
+    agreement = tuple(_agreement(scores, subset) for subset in columns)
+    return Table4(tuple(study["systems"]), columns, num_readers, tuple(summaries), agreement, read_paper())
 
 
-def _summary(scores: Scores, known: set, system: str, subset: str, num_readers: int) -> dict[str, Any]:
+def _summary(scores: Scores, known: set[tuple[str, str, str]], system: str, subset: str, num_readers: int) -> Score:
     values = [score for key, score in scores.items() if key[3] == system and subset in (ALL, key[1])]
     reports = sum(1 for other, _, by in known if by == system and subset in (ALL, other))
-    return {
-        "system": system,
-        "subset": subset,
-        "mean": statistics.fmean(values) if values else None,
-        "sd": statistics.stdev(values) if len(values) > 1 else None,
-        "n": len(values),
-        "expected": reports * num_readers,
-    }
+    mean = statistics.fmean(values) if values else None
+    sd = statistics.stdev(values) if len(values) > 1 else None
+    return Score(system, subset, mean, sd, len(values), reports * num_readers)
 
 
-def _agreement(scores: Scores, subset: str) -> dict[str, Any]:
+def _agreement(scores: Scores, subset: str) -> Agreement:
     by_report = defaultdict(list)
     for key, score in scores.items():
         if subset in (ALL, key[1]):
             by_report[key[1:]].append(score)
     units = [values for values in by_report.values() if len(values) > 1]
     alpha = ordinal_alpha(units)
-    row = {"subset": subset, "alpha": alpha, "units": len(units)}
-    if alpha is None:
-        row["missing"] = "all scores are equal" if units else "no report was scored by two readers"
-    return row
-
-
-def table4_markdown(table: dict[str, Any]) -> str:
-    """Return the table in the paper's layout: a row per system, a column per subset, mean and deviation in cells."""
-    by_cell = {(row["system"], row["subset"]): row for row in table["scores"]}
-    lines = ["| score, 1 to 5 | " + " | ".join(table["subsets"]) + " |", "|---|" + "---|" * len(table["subsets"])]
-    for system in table["systems"]:
-        cells = [_cell(by_cell[system, subset]) for subset in table["subsets"]]
-        lines.append(f"| {system.replace('|', '/')} | {' | '.join(cells)} |")
-    agreement = [_alpha(row) for row in table["agreement"]]
-    lines.append(f"| *agreement (alpha)* | {' | '.join(agreement)} |")
-    return "\n".join(lines) + "\n\n" + _legend(table)
-
-
-def _cell(row: dict[str, Any]) -> str:
-    if row["mean"] is None:
-        return "missing"
-    deviation = "" if row["sd"] is None else f" ± {row['sd']:.2f}"
-    return f"{row['mean']:.2f}{deviation} (n={row['n']})"
-
-
-def _alpha(row: dict[str, Any]) -> str:
-    return row["missing"] if row["alpha"] is None else f"{row['alpha']:.2f} ({row['units']} reports)"
-
-
-def _legend(table: dict[str, Any]) -> str:
-    given, expected = (
-        sum(row[key] for row in table["scores"] if row["subset"] == table["subsets"][-1]) for key in ("n", "expected")
+    if alpha is not None:
+        return Agreement(subset, alpha, len(units))
+    return Agreement(
+        subset, None, len(units), "all scores are equal" if units else "no report was scored by two readers"
     )
-    return (
-        f"{table['num_readers']} readers, blinded; mean ± standard deviation of the sample; {given} of {expected} "
-        "scores are given. Agreement is Krippendorff's alpha with the ordinal difference, over the reports that at "
-        "least two readers scored.\n"
-    )
-
-
-def table4_csv(table: dict[str, Any]) -> str:
-    """Return the table as CSV, one line per system and subset; a subset's agreement is on each of its lines."""
-    alphas = {row["subset"]: row for row in table["agreement"]}
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["system", "subset", "mean", "sd", "n", "expected", "alpha", "alpha_reports"])
-    for row in table["scores"]:
-        agreement = alphas[row["subset"]]
-        values: Sequence[Any] = [row[key] for key in ("system", "subset", "mean", "sd", "n", "expected")]
-        writer.writerow(["" if value is None else value for value in [*values, agreement["alpha"], agreement["units"]]])
-    return out.getvalue()
-
-
-def write_table4(folder: Path, out: Path) -> dict[str, Any]:
-    """Write `table4.md`, `table4.csv` and `table4.json` into the folder `out` and return the table."""
-    table = build_table4(folder)
-    check_can_fill(out)
-    write_text(out / "table4.md", table4_markdown(table))
-    write_text(out / "table4.csv", table4_csv(table))
-    write_json(out / "table4.json", table)
-    return table

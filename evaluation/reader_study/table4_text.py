@@ -1,0 +1,114 @@
+"""Table 4 as Markdown, with the paper's rows beside ours, as CSV and as JSON."""
+
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from argus_processing.storage.whole_files import check_can_fill, write_json, write_text
+
+from .table4 import Agreement, PaperModel, Score, Table4, build_table4
+
+NOT_IN_STUDY = "not in the study"
+
+
+def table4_markdown(table: Table4) -> str:
+    """Return the table in the paper's form: a row per model, a column per subset, mean and deviation in the cells.
+
+    If the study has one of the paper's subsets, each of the paper's models has a row, with ours above it and the
+    difference of the means below.
+    """
+    columns = _columns(table)
+    headings = [table.paper.subsets.get(column, column) for column in columns]
+    lines = [_line("Model", headings), "|---|" + "---|" * len(headings)]
+    cells = {(score.system, score.subset): score for score in table.scores}
+    ours = {
+        system: _line(system.replace("|", "/"), [_cell(cells.get((system, column))) for column in columns])
+        for system in table.systems
+    }
+    if _has_paper_subset(table):
+        for model in table.paper.models:
+            lines += [ours.pop(model.ours)] if model.ours in ours else []
+            lines += _paper_lines(model, columns, cells)
+    lines += ours.values()
+    agreement = {row.subset: _alpha(row) for row in table.agreement}
+    lines.append(_line("*agreement (alpha)*", [agreement.get(column, "") for column in columns]))
+    return "\n".join(lines) + "\n\n" + _legend(table)
+
+
+def _has_paper_subset(table: Table4) -> bool:
+    return bool(set(table.subsets) & set(table.paper.subsets))
+
+
+def _columns(table: Table4) -> list[str]:
+    """Return the subsets: the paper's in its order, if the study has one of them, then the others, then "all"."""
+    first = list(table.paper.subsets) if _has_paper_subset(table) else []
+    return [*first, *(subset for subset in table.subsets if subset not in first)]
+
+
+def _line(name: str, cells: list[str]) -> str:
+    return f"| {name} | {' | '.join(cells)} |"
+
+
+def _paper_lines(model: PaperModel, columns: list[str], cells: dict[tuple[str, str], Score]) -> Iterator[str]:
+    """Yield the paper's row, and the difference of ours if it has a score."""
+    printed = [model.scores.get(column) for column in columns]
+    yield _line(f"*paper: {model.name}*", [f"{score[0]:.1f} ± {score[1]:.1f}" if score else "" for score in printed])
+    means = [found.mean if (found := cells.get((model.ours, column))) else None for column in columns]
+    differences = [
+        "" if mean is None or score is None else f"{mean - score[0]:+.1f}"
+        for mean, score in zip(means, printed, strict=True)
+    ]
+    if any(differences):
+        yield _line("*difference*", differences)
+
+
+def _cell(score: Score | None) -> str:
+    if score is None:
+        return NOT_IN_STUDY
+    if score.mean is None:
+        return "missing"
+    deviation = "" if score.sd is None else f" ± {score.sd:.2f}"
+    return f"{score.mean:.2f}{deviation} (n={score.n})"
+
+
+def _alpha(row: Agreement) -> str:
+    return (row.missing or "") if row.alpha is None else f"{row.alpha:.2f} ({row.units} reports)"
+
+
+def _legend(table: Table4) -> str:
+    last = [score for score in table.scores if score.subset == table.subsets[-1]]
+    given, expected = sum(score.n for score in last), sum(score.expected for score in last)
+    legend = (
+        f"{table.num_readers} readers, blinded; correctness from 1 to 5, mean ± standard deviation of the sample; "
+        f"{given} of {expected} scores are given. Agreement is Krippendorff's alpha with the ordinal difference, over "
+        "the reports that at least two readers scored.\n"
+    )
+    return legend + (f"\nThe paper's rows: {table.paper.source}.\n" if _has_paper_subset(table) else "")
+
+
+def table4_csv(table: Table4) -> str:
+    """Return the table as CSV, one line per system and subset; a subset's agreement is on each of its lines."""
+    alphas = {row.subset: row for row in table.agreement}
+    paper = {model.ours: model.scores for model in table.paper.models}
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    heads = ["system", "subset", "mean", "sd", "n", "expected", "alpha", "alpha_reports", "paper_mean", "paper_sd"]
+    writer.writerow(heads)
+    for score in table.scores:
+        agreement = alphas[score.subset]
+        printed = paper.get(score.system, {}).get(score.subset, (None, None))
+        values = [*asdict(score).values(), agreement.alpha, agreement.units, *printed]
+        writer.writerow(["" if value is None else value for value in values])
+    return out.getvalue()
+
+
+def write_table4(folder: Path, out: Path) -> Table4:
+    """Write `table4.md`, `table4.csv` and `table4.json` into the folder `out` and return the table."""
+    table = build_table4(folder)
+    check_can_fill(out)
+    write_text(out / "table4.md", table4_markdown(table))
+    write_text(out / "table4.csv", table4_csv(table))
+    write_json(out / "table4.json", asdict(table))
+    return table
