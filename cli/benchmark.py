@@ -186,7 +186,7 @@ def reader_study(
         tuple[int, int, int] | None, typer.Option(help="Same values as given to argus evaluate (phantom only).")
     ] = None,
     seed: PhantomSeedOption = None,
-    cases: Annotated[int | None, typer.Option(min=1, help="Number of cases drawn per subset. Default: all.")] = None,
+    cases: Annotated[int, typer.Option(min=1, help="Number of cases drawn per subset, as in the paper.")] = 100,
     order_seed: Annotated[int, typer.Option(min=0, help="Seed of the drawn cases and of every order.")] = 0,
     with_references: Annotated[bool, typer.Option(help="Score the scans' own reports too, blinded.")] = False,
     reader: Annotated[list[str] | None, typer.Option(help="Name of a reader; repeat it for each reader.")] = None,
@@ -249,8 +249,8 @@ def table4(
     study: Annotated[Path, typer.Argument(help="Folder of a reader study.")],
     out: Annotated[Path, typer.Argument(help="Folder for table4.md, .csv and .json.")],
 ) -> None:
-    """Write Table 4 of the paper: the readers' scores per system and subset, and their agreement."""
-    from argus_evaluation.reader_study.table4 import table4_markdown, write_table4
+    """Write Table 4: the readers' scores per system and subset beside the paper's, and their agreement."""
+    from argus_evaluation.reader_study.table4_text import table4_markdown, write_table4
 
     tell(table4_markdown(write_table4(study, out)).rstrip("\n"))
 

@@ -1,6 +1,7 @@
 """The command `argus reader-study`: builds a study from a runs file and serves its page."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 from argus_evaluation.benchmark.run_list import read_runs
 from argus_evaluation.reader_study.answers import ANSWERS_FILE, AnswerFile
 from argus_evaluation.reader_study.links import READERS_FILE, ReaderLinks, clean_reader
-from argus_evaluation.reader_study.study import build_study, keep_study
+from argus_evaluation.reader_study.study import Study, build_study, keep_study
 from argus_processing.storage.claimed_folders import claimed_folder
 
 
@@ -46,6 +47,8 @@ def run(
         clean_reader(name)
     prepare_readers()
     study = build_study(read_runs(runs), **options)
+    for line in too_few_cases(study, options["cases_per_subset"]):
+        say(line)
     shelf = RecentVolumes(find_scans(study.cases, study.split, data_dir, phantom_options, id_of))
     with claimed_folder(out):
         keep_study(study, out)
@@ -55,3 +58,10 @@ def run(
             serve(study, answers, shelf, links, *address, say, other_hosts)
         finally:
             answers.close()
+
+
+def too_few_cases(study: Study, asked: int) -> Iterator[str]:
+    """Yield a line for every subset that has fewer cases than were asked for."""
+    for subset, number in Counter(case.subset for case in study.cases).items():
+        if number < asked:
+            yield f"{subset}: {number} cases, all that the runs hold; {asked} were asked for"

@@ -18,6 +18,7 @@ from .links import write_private
 
 HUMAN = "human reference"  # the reports that came with the scans; they count as one of the blinded systems
 STUDY_FILE = "study.json"
+CASES_PER_SUBSET = 100  # paper, appendix C
 
 
 @dataclass(frozen=True)
@@ -69,14 +70,14 @@ class Study:
 
 
 def build_study(
-    runs: Sequence[Run], *, seed: int = 0, cases_per_subset: int | None = None, with_references: bool = False
+    runs: Sequence[Run], *, seed: int = 0, cases_per_subset: int = CASES_PER_SUBSET, with_references: bool = False
 ) -> Study:
     """Build a study from evaluations of several systems.
 
     Args:
         runs: evaluations; those of one subset must have written reports for the same scans.
         seed: seed of the drawn cases and of every order.
-        cases_per_subset: number of cases drawn from each subset. Default: all cases.
+        cases_per_subset: number of cases drawn from each subset; a subset with fewer gives all that it has.
         with_references: whether readers also score the scans' own reports, blinded as one more system.
 
     Raises:
@@ -114,8 +115,8 @@ def _add_run(by_scan: dict[str, dict[str, str]], run: Run, predictions: dict[str
         reports[run.name] = line.prediction
 
 
-def _draw(scan_ids: list[str], count: int | None, seed: str) -> list[str]:
-    return scan_ids if count is None or count >= len(scan_ids) else random.Random(seed).sample(scan_ids, count)
+def _draw(scan_ids: list[str], count: int, seed: str) -> list[str]:
+    return scan_ids if count >= len(scan_ids) else random.Random(seed).sample(scan_ids, count)
 
 
 def _without(reports: dict[str, str], system: str) -> dict[str, str]:
@@ -149,4 +150,5 @@ def keep_study(study: Study, out: Path) -> None:
     if path.is_file():
         path.chmod(0o600)
     described = study.describe()
-    claim_for_settings(path, described, write=partial(write_private, path, described), advice="give another folder")
+    advice = "give the options that it was made with, or another folder"
+    claim_for_settings(path, described, write=partial(write_private, path, described), advice=advice)

@@ -1,10 +1,11 @@
+import inspect
 import socket
 
 import pytest
 
-from argus_cli import reader_study
+from argus_cli import benchmark, reader_study
 from argus_evaluation.reader_study.server import serve
-from argus_evaluation.reader_study.study import Case, Study
+from argus_evaluation.reader_study.study import CASES_PER_SUBSET, Case, Study
 
 
 def test_without_the_extra_the_command_says_what_to_install(monkeypatch, tmp_path):
@@ -28,3 +29,13 @@ def test_a_name_that_is_none_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(ValueError, match="a reader's name"):
         reader_study.run(*arguments, readers=["ab", "../x"])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_subset_with_fewer_cases_than_asked_for_is_told():
+    cases = [Case("ct-rate", f"s{n}", {"A1": "text"}) for n in range(3)] + [Case("inspect", "s", {"A1": "text"})]
+    told = list(reader_study.too_few_cases(Study("test", 0, tuple(cases)), 3))
+    assert told == ["inspect: 1 cases, all that the runs hold; 3 were asked for"]
+
+
+def test_the_command_draws_as_many_cases_as_the_paper():
+    assert inspect.signature(benchmark.reader_study).parameters["cases"].default == CASES_PER_SUBSET == 100

@@ -1,6 +1,7 @@
 "use strict";
 
-const SCORE_WORDS = ["unusable", "poor", "fair", "good", "excellent"];
+// The question and its scale are the paper's (appendix C); it names no words for the scores, these are ours.
+const SCORE_WORDS = ["wrong", "mostly wrong", "partly right", "mostly right", "right"];
 const COMMENT_PAUSE_MS = 400;
 const byId = (id) => document.getElementById(id);
 

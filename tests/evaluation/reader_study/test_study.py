@@ -63,6 +63,13 @@ def test_cases_are_drawn_from_every_subset(make_runs):
     assert study == build_study(runs, cases_per_subset=2, seed=4)
 
 
+def test_100_cases_of_a_subset_are_drawn_unless_asked_otherwise(make_runs):
+    many = {f"x{n}": ("told", "true") for n in range(130)}
+    runs = read_runs(make_runs({("A1", "nr", "ct-rate"): many, ("A1", "nr", "inspect"): REPORTS}))
+    assert Counter(case.subset for case in build_study(runs).cases) == {"ct-rate": 100, "inspect": 3}
+    assert len(build_study(runs, cases_per_subset=120).cases) == 123
+
+
 def test_runs_that_cannot_be_compared_are_refused(make_runs, tmp_path):
     first = ("A1", "nr", "phantom")
     for other, lines, reason in [
