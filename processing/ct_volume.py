@@ -5,6 +5,7 @@ So a slice `hu[d]` is the radiological picture: row 0 is anterior, column 0 is t
 """
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +26,7 @@ from .ct_checks import (
     spatial_shape,
 )
 
-__all__ = ["CANONICAL_AXES", "CTReadError", "CTVolume", "nifti_affine"]
+__all__ = ["CANONICAL_AXES", "CTReadError", "CTVolume", "affine_with_header", "is_identity", "nifti_affine"]
 
 CANONICAL_AXES = ("S", "P", "L")  # directions in which D, H and W rise
 FORM_TOLERANCE_MM = 1.0  # sform and qform may differ by this much without a warning
@@ -141,7 +142,7 @@ def nifti_affine(header: nib.Nifti1Header, name: object) -> tuple[np.ndarray, tu
             the sform contradicts the voxel sizes, or the affine is the identity that libraries write by default.
     """
     affine, warnings = _stated_affine(header, name)
-    if _is_identity(affine, header.get_data_shape()):
+    if is_identity(affine, header.get_data_shape()):
         cause = f"the affine is the identity, {IDENTITY_MEANS}"
         raise read_error(name, cause, "it is never guessed: " + CONVERT_AGAIN)
     return affine, warnings
@@ -229,7 +230,7 @@ def _compare_forms(
     return ()
 
 
-def _is_identity(affine: np.ndarray, shape: tuple[int, ...]) -> bool:
+def is_identity(affine: np.ndarray, shape: tuple[int, ...]) -> bool:
     """Return whether an affine is the one that libraries write if they have none: 1 mm voxels, a corner at the origin.
 
     The axes may have been reordered or reversed since.
@@ -248,15 +249,26 @@ def _image_affine(image: Any, name: object) -> tuple[np.ndarray, tuple[str, ...]
     affine = np.asarray(image.affine, dtype=np.float64)
     from_file = nib.is_proxy(image.dataobj)
     unknown: tuple[str, ...] = ()
-    if _is_identity(affine, image.shape) and not from_file:
+    if is_identity(affine, image.shape) and not from_file:
         unknown = (f"the affine is the identity, {IDENTITY_MEANS}; it was taken as stated",)
     if not isinstance(image.header, nib.Nifti1Header):
         return affine, unknown
-    stated, warnings = (nifti_affine if from_file else _stated_affine)(image.header, name)
-    # A caller may have given the image another affine than its header's.
-    unit, _ = _length_unit(image.header, name)
+    affine, warnings = affine_with_header(affine, image.header, name, nifti_affine if from_file else _stated_affine)
+    return affine, (*warnings, *unknown)
+
+
+def affine_with_header(
+    affine: np.ndarray, header: nib.Nifti1Header, name: object, read: Callable[..., Any] = nifti_affine
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return in mm an affine that came along with a NIfTI header: the header's own, unless the caller has changed it.
+
+    Raises:
+        CTReadError: as `nifti_affine` does, for the header.
+    """
+    stated, warnings = read(header, name)
+    unit, _ = _length_unit(header, name)
     affine = affine * np.array([[unit], [unit], [unit], [1.0]])
-    return (stated if np.allclose(affine, stated, rtol=0, atol=1e-4) else affine), (*warnings, *unknown)
+    return (stated if np.allclose(affine, stated, rtol=0, atol=1e-4) else affine), warnings
 
 
 def _stored_numbers(image: Any, name: object) -> tuple[np.ndarray, float, float]:

@@ -12,6 +12,7 @@ from transformers.image_processing_utils import BaseImageProcessor, BatchFeature
 from transformers.processing_utils import ImagesKwargs
 
 from .ct_volume import CTVolume
+from .meta_tensor import is_meta_tensor, volume_of_meta_tensor
 from .normalization import CROPS, NORMALIZATIONS, centred
 from .read_ct import read_ct, read_ct_row
 from .read_nifti import read_nifti_bytes
@@ -124,10 +125,10 @@ class ArgusImageProcessor(BaseImageProcessor):
         return images
 
     def load_volume(self, image: Any, spacing_mm: tuple[float, float, float] | None = None) -> CTVolume:
-        """Make a `CTVolume` from a path, a nibabel image, a `datasets.Nifti` row (decoded or not) or an array.
+        """Make a `CTVolume` from a path, a nibabel image, a `datasets.Nifti` row, a MetaTensor of MONAI or an array.
 
         Args:
-            image: the scan; an array or tensor is canonical (D, H, W) Hounsfield units. A text may be a path, a
+            image: the scan; an array or plain tensor is canonical (D, H, W) Hounsfield units. A text may be a path, a
                 `file://` or `data:` address, or a NIfTI file in base64.
             spacing_mm: spacing of an array; every other kind of image has its own.
 
@@ -147,6 +148,8 @@ class ArgusImageProcessor(BaseImageProcessor):
             return image
         if hasattr(image, "get_data_dtype") and hasattr(image, "affine"):
             return CTVolume.from_nibabel(image)
+        if is_meta_tensor(image):
+            return volume_of_meta_tensor(image)
         if isinstance(image, torch.Tensor):
             image = array_of(image)
         if isinstance(image, np.ndarray):
