@@ -89,9 +89,15 @@ def test_a_scan_that_cannot_be_read_is_named(image_processor, tmp_path):
         ArgusPreprocessd("image", image_processor)({"image": str(tmp_path / "none.nii.gz")})
 
 
-def test_without_monai_one_line_says_what_to_install():
-    program = "import sys; sys.modules['monai'] = None; import argus_processing.monai_transform"
+def test_the_package_imports_without_monai_and_the_transform_says_what_to_install():
+    program = """
+import sys, argus_processing
+print("monai" in sys.modules)
+sys.modules["monai"] = None
+import argus_processing.monai_transform
+"""
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.strip() == "False"
     assert done.stderr.splitlines()[-1] == (
         "ModuleNotFoundError: the package monai is not installed: pip install '.[monai]'"
     )
