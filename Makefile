@@ -7,7 +7,7 @@ TRIED := cache,clinical,evaluate,judge,meteor,monai,qlora,quantized,ray,reader,s
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo ablation-demo pretrain-demo test test-browser fuzz quality bench bounds readme clean
+.PHONY: demo ablation-demo pretrain-demo test test-browser fuzz quality docs bench bounds readme clean
 
 demo: $(VENV)/installed-demo
 	$(BIN)/argus demo runs/demo
@@ -31,6 +31,14 @@ quality: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The site of docs/, the docstrings and the command's own help, into site/. A broken link or a warning is an error.
+# Of the command's page, typer's list of commands is dropped: it cuts its lines, and the page has a table of contents.
+docs: $(VENV)/installed-docs
+	$(BIN)/python -m typer argus_cli.main utils docs --name argus --title "Command line" --output docs/command_line.md
+	sed -i '/^\*\*Commands\*\*/,/^## /{/^## /!d;}' docs/command_line.md
+	$(BIN)/zensical build --strict --clean >$(VENV)/docs.log 2>&1 || { cat $(VENV)/docs.log; exit 1; }
+	! grep 'griffe:' $(VENV)/docs.log
 
 bench: $(VENV)/installed-bench
 	$(BIN)/python bench/bench_preprocessing.py runs/bench
@@ -72,9 +80,13 @@ $(VENV)/installed-bench: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(TRIED)]' --group test --group bench
 	touch $@
 
+$(VENV)/installed-docs: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(TRIED)]' --group test --group docs
+	touch $@
+
 $(VENV)/installed-browser: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(TRIED)]' --group test --group browser
 	touch $@
 
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) runs site docs/command_line.md

@@ -10,7 +10,7 @@ from .vision_towers_argus import ArgusVisionConfig, tower_of
 class ArgusConfig(PreTrainedConfig):
     """Configuration of Argus: a 3D vision tower, a connector and a language model.
 
-    Args:
+    Attributes:
         vision_config: the tower's configuration; its `model_type` names a tower of `vision_towers_argus`.
             Default: Argus's own tower.
         text_config: the configuration of any decoder that `AutoModel` knows. Default: Llama.

@@ -8,7 +8,7 @@ from transformers.configuration_utils import PreTrainedConfig
 class VolumeVisionConfig(PreTrainedConfig):
     """Common configuration of towers that cut a volume into patches: voxel grid, patch size and token width.
 
-    Args:
+    Attributes:
         image_size: voxels of the input grid as (depth, height, width).
         patch_size: voxels of one patch as (depth, height, width); divides `image_size`.
         hidden_size: width of a token.
@@ -53,7 +53,7 @@ class ArgusVisionConfig(VolumeVisionConfig):
 
     The defaults are ViT-B at the paper's normal resolution (Argus paper, section 4).
 
-    Args:
+    Attributes:
         image_size: voxels of the input grid as (depth, height, width).
         patch_size: voxels of one patch as (depth, height, width); divides `image_size`.
         hidden_size: width of a token.
