@@ -11,7 +11,6 @@ import platform
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -31,14 +30,15 @@ from argus_inference.console.terminal import show
 from argus_processing.instructions import INSTRUCTIONS
 from argus_processing.saved_models.model_folders import REPORT_WRITER
 from argus_processing.saved_models.pretrained import load_pretrained, load_processor
+from argus_processing.scan_types import ScanReader
 from argus_processing.storage.whole_files import check_can_fill, write_json
 from argus_training.assembly.create import create_model
 from argus_training.assembly.language import tiny_llama
 from argus_training.assembly.report_tokenizer import train_tokenizer
-from argus_training.sft import make_trainer
 from argus_training.stages.frozen_vision import training_images
 from argus_training.stages.recipe import RecipeArguments, set_trainable
 from argus_training.stages.report_examples import report_examples
+from argus_training.stages.report_trainer import make_trainer
 
 ROUNDS = 3
 NUM_SCANS = 16
@@ -56,7 +56,7 @@ def start_model(reports: list[str], folder: Path) -> Path:
 
 
 def train_epoch(
-    model_path: Path, examples: datasets.DatasetDict, config: SFTConfig, images: Callable | None
+    model_path: Path, examples: datasets.DatasetDict, config: SFTConfig, images: ScanReader | None
 ) -> tuple[float, list[float]]:
     """Train one epoch from the model folder; return its seconds and the losses of its steps."""
     processor = load_processor(model_path)

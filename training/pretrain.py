@@ -93,13 +93,13 @@ def starting_tower(recipe: PretrainArguments) -> ArgusVisionModel:
     if not (folder / "config.json").exists():
         raise ValueError(f"{recipe.start_from}: holds no vision tower; run the first step's recipe before this one")
     tower = load_pretrained(ArgusVisionModel, folder, VISION_TOWER, dtype="float32")
-    differing = [name for name in TOWER_SETTINGS if getattr(tower.config, name) != getattr(config, name)]
+    differing = [name for name in TOWER_SIZES if getattr(tower.config, name) != getattr(config, name)]
     if differing:
         raise ValueError(f"{recipe.start_from}: its {', '.join(differing)} differ from the recipe's")
     return tower
 
 
-TOWER_SETTINGS = (
+TOWER_SIZES = (
     "image_size",
     "patch_size",
     "hidden_size",

@@ -76,7 +76,7 @@ def report_loss(recipe: ReportRecipe, model_dir: Path, dataset: datasets.Dataset
     """
     from trl import SFTConfig
 
-    from argus_training.sft import make_trainer
+    from argus_training.stages.report_trainer import make_trainer
 
     model, processor = load_model(model_dir)
     arguments, own = divide_settings(overlay(recipe.trainer, recipe.sft), RecipeArguments)

@@ -13,6 +13,7 @@ from trl import SFTConfig
 from argus_training import sft
 from argus_training.stages.recipe import RecipeArguments
 from argus_training.stages.report_examples import count_cut_reports, report_examples
+from argus_training.stages.report_trainer import make_trainer
 
 SUBSET = {"num_train": 4, "num_validation": 1, "num_test": 1, "spacing_mm": [20.0, 12.0, 12.0]}
 
@@ -86,7 +87,8 @@ import os, signal, sys
 sys.path.insert(0, {tests!r})
 import torch
 torch.set_num_threads(1)
-import argus_training.sft as sft
+from argus_training import sft
+from argus_training.stages import stage_training
 from transformers import TrainerCallback
 from test_sft import config_for, recipe_for
 
@@ -95,12 +97,12 @@ class Killer(TrainerCallback):
         if "stage2" in args.output_dir and state.global_step == 2:
             os.kill(os.getpid(), signal.SIGKILL)
 
-make_trainer = sft.make_trainer
+make_trainer = stage_training.make_trainer
 def make_doomed_trainer(*arguments):
     trainer = make_trainer(*arguments)
     trainer.add_callback(Killer())
     return trainer
-sft.make_trainer = make_doomed_trainer
+stage_training.make_trainer = make_doomed_trainer
 sft.train(recipe_for({model!r}, {cache!r}), config_for({out!r}))
 """
 
@@ -134,7 +136,7 @@ def batch(model_dir, phantoms, tmp_path):
     examples = report_examples(phantoms["train"])
     processor = AutoProcessor.from_pretrained(model_dir)
     model = AutoModelForImageTextToText.from_pretrained(model_dir)
-    trainer = sft.make_trainer(model, processor, config_for(tmp_path), {"train": examples})
+    trainer = make_trainer(model, processor, config_for(tmp_path), {"train": examples})
     return next(iter(trainer.get_train_dataloader())), processor, phantoms["train"]["report"]
 
 

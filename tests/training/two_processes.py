@@ -19,6 +19,7 @@ from transformers import TrainerCallback
 from trl import SFTConfig
 
 from argus_training import sft
+from argus_training.stages import stage_training
 from argus_training.stages.recipe import RecipeArguments
 
 CONFIGS = Path(__file__).parent.parent.parent / "training" / "accelerate_configs"
@@ -69,7 +70,7 @@ def run_in_process(rank: int, world: int, strategy: str, meeting: str, kill_at: 
         # Accelerate knows FSDP and DeepSpeed on accelerators alone: this one says that it is one, and is a CPU.
         os.environ["ACCELERATE_TORCH_DEVICE"] = "cpu"
         PartialState._prepare_backend = lambda *_: ("gloo", DistributedType.MULTI_GPU)
-    make_trainer, save_model = sft.make_trainer, sft.save_model
+    make_trainer, save_model = stage_training.make_trainer, stage_training.save_model
 
     def make_and_watch(*arguments):
         trainer = make_trainer(*arguments)
@@ -87,7 +88,7 @@ def run_in_process(rank: int, world: int, strategy: str, meeting: str, kill_at: 
             save_file({"logits": logits}, folder.parent / "logits.safetensors")
         save_model(trainer, folder)
 
-    sft.make_trainer, sft.save_model = make_and_watch, save_and_note
+    stage_training.make_trainer, stage_training.save_model = make_and_watch, save_and_note
     sft.train(RecipeArguments(**recipe), SFTConfig(**config))
     if world > 1:
         torch.distributed.destroy_process_group()

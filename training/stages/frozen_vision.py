@@ -1,7 +1,6 @@
 """Skip repeated work when the vision tower is frozen: its forward passes and its activation checkpointing."""
 
 import copy
-from collections.abc import Callable
 from pathlib import Path
 
 import datasets
@@ -12,6 +11,7 @@ from transformers import TrainerCallback
 from trl import SFTConfig
 
 from argus_processing import ArgusImageProcessor, ArgusProcessor
+from argus_processing.scan_types import ScanReader
 from argus_processing.storage.volume_cache import VolumeCache
 from modeling_argus.vision_towers_argus import VisionTower
 
@@ -31,8 +31,13 @@ class NoFrozenCheckpointing(TrainerCallback):
             self.tower.activation_checkpointing_disable()
 
 
-def reading_through(processor: ArgusProcessor, images: Callable) -> ArgusProcessor:
-    """Return a copy of a processor that reads scans with `images`; the processor saved with the model is unchanged."""
+def reading_through(processor: ArgusProcessor, images: ScanReader) -> ArgusProcessor:
+    """Return a copy of a processor that reads scans with `images`; the processor saved with the model is unchanged.
+
+    The processor itself is returned if `images` is its own image processor.
+    """
+    if images is processor.image_processor:
+        return processor
     through = copy.copy(processor)
     through.image_processor = images
     return through
@@ -45,7 +50,7 @@ def training_images(
     stage: str,
     config: SFTConfig,
     examples: datasets.DatasetDict,
-) -> Callable:
+) -> ScanReader:
     """Return the reader of a stage's scans: the image processor, or the cache that the recipe names.
 
     If the recipe names a feature cache and the stage freezes the tower, scans missing in the cache are encoded first;

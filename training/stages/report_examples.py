@@ -63,3 +63,10 @@ def count_cut_reports(examples: datasets.Dataset, processor: ArgusProcessor, max
         return len(tokenizer(text, add_special_tokens=False)["input_ids"]) > max_text_tokens
 
     return sum(is_cut(row) for row in examples.remove_columns("image"))
+
+
+def draw_share(train: datasets.Dataset, share: float, seed: int) -> datasets.Dataset:
+    """Draw a share of a split, at least one scan; a share of 1 returns the split unchanged."""
+    if share == 1:
+        return train
+    return train.shuffle(seed=seed).select(range(max(1, round(share * len(train)))))

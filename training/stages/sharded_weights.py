@@ -1,4 +1,4 @@
-"""Weights that may be sharded over processes: convert and count the trained ones, and check saved ones."""
+"""Weights that may be sharded over processes: convert and count the trained ones, save all, and check saved ones."""
 
 import os
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
+from trl import SFTTrainer
 
 
 def upcast_trained(model: torch.nn.Module) -> None:
@@ -22,6 +23,20 @@ def count_trained(model: torch.nn.Module) -> int:
     return sum(
         getattr(parameter, "ds_numel", parameter.numel()) for parameter in model.parameters() if parameter.requires_grad
     )
+
+
+def save_model(trainer: SFTTrainer, folder: Path) -> None:
+    """Save the model (or the adapters) and the processor, gathered from all processes, without pickle files.
+
+    Raises:
+        ValueError: if a saved tensor is empty.
+    """
+    if trainer.is_fsdp_enabled:
+        trainer.accelerator.state.fsdp_plugin.set_state_dict_type("FULL_STATE_DICT")
+    trainer.save_model(str(folder))
+    if trainer.is_world_process_zero():
+        (folder / "training_args.bin").unlink(missing_ok=True)
+        check_saved_weights(folder)
 
 
 def check_saved_weights(folder: str | os.PathLike) -> None:

@@ -20,6 +20,7 @@ from argus_evaluation.ablations.ablation_statistics import order_of, summarize
 from argus_evaluation.ablations.ablation_table import markdown, rows
 from argus_processing.storage.whole_files import read_json
 from argus_training import sft
+from argus_training.stages import stage_training
 
 DATA = {"num_train": 4, "num_validation": 1, "num_test": 2, "spacing_mm": [20.0, 12.0, 12.0]}
 ONE_STAGE = {"sft": {"stage": "2"}}
@@ -110,7 +111,7 @@ def test_a_finished_ablation_started_again_trains_nothing(grid, finished, monkey
     def refuse(*arguments):
         raise AssertionError("trained again")
 
-    for module, name in ((sft, "make_trainer"), (sft, "train_stage")):
+    for module, name in ((stage_training, "make_trainer"), (sft, "train_stage")):
         monkeypatch.setattr(module, name, refuse)
     monkeypatch.setattr("argus_evaluation.ablations.ablation_scores.evaluate_model", refuse)
     before = without_times(read_json(finished / "results.json"))
@@ -129,7 +130,7 @@ import os, signal, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-import argus_training.sft as sft
+from argus_training.stages import stage_training
 from transformers import TrainerCallback
 from argus_evaluation.metrics import meteor
 from argus_evaluation.ablations.ablation import run_ablation
@@ -142,12 +143,12 @@ class Killer(TrainerCallback):
         if len(list(Path({out!r}).glob("steps/sft-*/stage*/model"))) == 2 and state.global_step == 2:
             os.kill(os.getpid(), signal.SIGKILL)
 
-make_trainer = sft.make_trainer
+make_trainer = stage_training.make_trainer
 def make_doomed_trainer(*arguments):
     trainer = make_trainer(*arguments)
     trainer.add_callback(Killer())
     return trainer
-sft.make_trainer = make_doomed_trainer
+stage_training.make_trainer = make_doomed_trainer
 run_ablation(Path({grid!r}), Path({out!r}))
 """
 

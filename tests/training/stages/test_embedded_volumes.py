@@ -14,8 +14,8 @@ from argus_inference.generation import image_of_scan
 from argus_processing import read_ct
 from argus_processing.curation.dataset_folder import _write_shard
 from argus_processing.curation.prepared_folder import PREPARED_FEATURES
-from argus_training.sft import make_trainer
 from argus_training.stages.report_examples import report_examples
+from argus_training.stages.report_trainer import make_trainer
 
 
 @pytest.fixture

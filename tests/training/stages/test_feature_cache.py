@@ -14,6 +14,7 @@ from argus_training.stages.feature_cache import FeatureCache, features_folder, f
 from argus_training.stages.frozen_vision import reading_through
 from argus_training.stages.recipe import RecipeArguments, set_trainable
 from argus_training.stages.report_examples import report_examples
+from argus_training.stages.report_trainer import make_trainer
 
 SUBSET = {"num_train": 4, "num_validation": 1, "num_test": 1, "spacing_mm": [20.0, 12.0, 12.0]}
 EPOCHS = 2
@@ -192,7 +193,7 @@ def test_batches_are_grouped_by_length(model_dir, phantoms, tmp_path):
     many = examples.select([index % len(examples) for index in range(24)])
     model, processor = AutoModelForImageTextToText.from_pretrained(model_dir), AutoProcessor.from_pretrained(model_dir)
     config = config_for(tmp_path, train_sampling_strategy="group_by_length")
-    trainer = sft.make_trainer(model, processor, config, {"train": many})
+    trainer = make_trainer(model, processor, config, {"train": many})
     sampler = trainer._get_train_sampler(trainer._remove_unused_columns(many))
     lengths = [many[index]["length"] for index in sampler]
     pairs = list(zip(lengths[::2], lengths[1::2], strict=True))
@@ -204,7 +205,7 @@ def test_a_step_through_the_volume_cache_is_near_one_without(model_dir, phantoms
     model, processor = AutoModelForImageTextToText.from_pretrained(model_dir), AutoProcessor.from_pretrained(model_dir)
     images = VolumeCache(tmp_path / "volumes", processor.image_processor)
     batches = [
-        next(iter(sft.make_trainer(model, processor, config_for(tmp_path), {"train": examples}, source)
+        next(iter(make_trainer(model, processor, config_for(tmp_path), {"train": examples}, source)
                   .get_train_dataloader()))["pixel_values"]
         for source in (None, images)
     ]  # fmt: skip
@@ -227,6 +228,6 @@ def test_checkpointing_recomputes_a_tower_only_where_it_trains(model_dir, phanto
     model.model.vision_tower.layers[0].mlp.register_forward_pre_hook(count("vision"))
     model.model.language_model.layers[0].mlp.register_forward_pre_hook(count("language"))
     config = config_for(tmp_path, activation_checkpointing=True, max_steps=1)
-    sft.make_trainer(model, processor, config, {"train": report_examples(phantoms["train"])}).train()
+    make_trainer(model, processor, config, {"train": report_examples(phantoms["train"])}).train()
     assert counts == {"vision": passes, "language": 2}
     assert model.model.vision_tower.layers[0].gradient_checkpointing == (passes == 2)

@@ -1,0 +1,63 @@
+"""Train one stage: load the model, freeze what the stage freezes, train, and save a model folder."""
+
+from pathlib import Path
+
+import datasets
+from trl import SFTConfig, SFTTrainer
+
+from argus_processing import ArgusProcessor
+from argus_processing.saved_models.pretrained import check_fit, load_processor
+
+from .checkpoints import last_whole_checkpoint
+from .frozen_vision import training_images
+from .lora import ADAPTER_FOLDER, adapter_config, merge_adapter
+from .model_loading import load_for_training
+from .recipe import RecipeArguments, accumulation_steps, set_trainable, stage_config
+from .report_examples import count_cut_reports
+from .report_trainer import make_trainer
+from .sharded_weights import count_trained, save_model
+
+
+def train_stage(
+    stage: str, model_path: Path, recipe: RecipeArguments, config: SFTConfig, examples: datasets.DatasetDict
+) -> Path:
+    """Train one stage from a model folder; return the folder of the trained model.
+
+    A finished stage is not trained again; an interrupted one continues from its last whole checkpoint.
+    Adapters are merged into the model in that folder, and also kept beside it in the folder `adapter`.
+    """
+    output_dir = Path(config.output_dir) / f"stage{stage}"
+    done = output_dir / "model"
+    if (done / "config.json").exists():
+        return done
+    settings = recipe.settings_of(stage)
+    if recipe.global_batch_size:
+        settings = settings | {"gradient_accumulation_steps": accumulation_steps(recipe.global_batch_size, config)}
+    own = stage_config(config, settings, str(output_dir))
+    processor = load_processor(model_path, own.trust_remote_code)
+    own.max_length = recipe.max_text_tokens + processor.num_image_tokens
+    model = load_for_training(model_path, recipe, stage, own)
+    check_fit(model_path, model, processor)
+    set_trainable(model, settings["trainable_parts"])
+    adapters = adapter_config(model, recipe, stage)
+    images = training_images(model_path, processor.image_processor, recipe, stage, own, examples)
+    trainer = make_trainer(model, processor, own, examples, images, adapters)
+    announce(stage, trainer, processor, recipe.max_text_tokens)
+    trainer.train(resume_from_checkpoint=last_whole_checkpoint(output_dir))
+    partial = output_dir / "model.partial"
+    save_model(trainer, output_dir / ADAPTER_FOLDER if adapters else partial)
+    if trainer.is_world_process_zero():
+        if adapters:
+            merge_adapter(model_path, output_dir / ADAPTER_FOLDER, partial, own.trust_remote_code)
+        partial.rename(done)
+    trainer.accelerator.wait_for_everyone()
+    return done
+
+
+def announce(stage: str, trainer: SFTTrainer, processor: ArgusProcessor, max_text_tokens: int) -> None:
+    """Print, on the first process only, the parameters that the stage trains and the number of reports that are cut."""
+    if trainer.is_world_process_zero():
+        examples = trainer.train_dataset
+        cut = count_cut_reports(examples, processor, max_text_tokens)
+        trained = count_trained(trainer.model)
+        print(f"stage {stage}: {trained:,} parameters train on {len(examples)} scans, {cut} reports cut")
