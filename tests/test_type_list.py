@@ -4,7 +4,7 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-LONGEST = 25
+LONGEST = 24
 CLEAN = ("processing.storage.", "inference.console.", "evaluation.metrics.")
 
 

@@ -12,6 +12,11 @@ from argus_processing.failures import explain
 from argus_processing.storage.foreign_files import read_yaml_object
 
 
+def recipe_parser(*settings: Any, description: str | None) -> TrlParser:
+    """Return TRL's parser of recipes for dataclasses of settings."""
+    return TrlParser(settings, description=description)
+
+
 def parse_recipe(parser: TrlParser, arguments: Sequence[str] | None = None) -> tuple[Any, ...]:
     """Parse the recipe and the command line; the recipe is checked before TRL reads it.
 

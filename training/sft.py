@@ -14,11 +14,11 @@ from pathlib import Path
 
 import datasets
 from datasets import load_dataset
-from trl import SFTConfig, TrlParser
+from trl import SFTConfig
 
 import argus_processing  # noqa: F401 - registers the processor and the data set
-from argus_training.recipe_command import parse_recipe, run_command
-from argus_training.stages.checkpoints import claim_output, own_output
+from argus_training.recipe_command import parse_recipe, recipe_parser, run_command
+from argus_training.stages.checkpoints import claim_output, output_folder, own_output
 from argus_training.stages.recipe import RecipeArguments
 from argus_training.stages.report_examples import draw_share, report_examples
 from argus_training.stages.stage_training import train_stage
@@ -26,7 +26,7 @@ from argus_training.stages.stage_training import train_stage
 
 def train(recipe: RecipeArguments, config: SFTConfig) -> Path:
     """Run the recipe's stages one after the other; return the folder of the last model."""
-    output_dir = Path(config.output_dir)
+    output_dir = output_folder(config)
     with own_output(output_dir, config):
         claim_output(output_dir, recipe, config)
         examples = load_examples(recipe, config.seed)
@@ -47,7 +47,7 @@ def load_examples(recipe: RecipeArguments, seed: int) -> datasets.DatasetDict:
 
 def main() -> None:
     """Parse the recipe and the command line, train, and upload only if `push_to_hub` is set."""
-    parser = TrlParser((RecipeArguments, SFTConfig), description=__doc__)
+    parser = recipe_parser(RecipeArguments, SFTConfig, description=__doc__)
     run_command("sft.py", lambda: train(*parse_recipe(parser)))
 
 

@@ -22,6 +22,17 @@ PICKLED = ("*.pt", "*.pth", "*.bin")
 RECIPE_FILE = "recipe.json"
 
 
+def output_folder(config: TrainingArguments) -> Path:
+    """Return the folder of a run; transformers names one if the recipe does not.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    if config.output_dir is None:
+        raise ValueError("output_dir: name a folder for the run")
+    return Path(config.output_dir)
+
+
 def last_whole_checkpoint(output_dir: Path) -> str | None:
     """Return the newest checkpoint that was written completely, None if there is none.
 

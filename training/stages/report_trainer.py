@@ -11,7 +11,7 @@ from argus_processing.scan_types import ScanReader
 from modeling_argus import ArgusForConditionalGeneration
 
 from .frozen_vision import NoFrozenCheckpointing, reading_through
-from .sharded_weights import upcast_trained
+from .sharded_weights import model_of, upcast_trained
 
 if TYPE_CHECKING:
     from peft import LoraConfig
@@ -45,7 +45,7 @@ def make_trainer(
         processing_class=processor,
         peft_config=adapters,
     )
-    upcast_trained(trainer.model)
+    upcast_trained(model_of(trainer))
     trainer.add_callback(NoFrozenCheckpointing(model.model.vision_tower))
     return trainer
 
@@ -65,7 +65,8 @@ def report_collator(
         processor=through,
         max_length=config.max_length,
         completion_only_loss=config.completion_only_loss in (None, True),
-        pad_to_multiple_of=config.pad_to_multiple_of,
+        # A recipe's "auto" is a number or None as soon as the settings are made.
+        pad_to_multiple_of=None if config.pad_to_multiple_of is None else int(config.pad_to_multiple_of),
         dataset_text_field=config.dataset_text_field,
         assistant_only_loss=config.assistant_only_loss,
     )

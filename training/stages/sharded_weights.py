@@ -9,6 +9,17 @@ from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 from trl import SFTTrainer
 
 
+def model_of(trainer: SFTTrainer) -> torch.nn.Module:
+    """Return the model that a trainer trains, with its adapters.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    if trainer.model is None:
+        raise ValueError("the trainer has no model")
+    return trainer.model
+
+
 def upcast_trained(model: torch.nn.Module) -> None:
     """Convert every trained parameter to float32, except under ZeRO-3, which keeps float32 copies itself."""
     if is_deepspeed_zero3_enabled():

@@ -8,14 +8,14 @@ from trl import SFTConfig, SFTTrainer
 from argus_processing import ArgusProcessor
 from argus_processing.saved_models.pretrained import check_fit, load_processor
 
-from .checkpoints import last_whole_checkpoint
+from .checkpoints import last_whole_checkpoint, output_folder
 from .frozen_vision import training_images
 from .lora import ADAPTER_FOLDER, adapter_config, merge_adapter
 from .model_loading import load_for_training
 from .recipe import RecipeArguments, accumulation_steps, set_trainable, stage_config
 from .report_examples import count_cut_reports
 from .report_trainer import make_trainer
-from .sharded_weights import count_trained, save_model
+from .sharded_weights import count_trained, model_of, save_model
 
 
 def train_stage(
@@ -26,7 +26,7 @@ def train_stage(
     A finished stage is not trained again; an interrupted one continues from its last whole checkpoint.
     Adapters are merged into the model in that folder, and also kept beside it in the folder `adapter`.
     """
-    output_dir = Path(config.output_dir) / f"stage{stage}"
+    output_dir = output_folder(config) / f"stage{stage}"
     done = output_dir / "model"
     if (done / "config.json").exists():
         return done
@@ -42,7 +42,7 @@ def train_stage(
     adapters = adapter_config(model, recipe, stage)
     images = training_images(model_path, processor.image_processor, recipe, stage, own, examples)
     trainer = make_trainer(model, processor, own, examples, images, adapters)
-    announce(stage, trainer, processor, recipe.max_text_tokens)
+    announce(stage, trainer, examples["train"], processor, recipe.max_text_tokens)
     trainer.train(resume_from_checkpoint=last_whole_checkpoint(output_dir))
     partial = output_dir / "model.partial"
     save_model(trainer, output_dir / ADAPTER_FOLDER if adapters else partial)
@@ -54,10 +54,11 @@ def train_stage(
     return done
 
 
-def announce(stage: str, trainer: SFTTrainer, processor: ArgusProcessor, max_text_tokens: int) -> None:
+def announce(
+    stage: str, trainer: SFTTrainer, examples: datasets.Dataset, processor: ArgusProcessor, max_text_tokens: int
+) -> None:
     """Print, on the first process only, the parameters that the stage trains and the number of reports that are cut."""
     if trainer.is_world_process_zero():
-        examples = trainer.train_dataset
         cut = count_cut_reports(examples, processor, max_text_tokens)
-        trained = count_trained(trainer.model)
+        trained = count_trained(model_of(trainer))
         print(f"stage {stage}: {trained:,} parameters train on {len(examples)} scans, {cut} reports cut")
