@@ -53,29 +53,30 @@ def _fits(table: Table, console: Console) -> bool:
     printed = "\n".join(
         "".join(segment.text for segment in line) for line in console.render_lines(table, pad=False, new_lines=False)
     )
-    wanted = Counter(word for cells in _rows(table) for cell in cells for word in _GAPS.split(cell) if word)
+    wanted = Counter(word for cells in table_rows(table) for cell in cells for word in _GAPS.split(cell) if word)
     return not wanted - Counter(_GAPS.split(printed))
 
 
 def _upright(table: Table) -> Iterator[str]:
     """Yield a table as lines with one value each, under the name of the row."""
-    headings = [_text(column.header) for column in table.columns]
+    headings = [text_of(column.header) for column in table.columns]
     if table.title:
-        yield _text(table.title)
-    for name, *values in _rows(table):
+        yield text_of(table.title)
+    for name, *values in table_rows(table):
         yield f"{headings[0]}: {name}" if headings[0] else name
         yield from (
             f"  {heading}: {value}" for heading, value in zip(headings[1:], values, strict=True) if value.strip()
         )
     if table.caption:
-        yield _text(table.caption)
+        yield text_of(table.caption)
 
 
-def _rows(table: Table) -> Iterator[tuple[str, ...]]:
-    return zip(*([_text(cell) for cell in column.cells] for column in table.columns), strict=True)
+def table_rows(table: Table) -> Iterator[tuple[str, ...]]:
+    """Return the texts of a table's rows, without their styles."""
+    return zip(*([text_of(cell) for cell in column.cells] for column in table.columns), strict=True)
 
 
-def _text(cell: Any) -> str:
+def text_of(cell: Any) -> str:
     """Return the text of a cell without its style."""
     return cell.plain if isinstance(cell, Text) else Text.from_markup(str(cell)).plain
 
