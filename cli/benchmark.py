@@ -1,7 +1,7 @@
 """The commands of the benchmark: `argus evaluate`, `compare`, the tables, the reader study, `ablate`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -111,7 +111,7 @@ def evaluate(
     )
     show(build_table(results))
     tell("\n".join(signature_lines(results)))
-    raise typer.Exit(2 if "unreadable" in results else 0)
+    raise typer.Exit(2 if results.unreadable else 0)
 
 
 def _metrics(
@@ -164,6 +164,7 @@ def compare(
     """Compare two systems report by report with a paired test (approximate randomisation)."""
     from argus_evaluation.benchmark.compare import build_comparison, compare_runs
     from argus_inference.console.terminal import show
+    from argus_processing.storage.typed_json import to_json
     from argus_processing.storage.whole_files import check_can_write, write_json
 
     if out is not None:
@@ -171,9 +172,9 @@ def compare(
     metrics = _metrics(clinical, clinical_models, clinical_download, clinical_answers, green_compat, first)
     compared = compare_runs(first, second, metrics)
     if out is not None:
-        write_json(out, compared)
+        write_json(out, to_json(compared))
     show(build_comparison(compared))
-    for name, reason in compared["missing"].items():
+    for name, reason in compared.missing.items():
         say(f"{name} is missing: {reason}")
 
 
@@ -271,9 +272,9 @@ def ablate(
     run_ablation(grid, out, base, steps)
 
 
-def _phantom_options(subset: str, num_phantoms: tuple[int, int, int] | None, seed: int | None) -> dict[str, Any]:
+def _phantom_options(subset: str, num_phantoms: tuple[int, int, int] | None, seed: int | None) -> dict[str, int]:
     """Return the given phantom settings under the names of the data set's configuration."""
-    options: dict[str, Any] = {} if seed is None else {"seed": seed}
+    options = {} if seed is None else {"seed": seed}
     if num_phantoms is not None:
         options |= dict(zip(("num_train", "num_validation", "num_test"), num_phantoms, strict=True))
     if options and subset != "phantom":

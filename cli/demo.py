@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from rich.console import Console
 
 import argus_training
 from argus_evaluation.benchmark.benchmark import evaluate_model
+from argus_evaluation.benchmark.evaluation_results import EvaluationResults, write_results
 from argus_evaluation.benchmark.results_table import build_table
 from argus_inference.console.terminal import show
 from argus_inference.generation import generate_batch
@@ -37,7 +39,7 @@ MODEL = "argus-tiny"
 OTHER_FOLDER = "remove it or choose another folder"
 
 
-def run_demo(out: Path) -> dict[str, Any]:
+def run_demo(out: Path) -> EvaluationResults:
     """Make phantoms, train on them, evaluate on held-out ones and write one report; return the results.
 
     Writes under `out`: `argus-tiny` (the model folder), `results.json`, `preview.png`, `report.txt` and the folders of
@@ -50,7 +52,7 @@ def run_demo(out: Path) -> dict[str, Any]:
         return _run(Path(out))
 
 
-def _run(out: Path) -> dict[str, Any]:
+def _run(out: Path) -> EvaluationResults:
     started = time.monotonic()
     console = Console(stderr=True)
     settings = read_base(RECIPE)
@@ -71,8 +73,9 @@ def _run(out: Path) -> dict[str, Any]:
         results = evaluate_model(model_dir, splits["test"], train_reports, out / "evaluation", **recipe.evaluation)
     with timed(console, "one report with its picture"):
         write_one_report(model_dir, splits["test"], out)
-    results |= {"seconds": round(time.monotonic() - started, 1), "peak_memory_mb": round(peak_memory_mb(), 1)}
-    write_json(out / "results.json", results)
+    seconds, memory = round(time.monotonic() - started, 1), round(peak_memory_mb(), 1)
+    results = replace(results, seconds=seconds, peak_memory_mb=memory)
+    write_results(out, results)
     show(build_table(results))
     return results
 

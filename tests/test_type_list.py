@@ -4,7 +4,7 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-LONGEST = 24
+LONGEST = 19
 CLEAN = ("processing.storage.", "inference.console.", "evaluation.metrics.")
 
 

@@ -1,7 +1,8 @@
 """A whole ablation: every cell of a grid with every seed, each run once, then a JSON file, a table and a figure."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -9,21 +10,32 @@ from typing import Any
 from argus_inference.console.terminal import show, terminal
 from argus_processing.storage.claimed_folders import claimed_folder
 from argus_processing.storage.folder_owner import claim_for_settings
-from argus_processing.storage.whole_files import write_json, write_text
+from argus_processing.storage.typed_json import from_json
+from argus_processing.storage.whole_files import write_text
 from argus_training.ablate import STEPS, planned
 from argus_training.ablations.ablation_grid import Cell, Grid, Panel, key_of, read_grid
 
 from .ablation_figure import save_figure
-from .ablation_scores import LOWER_IS_BETTER, score_reports
+from .ablation_results import (
+    FILE_NAME,
+    AblationResults,
+    AblationRun,
+    CellResults,
+    PanelResults,
+    PaperOrder,
+    write_kept,
+)
+from .ablation_scores import LOWER_IS_BETTER, score_training
 from .ablation_statistics import order_of, summarize
 from .ablation_table import build_table, markdown, notes
 from .nodule_contrast import score_nodules
 
-# kind of a grid -> function (settings, seed, folder of the scores, folder of the trainings) -> one run's results
-MEASURES: dict[str, Callable[[dict[str, Any], int, Path, Path], dict[str, Any]]] = {
-    "reports": score_reports,
+# kind of a grid -> function (settings, seed, folder of the scores, folder of the trainings)
+MEASURES: dict[str, Callable[[dict[str, Any], int, Path, Path], AblationRun]] = {
+    "reports": score_training,
     "nodules": score_nodules,
 }
+Runs = dict[str, dict[int, AblationRun]]  # by key of the cell's settings and by seed
 LIBRARIES = ("torch", "transformers", "trl", "accelerate", "datasets", "numpy")
 ERROR_BARS = {
     "reports": "mean and sample standard deviation over training seeds, on one test set",
@@ -31,7 +43,7 @@ ERROR_BARS = {
 }
 
 
-def run_ablation(path: Path, out: Path, base: Path | None = None, steps: Path | None = None) -> dict[str, Any]:
+def run_ablation(path: Path, out: Path, base: Path | None = None, steps: Path | None = None) -> AblationResults:
     """Train and score all cells of a grid, and write the results.
 
     Writes under `out`: `results.json`, `table.md`, `figure.png`, and the scores of every run. When started again after
@@ -53,10 +65,10 @@ def run_ablation(path: Path, out: Path, base: Path | None = None, steps: Path | 
         return _run(grid, out, steps or out / STEPS)
 
 
-def _run(grid: Grid, out: Path, steps: Path) -> dict[str, Any]:
+def _run(grid: Grid, out: Path, steps: Path) -> AblationResults:
     """Do every run that is not finished, and write the results of all runs."""
     console = terminal(stderr=True)
-    runs: dict[str, dict[int, dict]] = {}
+    runs: Runs = {}
     plan = list(planned(grid))
     started = time.monotonic()
     for number, (cell, seed) in enumerate(plan, start=1):
@@ -64,11 +76,11 @@ def _run(grid: Grid, out: Path, steps: Path) -> dict[str, Any]:
         run = MEASURES[grid.kind](cell.settings, seed, out / "scores", steps)
         runs.setdefault(key_of(cell.settings), {})[seed] = run
         _check_metrics(grid, run)
-    results = collect(grid, runs) | {"seconds_of_this_start": round(time.monotonic() - started, 1)}
-    write_json(out / "results.json", results)
+    results = replace(collect(grid, runs), seconds_of_this_start=round(time.monotonic() - started, 1))
+    write_kept(out / FILE_NAME, results)
     write_text(out / "table.md", markdown(results))
     save_figure(results, out / "figure.png")
-    for panel in results["panels"]:
+    for panel in results.panels:
         show(build_table(results, panel))
         terminal().print(*notes(results, panel), sep="\n")
     return results
@@ -78,53 +90,54 @@ def _check_own(out: Path, grid: Grid) -> None:
     """Refuse a folder with another grid's results, before anything is trained."""
     advice = "choose another folder (--steps shares the trainings)"
     name = {"name": grid.name}
-    claim_for_settings(out / "results.json", name, settings_in=lambda said: {"name": said["name"]}, advice=advice)
+    claim_for_settings(out / FILE_NAME, name, settings_in=lambda said: {"name": said["name"]}, advice=advice)
 
 
-def _check_metrics(grid: Grid, run: dict[str, Any]) -> None:
-    if missing := [name for name in grid.metrics if name not in run["metrics"]]:
-        raise ValueError(f"{grid.name}: no such metric: {', '.join(missing)}; known: {', '.join(run['metrics'])}")
+def _check_metrics(grid: Grid, run: AblationRun) -> None:
+    if missing := [name for name in grid.metrics if name not in run.metrics]:
+        raise ValueError(f"{grid.name}: no such metric: {', '.join(missing)}; known: {', '.join(run.metrics)}")
 
 
-def collect(grid: Grid, runs: dict[str, dict[int, dict]]) -> dict[str, Any]:
-    """Convert a grid's runs (cell's key -> seed -> run) into the form that is saved, drawn and printed."""
+def collect(grid: Grid, runs: Runs) -> AblationResults:
+    """Convert a grid's runs into the form that is saved, drawn and printed."""
     every = [run for by_seed in runs.values() for run in by_seed.values()]
-    seconds = {step: cost for run in every for step, cost in run["seconds"].items() if cost is not None}
-    return {
-        "name": grid.name,
-        "title": grid.title,
-        "seeds": list(grid.seeds),
-        "score": grid.score,
-        "metrics": list(grid.metrics),
-        "error_bars": ERROR_BARS[grid.kind],
-        "panels": [_panel(grid, panel, runs) for panel in grid.panels],
-        "num_runs": len(every),
+    seconds = {step: cost for run in every for step, cost in run.seconds.items() if cost is not None}
+    return AblationResults(
+        name=grid.name,
+        title=grid.title,
+        seeds=grid.seeds,
+        score=grid.score,
+        metrics=grid.metrics,
+        error_bars=ERROR_BARS[grid.kind],
+        panels=tuple(_panel(grid, panel, runs) for panel in grid.panels),
+        num_runs=len(every),
         # A training that several cells share is counted once.
-        "seconds": round(sum(seconds.values()), 1),
-        "versions": {name: version(name) for name in LIBRARIES},
-    }
+        seconds=round(sum(seconds.values()), 1),
+        versions={name: version(name) for name in LIBRARIES},
+    )
 
 
-def _panel(grid: Grid, panel: Panel, runs: dict[str, dict[int, dict]]) -> dict[str, Any]:
-    cells = [_cell(grid, cell, runs[key_of(cell.settings)]) for cell in panel.cells]
-    axes = {axis: list(values) for axis, values in panel.axes.items()}
+def _panel(grid: Grid, panel: Panel, runs: Runs) -> PanelResults:
+    cells = tuple(_cell(grid, cell, runs[key_of(cell.settings)]) for cell in panel.cells)
+    axes = {axis: tuple(values) for axis, values in panel.axes.items()}
     measured = {axis: order_of(_scores_by(axis, cells, grid.score), grid.score not in LOWER_IS_BETTER) for axis in axes}
-    return {"title": panel.title, "axes": axes, "cells": cells, "measured": measured, "paper": panel.paper}
+    return PanelResults(panel.title, axes, cells, measured, from_json(PaperOrder, panel.paper, "paper"))
 
 
-def _cell(grid: Grid, cell: Cell, by_seed: dict[int, dict]) -> dict[str, Any]:
-    summary = {name: summarize([run["metrics"][name] for run in by_seed.values()]) for name in grid.metrics}
-    runs = [{"seed": seed, **run} for seed, run in by_seed.items()]
-    return {"values": cell.values, "summary": summary, "runs": runs, "settings": cell.settings}
+def _cell(grid: Grid, cell: Cell, by_seed: dict[int, AblationRun]) -> CellResults:
+    summary = {name: summarize([run.metrics[name] for run in by_seed.values()]) for name in grid.metrics}
+    runs = tuple(replace(run, seed=seed) for seed, run in by_seed.items())
+    return CellResults(cell.values, summary, runs, cell.settings)
 
 
-def _scores_by(axis: str, cells: list[dict], score: str) -> dict[str, dict[int, float]]:
+def _scores_by(axis: str, cells: Sequence[CellResults], score: str) -> dict[str, dict[int, float]]:
     """Return the score of every value of an axis by seed, averaged over the other axes."""
     found: dict[str, dict[int, list[float]]] = {}
     for cell in cells:
-        for run in cell["runs"]:
-            if run["metrics"][score] is not None:
-                found.setdefault(cell["values"][axis], {}).setdefault(run["seed"], []).append(run["metrics"][score])
+        for run in cell.runs:
+            value = run.metrics[score]
+            if value is not None and run.seed is not None:
+                found.setdefault(cell.values[axis], {}).setdefault(run.seed, []).append(value)
     return {
         value: {seed: sum(scores) / len(scores) for seed, scores in by_seed.items()} for value, by_seed in found.items()
     }

@@ -1,8 +1,8 @@
 """The figure of an ablation in the paper's layout: panels side by side, a bar or point with error bar for each cell."""
 
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,63 +11,67 @@ from matplotlib.figure import Figure
 
 from argus_processing.storage.whole_files import whole_file
 
+from .ablation_results import AblationResults, CellResults, PanelResults
+
 PANEL_IN, HEIGHT_IN, DPI = 4.4, 3.8, 150
 COLORS = ("#3b6ea5", "#d98032", "#5a9e6f", "#a0527f", "#8a8a8a", "#c9b037")
 TITLE_SIZE, LETTERS_PER_IN = 9, 14
+Names = dict[str, tuple[str, ...]]  # of the values of each axis
+Plot = tuple[str, Names, tuple[CellResults, ...]]  # title, axes, cells
 GROUP_WIDTH = 0.8  # of the distance between two places on the x axis
 
 
-def save_figure(results: dict[str, Any], out: Path) -> None:
+def save_figure(results: AblationResults, out: Path) -> None:
     """Draw `results` (see `ablation.collect`) as a PNG.
 
     A panel's first axis is on x, drawn as a line if its names are numbers and as bars otherwise. The second axis gives
     the colours. Each value of a third axis has its own plot. Error bars are the sample standard deviation over seeds;
     dots are the single seeds.
     """
-    plots = [plot for panel in results["panels"] for plot in divide(panel)]
+    plots = [plot for panel in results.panels for plot in divide(panel)]
     figure = Figure(figsize=(PANEL_IN * len(plots), HEIGHT_IN), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, len(plots), squeeze=False, sharey=True)[0]
     for ax, (title, names, cells) in zip(axes, plots, strict=True):
-        draw_panel(ax, title, names, cells, results["score"])
+        draw_panel(ax, title, names, cells, results.score)
     figure.suptitle(heading(results, figure.get_figwidth()), fontsize=TITLE_SIZE)
     with whole_file(out) as part:
         figure.savefig(part)
 
 
-def heading(results: dict[str, Any], width_in: float) -> str:
+def heading(results: AblationResults, width_in: float) -> str:
     """Return the figure's title and the meaning of its bars and dots, in lines that fit its width."""
-    shown = f"{results['error_bars']}; dots: seeds" if len(results["seeds"]) > 1 else "one run a cell, no error bars"
-    lines = (line for text in (results["title"], shown) for line in textwrap.wrap(text, int(LETTERS_PER_IN * width_in)))
+    shown = f"{results.error_bars}; dots: seeds" if len(results.seeds) > 1 else "one run a cell, no error bars"
+    lines = (line for text in (results.title, shown) for line in textwrap.wrap(text, int(LETTERS_PER_IN * width_in)))
     return "\n".join(lines)
 
 
-def divide(panel: dict[str, Any]) -> list[tuple[str, dict[str, list[str]], list[dict]]]:
+def divide(panel: PanelResults) -> list[Plot]:
     """Divide a panel into plots of at most two axes: (title, axes, cells).
 
     Raises:
         ValueError: if there are more than three axes.
     """
-    names = panel["axes"]
+    names = panel.axes
     if len(names) > 3:
         raise ValueError(f"a panel has at most 3 axes, got {', '.join(names)}")
     if len(names) < 3:
-        return [(panel["title"], names, panel["cells"])]
+        return [(panel.title, names, panel.cells)]
     third = list(names)[2]
     drawn = {axis: values for axis, values in names.items() if axis != third}
     return [
-        (f"{panel['title']}\n{third}: {value}", drawn, [c for c in panel["cells"] if c["values"][third] == value])
+        (f"{panel.title}\n{third}: {value}", drawn, tuple(cell for cell in panel.cells if cell.values[third] == value))
         for value in names[third]
     ]
 
 
-def draw_panel(ax: Axes, title: str, axes: dict[str, list[str]], cells: list[dict], score: str) -> None:
+def draw_panel(ax: Axes, title: str, axes: Names, cells: Sequence[CellResults], score: str) -> None:
     """Draw cells of one or two axes."""
     first, *second = axes
     series = axes[second[0]] if second else [None]
     places = positions(axes[first])
     for number, name in enumerate(series):
-        own = [cell for cell in cells if name is None or cell["values"][second[0]] == name]
+        own = [cell for cell in cells if name is None or cell.values[second[0]] == name]
         draw = _draw_bars if places is None else _draw_line
         at = bar_places(len(own), number, len(series)) if places is None else places
         draw(ax, at, own, score, COLORS[number % len(COLORS)], name, GROUP_WIDTH / len(series))
@@ -81,7 +85,7 @@ def draw_panel(ax: Axes, title: str, axes: dict[str, list[str]], cells: list[dic
         ax.legend(title=second[0], fontsize=7, title_fontsize=7)
 
 
-def positions(names: list[str]) -> list[float] | None:
+def positions(names: Sequence[str]) -> list[float] | None:
     """Read an axis's names as numbers ("0.5", "25%", "3 mm"); return None if one is not a number."""
     try:
         return [float(name.split()[0].rstrip("%")) for name in names]
@@ -95,7 +99,7 @@ def bar_places(count: int, number: int, of: int) -> list[float]:
 
 
 def _draw_bars(
-    ax: Axes, places: list[float], cells: list[dict], score: str, color: str, label: str | None, width: float
+    ax: Axes, places: list[float], cells: Sequence[CellResults], score: str, color: str, label: str | None, width: float
 ) -> None:
     means, stds = _means_and_stds(cells, score)
     ax.bar(places, means, width * 0.9, yerr=stds, capsize=3, color=color, alpha=0.75, label=label)
@@ -103,21 +107,21 @@ def _draw_bars(
 
 
 def _draw_line(
-    ax: Axes, places: list[float], cells: list[dict], score: str, color: str, label: str | None, width: float
+    ax: Axes, places: list[float], cells: Sequence[CellResults], score: str, color: str, label: str | None, width: float
 ) -> None:
     means, stds = _means_and_stds(cells, score)
     ax.errorbar(places, means, yerr=stds, capsize=3, color=color, marker="o", label=label)
     _draw_seeds(ax, places, cells, score)
 
 
-def _means_and_stds(cells: list[dict], score: str) -> tuple[np.ndarray, np.ndarray]:
+def _means_and_stds(cells: Sequence[CellResults], score: str) -> tuple[np.ndarray, np.ndarray]:
     """Return means and deviations; a missing one (no score, or a single seed) is NaN, which is not drawn."""
-    summaries = [cell["summary"][score] for cell in cells]
-    means, stds = ([summary[name] for summary in summaries] for name in ("mean", "std"))
+    summaries = [cell.summary[score] for cell in cells]
+    means, stds = [summary.mean for summary in summaries], [summary.std for summary in summaries]
     return np.array(means, dtype=float), np.array(stds, dtype=float)  # None becomes NaN
 
 
-def _draw_seeds(ax: Axes, places: list[float], cells: list[dict], score: str) -> None:
+def _draw_seeds(ax: Axes, places: list[float], cells: Sequence[CellResults], score: str) -> None:
     for place, cell in zip(places, cells, strict=True):
-        values = [run["metrics"][score] for run in cell["runs"] if run["metrics"][score] is not None]
+        values = [value for run in cell.runs if (value := run.metrics[score]) is not None]
         ax.plot([place] * len(values), values, ".", color="#222222", markersize=4, zorder=3)

@@ -2,13 +2,13 @@
 
 import hashlib
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import datasets
 
 from argus_inference.model_folder import load_model
-from argus_processing.storage.whole_files import read_json, write_json
 from argus_training.ablations.ablation_grid import key_of, overlay
 from argus_training.ablations.ablation_recipes import ReportRecipe, divide_settings
 from argus_training.ablations.ablation_steps import last_step, run_step, seconds_of, subset_options
@@ -17,18 +17,15 @@ from argus_training.stages.report_examples import report_examples
 
 from ..benchmark.benchmark import evaluate_model
 from ..benchmark.evaluated_split import load_split, load_train_reports
+from ..benchmark.evaluation_results import EvaluationResults
+from .ablation_results import AblationRun, read_kept, write_kept
 
 SCORE_FILE = "score.json"
 LOWER_IS_BETTER = {"report_loss"}
 
 
-def score_reports(settings: dict[str, Any], seed: int, scores: Path, steps: Path) -> dict[str, Any]:
-    """Train a cell with a seed under `steps` and score its reports under `scores`; reuse finished work.
-
-    Returns:
-        `metrics` (name -> number or None), `seconds` of every training and of the scoring by name, `model` (its step),
-        `model_hash` and `num_scans`.
-    """
+def score_training(settings: dict[str, Any], seed: int, scores: Path, steps: Path) -> AblationRun:
+    """Train a cell with a seed under `steps` and score its reports under `scores`; reuse finished work."""
     step = last_step(settings, seed)
     model_dir = run_step(step, steps)
     evaluation = settings.get("evaluation", {})
@@ -37,13 +34,13 @@ def score_reports(settings: dict[str, Any], seed: int, scores: Path, steps: Path
     if not (out / SCORE_FILE).exists():
         started = time.monotonic()
         run = _score(ReportRecipe(**settings), model_dir, out, steps)
-        run["seconds"] = {out.name: round(time.monotonic() - started, 1)}
-        write_json(out / SCORE_FILE, run | {"model": step.name})
-    run = read_json(out / SCORE_FILE)
-    return run | {"seconds": seconds | run["seconds"]}
+        cost: dict[str, float | None] = {out.name: round(time.monotonic() - started, 1)}
+        write_kept(out / SCORE_FILE, replace(run, seconds=cost, model=step.name))
+    kept = read_kept(out / SCORE_FILE, AblationRun)
+    return replace(kept, seconds=seconds | kept.seconds)
 
 
-def _score(recipe: ReportRecipe, model_dir: Path, out: Path, steps: Path) -> dict[str, Any]:
+def _score(recipe: ReportRecipe, model_dir: Path, out: Path, steps: Path) -> AblationRun:
     options = dict(recipe.evaluation)
     split, limit = options.pop("split", "test"), options.pop("limit", None)
     subset, data = recipe.data["subset"], subset_options(recipe.data, steps)
@@ -53,20 +50,15 @@ def _score(recipe: ReportRecipe, model_dir: Path, out: Path, steps: Path) -> dic
     metrics = flat_metrics(results)
     metrics["report_loss"] = report_loss(recipe, model_dir, dataset, out)
     metrics["num_visual_tokens"] = load_model(model_dir)[1].num_image_tokens
-    return {"metrics": metrics, "model_hash": results["model_hash"], "num_scans": results["n_test"]}
+    return AblationRun(metrics=metrics, model_hash=results.model_hash, num_scans=results.n_test, seconds={})
 
 
-def flat_metrics(results: dict[str, Any]) -> dict[str, float | None]:
+def flat_metrics(results: EvaluationResults) -> dict[str, float | None]:
     """Put an evaluation's scores into one mapping; scores of a control end in its name: `finding_f1_shuffled`."""
-    flat = _numbers(results)
-    for control, scores in results["controls"].items():
-        flat |= {f"{name}_{control}": value for name, value in _numbers(scores).items()}
+    flat = {name: metric.value for name, metric in results.metrics.items()}
+    for control, scores in results.controls.items():
+        flat |= {f"{name}_{control}": metric.value for name, metric in scores.metrics.items()}
     return flat
-
-
-def _numbers(scores: dict[str, Any]) -> dict[str, float | None]:
-    own = {key: value for key, value in scores.items() if value is None or isinstance(value, int | float)}
-    return own | {name: metric["value"] for name, metric in scores["metrics"].items()}
 
 
 def report_loss(recipe: ReportRecipe, model_dir: Path, dataset: datasets.Dataset, out: Path) -> float:

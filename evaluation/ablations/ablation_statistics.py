@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -11,22 +11,63 @@ from scipy import stats
 CONFIDENCE = 0.95
 
 
-def summarize(values: Sequence[float | None]) -> dict[str, float | int | None]:
-    """Summarize a metric over seeds.
+@dataclass(frozen=True)
+class Summary:
+    """A metric over seeds; a value that needs more seeds is None.
 
-    Returns:
-        `n`, the number of seeds that have the metric; `mean`; `std`, the sample standard deviation (n - 1); `low` and
-        `high`, the 95% confidence interval of the mean by Student's t. A value that needs more seeds is None.
+    Attributes:
+        n: number of seeds that have the metric.
+        mean: their mean.
+        std: the sample standard deviation (n - 1).
+        low, high: the 95% confidence interval of the mean by Student's t.
     """
+
+    n: int
+    mean: float | None
+    std: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """Two values of an axis compared over the `n` seeds that both have.
+
+    Attributes:
+        better, worse: names of the values.
+        difference: the mean difference.
+        low, high: its 95% interval (paired, Student's t).
+        clear: whether the interval does not contain zero.
+    """
+
+    better: str
+    worse: str
+    n: int
+    difference: float | None
+    low: float | None
+    high: float | None
+    clear: bool
+
+
+@dataclass(frozen=True)
+class MeasuredOrder:
+    """The values of an axis by their mean score, best first, and each pair of them compared."""
+
+    order: tuple[str, ...]
+    pairs: tuple[PairedDifference, ...]
+
+
+def summarize(values: Sequence[float | None]) -> Summary:
+    """Summarize a metric over seeds."""
     known = [float(value) for value in values if value is not None]
-    summary: dict[str, float | int | None] = {"n": len(known), "mean": None, "std": None, "low": None, "high": None}
-    if known:
-        summary["mean"] = float(np.mean(known))
-    if len(known) > 1:
-        summary["std"] = float(np.std(known, ddof=1))
-        reach = half_width(summary["std"], len(known))
-        summary |= {"low": summary["mean"] - reach, "high": summary["mean"] + reach}
-    return summary
+    if not known:
+        return Summary(0, None, None, None, None)
+    mean = float(np.mean(known))
+    if len(known) == 1:
+        return Summary(1, mean, None, None, None)
+    std = float(np.std(known, ddof=1))
+    reach = half_width(std, len(known))
+    return Summary(len(known), mean, std, mean - reach, mean + reach)
 
 
 def half_width(std: float, count: int) -> float:
@@ -34,33 +75,23 @@ def half_width(std: float, count: int) -> float:
     return float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)) * std / math.sqrt(count)
 
 
-def order_of(scores: Mapping[str, Mapping[int, float]], higher_is_better: bool = True) -> dict[str, Any]:
+def order_of(scores: Mapping[str, Mapping[int, float]], higher_is_better: bool = True) -> MeasuredOrder:
     """Sort the values of an axis by their mean score, and compare each pair seed by seed.
 
     Args:
         scores: value's name -> seed -> score.
         higher_is_better: False for a loss.
-
-    Returns:
-        `order`, best first; `pairs`, each with `better`, `worse`, the mean `difference` over the seeds that both have,
-        its 95% interval `low` to `high` (paired, Student's t), and `clear`: true if the interval does not contain zero.
     """
     means = {name: float(np.mean(list(by_seed.values()))) for name, by_seed in scores.items() if by_seed}
-    order = sorted(means, key=means.get, reverse=higher_is_better)
-    return {"order": order, "pairs": [compare(scores, better, worse) for better, worse in combinations(order, 2)]}
+    order = sorted(means, key=lambda name: means[name], reverse=higher_is_better)
+    pairs = tuple(compare(scores, better, worse) for better, worse in combinations(order, 2))
+    return MeasuredOrder(tuple(order), pairs)
 
 
-def compare(scores: Mapping[str, Mapping[int, float]], better: str, worse: str) -> dict[str, Any]:
-    """Compare two values over the seeds that both have; see `order_of`."""
+def compare(scores: Mapping[str, Mapping[int, float]], better: str, worse: str) -> PairedDifference:
+    """Compare two values over the seeds that both have."""
     seeds = sorted(scores[better].keys() & scores[worse].keys())
     summary = summarize([scores[better][seed] - scores[worse][seed] for seed in seeds])
-    low, high = summary["low"], summary["high"]
-    return {
-        "better": better,
-        "worse": worse,
-        "n": summary["n"],
-        "difference": summary["mean"],
-        "low": low,
-        "high": high,
-        "clear": low is not None and (low > 0 or high < 0),
-    }
+    low, high = summary.low, summary.high
+    clear = low is not None and high is not None and (low > 0 or high < 0)
+    return PairedDifference(better, worse, summary.n, summary.mean, low, high, clear)

@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from argus_processing import ArgusImageProcessor, CTVolume
-from argus_processing.storage.whole_files import read_json, write_json
 from argus_training.ablations.ablation_grid import key_of
 from argus_training.ablations.ablation_recipes import NodulesRecipe
+
+from .ablation_results import AblationRun, read_kept, write_kept
 
 SUPERSAMPLING = 7  # points per voxel and axis, to compute the share of a voxel that lies in a sphere
 JITTER_MM = 6.0  # more than any voxel's side, so that a sphere's place between the voxels is uniform
@@ -27,13 +28,13 @@ MARGIN_MM = 14.0  # between spheres, and from the edge: more than the reach of a
 HU_RANGE = 2000.0  # of the image processor's window
 
 
-def score_nodules(settings: dict[str, Any], seed: int, scores: Path, steps: Path) -> dict[str, Any]:
+def score_nodules(settings: dict[str, Any], seed: int, scores: Path, steps: Path) -> AblationRun:
     """Measure a cell with a seed for the spheres' places and the noise; reuse a finished measurement.
 
     Returns:
-        `metrics`: `contrast_kept`, peak of a sphere above its surroundings as a share of the true contrast, mean over
+        the metrics `contrast_kept`, peak of a sphere above its surroundings as a share of the true contrast, mean over
         the spheres; `contrast_kept_worst`, the lowest of them; `contrast_to_noise` and `contrast_to_noise_worst`, the
-        same peaks divided by the standard deviation of the resampled noise. `seconds`, by the run's name.
+        same peaks divided by the standard deviation of the resampled noise.
     """
     name = f"nodules-{hashlib.sha256(key_of(settings).encode()).hexdigest()[:16]}-seed{seed}"
     path = scores / f"{name}.json"
@@ -41,11 +42,11 @@ def score_nodules(settings: dict[str, Any], seed: int, scores: Path, steps: Path
         started = time.monotonic()
         metrics = measure_nodules(NodulesRecipe(**settings), seed)
         scores.mkdir(parents=True, exist_ok=True)
-        write_json(path, {"metrics": metrics, "seconds": {name: round(time.monotonic() - started, 1)}})
-    return read_json(path)
+        write_kept(path, AblationRun(metrics=metrics, seconds={name: round(time.monotonic() - started, 1)}))
+    return read_kept(path, AblationRun)
 
 
-def measure_nodules(recipe: NodulesRecipe, seed: int) -> dict[str, float]:
+def measure_nodules(recipe: NodulesRecipe, seed: int) -> dict[str, float | None]:
     """Compute the metrics of `score_nodules`."""
     processor = ArgusImageProcessor(image_size=recipe.image_size, resampling=recipe.resampling)
     rng = np.random.default_rng([seed, 0])

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,15 @@ from argus_inference.model_folder import Loading, hash_model, load_model
 from argus_processing.phantom.findings import Finding
 from argus_processing.storage.claimed_folders import claimed_folder
 from argus_processing.storage.file_hash import hash_file
-from argus_processing.storage.whole_files import write_json
 
 from ..metrics.metric import Metric
 from ..metrics.nlp_metrics import METRICS
 from ..metrics.report_findings import extract_findings
 from ..metrics.significance import LEVEL, RESAMPLES, SEED
 from .controls import blank_image, first_of_each, most_frequent_report, shuffle_images
+from .evaluation_results import BootstrapSettings, EvaluationResults, EvaluationSettings, LoadedWith, write_results
 from .scoring import score_stored
-from .stored_reports import FILE_NAME, MODEL, StoredReport, write_reports
+from .stored_reports import FILE_NAME, MODEL, StoredReport, write_stored_reports
 
 CONTROL_SEED = 0
 
@@ -41,7 +41,7 @@ def evaluate_model(
     loading: Loading | None = None,
     say: Callable[[str], None] = warnings.warn,
     id_of: Callable[[str], str] = str,
-) -> dict[str, Any]:
+) -> EvaluationResults:
     """Evaluate a saved model on a split and write predictions and results into the folder `out`.
 
     Writes `predictions.jsonl`, `predictions_blank.jsonl` (one line for each distinct instruction, because with a blank
@@ -59,23 +59,23 @@ def evaluate_model(
         metrics: metrics to compute, by name.
         loading: settings for loading the model; if they are not the defaults, they are kept in the results.
         say: called with one line for each scan that cannot be read. Such a scan is left out of every score and listed
-            in the results under `unreadable`; the next start tries it again.
+            in the results as `unreadable`; the next start tries it again.
         id_of: gives the name under which a scan is written, from its `scan_id`.
 
-    Returns the content of `results.json`.
+    Returns what `results.json` holds.
 
     Raises:
         ValueError: if there are fewer than two scans, a column is missing, `out` holds another model's predictions, or
             another process is writing there.
     """
     _check_dataset(dataset, batch_size, max_new_tokens)
-    options = {"batch_size": batch_size, "max_new_tokens": max_new_tokens}
     loading = loading or Loading()
     with claimed_folder(out) as folder:
-        settings: dict[str, Any] = {"model_hash": hash_model(model_dir), "subset": subset, "split": split}
+        model_hash = hash_model(model_dir)
+        told = {"model_hash": model_hash, "subset": subset, "split": split}
         if loading != Loading():
-            settings["loading"] = asdict(loading)
-        loaded = load_model(model_dir, loading)
+            told["loading"] = asdict(loading)
+        model, processor = load_model(model_dir, loading)
         unreadable: list[str] = []
 
         def leave_out(scan_id: str, reason: str) -> None:
@@ -83,43 +83,69 @@ def evaluate_model(
             say(f"{scan_id}: {reason}")
 
         dataset = dataset.cast_column("image", datasets.Nifti(decode=False))
-        how = {"settings": settings, "id_of": id_of, **options}
-        predictions, blank, kept = _generate_all(loaded, dataset, folder, how, leave_out)
+        generation = _Generation(model, processor, folder, told, batch_size, max_new_tokens, id_of)
+        predictions, blank, kept = _generate_all(generation, dataset, leave_out)
         most_frequent = most_frequent_report(train_reports, _findings_of)
-        reports = store_reports(folder, predictions, blank, most_frequent, kept)
-        results = {
-            **settings,
-            **score_stored(reports, metrics),
-            **({"unreadable": unreadable} if unreadable else {}),
-            "reports_sha256": hash_file(folder / FILE_NAME),
-            "settings": {
-                **options,
-                "control_seed": CONTROL_SEED,
-                "transformers": transformers.__version__,
-                "bootstrap": {"resamples": RESAMPLES, "level": LEVEL, "seed": SEED},
-            },
-        }
-        write_json(folder / "results.json", results)
+        scores = score_stored(store_reports(folder, predictions, blank, most_frequent, kept), metrics)
+        results = EvaluationResults(
+            **vars(scores),
+            model_hash=model_hash,
+            subset=subset,
+            split=split,
+            loading=None if loading == Loading() else LoadedWith(**asdict(loading)),
+            unreadable=tuple(unreadable),
+            reports_sha256=hash_file(folder / FILE_NAME),
+            settings=EvaluationSettings(
+                batch_size,
+                max_new_tokens,
+                CONTROL_SEED,
+                transformers.__version__,
+                BootstrapSettings(RESAMPLES, LEVEL, SEED),
+            ),
+        )
+        write_results(folder, results)
     return results
 
 
+@dataclass(frozen=True)
+class _Generation:
+    """How all reports of an evaluation are generated."""
+
+    model: Any
+    processor: Any
+    folder: Path
+    settings: dict[str, Any]
+    batch_size: int
+    max_new_tokens: int
+    id_of: Callable[[str], str]
+
+    def run(self, dataset: datasets.Dataset, file_name: str, image: str, **options: Any) -> list[Prediction]:
+        """Generate a report for each row; `image` is told in the settings that the file keeps."""
+        return generate_reports(
+            self.model,
+            self.processor,
+            dataset,
+            self.folder / file_name,
+            settings=self.settings | {"image": image},
+            batch_size=self.batch_size,
+            max_new_tokens=self.max_new_tokens,
+            id_of=self.id_of,
+            **options,
+        )
+
+
 def _generate_all(
-    loaded: tuple[Any, Any],
-    dataset: datasets.Dataset,
-    out: Path,
-    how: dict[str, Any],
-    leave_out: Callable[[str, str], None],
+    generation: _Generation, dataset: datasets.Dataset, leave_out: Callable[[str, str], None]
 ) -> tuple[list[Prediction], list[Prediction], datasets.Dataset]:
     """Generate every scan's report and its blank control; also return the rows whose scan could be read."""
-    settings = how["settings"]
-    scans = how | {"settings": settings | {"image": "scan"}}
-    predictions = generate_reports(*loaded, dataset, out / "predictions.jsonl", on_failure=leave_out, **scans)
+    predictions = generation.run(dataset, "predictions.jsonl", "scan", on_failure=leave_out)
     if len(predictions) < 2:
-        raise ValueError(f"{out}: of {len(dataset)} scans {len(predictions)} could be read; an evaluation needs 2")
+        read = f"of {len(dataset)} scans {len(predictions)} could be read"
+        raise ValueError(f"{generation.folder}: {read}; an evaluation needs 2")
     # For all rows, also those that cannot be read: the file then stays the same when such a scan is repaired.
-    blank = _blank_predictions(*loaded, dataset, out, how | {"settings": settings | {"image": "blank"}})
+    blank = _blank_predictions(generation, dataset)
     written = {line.scan_id for line in predictions}
-    kept = [index for index, scan_id in enumerate(dataset["scan_id"]) if how["id_of"](scan_id) in written]
+    kept = [index for index, scan_id in enumerate(dataset["scan_id"]) if generation.id_of(scan_id) in written]
     return predictions, [blank[index] for index in kept], dataset.select(kept)
 
 
@@ -148,7 +174,7 @@ def store_reports(
         )
         for own, without, other, truth in zip(predictions, blank, shuffled, truths, strict=True)
     ]
-    write_reports(out, reports)
+    write_stored_reports(out, reports)
     return reports
 
 
@@ -163,13 +189,7 @@ def _check_dataset(dataset: datasets.Dataset, batch_size: int, max_new_tokens: i
         raise ValueError(f"the data set has no column {', '.join(sorted(missing))}; it has {dataset.column_names}")
 
 
-def _blank_predictions(
-    model: Any,
-    processor: Any,
-    dataset: datasets.Dataset,
-    out: Path,
-    how: dict[str, Any],
-) -> list[Prediction]:
+def _blank_predictions(generation: _Generation, dataset: datasets.Dataset) -> list[Prediction]:
     """Return for every scan the report that the model writes for a blank image and the scan's instruction.
 
     All blank images are the same, so each distinct instruction is generated once.
@@ -178,15 +198,8 @@ def _blank_predictions(
 
     instructions = [instruction_for(scan_id) for scan_id in dataset["scan_id"]]
     firsts = first_of_each(instructions)
-    written = generate_reports(
-        model,
-        processor,
-        dataset.select(firsts),
-        out / "predictions_blank.jsonl",
-        image_of=blank_image,
-        label="blank control",
-        **how,
-    )
+    options = {"image_of": blank_image, "label": "blank control"}
+    written = generation.run(dataset.select(firsts), "predictions_blank.jsonl", "blank", **options)
     by_instruction = {instructions[index]: line for index, line in zip(firsts, written, strict=True)}
     return [by_instruction[instruction] for instruction in instructions]
 

@@ -2,30 +2,28 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from argus_processing.storage.file_hash import hash_file
 from argus_processing.storage.json_lines import read_json_lines
+from argus_processing.storage.typed_json import to_json
 
 from ..metrics.metric import Metric
 from ..metrics.nlp_metrics import METRICS
-from .run_list import read_results
+from .evaluation_results import EvaluationResults, ScoredReports, read_results
 from .scoring import score_stored
-from .stored_reports import FILE_NAME, MODEL, StoredReport, read_reports
+from .stored_reports import FILE_NAME, MODEL, StoredReport, read_stored_reports
 
 TOLERANCE = 1e-9  # relative; sums may be taken in another order on another machine
-# Facts that only the run itself knows; they cannot be computed from the stored reports.
-NOT_COMPUTED = {"model_hash", "subset", "split", "reports_sha256", "settings", "seconds", "peak_memory_mb"}
-NOT_COMPUTED |= {"unreadable"}
 
 
 @dataclass(frozen=True)
 class Recomputed:
     """The result of `recompute`: the new numbers, their differences from the stored ones, and those not checked."""
 
-    results: dict[str, Any]
+    results: EvaluationResults
     differences: list[str]
     not_checked: list[str]
 
@@ -36,20 +34,32 @@ def recompute(out: Path, metrics: Mapping[str, Metric] = METRICS) -> Recomputed:
     Raises:
         FileNotFoundError, ValueError: if either file is not there or damaged.
     """
-    stored, reports = read_results(out), read_reports(out)
+    stored, reports = read_results(out), read_stored_reports(out)
     now = score_stored(reports, metrics)
+    before, after = _scores_of(stored), to_json(now)
     differences = [*_changed_files(Path(out), stored, reports)]
     not_checked: list[str] = []
-    kept = {name: value for name, value in stored.items() if name not in NOT_COMPUTED}
-    for place, before, after in _unequal(kept, now, ""):
-        line = f"{place}: stored {before}, computed {after}"
-        (not_checked if _cannot_tell(place, kept, now) else differences).append(line)
-    return Recomputed({**stored, **now}, differences, not_checked)
+    no_interval: list[str] = []
+    for place, was, found in _unequal(before, after, ""):
+        line = f"{place}: stored {was}, computed {found}"
+        if _lacks_interval(place, before):
+            no_interval.append(place)
+        else:
+            (not_checked if _cannot_tell(place, before, after) else differences).append(line)
+    if no_interval:
+        not_checked.append(f"results.json does not tell {len(no_interval)} ends of intervals, first {no_interval[0]}")
+    return Recomputed(replace(stored, **vars(now)), differences, not_checked)
 
 
-def _changed_files(out: Path, stored: Mapping[str, Any], reports: list[StoredReport]) -> Iterator[str]:
+def _scores_of(results: EvaluationResults) -> dict[str, Any]:
+    """Return as JSON what can be computed from the stored reports."""
+    names = {each.name for each in fields(ScoredReports)}
+    return {name: value for name, value in to_json(results).items() if name in names}
+
+
+def _changed_files(out: Path, stored: EvaluationResults, reports: list[StoredReport]) -> Iterator[str]:
     """Yield a line for each file that has changed since it was scored."""
-    if hash_file(out / FILE_NAME) != stored.get("reports_sha256"):
+    if hash_file(out / FILE_NAME) != stored.reports_sha256:
         yield f"{FILE_NAME}: changed since results.json was written (its SHA-256 is another)"
     predictions = out / "predictions.jsonl"
     if predictions.is_file():
@@ -85,10 +95,17 @@ def _cannot_tell(place: str, before: Mapping[str, Any], after: Mapping[str, Any]
     if "metrics" not in keys[:-1]:
         return False
     metric = keys[: keys.index("metrics") + 2]
-    return any(_value_at(results, metric) is None for results in (before, after))
+    return any(not found or "missing" in found for found in (_at(before, metric), _at(after, metric)))
 
 
-def _value_at(results: Any, metric: list[str]) -> float | None:
-    for key in metric:
+def _lacks_interval(place: str, before: Mapping[str, Any]) -> bool:
+    """Return whether a place is an interval that the stored results do not tell, beside a value that they do."""
+    *metric, name = place.split("/")
+    entry = _at(before, metric) if name in ("low", "high") else {}
+    return entry.get("value") is not None and "low" not in entry
+
+
+def _at(results: Mapping[str, Any], keys: list[str]) -> Mapping[str, Any]:
+    for key in keys:
         results = results.get(key) or {}
-    return results.get("value")
+    return results

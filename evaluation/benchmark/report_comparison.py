@@ -9,7 +9,6 @@ This is only a visual aid: it misses wordings that the rules do not know.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jinja2
 
@@ -18,7 +17,7 @@ from argus_processing.phantom.findings import Finding
 from argus_processing.storage.whole_files import write_text
 
 from ..metrics.report_findings import Mention, extract_findings, locate_findings
-from .run_list import read_predictions, read_settings
+from .run_list import RunSettings, read_predictions, read_settings
 
 TEMPLATE = Path(__file__).parent / "report_comparison.html"
 MATCHED, OTHER_SIDE, MISSED, INVENTED = "matched", "other-side", "missed", "invented"
@@ -127,11 +126,11 @@ def choose_predictions(folder: Path, scan_ids: Sequence[str], limit: int) -> lis
     return [predictions[scan_id] for scan_id in scan_ids] or list(predictions.values())[:limit]
 
 
-def comparison_page(comparisons: Sequence[Comparison], settings: dict[str, Any], title: str) -> str:
+def comparison_page(comparisons: Sequence[Comparison], settings: RunSettings, title: str) -> str:
     """Return the HTML page: one file without scripts that loads nothing from elsewhere.
 
     Args:
-        settings: `subset`, `split` and `model_hash` of the evaluation.
+        settings: of the evaluation.
         title: name of the system on the page.
     """
     environment = jinja2.Environment(

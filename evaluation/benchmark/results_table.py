@@ -1,11 +1,12 @@
 """The table at the end of an evaluation: one row per metric, the model beside its controls, and all signatures."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from rich.table import Table
 
 from argus_inference.console.terminal import escape_name
+
+from .evaluation_results import EvaluationResults, MetricValue
 
 METRIC_ROWS = {
     "finding F1": "finding_f1",
@@ -25,52 +26,55 @@ CONTROLS = {"blank": "blank image", "shuffled": "shuffled images", "most_frequen
 MISSING = "missing"
 
 
-def build_table(results: dict[str, Any]) -> Table:
+def build_table(results: EvaluationResults) -> Table:
     """Build a rich table from the result of `evaluate_model`.
 
-    Finding scores are from 0 to 1, and left out if the true findings are not known; the other scores are as in
-    `METRICS`. A dash is a score that is not defined; "missing" is a metric that could not be computed on this machine.
+    Shares are from 0 to 1; the other scores are as in `METRICS`. A dash is a score that is not defined; "missing" is a
+    metric that could not be computed on this machine. A metric that was not asked for has no row.
     """
-    counts = results["counts"]
-    sided = f", {results['n_sided']} sided findings" if "n_sided" in results else ""
-    caption = f"{results['n_test']} reports{sided}; " + ", ".join(f"{count} {name}" for name, count in counts.items())
-    if "unreadable" in results:
-        caption += f"; {len(results['unreadable'])} scans could not be read and are not in the scores"
-    title = escape_name(f"{results['subset']} {results['split']}, model {results['model_hash'][:12]}")
+    caption = ", ".join(f"{count} {name}" for name, count in results.counts.items())
+    caption = f"{results.n_test} reports; {caption}"
+    if results.unreadable:
+        caption += f"; {len(results.unreadable)} scans could not be read and are not in the scores"
+    title = escape_name(f"{results.subset} {results.split}, model {results.model_hash[:12]}")
     table = Table(title=title, caption=caption)
     for heading in ("", "model", "95% interval", *CONTROLS.values()):
         table.add_column(heading, justify="right" if heading else "left")
-    for label, key in METRIC_ROWS.items():
-        if key in results or key in results["metrics"]:
-            controls = (_cell(results["controls"][name], key) for name in CONTROLS)
-            table.add_row(label, f"[bold]{_cell(results, key)}", _interval(results, key), *controls)
+    for label, name in METRIC_ROWS.items():
+        if own := results.metrics.get(name):
+            controls = (_cell(_of_control(results, control, name)) for control in CONTROLS)
+            table.add_row(label, f"[bold]{_cell(own)}", _interval(own), *controls)
     return table
 
 
-def signature_lines(results: dict[str, Any]) -> Iterator[str]:
+def signature_lines(results: EvaluationResults) -> Iterator[str]:
     """Yield one line for each metric: its name, value with interval, and signature; or the reason why it is missing."""
-    for name, metric in results["metrics"].items():
-        if metric["value"] is None:
-            yield f"{name}: {MISSING}: {metric['missing']}"
-        else:
-            counts = "".join(f", {count} {flag}" for flag, count in metric.get("counts", {}).items() if count)
-            value = f"{metric['value']:.2f} ({metric['low']:.2f} to {metric['high']:.2f}){counts}"
-            yield f"{name}: {value}  {metric['signature']}"
+    for name, metric in results.metrics.items():
+        if metric.missing:
+            yield f"{name}: {MISSING}: {metric.missing}"
+            continue
+        counts = "".join(f", {count} {event}" for event, count in metric.counts.items() if count)
+        interval = "" if metric.low is None else f" ({_text(metric, metric.low, 2)} to {_text(metric, metric.high, 2)})"
+        yield f"{name}: {_text(metric, metric.value, 2)}{interval}{counts}  {metric.signature}"
 
 
-def _cell(scores: dict[str, Any], key: str) -> str:
+def _of_control(results: EvaluationResults, control: str, name: str) -> MetricValue | None:
+    found = results.controls.get(control)
+    return found.metrics.get(name) if found else None
+
+
+def _cell(metric: MetricValue | None) -> str:
     """Format one score."""
-    if key in scores["metrics"]:
-        value = scores["metrics"][key]["value"]
-        return MISSING if value is None else f"{value:.1f}"
-    value = scores.get(key)
-    return "-" if value is None else f"{value:.3f}"
+    if metric is None:
+        return ""
+    return MISSING if metric.missing else _text(metric, metric.value, 1)
 
 
-def _interval(results: dict[str, Any], key: str) -> str:
+def _interval(metric: MetricValue) -> str:
     """Format one score's confidence interval; the text is empty if there is none."""
-    metric = results["metrics"].get(key)
-    if metric:
-        return "" if metric["value"] is None else f"{metric['low']:.1f}-{metric['high']:.1f}"
-    low_high = results.get("intervals", {}).get(key)
-    return "" if low_high is None else f"{low_high[0]:.3f}-{low_high[1]:.3f}"
+    return "" if metric.low is None else f"{_text(metric, metric.low, 1)}-{_text(metric, metric.high, 1)}"
+
+
+def _text(metric: MetricValue, value: float | None, digits: int) -> str:
+    """Format a number of a metric; a share, which is at most 1, has three digits."""
+    return "-" if value is None else f"{value:.{3 if metric.scale == 1 else digits}f}"

@@ -9,15 +9,15 @@ Table 2 and the reader study are made from it:
 Folders are relative to the file. Subset and split are never written here: they are read from each folder.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from argus_inference.generation import Prediction
 from argus_processing.storage.foreign_files import read_json_object, read_yaml
 from argus_processing.storage.json_lines import read_json_lines
+from argus_processing.storage.typed_json import from_json
 
-MAX_RESULTS_BYTES = 256 << 20  # they hold every report's scores
 RESOLUTIONS = ("nr", "hr")  # normal and high resolution
 KEYS = {"system", "resolution", "folder"}
 
@@ -34,6 +34,16 @@ class Run:
     def name(self) -> str:
         """Return system and resolution together."""
         return f"{self.system} {self.resolution}"
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """The settings of an evaluation's predictions; `dataset` is a hash of scans and references."""
+
+    model_hash: str
+    subset: str
+    split: str
+    dataset: str = ""
 
 
 def read_runs(path: Path) -> list[Run]:
@@ -63,33 +73,22 @@ def _read_run(entry: Any, number: int, path: Path) -> Run:
     return Run(system, resolution, folder)
 
 
-def read_results(folder: Path) -> dict[str, Any]:
-    """Read the `results.json` of an evaluation.
-
-    Raises:
-        FileNotFoundError: if the evaluation is not finished.
-        ValueError: if the file was not written by `argus evaluate`.
-    """
-    path = Path(folder) / "results.json"
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: not there; run or finish argus evaluate in this folder")
-    results = read_json_object(path, MAX_RESULTS_BYTES, max_values=None)
-    missing = {"subset", "split", "n_test", "model_hash", "metrics"} - set(results)
-    if missing:
-        raise ValueError(f"{path}: has no {', '.join(sorted(missing))}; was it written by argus evaluate?")
-    return results
-
-
-def read_settings(folder: Path) -> dict[str, Any]:
-    """Read the settings of an evaluation's predictions: model hash, subset, split.
+def read_settings(folder: Path) -> RunSettings:
+    """Read the settings of an evaluation's predictions.
 
     Raises:
         FileNotFoundError: if the folder holds no predictions.
+        ValueError: if they do not tell model, subset and split.
     """
     path = Path(folder) / "predictions.jsonl.settings.json"
     if not path.is_file():
         raise FileNotFoundError(f"{path}: not there; give a folder written by argus evaluate")
-    return read_json_object(path)
+    known = {field.name for field in fields(RunSettings)}
+    content = {name: value for name, value in read_json_object(path).items() if name in known}
+    try:
+        return from_json(RunSettings, content)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; give a folder written by argus evaluate") from None
 
 
 def read_predictions(folder: Path) -> dict[str, Prediction]:

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from argus_processing.phantom.findings import Finding
 from argus_processing.storage.json_lines import json_line, read_json_lines
+from argus_processing.storage.typed_json import from_json
 from argus_processing.storage.whole_files import write_text
 
 FILE_NAME = "reports.jsonl"
@@ -24,12 +25,12 @@ class StoredReport:
     findings: list[Finding] | None = None
 
 
-def write_reports(out: Path, reports: Sequence[StoredReport]) -> None:
+def write_stored_reports(out: Path, reports: Sequence[StoredReport]) -> None:
     """Write `reports.jsonl` into the folder `out`; no half-written file can remain."""
     write_text(Path(out) / FILE_NAME, "".join(json_line(asdict(report)) for report in reports))
 
 
-def read_reports(out: Path) -> list[StoredReport]:
+def read_stored_reports(out: Path) -> list[StoredReport]:
     """Read `reports.jsonl` of the folder `out`.
 
     Raises:
@@ -39,13 +40,8 @@ def read_reports(out: Path) -> list[StoredReport]:
     path = Path(out) / FILE_NAME
     if not path.is_file():
         raise FileNotFoundError(f"{path}: not there; give a folder that `argus evaluate` wrote")
-    reports = read_json_lines(path, _report_of, fault="is damaged", advice="take the file from its source again")
+    advice = "take the file from its source again"
+    reports = read_json_lines(path, partial(from_json, StoredReport), fault="is damaged", advice=advice)
     if not reports:
         raise ValueError(f"{path}: holds no reports")
     return reports
-
-
-def _report_of(content: dict[str, Any]) -> StoredReport:
-    findings = content.pop("findings")
-    truth = None if findings is None else [Finding(**finding) for finding in findings]
-    return StoredReport(**content, findings=truth)

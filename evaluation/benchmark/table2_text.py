@@ -3,11 +3,11 @@
 from dataclasses import asdict
 from pathlib import Path
 from string import ascii_lowercase
-from typing import Any
 
+from argus_inference.console.markdown_table import literal_table, markdown_table
 from argus_processing.storage.whole_files import check_can_fill, write_json, write_text
 
-from .table2 import FINDING_F1, Block, Cell, Table2
+from .table2 import Block, Table2, TableNumber
 
 _LATEX = {
     **{"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}"},
@@ -39,8 +39,9 @@ def _letters(index: int) -> str:
     return (ascii_lowercase[first - 1] if first else "") + ascii_lowercase[last]
 
 
-def _number(metric: str, value: float) -> str:
-    return f"{value:.3f}" if metric == FINDING_F1 else f"{value:.2f}"
+def _digits(number: TableNumber, value: float | None) -> str:
+    """Format a value of a table's number; a share, which is at most 1, has three digits."""
+    return "" if value is None else f"{value:.{3 if number.scale == 1 else 2}f}"
 
 
 def _escape(text: str, table: dict[str, str]) -> str:
@@ -60,24 +61,20 @@ def table2_markdown(table: Table2) -> str:
 
 def _markdown_block(table: Table2, block: Block, notes: Footnotes) -> str:
     columns = _columns(table)
-    heads = [f"{system} {resolution}" for resolution, system in columns]
-    lines = [
-        f"### {block.subset}, {block.split}, {block.n_test} reports",
-        "",
-        "| metric | " + " | ".join(_escape(head, _MARKDOWN) for head in heads) + " |",
-        "|---|" + "---:|" * len(heads),
-    ]
-    for metric in block.metrics:
-        cells = [_markdown_cell(metric, block.cells[*column, metric], notes) for column in columns]
-        lines.append(f"| {metric} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    heads = ["metric", *(f"{system} {resolution}" for resolution, system in columns)]
+    rows = (
+        [metric, *(_markdown_number(block.cells[*column, metric], notes) for column in columns)]
+        for metric in block.metrics
+    )
+    shown = markdown_table(literal_table(heads, rows, "right"))
+    return f"### {block.subset}, {block.split}, {block.n_test} reports\n\n{shown}"
 
 
-def _markdown_cell(metric: str, cell: Cell, notes: Footnotes) -> str:
-    text = f"missing [{notes.mark(cell.missing)}]" if cell.value is None else _number(metric, cell.value)
-    if cell.low is not None and cell.high is not None:
-        text += f" ({_number(metric, cell.low)} to {_number(metric, cell.high)})"
-    return text if cell.paper is None else f"{text}<br>*paper: {_number(metric, cell.paper)}*"
+def _markdown_number(number: TableNumber, notes: Footnotes) -> str:
+    text = f"missing [{notes.mark(number.missing)}]" if number.missing else _digits(number, number.value)
+    if number.low is not None and number.high is not None:
+        text += f" ({_digits(number, number.low)} to {_digits(number, number.high)})"
+    return text if number.paper is None else f"{text}<br>*paper: {_digits(number, number.paper)}*"
 
 
 def table2_latex(table: Table2) -> str:
@@ -105,25 +102,22 @@ def _latex_block(table: Table2, block: Block, notes: Footnotes) -> str:
         r"\midrule",
     ]
     for metric in block.metrics:
-        cells = [_latex_cell(metric, block.cells[*column, metric], notes) for column in columns]
+        cells = [_latex_number(block.cells[*column, metric], notes) for column in columns]
         lines.append(rf"{_escape(metric, _LATEX)} & {' & '.join(cells)} \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table*}"])
 
 
-def _latex_cell(metric: str, cell: Cell, notes: Footnotes) -> str:
-    if cell.value is None:
-        text = rf"--\textsuperscript{{{notes.mark(cell.missing)}}}"
-    else:
-        text = _number(metric, cell.value)
+def _latex_number(number: TableNumber, notes: Footnotes) -> str:
+    text = rf"--\textsuperscript{{{notes.mark(number.missing)}}}" if number.missing else _digits(number, number.value)
     small = []
-    if cell.low is not None and cell.high is not None:
-        small.append(f"[{_number(metric, cell.low)}, {_number(metric, cell.high)}]")
-    if cell.paper is not None:
-        small.append(rf"\textit{{paper: {_number(metric, cell.paper)}}}")
+    if number.low is not None and number.high is not None:
+        small.append(f"[{_digits(number, number.low)}, {_digits(number, number.high)}]")
+    if number.paper is not None:
+        small.append(rf"\textit{{paper: {_digits(number, number.paper)}}}")
     return text + "".join(rf" {{\scriptsize {part}}}" for part in small)
 
 
-def table2_json(table: Table2) -> dict[str, Any]:
+def table2_json(table: Table2) -> dict[str, object]:
     """Return the table as plain data: every cell with its value, or None and the reason."""
     return {
         "paper": {"source": table.source, "has_values": table.has_paper_values},

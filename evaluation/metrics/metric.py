@@ -6,7 +6,7 @@ other selections of the same rows and does not score any text again.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -19,13 +19,18 @@ class MetricScores:
         summands: `(N, K)` float64, one row for each report.
         finish: gives values `(...)` from summed rows `(..., K)`; defined for a single row and for all-zero sums.
         per_report: `(N,)` scores of the single reports, on the scale of the value.
-        flags: events that a reader of the scores must know about, `(N,)` booleans by name, such as `unparsed`.
+        flags: events that a reader of the scores must know about, by name, such as `unparsed`: `(N,)` booleans, or the
+            number of such events in each report.
+        parts: the same metric on parts of what it scores, by name, such as one label.
+        is_defined: whether these reports hold anything to score.
     """
 
     summands: np.ndarray
     finish: Callable[[np.ndarray], np.ndarray]
     per_report: np.ndarray
     flags: Mapping[str, np.ndarray] = field(default_factory=dict)
+    parts: "Mapping[str, MetricScores]" = field(default_factory=dict)
+    is_defined: bool = True
 
     @property
     def value(self) -> float:
@@ -34,14 +39,17 @@ class MetricScores:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Return the number of reports with each flag."""
+        """Return the number of events of each kind."""
         return {name: int(np.sum(flagged)) for name, flagged in self.flags.items()}
 
-    def take(self, indexes: Sequence[int]) -> "MetricScores":
+    def take(self, indexes: Sequence[int] | np.ndarray) -> "MetricScores":
         """Return the scores of the reports at these places, in this order, repeats allowed."""
         places = np.asarray(indexes, dtype=int)
         flags = {name: np.asarray(flagged)[places] for name, flagged in self.flags.items()}
-        return MetricScores(self.summands[places], self.finish, self.per_report[places], flags)
+        parts = {name: part.take(places) for name, part in self.parts.items()}
+        return replace(
+            self, summands=self.summands[places], per_report=self.per_report[places], flags=flags, parts=parts
+        )
 
 
 def mean_of_reports(
@@ -97,12 +105,14 @@ class Metric:
         missing: gives one line that says what to install and where to put it, or None if the metric can be computed.
         pairwise: whether a report's summands depend only on its own pair; then equal pairs are scored once. This is
             false for CIDEr, whose weights come from all references.
+        scale: the factor by which the value is printed larger than the published score: 100, or 1 for a share.
     """
 
     score: Callable[[Sequence[str], Sequence[str]], MetricScores]
     signature: str
     missing: Callable[[], str | None] = nothing_missing
     pairwise: bool = True
+    scale: int = 100
 
 
 def score_rows(metric: Metric, rows: Mapping[str, Sequence[str]], references: Sequence[str]) -> dict[str, MetricScores]:

@@ -1,22 +1,39 @@
-"""Scores of a report's findings against the known findings of phantoms."""
+"""Scores of a report's findings against the known findings of phantoms, from 0 to 1."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 
 from argus_processing.phantom.findings import FINDING_KINDS, Finding
 
-from .metric import MetricScores, ratio_of_sums, score_of_sums
+from .metric import Metric, MetricScores, divide, ratio_of_sums, score_of_sums
 from .report_findings import extract_findings
 
+SIGNATURE = "argus findings|phantom truth"
+FINDING_METRICS = ("finding_f1", "precision", "recall", "macro_f1", "finding_side_f1", "laterality_accuracy")
 # Labels whose side carries information: those that can be on more than one side.
 TWO_SIDED = {
     label for label, kind in FINDING_KINDS.items() if len({side for side, _ in kind.locations if side is not None}) > 1
 }
-Pairs = list[tuple[set[Finding], set[Finding]]]  # per scan: findings in the report, true findings
+Pair = tuple[set[Finding], set[Finding]]  # of one scan: findings in the report, true findings
 
 
-def score_findings(predictions: Sequence[str], truths: Sequence[Sequence[Finding]]) -> dict:
+def finding_metrics(truths: Sequence[Sequence[Finding]]) -> dict[str, Metric]:
+    """Return the metrics of `score_findings` for the scans with these findings; they do not read the references."""
+
+    @lru_cache(maxsize=4)  # of the model and three controls
+    def scores_of(reports: tuple[str, ...]) -> dict[str, MetricScores]:
+        return score_findings(reports, truths)
+
+    def metric(name: str) -> Metric:
+        return Metric(lambda reports, _: scores_of(tuple(reports))[name], SIGNATURE, pairwise=False, scale=1)
+
+    return {name: metric(name) for name in FINDING_METRICS}
+
+
+def score_findings(predictions: Sequence[str], truths: Sequence[Sequence[Finding]]) -> dict[str, MetricScores]:
     """Score reports against the true findings.
 
     Args:
@@ -24,13 +41,13 @@ def score_findings(predictions: Sequence[str], truths: Sequence[Sequence[Finding
         truths: the findings of each scan, in the same order.
 
     Returns:
-        `precision`, `recall`, `finding_f1` over all labels (side ignored);
+        `precision`, `recall`, `finding_f1` over all labels (side ignored), with each label as a part, which counts the
+        scans where it is `present`;
         `macro_f1`, the mean over the labels that occur in the truth;
         `finding_side_f1`, for which label and side must both be right;
-        `n_sided`, the number of findings that are truly present with a side and also reported with a side; a label that
-        always has the same side (emphysema in both lungs) tells nothing and is left out;
-        `laterality_accuracy`, the share of these findings whose side is right (None if there are none);
-        `per_label` with precision, recall, f1 and support.
+        `laterality_accuracy`, the share of right sides among the `sided` findings: those truly present with a side and
+        also reported with a side. A label that always has the same side (emphysema in both lungs) tells nothing and is
+        left out. It is not defined if there is no such finding.
 
     Raises:
         ValueError: if the two differ in length or are empty.
@@ -38,65 +55,74 @@ def score_findings(predictions: Sequence[str], truths: Sequence[Sequence[Finding
     if len(predictions) != len(truths) or not predictions:
         raise ValueError(f"need one report for each truth, got {len(predictions)} reports and {len(truths)} truths")
     pairs = [(extract_findings(report), set(truth)) for report, truth in zip(predictions, truths, strict=True)]
-    per_label = {label: _rates(*_counts(pairs, lambda f: f.label, label)) for label in FINDING_KINDS}
-    overall = _rates(*_counts(pairs, lambda f: f.label))
-    sided, right = _laterality(pairs)
-    present = [scores["f1"] for scores in per_label.values() if scores["support"]]
+    by_label = np.stack([_counts(pairs, _label_of, label) for label in FINDING_KINDS], axis=1)  # (N, labels, 3)
+    sides = np.array([_laterality(*pair) for pair in pairs], dtype=np.float64)
     return {
-        "finding_f1": overall["f1"],
-        "precision": overall["precision"],
-        "recall": overall["recall"],
-        "macro_f1": sum(present) / len(present) if present else 0.0,
-        "finding_side_f1": _rates(*_counts(pairs, lambda f: (f.label, f.side)))["f1"],
-        "laterality_accuracy": right / sided if sided else None,
-        "n_sided": sided,
-        "n_scans": len(pairs),
-        "per_label": per_label,
+        "finding_f1": _with_labels(_f1, by_label),
+        "precision": _with_labels(_precision, by_label),
+        "recall": _with_labels(_recall, by_label),
+        "macro_f1": score_of_sums(by_label.reshape(len(pairs), -1), _macro_f1),
+        "finding_side_f1": _f1(_counts(pairs, lambda finding: (finding.label, finding.side))),
+        "laterality_accuracy": replace(
+            score_of_sums(sides, ratio_of_sums),
+            flags={"sided": sides[:, 1].astype(int)},
+            is_defined=bool(sides[:, 1].any()),
+        ),
     }
 
 
-def resample_findings(predictions: Sequence[str], truths: Sequence[Sequence[Finding]]) -> dict[str, MetricScores]:
-    """Return `finding_f1` and `laterality_accuracy` as scores that can be resampled, one row for each scan.
-
-    The second is left out if no finding was reported with a side.
-    """
-    scans = [(extract_findings(report), set(truth)) for report, truth in zip(predictions, truths, strict=True)]
-    hits = np.array([_counts([scan], lambda f: f.label) for scan in scans], dtype=np.float64)
-    sides = np.array([_laterality([scan])[::-1] for scan in scans], dtype=np.float64)
-    doubled = np.stack([2 * hits[:, 0], hits[:, 1] + hits[:, 2]], axis=-1)
-    scores = {"finding_f1": score_of_sums(doubled, ratio_of_sums)}
-    return scores | ({"laterality_accuracy": score_of_sums(sides, ratio_of_sums)} if sides[:, 1].any() else {})
+def _label_of(finding: Finding) -> str:
+    return finding.label
 
 
-def _counts(pairs: Pairs, key: Callable[[Finding], object], only: str | None = None) -> tuple[int, int, int]:
-    """Count true positives, reported findings and present findings over all scans; a key tells which are equal."""
-    hits = reported = present = 0
+def _counts(pairs: Sequence[Pair], key: Callable[[Finding], object], only: str | None = None) -> np.ndarray:
+    """Count true positives, reported and present findings of each scan, `(N, 3)`; a key tells which are equal."""
+    rows = []
     for predicted, truth in pairs:
         predicted_keys = {key(finding) for finding in predicted if only in (None, finding.label)}
         truth_keys = {key(finding) for finding in truth if only in (None, finding.label)}
-        hits += len(predicted_keys & truth_keys)
-        reported += len(predicted_keys)
-        present += len(truth_keys)
-    return hits, reported, present
+        rows.append((len(predicted_keys & truth_keys), len(predicted_keys), len(truth_keys)))
+    return np.array(rows, dtype=np.float64)
 
 
-def _rates(hits: int, reported: int, present: int) -> dict[str, float | int]:
-    return {
-        "precision": hits / reported if reported else 0.0,
-        "recall": hits / present if present else 0.0,
-        "f1": 2 * hits / (reported + present) if reported + present else 0.0,
-        "support": present,
+def _f1(counts: np.ndarray) -> MetricScores:
+    return score_of_sums(np.stack([2 * counts[:, 0], counts[:, 1] + counts[:, 2]], axis=-1), ratio_of_sums)
+
+
+def _precision(counts: np.ndarray) -> MetricScores:
+    return score_of_sums(counts[:, [0, 1]], ratio_of_sums)
+
+
+def _recall(counts: np.ndarray) -> MetricScores:
+    return score_of_sums(counts[:, [0, 2]], ratio_of_sums)
+
+
+def _with_labels(score: Callable[[np.ndarray], MetricScores], by_label: np.ndarray) -> MetricScores:
+    """Score all labels together, and each as a part."""
+    parts = {
+        label: replace(score(by_label[:, place]), flags={"present": by_label[:, place, 2].astype(int)})
+        for place, label in enumerate(FINDING_KINDS)
     }
+    return replace(score(by_label.sum(axis=1)), parts=parts)
 
 
-def _laterality(pairs: Pairs) -> tuple[int, int]:
-    """Count the findings with a true side that were reported with a side, and those reported with the right side."""
+def _macro_f1(sums: np.ndarray) -> np.ndarray:
+    """Compute the mean F1 of the labels that are present, from `(..., 3 * labels)`; zero if none is."""
+    counts = sums.reshape(*sums.shape[:-1], -1, 3)
+    hits, reported, present = counts[..., 0], counts[..., 1], counts[..., 2]
+    scores = np.where(present > 0, divide(2 * hits, reported + present), 0.0)
+    # Added one by one: numpy's own sum of many numbers has other last digits.
+    total = sum(np.moveaxis(scores, -1, 0), start=np.zeros(scores.shape[:-1]))
+    return divide(total, (present > 0).sum(axis=-1))
+
+
+def _laterality(predicted: set[Finding], truth: set[Finding]) -> tuple[int, int]:
+    """Count a scan's findings that were reported with the right side, and those with a true and a reported side."""
     sided = right = 0
-    for predicted, truth in pairs:
-        for label in {finding.label for finding in truth if finding.side} & TWO_SIDED:
-            told = {finding.side for finding in predicted if finding.label == label and finding.side}
-            due = {finding.side for finding in truth if finding.label == label and finding.side}
-            if told:
-                sided += 1
-                right += told == due
-    return sided, right
+    for label in {finding.label for finding in truth if finding.side} & TWO_SIDED:
+        told = {finding.side for finding in predicted if finding.label == label and finding.side}
+        due = {finding.side for finding in truth if finding.label == label and finding.side}
+        if told:
+            sided += 1
+            right += told == due
+    return right, sided

@@ -5,7 +5,7 @@ resample is only a sum.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -34,13 +34,23 @@ def _percentiles(values: np.ndarray, level: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
+@dataclass(frozen=True)
+class PairedTest:
+    """The difference of two systems (second minus first), its bootstrap interval, and how likely it is by chance."""
+
+    difference: float
+    low: float
+    high: float
+    p_value: float
+
+
 def compare_scores(
     first: MetricScores, second: MetricScores, draws: np.ndarray, rounds: int = ROUNDS, seed: int = SEED
-) -> dict[str, Any]:
+) -> PairedTest:
     """Compare one metric of two systems on the same reports.
 
-    Returns `difference` (second minus first), its bootstrap interval `low`, `high`, and `p_value`: two-sided
-    approximate randomisation (Noreen 1989), which exchanges the systems report by report; 1 for equal systems.
+    The p-value is two-sided, by approximate randomisation (Noreen 1989), which exchanges the systems report by report;
+    1 for equal systems.
 
     Raises:
         ValueError: if the two were scored on different numbers of reports.
@@ -57,7 +67,7 @@ def compare_scores(
         moved = swapped @ (second.summands - first.summands)
         gap = second.finish(second.summands.sum(axis=0) - moved) - first.finish(first.summands.sum(axis=0) + moved)
         as_far += int(np.sum(np.abs(gap) >= limit))
-    return {"difference": difference, "low": low, "high": high, "p_value": (as_far + 1) / (rounds + 1)}
+    return PairedTest(difference, low, high, (as_far + 1) / (rounds + 1))
 
 
 def _exchanges(num_reports: int, rounds: int, seed: int) -> Iterator[np.ndarray]:

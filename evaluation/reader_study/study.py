@@ -88,8 +88,8 @@ def build_study(
     reports: dict[str, dict[str, dict[str, str]]] = {}
     for run in runs:
         settings, predictions = read_settings(run.folder), read_predictions(run.folder)
-        splits.add(settings["split"])
-        _add_run(reports.setdefault(settings["subset"], {}), run, predictions)
+        splits.add(settings.split)
+        _add_run(reports.setdefault(settings.subset, {}), run, predictions)
     if len(splits) != 1:
         raise ValueError(f"the runs are of different splits: {', '.join(sorted(splits))}")
     cases = []

@@ -1,30 +1,36 @@
+from dataclasses import replace
+
 import pytest
 from measured_tables import (
     demo_table,
     fill,
     mae_table,
-    markdown_of,
     preprocessing_table,
+    read_demo,
     retrieval_table,
 )
-from rich.table import Table
 
+from argus_evaluation.benchmark.evaluation_results import ControlResults, EvaluationResults, MetricValue, write_results
 from argus_processing.storage.whole_files import write_json
 
 
-def scores(f1: float, sided: float | None) -> dict:
-    metrics = {"BLEU-4": {"value": 31.26}, "ROUGE-L": {"value": 50.0}}
-    return {"finding_f1": f1, "laterality_accuracy": sided, "metrics": metrics}
+def scores(f1: float, sided: float | None) -> dict[str, MetricValue]:
+    shares = {"finding_f1": MetricValue(f1, "f", scale=1), "laterality_accuracy": MetricValue(sided, "l", scale=1)}
+    return shares | {"BLEU-4": MetricValue(31.26, "b"), "ROUGE-L": MetricValue(50.0, "r")}
 
 
-def test_tables_hold_the_files_numbers():
-    results = scores(0.714, 0.9) | {
-        "controls": {"shuffled": scores(0.2, None)},
-        "n_test": 100,
-        "seconds": 700.2,
-        "peak_memory_mb": 1500.0,
-    }
-    table = demo_table(results)
+def test_tables_hold_the_files_numbers(tmp_path):
+    results = EvaluationResults(
+        metrics=scores(0.714, 0.9),
+        controls={"shuffled": ControlResults(scores(0.2, None))},
+        n_test=100,
+        **{"model_hash": "ab", "subset": "phantom", "split": "test"},
+    )
+    write_results(tmp_path, results)
+    with pytest.raises(ValueError, match="tells no time"):
+        read_demo(tmp_path / "results.json")
+    write_results(tmp_path, replace(results, seconds=700.2, peak_memory_mb=1500.0))
+    table = demo_table(read_demo(tmp_path / "results.json"))
     assert "| tiny Argus | 0.71 | 0.90 | 31.3 | 50.0 |" in table
     assert "| shuffled images | 0.20 | - | 31.3 | 50.0 |" in table
     assert "100 scans, 700 s from nothing, 1.5 GB" in table
@@ -41,15 +47,6 @@ def test_pretraining_tables_hold_the_files_numbers():
     table = retrieval_table({"num_scans": 64, "chance_r@1": 1 / 64} | recalls)
     assert "| image to text | 0.010 | 0.050 | 0.100 |" in table
     assert table.endswith("Chance of R@1: 0.016.")
-
-
-def test_a_table_for_people_becomes_markdown():
-    table = Table("grid", "ms", title="not in it")
-    table.add_row("nr", "12")
-    heads, rule, row = (line.strip("|").split("|") for line in markdown_of(table).splitlines())
-    assert [head.strip() for head in heads] == ["grid", "ms"]
-    assert [set(part) for part in rule] == [{"-"}, {"-"}]
-    assert [cell.strip() for cell in row] == ["nr", "12"]
 
 
 def document(kind: str, path: object) -> str:

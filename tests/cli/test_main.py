@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from argus_evaluation.benchmark.evaluation_results import EvaluationResults, MetricValue, write_results
 from argus_inference.console.plain_text import plain_lines
 from argus_inference.generation import generate_batch
 from argus_inference.model_folder import hash_model
@@ -217,9 +218,9 @@ def test_prepare_reports_unusable_volumes_in_a_line_and_its_exit_code(argus, tmp
 
 def test_tables_and_the_comparison_page_are_written_and_printed(argus, make_runs, tmp_path):
     runs = make_runs({("Argus", "hr", "phantom"): {"s1": ("No nodule.", "Cardiomegaly.")}})
-    metrics = {"BLEU-1": {"value": 12.5, "signature": "sacrebleu"}}
-    results = {"subset": "phantom", "split": "test", "n_test": 1, "model_hash": "ab" * 32, "metrics": metrics}
-    (tmp_path / "run0" / "results.json").write_text(json.dumps(results))
+    metrics = {"BLEU-1": MetricValue(12.5, "sacrebleu")}
+    results = EvaluationResults(subset="phantom", split="test", n_test=1, model_hash="ab" * 32, metrics=metrics)
+    write_results(tmp_path / "run0", results)
     code, stdout, _ = argus("table2", runs, tmp_path / "out")
     assert code == 0 and "| 12.50 |" in stdout and stdout == (tmp_path / "out" / "table2.md").read_text()
     code, _, _ = argus("compare-reports", tmp_path / "run0", tmp_path / "page.html", "--title", "Ours")

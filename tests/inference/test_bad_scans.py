@@ -174,7 +174,7 @@ def test_a_bad_scan_is_left_out_and_repaired_by_the_next_start(monkeypatch, mode
     with monkeypatch.context() as patch:
         patch.setitem(generation.generate_reports.__kwdefaults__, "image_of", fail_on_one)
         results = evaluate_model(model_dir, test, train, tmp_path / "out", say=told.append, **options)
-    assert results["unreadable"] == [bad_id] and results["n_test"] == 3
+    assert results.unreadable == (bad_id,) and results.n_test == 3
     assert told == [f"{bad_id}: could not be reported on: it needs more memory than there is"]
     whole = evaluate_model(model_dir, test, train, tmp_path / "whole", **options)
     for name in ("predictions.jsonl", "reports.jsonl"):
@@ -183,7 +183,7 @@ def test_a_bad_scan_is_left_out_and_repaired_by_the_next_start(monkeypatch, mode
         kept = [json.loads(line) for line in (tmp_path / "out" / name).read_text().splitlines()]
         assert [line["scan_id"] for line in kept] == [line["scan_id"] for line in others]
     again = evaluate_model(model_dir, test, train, tmp_path / "out", **options)
-    assert again == whole and "unreadable" not in again
+    assert again == whole and not again.unreadable
 
 
 def test_an_evaluation_without_two_scans_is_refused(monkeypatch, model_dir, phantoms, tmp_path):

@@ -6,7 +6,7 @@
 import datasets
 import evaluate
 
-from argus_evaluation.benchmark.scoring import score_nlp
+from argus_evaluation.benchmark.scoring import ScoredMetric, score_nlp
 
 CITATION = """\
 @inproceedings{liu2025argus,
@@ -45,8 +45,15 @@ class ArgusNLP(evaluate.Metric):
     def _compute(self, predictions: list[str], references: list[str], details: bool = False) -> dict:
         scores = score_nlp(predictions, references)
         if details:
-            return scores
-        for name, score in scores.items():
-            if score["value"] is None:
-                logger.warning(f"{name} is left out: {score['missing']}")
-        return {name: float(score["value"]) for name, score in scores.items() if score["value"] is not None}
+            return {name: _details(metric) for name, metric in scores.items()}
+        for name, metric in scores.items():
+            if metric.missing:
+                logger.warning(f"{name} is left out: {metric.missing}")
+        return {name: metric.scores.value for name, metric in scores.items() if metric.scores}
+
+
+def _details(metric: ScoredMetric) -> dict:
+    if metric.scores is None:
+        return {"value": None, "signature": metric.signature, "missing": metric.missing}
+    per_report = metric.scores.per_report.tolist()
+    return {"value": metric.scores.value, "signature": metric.signature, "per_report": per_report}

@@ -1,9 +1,10 @@
 """A whole small ablation: trained, scored, stopped, gone on with, and written down."""
 
+import json
 import os
 import subprocess
 import sys
-from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,17 @@ from safetensors.torch import load_file
 
 from argus_evaluation.ablations import ablation
 from argus_evaluation.ablations.ablation_figure import divide, draw_panel, heading, save_figure
+from argus_evaluation.ablations.ablation_results import (
+    AblationResults,
+    AblationRun,
+    CellResults,
+    PanelResults,
+    PaperOrder,
+    read_kept,
+    write_kept,
+)
 from argus_evaluation.ablations.ablation_statistics import order_of, summarize
 from argus_evaluation.ablations.ablation_table import markdown, rows
-from argus_processing.storage.whole_files import read_json
 from argus_training import sft
 from argus_training.stages import stage_training
 
@@ -73,30 +82,34 @@ def finished(grid, tmp_path_factory) -> Path:
     return out
 
 
-def without_times(results: dict) -> dict:
-    results = deepcopy(results)
-    for key in ("seconds", "seconds_of_this_start"):
-        results.pop(key)
-    for panel in results["panels"]:
-        for cell in panel["cells"]:
-            for run in cell["runs"]:
-                run["seconds"] = sorted(run["seconds"])
-                run.pop("model_hash")  # a configuration remembers the path it was loaded from
-    return results
+def without_times(results: AblationResults) -> AblationResults:
+    def timeless(run: AblationRun) -> AblationRun:
+        # A configuration remembers the path it was loaded from.
+        return replace(run, seconds=dict.fromkeys(sorted(run.seconds)), model_hash="")
+
+    panels = tuple(
+        replace(panel, cells=tuple(replace(cell, runs=tuple(map(timeless, cell.runs))) for cell in panel.cells))
+        for panel in results.panels
+    )
+    return replace(results, panels=panels, seconds=0.0, seconds_of_this_start=None)
+
+
+def read_results(out: Path) -> AblationResults:
+    return read_kept(out / "results.json", AblationResults)
 
 
 def test_every_cell_has_its_settings_seeds_scores_and_seconds(finished):
-    results = read_json(finished / "results.json")
-    assert results["num_runs"] == 2 and results["seeds"] == [0] and results["versions"]["torch"]
-    two, one = results["panels"][0]["cells"]
-    assert two["values"] == {"stages": "2-stage"} and one["settings"]["sft"]["stage"] == "2"
-    assert two["runs"][0]["metrics"]["report_loss"] != one["runs"][0]["metrics"]["report_loss"]
+    results = read_results(finished)
+    assert results.num_runs == 2 and results.seeds == (0,) and results.versions["torch"]
+    two, one = results.panels[0].cells
+    assert two.values == {"stages": "2-stage"} and one.settings["sft"]["stage"] == "2"
+    assert two.runs[0].metrics["report_loss"] != one.runs[0].metrics["report_loss"]
     for cell in (two, one):
-        losses = [run["metrics"]["report_loss"] for run in cell["runs"]]
-        assert [run["seed"] for run in cell["runs"]] == [0] and losses[0] > 0
-        assert cell["summary"]["report_loss"] == summarize(losses)
-        assert cell["summary"]["num_visual_tokens"]["mean"] == 8
-        assert all(seconds >= 0 for run in cell["runs"] for seconds in run["seconds"].values())
+        losses = [run.metrics["report_loss"] for run in cell.runs]
+        assert [run.seed for run in cell.runs] == [0] and losses[0] > 0
+        assert cell.summary["report_loss"] == summarize(losses)
+        assert cell.summary["num_visual_tokens"].mean == 8
+        assert all(seconds >= 0 for run in cell.runs for seconds in run.seconds.values())
     # What both cells share is there once; then stage 1, stage 2 after it, and stage 2 alone.
     assert sorted(path.name.split("-")[0] for path in (finished / "steps").iterdir() if path.name != "data") == [
         "create",
@@ -114,7 +127,7 @@ def test_a_finished_ablation_started_again_trains_nothing(grid, finished, monkey
     for module, name in ((stage_training, "make_trainer"), (sft, "train_stage")):
         monkeypatch.setattr(module, name, refuse)
     monkeypatch.setattr("argus_evaluation.ablations.ablation_scores.evaluate_model", refuse)
-    before = without_times(read_json(finished / "results.json"))
+    before = without_times(read_results(finished))
     assert without_times(ablation.run_ablation(grid, finished)) == before
 
 
@@ -159,49 +172,68 @@ def test_killed_in_the_middle_it_goes_on_and_ends_as_if_it_had_run_through(grid,
     assert killed.returncode == -9, killed.stderr[-2000:]
     assert len(list(tmp_path.glob("steps/sft-*/stage*/model"))) == 2 and not (tmp_path / "results.json").exists()
     ablation.run_ablation(grid, tmp_path)
-    through, resumed = (without_times(read_json(out / "results.json")) for out in (finished, tmp_path))
+    through, resumed = (without_times(read_results(out)) for out in (finished, tmp_path))
     assert resumed == through
     for path in finished.glob("steps/sft-*/stage*/model/model.safetensors"):
         ours, other = load_file(path), load_file(tmp_path / path.relative_to(finished))
         assert all((ours[name] == other[name]).all() for name in ours)
 
 
-def known_cell(first: str, second: str, scores: list[float]) -> dict:
-    runs = [{"seed": seed, "metrics": {"f1": score}} for seed, score in enumerate(scores)]
-    return {"values": {"compressor": first, "stages": second}, "summary": {"f1": summarize(scores)}, "runs": runs}
+def known_cell(first: str, second: str, scores: list[float]) -> CellResults:
+    runs = tuple(AblationRun(seed=seed, metrics={"f1": score}, seconds={}) for seed, score in enumerate(scores))
+    return CellResults({"compressor": first, "stages": second}, {"f1": summarize(scores)}, runs, {})
 
 
 @pytest.fixture
-def known() -> dict:
-    cells = [
+def known() -> AblationResults:
+    cells = (
         known_cell("shuffle", "two", [0.5, 0.6, 0.7]),
         known_cell("shuffle", "one", [0.2, 0.2, 0.2]),
         known_cell("pool", "two", [0.4, 0.5, 0.6]),
         known_cell("pool", "one", [0.1, 0.2, 0.3]),
-    ]
-    panel = {
-        "title": "Panel",
-        "axes": {"compressor": ["shuffle", "pool"], "stages": ["two", "one"]},
-        "cells": cells,
-        "measured": {"compressor": order_of({"shuffle": {0: 0.5, 1: 0.6, 2: 0.7}, "pool": {0: 0.4, 1: 0.5, 2: 0.6}})},
-        "paper": {"axis": "compressor", "order": ["pool", "shuffle"], "source": "somewhere"},
-    }
-    return {
-        "name": "known",
-        "title": "Known",
-        "seeds": [0, 1, 2],
-        "score": "f1",
-        "metrics": ["f1"],
-        "error_bars": "mean and sample standard deviation over seeds",
-        "panels": [panel],
-        "num_runs": 12,
-        "seconds": 90.0,
-        "versions": {"torch": "1"},
-    }
+    )
+    panel = PanelResults(
+        title="Panel",
+        axes={"compressor": ("shuffle", "pool"), "stages": ("two", "one")},
+        cells=cells,
+        measured={"compressor": order_of({"shuffle": {0: 0.5, 1: 0.6, 2: 0.7}, "pool": {0: 0.4, 1: 0.5, 2: 0.6}})},
+        paper=PaperOrder("compressor", ("pool", "shuffle"), "somewhere"),
+    )
+    return AblationResults(
+        name="known",
+        title="Known",
+        seeds=(0, 1, 2),
+        score="f1",
+        metrics=("f1",),
+        error_bars="mean and sample standard deviation over seeds",
+        panels=(panel,),
+        num_runs=12,
+        seconds=90.0,
+        versions={"torch": "1"},
+    )
+
+
+def test_a_file_holds_everything_and_one_that_is_damaged_is_refused(known, tmp_path):
+    path = tmp_path / "results.json"
+    write_kept(path, known)
+    assert read_kept(path, AblationResults) == known
+    path.write_text(path.read_text().replace("12,", '"12",'))
+    with pytest.raises(ValueError, match="results.json: is damaged .num_runs: expected a whole number.*; remove it"):
+        read_kept(path, AblationResults)
+
+
+def test_a_run_that_an_earlier_version_scored_is_read(tmp_path):
+    metrics = {"n_test": 2, "finding_f1": 0.5, "laterality_accuracy": None, "n_sided": 0, "finding_f1_blank": 0.25}
+    kept = {"metrics": metrics, "model_hash": "ab", "num_scans": 2, "seconds": {"sft-1": 1.5}, "model": "sft-1"}
+    (tmp_path / "score.json").write_text(json.dumps(kept))
+    run = read_kept(tmp_path / "score.json", AblationRun)
+    assert (run.metrics, run.seconds, run.num_scans) == (metrics, {"sft-1": 1.5}, 2)
+    write_kept(tmp_path / "score.json", run)
+    assert json.loads((tmp_path / "score.json").read_text()) == kept
 
 
 def test_the_table_holds_mean_and_deviation_and_both_orders(known):
-    assert rows(known, known["panels"][0])[:2] == [
+    assert rows(known, known.panels[0])[:2] == [
         ["shuffle", "two", "0.600 ± 0.100", "3"],
         ["shuffle", "one", "0.200 ± 0.000", "3"],
     ]
@@ -210,11 +242,11 @@ def test_the_table_holds_mean_and_deviation_and_both_orders(known):
         assert "Measured order of compressor by f1: shuffle > pool" in text
         assert "The paper's: pool > shuffle (somewhere)." in text
         assert "12 runs, 2 min, seeds 0, 1, 2; mean and sample standard deviation over seeds; 95% intervals" in text
-    assert markdown(known | {"seeds": [0]}).endswith("12 runs, 2 min, seed 0. torch 1.\n")
+    assert markdown(replace(known, seeds=(0,))).endswith("12 runs, 2 min, seed 0. torch 1.\n")
 
 
 def test_the_figure_draws_the_means_with_their_deviations(known):
-    (plot,) = divide(known["panels"][0])
+    (plot,) = divide(known.panels[0])
     ax = Figure().subplots()
     draw_panel(ax, *plot, "f1")
     bars = [container for container in ax.containers if isinstance(container, BarContainer)]
@@ -226,30 +258,29 @@ def test_the_figure_draws_the_means_with_their_deviations(known):
 
 
 def test_an_axis_of_numbers_is_drawn_as_a_line(known, tmp_path):
-    panel = known["panels"][0]
-    panel["axes"] = {"compressor": ["25%", "100%"], "stages": ["two", "one"]}
-    for cell in panel["cells"]:
-        cell["values"]["compressor"] = {"shuffle": "25%", "pool": "100%"}[cell["values"]["compressor"]]
+    panel = replace(known.panels[0], axes={"compressor": ("25%", "100%"), "stages": ("two", "one")})
+    for cell in panel.cells:
+        cell.values["compressor"] = {"shuffle": "25%", "pool": "100%"}[cell.values["compressor"]]
     ax = Figure().subplots()
     draw_panel(ax, *divide(panel)[0], "f1")
     lines = [container for container in ax.containers if isinstance(container, ErrorbarContainer)]
     assert lines[0].lines[0].get_xdata().tolist() == [25.0, 100.0]
-    save_figure(known, tmp_path / "figure.png")
+    save_figure(replace(known, panels=(panel,)), tmp_path / "figure.png")
     assert Image.open(tmp_path / "figure.png").format == "PNG"
 
 
 def test_a_narrow_figure_breaks_its_heading_and_one_seed_has_no_bars(known):
     lines = heading(known, 4.4).split("\n")
-    assert lines[0] == known["title"] and " ".join(lines[1:]) == f"{known['error_bars']}; dots: seeds"
+    assert lines[0] == known.title and " ".join(lines[1:]) == f"{known.error_bars}; dots: seeds"
     assert max(map(len, lines)) <= 4.4 * 14
-    assert heading(known | {"seeds": [0]}, 4.4).endswith("one run a cell, no error bars")
+    assert heading(replace(known, seeds=(0,)), 4.4).endswith("one run a cell, no error bars")
 
 
 def test_a_third_axis_gives_each_of_its_values_a_plot(known):
-    panel = known["panels"][0]
-    panel["axes"] = {**panel["axes"], "grid": ["nr", "hr"]}
-    for cell, grid in zip(panel["cells"], ["nr", "hr", "nr", "hr"], strict=True):
-        cell["values"]["grid"] = grid
+    panel = known.panels[0]
+    panel = replace(panel, axes={**panel.axes, "grid": ("nr", "hr")})
+    for cell, grid in zip(panel.cells, ["nr", "hr", "nr", "hr"], strict=True):
+        cell.values["grid"] = grid
     plots = divide(panel)
     assert [title for title, _, _ in plots] == ["Panel\ngrid: nr", "Panel\ngrid: hr"]
     assert [len(cells) for _, _, cells in plots] == [2, 2]

@@ -48,7 +48,7 @@ def test_a_measured_cell_is_found_and_a_seed_draws_other_places(tmp_path):
     (path,) = tmp_path.iterdir()
     written = path.stat().st_mtime_ns
     assert score_nodules(settings, 0, tmp_path, tmp_path) == first and path.stat().st_mtime_ns == written
-    assert score_nodules(settings, 1, tmp_path, tmp_path)["metrics"] != first["metrics"]
+    assert score_nodules(settings, 1, tmp_path, tmp_path).metrics != first.metrics
 
 
 def test_a_scan_too_small_for_its_nodules_is_refused():

@@ -1,15 +1,16 @@
 import io
-import json
 
 import pytest
 from rich.console import Console
 
 from argus_evaluation.benchmark.benchmark import evaluate_model
 from argus_evaluation.benchmark.controls import derange
+from argus_evaluation.benchmark.evaluation_results import read_results
 from argus_evaluation.benchmark.results_table import build_table, signature_lines
 from argus_evaluation.benchmark.scoring import score_stored
-from argus_evaluation.benchmark.stored_reports import StoredReport, read_reports
+from argus_evaluation.benchmark.stored_reports import StoredReport, read_stored_reports
 from argus_evaluation.metrics.nlp_metrics import AVERAGES, METRICS
+from argus_evaluation.metrics.phantom_truth import FINDING_METRICS, SIGNATURE
 from argus_processing.phantom.findings import Finding
 
 
@@ -24,19 +25,17 @@ def results(model_dir, phantoms, out):
 
 
 def test_results_are_saved_whole_with_every_score_and_control(results, out, phantoms):
-    assert json.loads((out / "results.json").read_text()) == results
-    assert (results["subset"], results["split"], results["n_test"]) == ("phantom", "test", 4)
-    assert set(results["controls"]) == {"blank", "shuffled", "most_frequent"}
-    for scores in (results, *results["controls"].values()):
-        assert set(scores["metrics"]) == set(METRICS) | set(AVERAGES)
-        assert {"finding_f1", "laterality_accuracy", "n_sided", "macro_f1"} <= set(scores)
-        low, high = scores["intervals"]["finding_f1"]
-        assert low <= scores["finding_f1"] <= high
-        for name in set(METRICS) - {"METEOR"}:
-            metric = scores["metrics"][name]
-            assert metric["low"] <= metric["value"] <= metric["high"], name
-            assert metric["signature"] == METRICS[name].signature
-        assert scores["metrics"]["METEOR"]["value"] is None and "Java" in scores["metrics"]["METEOR"]["missing"]
+    assert read_results(out) == results
+    assert (results.subset, results.split, results.n_test) == ("phantom", "test", 4)
+    assert set(results.controls) == {"blank", "shuffled", "most_frequent"}
+    for scores in (results, *results.controls.values()):
+        assert set(scores.metrics) == {*METRICS, *AVERAGES, *FINDING_METRICS}
+        assert "sided" in scores.metrics["laterality_accuracy"].counts
+        for name in {*METRICS, *FINDING_METRICS} - {"METEOR", "laterality_accuracy"}:
+            metric = scores.metrics[name]
+            assert metric.low <= metric.value <= metric.high, name
+            assert metric.signature == (METRICS[name].signature if name in METRICS else SIGNATURE)
+        assert scores.metrics["METEOR"].value is None and "Java" in scores.metrics["METEOR"].missing
     assert sorted(path.name for path in out.iterdir()) == [
         *("predictions.jsonl", "predictions.jsonl.settings.json"),
         *("predictions_blank.jsonl", "predictions_blank.jsonl.settings.json", "reports.jsonl", "results.json"),
@@ -44,15 +43,15 @@ def test_results_are_saved_whole_with_every_score_and_control(results, out, phan
 
 
 def test_counts_tell_truncated_reports_of_a_model_that_never_ends(results):
-    assert results["counts"]["truncated"] == 4  # random weights, six tokens
+    assert results.counts["truncated"] == 4  # random weights, six tokens
 
 
 def test_every_number_comes_from_the_stored_reports_alone(results, out, phantoms):
-    stored = read_reports(out)
-    assert score_stored(stored).items() <= results.items()
+    stored = read_stored_reports(out)
+    assert vars(score_stored(stored)).items() <= vars(results).items()
     assert [report.scan_id for report in stored] == phantoms["test"]["scan_id"]
     shuffled = [report.reports["shuffled"] for report in stored]
-    assert shuffled == derange([report.reports["model"] for report in stored], results["settings"]["control_seed"])
+    assert shuffled == derange([report.reports["model"] for report in stored], results.settings.control_seed)
     assert {report.reports["most_frequent"] for report in stored} < set(phantoms["train"]["report"])
 
 
@@ -73,9 +72,10 @@ def test_true_reports_score_full_marks_and_shuffled_ones_do_not(phantoms):
     test = phantoms["test"]
     own = score_stored(as_stored(list(test["report"]), test))
     moved = score_stored(as_stored([*test["report"][1:], test["report"][0]], test))
-    assert own["finding_f1"] == 1.0 and own["metrics"]["BLEU-4"]["value"] == pytest.approx(100)
-    assert moved["finding_f1"] < 0.8
-    assert own["controls"]["blank"]["finding_f1"] == own["controls"]["blank"]["metrics"]["CIDEr"]["value"] == 0
+    assert own.metrics["finding_f1"].value == 1.0 and own.metrics["BLEU-4"].value == pytest.approx(100)
+    assert moved.metrics["finding_f1"].value < 0.8
+    blank = own.controls["blank"].metrics
+    assert blank["finding_f1"].value == blank["CIDEr"].value == 0
 
 
 def test_without_known_findings_words_and_controls_are_scored_all_the_same(model_dir, phantoms, tmp_path):
@@ -83,8 +83,8 @@ def test_without_known_findings_words_and_controls_are_scored_all_the_same(model
     results = evaluate_model(
         model_dir, test, phantoms["train"]["report"], tmp_path, subset="inspect", batch_size=2, max_new_tokens=2
     )
-    for scores in (results, *results["controls"].values()):
-        assert "finding_f1" not in scores and scores["metrics"]["BLEU-1"]["value"] is not None
+    for scores in (results, *results.controls.values()):
+        assert "finding_f1" not in scores.metrics and scores.metrics["BLEU-1"].value is not None
     console = Console(width=140, record=True, file=io.StringIO())
     console.print(build_table(results))
     text = console.export_text()
@@ -97,7 +97,7 @@ def test_table_has_a_row_for_the_model_and_each_control(results):
     text = console.export_text()
     for row in ("model", "blank image", "shuffled images", "most frequent report"):
         assert row in text
-    assert f"{results['metrics']['BLEU-1']['value']:.1f}" in text
+    assert f"{results.metrics['BLEU-1'].value:.1f}" in text
     assert "4 truncated" in text
 
 
@@ -106,14 +106,14 @@ def test_the_table_shows_what_is_missing_and_the_signatures_say_why(results):
     console.print(build_table(results))
     assert console.export_text().count("missing") == 8  # METEOR and the average, model and controls
     lines = list(signature_lines(results))
-    assert [line.split(":")[0] for line in lines] == [*METRICS, *AVERAGES]
+    assert [line.split(":")[0] for line in lines] == [*FINDING_METRICS, *METRICS, *AVERAGES]
     assert any(line.startswith("METEOR: missing: METEOR needs Java") for line in lines)
 
 
 def test_counts_of_empty_duplicate_and_truncated_reports():
     texts = [("a", False), ("a", True), ("", False), ("", False), ("\n ", False), ("b", False)]
     stored = [StoredReport(str(i), "r", {"model": text}, cut) for i, (text, cut) in enumerate(texts)]
-    assert score_stored(stored)["counts"] == {"empty": 3, "duplicate": 2, "truncated": 1, "unparsed": 0}
+    assert score_stored(stored).counts == {"empty": 3, "duplicate": 2, "truncated": 1, "unparsed": 0}
 
 
 def test_one_scan_or_a_missing_column_is_refused_before_loading(phantoms, tmp_path):

@@ -3,9 +3,10 @@ import json
 import pytest
 
 from argus_evaluation.benchmark.compare import compare_runs
+from argus_evaluation.benchmark.evaluation_results import EvaluationResults, read_results, write_results
 from argus_evaluation.benchmark.recompute import recompute
 from argus_evaluation.benchmark.scoring import score_stored
-from argus_evaluation.benchmark.stored_reports import StoredReport, read_reports, write_reports
+from argus_evaluation.benchmark.stored_reports import StoredReport, read_stored_reports, write_stored_reports
 from argus_evaluation.metrics.metric import Metric, mean_of_reports
 from argus_evaluation.metrics.nlp_metrics import METRICS
 from argus_processing.phantom.findings import Finding
@@ -27,10 +28,10 @@ def store(out, texts, findings=TRUTH, metrics=METRICS):
     ]
     for report in stored:
         report.reports["most_frequent"] = REFERENCES[0]
-    write_reports(out, stored)
+    write_stored_reports(out, stored)
     known = {"model_hash": f"{out.name}-hash", "subset": "phantom", "split": "test"}
-    scores = score_stored(stored, metrics)
-    write_json(out / "results.json", {**known, **scores, "reports_sha256": hash_file(out / "reports.jsonl")})
+    scores = vars(score_stored(stored, metrics))
+    write_results(out, EvaluationResults(**scores, **known, reports_sha256=hash_file(out / "reports.jsonl")))
     return out
 
 
@@ -45,7 +46,7 @@ def bad(tmp_path):
 
 
 def test_stored_reports_come_back_as_they_were(good):
-    reports = read_reports(good)
+    reports = read_stored_reports(good)
     assert [report.reference for report in reports] == REFERENCES
     assert reports[0].findings == TRUTH and reports[0].reports["shuffled"] == reports[-1].reports["model"]
 
@@ -53,17 +54,17 @@ def test_stored_reports_come_back_as_they_were(good):
 def test_an_untouched_evaluation_is_the_same_to_the_last_number(good):
     done = recompute(good)
     assert (done.differences, done.not_checked) == ([], [])
-    assert done.results == json.loads((good / "results.json").read_text())
+    assert done.results == read_results(good)
 
 
 def test_a_changed_report_is_found_by_its_hash_and_by_the_numbers(good):
-    reports = read_reports(good)
+    reports = read_stored_reports(good)
     reports[3].reports["model"] = "Nothing."
-    write_reports(good, reports)
+    write_stored_reports(good, reports)
     differences = recompute(good).differences
     assert any("reports.jsonl: changed" in line for line in differences)
     assert any(line.startswith("metrics/BLEU-1/value: stored") for line in differences)
-    assert any(line.startswith("finding_f1: stored 1.0") for line in differences)
+    assert any(line.startswith("metrics/finding_f1/value: stored 1.0") for line in differences)
 
 
 def test_a_changed_number_is_named_with_both_values(good):
@@ -79,7 +80,7 @@ def test_a_changed_number_is_named_with_both_values(good):
 def test_predictions_that_are_not_those_scored_are_named(good):
     lines = [
         {"scan_id": report.scan_id, "prediction": report.reports["model"], "reference": report.reference}
-        for report in read_reports(good)
+        for report in read_stored_reports(good)
     ]
     lines[2]["prediction"] = "Other."
     (good / "predictions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -132,8 +133,8 @@ def test_damaged_or_absent_files_are_one_line(argus, good, name, content, reason
 
 def test_a_system_compared_with_itself_has_p_1(good):
     compared = compare_runs(good, good)
-    assert all(row["p_value"] == 1.0 and row["difference"] == 0 for row in compared["metrics"].values())
-    assert "Java" in compared["missing"]["METEOR"]
+    assert all(row.p_value == 1.0 and row.difference == 0 for row in compared.metrics.values())
+    assert "Java" in compared.missing["METEOR"]
 
 
 def test_clearly_different_systems_have_small_p_and_their_own_values(good, bad, argus, tmp_path):
@@ -144,7 +145,7 @@ def test_clearly_different_systems_have_small_p_and_their_own_values(good, bad, 
     for name in ("BLEU-4", "ROUGE-L", "CIDEr"):
         row = compared["metrics"][name]
         assert row["p_value"] < 0.01 and 0 < row["low"] <= row["difference"] <= row["high"]
-        assert row["second"] == json.loads((good / "results.json").read_text())["metrics"][name]["value"]
+        assert row["second"] == read_results(good).metrics[name].value
         assert row["signature"] == METRICS[name].signature
     assert compared["metrics"]["laterality_accuracy"]["difference"] == 1
     assert compared["metrics"]["finding_f1"]["p_value"] == 1.0  # both say the nodule; one has the wrong side
@@ -152,9 +153,9 @@ def test_clearly_different_systems_have_small_p_and_their_own_values(good, bad, 
 
 def test_other_scans_are_refused_by_name(good, tmp_path):
     other = store(tmp_path / "other", REFERENCES)
-    write_reports(other, read_reports(other)[::-1])
+    write_stored_reports(other, read_stored_reports(other)[::-1])
     with pytest.raises(ValueError, match="first at scan_0 and scan_11"):
         compare_runs(good, other)
-    write_reports(other, read_reports(other)[:3])
+    write_stored_reports(other, read_stored_reports(other)[:3])
     with pytest.raises(ValueError, match="12 scans and .* 3"):
         compare_runs(good, other)

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -13,6 +14,7 @@ from argus_evaluation.benchmark.report_comparison import (
     comparison_page,
     write_comparison,
 )
+from argus_evaluation.benchmark.run_list import RunSettings
 from argus_evaluation.metrics.phantom_truth import score_findings
 from argus_evaluation.metrics.report_findings import locate_findings
 from argus_processing.phantom.findings import Finding
@@ -22,7 +24,7 @@ REFERENCE = "There is a nodule in the right upper lobe. Left pleural effusion. C
 REPORT = (
     "A nodule is seen in the left upper lobe. There is cardiomegaly. A hiatal hernia is present. No pleural effusion."
 )
-SETTINGS = {"subset": "phantom", "split": "test", "model_hash": "ab" * 32}
+SETTINGS = RunSettings(model_hash="ab" * 32, subset="phantom", split="test")
 
 
 def marks(pieces):
@@ -63,8 +65,8 @@ def test_on_phantoms_the_marks_count_what_the_score_counts():
         hits = len(found[MATCHED]) + len(found[OTHER_SIDE])
         scores = score_findings([told], [truth])
         reported = hits + len(found[INVENTED])
-        assert scores["recall"] == pytest.approx(hits / len({f.label for f in truth}) if truth else 0)
-        assert scores["precision"] == pytest.approx(hits / reported if reported else 0)
+        assert scores["recall"].value == pytest.approx(hits / len({f.label for f in truth}) if truth else 0)
+        assert scores["precision"].value == pytest.approx(hits / reported if reported else 0)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +112,7 @@ def test_the_page_is_whole_escaped_and_loads_nothing():
     assert '<mark class="missed">cardiomegaly<sup>–</sup></mark>' in page
     assert "no finding in either text" in page
     assert "painted" in page and "13 of" not in page
-    other = comparison_page([], SETTINGS | {"subset": "ct-rate"}, "T")
+    other = comparison_page([], replace(SETTINGS, subset="ct-rate"), "T")
     assert "13 of CT-RATE's 18 labels" in other.replace("&#39;", "'") and "not a metric" in other
 
 

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from argus_evaluation.benchmark.run_list import Run, read_predictions, read_results, read_runs
+from argus_evaluation.benchmark.run_list import Run, read_predictions, read_runs, read_settings
 
 
 def test_runs_are_read_with_folders_beside_the_file(make_runs, tmp_path):
@@ -40,9 +40,10 @@ def test_predictions_keep_line_separators_and_refuse_broken_lines(make_runs, tmp
         read_predictions(tmp_path / "run0")
 
 
-def test_results_that_are_not_there_or_not_whole_are_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="argus evaluate"):
-        read_results(tmp_path)
-    (tmp_path / "results.json").write_text(json.dumps({"subset": "phantom", "metrics": {}}))
-    with pytest.raises(ValueError, match="has no model_hash, n_test, split"):
-        read_results(tmp_path)
+def test_settings_that_do_not_tell_the_model_are_refused(make_runs, tmp_path):
+    make_runs({("A", "nr", "phantom"): {"s": ("told", "true")}})
+    settings = tmp_path / "run0" / "predictions.jsonl.settings.json"
+    assert read_settings(tmp_path / "run0").subset == "phantom"
+    settings.write_text(json.dumps({"subset": "phantom", "split": 1}))
+    with pytest.raises(ValueError, match="settings.json: has no model_hash; give a folder"):
+        read_settings(tmp_path / "run0")

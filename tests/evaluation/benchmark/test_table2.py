@@ -1,12 +1,14 @@
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
+from argus_evaluation.benchmark.evaluation_results import EvaluationResults, MetricValue, write_results
 from argus_evaluation.benchmark.run_list import Run
-from argus_evaluation.benchmark.table2 import FINDING_F1, NO_RUN, NOT_IN_RESULTS, PAPER, build_table2
+from argus_evaluation.benchmark.table2 import NO_RUN, NOT_IN_RESULTS, PAPER, build_table2
 from argus_evaluation.benchmark.table2_text import table2_json, table2_latex, table2_markdown, write_table2
 
 JAVA = "needs Java & 50% more_time|see {docs}"
@@ -15,15 +17,15 @@ JAVA = "needs Java & 50% more_time|see {docs}"
 def make_run(root: Path, system: str, resolution: str, bleu: float, subset: str = "ct-rate", **changes) -> Run:
     folder = root / f"{system}_{resolution}_{subset}"
     folder.mkdir()
-    results = {
-        **{"subset": subset, "split": "test", "n_test": 20, "model_hash": "ab" * 32},
-        "metrics": {
-            "BLEU-1": {"value": bleu, "signature": "sacrebleu|order:1", "low": bleu - 1, "high": bleu + 1},
-            "METEOR": {"value": None, "signature": "meteor|1.5", "missing": JAVA},
-        },
+    metrics = {
+        "BLEU-1": MetricValue(bleu, "sacrebleu|order:1", bleu - 1, bleu + 1),
+        "METEOR": MetricValue(None, "meteor|1.5", missing=JAVA),
     }
-    (folder / "results.json").write_text(json.dumps(results | changes))
-    (folder / "predictions.jsonl.settings.json").write_text(json.dumps({"dataset": "same"}))
+    results = EvaluationResults(subset=subset, split="test", n_test=20, model_hash="ab" * 32, metrics=metrics)
+    write_results(folder, replace(results, **changes))
+    (folder / "predictions.jsonl.settings.json").write_text(
+        json.dumps({"model_hash": "ab" * 32, "subset": subset, "split": "test", "dataset": "same"})
+    )
     return Run(system, resolution, folder)
 
 
@@ -117,7 +119,8 @@ def test_runs_on_other_scans_or_twice_in_a_column_are_refused(tmp_path):
         with pytest.raises(ValueError, match="different scans of ct-rate"):
             build_table2([one, make_run(tmp_path, f"M{number}", "hr", 1.0, **changes)])
     other = make_run(tmp_path, "M3", "hr", 1.0)
-    (other.folder / "predictions.jsonl.settings.json").write_text(json.dumps({"dataset": "other"}))
+    settings = other.folder / "predictions.jsonl.settings.json"
+    settings.write_text(settings.read_text().replace("same", "other"))
     with pytest.raises(ValueError, match="different scans of ct-rate"):
         build_table2([one, other])
     with pytest.raises(ValueError, match="comes twice on ct-rate"):
@@ -125,19 +128,20 @@ def test_runs_on_other_scans_or_twice_in_a_column_are_refused(tmp_path):
 
 
 def test_subsets_keep_the_papers_order_and_those_without_a_run_are_named(tmp_path):
+    f1 = MetricValue(0.8254, "argus findings", scale=1)
     runs = [
-        make_run(tmp_path, "Argus", "hr", 1.0, subset=subset, finding_f1=f1)
-        for subset, f1 in (("phantom", 0.8254), ("inspect", None), ("bimcv-r", None))
+        make_run(tmp_path, "Argus", "hr", 1.0, subset=subset, metrics=metrics)
+        for subset, metrics in (("phantom", {"finding_f1": f1}), ("inspect", {}), ("bimcv-r", {}))
     ]
     table = build_table2(runs)
     assert [block.subset for block in table.blocks] == ["bimcv-r", "inspect", "phantom"]
     assert table.left_out == ("ct-rate",)
-    assert [FINDING_F1 in block.metrics for block in table.blocks] == [False, False, True]
+    assert ["finding F1" in block.metrics for block in table.blocks] == [False, False, True]
     assert "| finding F1 |" in table2_markdown(table) and "0.825" in table2_markdown(table)
     assert "No evaluation in the runs file is of: ct-rate." in table2_markdown(table)
 
 
 def test_numbers_computed_in_two_ways_are_called_so(tmp_path):
-    other = {"BLEU-1": {"value": 3.0, "signature": "nltk|order:1"}}
+    other = {"BLEU-1": MetricValue(3.0, "nltk|order:1")}
     table = build_table2([make_run(tmp_path, "Argus", "hr", 1.0), make_run(tmp_path, "M3D", "hr", 1.0, metrics=other)])
     assert "COMPUTED DIFFERENTLY, do not compare: nltk|order:1; sacrebleu|order:1" in table2_markdown(table)

@@ -185,8 +185,8 @@ def test_a_missing_meteor_names_its_extra_and_removes_its_averages():
     scored = score_nlp(["a"], ["a"])
     assert set(scored) == set(METRICS) | set(AVERAGES)
     for name in ("METEOR", *AVERAGES):
-        assert scored[name]["value"] is None and "Java" in scored[name]["missing"]
-    assert all(scored[name]["value"] is not None and len(scored[name]["per_report"]) == 1 for name in COMPUTED)
+        assert scored[name].scores is None and "Java" in scored[name].missing
+    assert all(not scored[name].missing and len(scored[name].scores.per_report) == 1 for name in COMPUTED)
 
 
 def test_every_signature_names_version_tokenizer_and_level():

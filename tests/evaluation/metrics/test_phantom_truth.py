@@ -57,35 +57,39 @@ def test_perfect_reports_score_one():
     truths = [truth_of(seed) for seed in range(60)]
     scores = score_findings([report_of(seed) for seed in range(60)], truths)
     for name in ("finding_f1", "precision", "recall", "macro_f1", "finding_side_f1", "laterality_accuracy"):
-        assert scores[name] == 1.0
+        assert scores[name].value == 1.0
     # Emphysema is always in both lungs: its side is no achievement.
     sided = [finding for truth in truths for finding in truth if finding.side and finding.label != "Emphysema"]
-    assert scores["n_sided"] == len(sided)
+    assert scores["laterality_accuracy"].counts == {"sided": len(sided)}
 
 
 def test_known_scores():
     truths = [[EFFUSION_LEFT, NODULE], [EFFUSION_RIGHT], [Finding("Cardiomegaly")]]
     reports = ["Right pleural effusion. Nodule in the right upper lobe.", "Pleural effusion. Emphysema.", "Clear."]
     scores = score_findings(reports, truths)
-    assert scores["precision"] == 3 / 4  # emphysema is not there
-    assert scores["recall"] == 3 / 4  # cardiomegaly is missed
-    assert scores["finding_f1"] == 3 / 4
-    assert scores["finding_side_f1"] == pytest.approx(2 * 1 / (4 + 4))  # only the nodule has label and side right
-    assert (scores["n_sided"], scores["laterality_accuracy"]) == (2, 0.5)  # one effusion is told without a side
-    assert scores["per_label"]["Pleural effusion"] == {"precision": 1.0, "recall": 1.0, "f1": 1.0, "support": 2}
-    assert scores["per_label"]["Cardiomegaly"]["support"] == 1
-    assert scores["macro_f1"] == pytest.approx((1 + 1 + 0) / 3)
+    assert scores["precision"].value == 3 / 4  # emphysema is not there
+    assert scores["recall"].value == 3 / 4  # cardiomegaly is missed
+    assert scores["finding_f1"].value == 3 / 4
+    assert scores["finding_side_f1"].value == pytest.approx(2 * 1 / (4 + 4))  # only the nodule has label and side right
+    laterality = scores["laterality_accuracy"]
+    assert (laterality.counts["sided"], laterality.value) == (2, 0.5)  # one effusion is told without a side
+    for name in ("precision", "recall", "finding_f1"):
+        effusion = scores[name].parts["Pleural effusion"]
+        assert (effusion.value, effusion.counts) == (1.0, {"present": 2})
+    assert scores["recall"].parts["Cardiomegaly"].counts == {"present": 1}
+    assert scores["macro_f1"].value == pytest.approx((1 + 1 + 0) / 3)
 
 
 def test_a_label_that_is_always_on_both_sides_does_not_raise_laterality():
     truth = [Finding("Emphysema", "bilateral", None), Finding("Pleural effusion", "left", None)]
     scores = score_findings(["There is emphysema in both lungs. A pleural effusion is seen on the right."], [truth])
-    assert (scores["n_sided"], scores["laterality_accuracy"]) == (1, 0.0)
+    laterality = scores["laterality_accuracy"]
+    assert (laterality.counts["sided"], laterality.value, laterality.is_defined) == (1, 0.0, True)
 
 
 def test_no_sided_finding_gives_no_laterality():
     scores = score_findings(["Cardiomegaly."], [[Finding("Cardiomegaly")]])
-    assert scores["laterality_accuracy"] is None
+    assert not scores["laterality_accuracy"].is_defined
 
 
 def test_unequal_or_empty_lists_are_refused():

@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import bootstrap, permutation_test
 
 from argus_evaluation.metrics.metric import mean_of_reports, ratio_of_sums, score_of_sums
-from argus_evaluation.metrics.significance import compare_scores, confidence_interval, draw_reports
+from argus_evaluation.metrics.significance import PairedTest, compare_scores, confidence_interval, draw_reports
 
 
 def test_every_draw_holds_as_many_reports_and_the_seed_fixes_it():
@@ -41,7 +41,7 @@ def test_a_95_percent_interval_holds_the_truth_about_95_times_in_100():
 def test_equal_systems_have_p_1_and_no_difference():
     scores = mean_of_reports(np.random.default_rng(0).random(30) / 3)
     compared = compare_scores(scores, scores, draw_reports(30), rounds=200)
-    assert compared == {"difference": 0.0, "low": 0.0, "high": 0.0, "p_value": 1.0}
+    assert compared == PairedTest(difference=0.0, low=0.0, high=0.0, p_value=1.0)
 
 
 def test_systems_apart_have_a_small_p_and_swapping_them_turns_the_sign():
@@ -50,9 +50,9 @@ def test_systems_apart_have_a_small_p_and_swapping_them_turns_the_sign():
     first, second = mean_of_reports(worse), mean_of_reports(worse + 0.1 + 0.05 * random.random(40))
     draws = draw_reports(40)
     compared, turned = compare_scores(first, second, draws, 2000), compare_scores(second, first, draws, 2000)
-    assert compared["p_value"] == pytest.approx(1 / 2001) and 0.1 < compared["low"] < compared["high"] < 0.15
-    assert turned["difference"] == pytest.approx(-compared["difference"])
-    assert turned["low"] == pytest.approx(-compared["high"])
+    assert compared.p_value == pytest.approx(1 / 2001) and 0.1 < compared.low < compared.high < 0.15
+    assert turned.difference == pytest.approx(-compared.difference)
+    assert turned.low == pytest.approx(-compared.high)
 
 
 def test_p_value_equals_the_exact_one_of_all_exchanges():
@@ -61,13 +61,13 @@ def test_p_value_equals_the_exact_one_of_all_exchanges():
         (second, first), lambda a, b, axis: np.mean(a - b, axis=axis), permutation_type="samples", vectorized=True
     )
     found = compare_scores(mean_of_reports(first), mean_of_reports(second), draw_reports(5), rounds=20_000)
-    assert found["p_value"] == pytest.approx(exact.pvalue, abs=0.015)
+    assert found.p_value == pytest.approx(exact.pvalue, abs=0.015)
 
 
 def test_systems_without_a_difference_reach_5_percent_about_5_times_in_100():
     random, draws = np.random.default_rng(2), draw_reports(30, resamples=10)
     pairs = [(mean_of_reports(random.random(30)), mean_of_reports(random.random(30))) for _ in range(300)]
-    assert np.mean([compare_scores(*pair, draws, rounds=199)["p_value"] <= 0.05 for pair in pairs]) < 0.09
+    assert np.mean([compare_scores(*pair, draws, rounds=199).p_value <= 0.05 for pair in pairs]) < 0.09
 
 
 def test_other_numbers_of_reports_are_refused():

@@ -3,13 +3,13 @@ import sys
 import pytest
 
 from argus_cli import main
+from argus_evaluation.benchmark.evaluation_results import EvaluationResults, write_results
 from argus_evaluation.benchmark.scoring import score_stored
-from argus_evaluation.benchmark.stored_reports import StoredReport, write_reports
+from argus_evaluation.benchmark.stored_reports import StoredReport, write_stored_reports
 from argus_evaluation.metrics.clinical.clinical_answers import printable
 from argus_evaluation.metrics.clinical.clinical_metrics import CLINICAL_METRICS, clinical_metrics
 from argus_evaluation.metrics.clinical.clinical_weights import ClinicalOptions, Weights, identify
 from argus_evaluation.metrics.nlp_metrics import METRICS
-from argus_processing.storage.whole_files import write_json
 
 pytestmark = pytest.mark.usefixtures("empty_hub_cache")
 NAMES = ["RadGraph-XL simple", "RadGraph-XL partial", "RadGraph-XL complete", "GREEN", "RaTEScore"]
@@ -35,9 +35,9 @@ def test_results_show_a_missing_metric_as_missing_and_not_as_zero(tmp_path):
     reports = [StoredReport("a", "No nodule.", {"model": "A nodule."}, False)]
     results = score_stored(reports, clinical_metrics(CLINICAL_METRICS, ClinicalOptions(folder=tmp_path)))
     for name in NAMES:
-        assert results["metrics"][name]["value"] is None
-        assert results["metrics"][name]["missing"].startswith("no weights: put ")
-    assert "StanfordAIMI/GREEN-radllama2-7b" in results["metrics"]["GREEN"]["missing"]
+        assert results.metrics[name].value is None
+        assert results.metrics[name].missing.startswith("no weights: put ")
+    assert "StanfordAIMI/GREEN-radllama2-7b" in results.metrics["GREEN"].missing
 
 
 def test_cached_weights_are_named_by_commit_and_others_by_files(tmp_path):
@@ -119,9 +119,9 @@ def test_the_command_scores_keeps_answers_and_names_what_is_missing(models, tmp_
     reports = [StoredReport(name, "No nodule.", {"model": text, **controls}, False) for name, text in texts.items()]
     out = tmp_path / "run"
     out.mkdir()
-    described = {"model_hash": "0" * 64, "subset": "phantom", "split": "test"}
-    stored = {**described, **score_stored(reports, METRICS), "reports_sha256": write_reports(out, reports)}
-    write_json(out / "results.json", stored)
+    write_stored_reports(out, reports)
+    scores = vars(score_stored(reports, METRICS))
+    write_results(out, EvaluationResults(**scores, model_hash="0" * 64, subset="phantom", split="test"))
     command = ["argus", "evaluate", out, "--recompute", "--clinical", "green, rate", "--clinical-models", models]
     monkeypatch.setattr(sys, "argv", [str(part) for part in command])
     with pytest.raises(SystemExit):

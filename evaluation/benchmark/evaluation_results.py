@@ -1,0 +1,152 @@
+"""The results of an evaluation, and the one pair of functions that writes and reads their file."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from argus_processing.storage.foreign_files import read_json_object
+from argus_processing.storage.typed_json import from_json, to_json
+from argus_processing.storage.whole_files import write_json
+
+from .first_results_format import from_first_format
+
+FILE_NAME = "results.json"
+FORMAT = 2
+MAX_BYTES = 256 << 20  # an early format held every report's scores
+
+
+@dataclass(frozen=True)
+class PartValue:
+    """A metric's value on a part of what it scores, such as one label; signature and scale are the metric's."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MetricValue:
+    """One metric's value on a set of reports.
+
+    Attributes:
+        value: None if the metric is missing, or not defined on these reports.
+        signature: implementation, version, tokenizer, level and settings.
+        low, high: the value's bootstrap interval.
+        missing: why the metric could not be computed on the machine, and what to install.
+        scale: see `Metric`.
+        counts: the number of events that a reader of the value must know about, by name.
+        parts: the same metric on parts of what it scores, by name.
+    """
+
+    value: float | None
+    signature: str
+    low: float | None = None
+    high: float | None = None
+    missing: str | None = None
+    scale: int = 100
+    counts: dict[str, int] = field(default_factory=dict)
+    parts: dict[str, PartValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ControlResults:
+    """The values of one control's reports, by metric."""
+
+    metrics: dict[str, MetricValue]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredReports:
+    """Everything that the stored reports decide.
+
+    Attributes:
+        n_test: number of reports.
+        metrics: the values of the model's own reports, by metric.
+        controls: the same by control.
+        counts: numbers of the model's reports that are `empty`, `duplicate`, `truncated` or `unparsed`.
+    """
+
+    n_test: int
+    metrics: dict[str, MetricValue]
+    controls: dict[str, ControlResults] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LoadedWith:
+    """The settings with which the model was loaded; see `Loading`, which can only be made where they can be used."""
+
+    dtype: str | None = None
+    bits: int | None = None
+    static_cache: bool = False
+    trust: bool = False
+
+
+@dataclass(frozen=True)
+class BootstrapSettings:
+    """The settings of all intervals."""
+
+    resamples: int
+    level: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """The settings that the numbers depend on; `transformers` is its version."""
+
+    batch_size: int
+    max_new_tokens: int
+    control_seed: int
+    transformers: str
+    bootstrap: BootstrapSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationResults(ScoredReports):
+    """The results of a model on a split.
+
+    Attributes:
+        model_hash: hash of the model's folder.
+        subset, split: names of the data.
+        loading: settings for loading the model, if they were not the defaults.
+        unreadable: scans that could not be read and are in no score.
+        reports_sha256: hash of the stored reports.
+        settings: None in results that do not tell them.
+        seconds, peak_memory_mb: of the whole run, where they were measured.
+    """
+
+    model_hash: str
+    subset: str
+    split: str
+    loading: LoadedWith | None = None
+    unreadable: tuple[str, ...] = ()
+    reports_sha256: str = ""
+    settings: EvaluationSettings | None = None
+    seconds: float | None = None
+    peak_memory_mb: float | None = None
+
+
+def write_results(folder: Path, results: EvaluationResults) -> None:
+    """Write `results.json` into a folder, whole or not at all."""
+    write_json(Path(folder) / FILE_NAME, {"format": FORMAT, **to_json(results)})
+
+
+def read_results(folder: Path) -> EvaluationResults:
+    """Read `results.json` of a folder, also in the format of earlier versions.
+
+    Raises:
+        FileNotFoundError: if the evaluation is not finished.
+        ValueError: if the file is damaged, or was not written by `argus evaluate`.
+    """
+    path = Path(folder) / FILE_NAME
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: not there; run or finish argus evaluate in this folder")
+    content = read_json_object(path, MAX_BYTES, max_values=None)
+    form = content.pop("format", 1)
+    try:
+        if form not in (1, FORMAT):
+            raise ValueError(f"is of format {form!r}, which this version does not know")
+        return from_json(EvaluationResults, from_first_format(content) if form == 1 else content)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; copy it again, or run argus evaluate in this folder again") from None
