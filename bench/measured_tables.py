@@ -18,7 +18,7 @@ from argus_evaluation.ablations.ablation_results import AblationResults, read_ke
 from argus_evaluation.ablations.ablation_table import first_metrics, panel_markdown, runs_text
 from argus_evaluation.benchmark.evaluation_results import EvaluationResults, MetricValue, read_results
 from argus_evaluation.benchmark.results_table import CONTROLS
-from argus_inference.console.markdown_table import literal_table, markdown_table
+from argus_processing.storage.markdown_table import literal_table, markdown_table
 from argus_processing.storage.whole_files import read_json, write_text
 
 BLOCK = re.compile(

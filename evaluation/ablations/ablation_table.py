@@ -5,7 +5,7 @@ from dataclasses import replace
 from rich.box import SIMPLE
 from rich.table import Table
 
-from argus_inference.console.markdown_table import literal_table, markdown_table
+from argus_processing.storage.markdown_table import literal_table, markdown_table
 
 from .ablation_results import AblationResults, PanelResults
 from .ablation_statistics import MeasuredOrder, PairedDifference, Summary

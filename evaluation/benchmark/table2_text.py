@@ -4,7 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 from string import ascii_lowercase
 
-from argus_inference.console.markdown_table import literal_table, markdown_table
+from argus_processing.storage.markdown_table import literal_table, markdown_table
 from argus_processing.storage.whole_files import check_can_fill, write_json, write_text
 
 from .table2 import Block, Table2, TableNumber
@@ -66,7 +66,7 @@ def _markdown_block(table: Table2, block: Block, notes: Footnotes) -> str:
         [metric, *(_markdown_number(block.cells[*column, metric], notes) for column in columns)]
         for metric in block.metrics
     )
-    shown = markdown_table(literal_table(heads, rows, "right"))
+    shown = markdown_table(literal_table(heads, rows, numbers_from=1))
     return f"### {block.subset}, {block.split}, {block.n_test} reports\n\n{shown}"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+from argus_processing.storage.markdown_table import literal_table, markdown_table
 from argus_processing.storage.whole_files import check_can_fill, write_json, write_text
 
 from .table4 import Agreement, PaperModel, Score, Table4, build_table4
@@ -21,20 +22,20 @@ def table4_markdown(table: Table4) -> str:
     """
     columns = _columns(table)
     headings = [table.paper.subsets.get(column, column) for column in columns]
-    lines = [_line("Model", headings), "|---|" + "---|" * len(headings)]
+    rows: list[list[str]] = []
     cells = {(score.system, score.subset): score for score in table.scores}
     ours = {
-        system: _line(system.replace("|", "/"), [_cell(cells.get((system, column))) for column in columns])
+        system: [system.replace("|", "/"), *(_cell(cells.get((system, column))) for column in columns)]
         for system in table.systems
     }
     if _has_paper_subset(table):
         for model in table.paper.models:
-            lines += [ours.pop(model.ours)] if model.ours in ours else []
-            lines += _paper_lines(model, columns, cells)
-    lines += ours.values()
+            rows += [ours.pop(model.ours)] if model.ours in ours else []
+            rows += _paper_rows(model, columns, cells)
+    rows += ours.values()
     agreement = {row.subset: _alpha(row) for row in table.agreement}
-    lines.append(_line("*agreement (alpha)*", [agreement.get(column, "") for column in columns]))
-    return "\n".join(lines) + "\n\n" + _legend(table)
+    rows.append(["*agreement (alpha)*", *(agreement.get(column, "") for column in columns)])
+    return markdown_table(literal_table(["Model", *headings], rows)) + "\n\n" + _legend(table)
 
 
 def _has_paper_subset(table: Table4) -> bool:
@@ -47,21 +48,17 @@ def _columns(table: Table4) -> list[str]:
     return [*first, *(subset for subset in table.subsets if subset not in first)]
 
 
-def _line(name: str, cells: list[str]) -> str:
-    return f"| {name} | {' | '.join(cells)} |"
-
-
-def _paper_lines(model: PaperModel, columns: list[str], cells: dict[tuple[str, str], Score]) -> Iterator[str]:
+def _paper_rows(model: PaperModel, columns: list[str], cells: dict[tuple[str, str], Score]) -> Iterator[list[str]]:
     """Yield the paper's row, and the difference of ours if it has a score."""
     printed = [model.scores.get(column) for column in columns]
-    yield _line(f"*paper: {model.name}*", [f"{score[0]:.1f} ± {score[1]:.1f}" if score else "" for score in printed])
+    yield [f"*paper: {model.name}*", *(f"{score[0]:.1f} ± {score[1]:.1f}" if score else "" for score in printed)]
     means = [found.mean if (found := cells.get((model.ours, column))) else None for column in columns]
     differences = [
         "" if mean is None or score is None else f"{mean - score[0]:+.1f}"
         for mean, score in zip(means, printed, strict=True)
     ]
     if any(differences):
-        yield _line("*difference*", differences)
+        yield ["*difference*", *differences]
 
 
 def _cell(score: Score | None) -> str:

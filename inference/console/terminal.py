@@ -10,6 +10,8 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from argus_processing.storage.markdown_table import table_rows, text_of
+
 from .plain_text import plain, plain_lines
 
 _GAPS = re.compile(r"[\s|+\-─━│┃┏┓┗┛┡┩├┤└┘┌┐╇┴┬┼╞╡╘╛═]+")
@@ -69,16 +71,6 @@ def _upright(table: Table) -> Iterator[str]:
         )
     if table.caption:
         yield text_of(table.caption)
-
-
-def table_rows(table: Table) -> Iterator[tuple[str, ...]]:
-    """Return the texts of a table's rows, without their styles."""
-    return zip(*([text_of(cell) for cell in column.cells] for column in table.columns), strict=True)
-
-
-def text_of(cell: Any) -> str:
-    """Return the text of a cell without its style."""
-    return cell.plain if isinstance(cell, Text) else Text.from_markup(str(cell)).plain
 
 
 def escape_name(name: object) -> str:

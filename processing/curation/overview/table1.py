@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from ...phantom.layouts import TRUTH_FILE
+from ...storage.markdown_table import literal_table, markdown_table
 
 PAPER = Path(__file__).parent / "paper_table1.yaml"
 TABLE1_FILE = "table1.md"
@@ -98,6 +99,5 @@ def _rows_of(subset: str, ours: Mapping[str, Any], paper: SubsetNumbers) -> list
 
 def table1_markdown(table: Table1) -> str:
     """Return the table and its notes as Markdown."""
-    lines = [f"# {TITLE}", "", f"| {' | '.join(HEADINGS)} |", "|---|---|---:|---:|---:|"]
-    lines += [f"| {' | '.join(row.cells)} |" for row in table.rows]
-    return "\n".join([*lines, "", *(f"- {note}" for note in table.notes)]) + "\n"
+    shown = markdown_table(literal_table(HEADINGS, (row.cells for row in table.rows), numbers_from=2))
+    return "\n".join([f"# {TITLE}", "", shown, "", *(f"- {note}" for note in table.notes)]) + "\n"

@@ -1,7 +1,7 @@
 from rich.table import Table
 from rich.text import Text
 
-from argus_inference.console.markdown_table import literal_table, markdown_table
+from argus_processing.storage.markdown_table import literal_table, markdown_table
 
 
 def test_a_table_for_people_becomes_markdown():
@@ -14,5 +14,5 @@ def test_a_table_for_people_becomes_markdown():
 
 
 def test_brackets_bars_and_line_ends_stay_inside_their_cell():
-    table = literal_table(["a|b", "[c]"], [["one\ntwo", "missing [a]"]], "right")
+    table = literal_table(["a|b", "[c]"], [["one\ntwo", "missing [a]"]], numbers_from=1)
     assert markdown_table(table) == "| a\\|b | [c] |\n|---|---:|\n| one two | missing [a] |"
