@@ -1,7 +1,7 @@
 """The commands of the benchmark: `argus evaluate`, `compare`, the tables, the reader study, `ablate`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -38,6 +38,7 @@ ClinicalAnswersOption = Annotated[
 GreenCompatOption = Annotated[
     bool, typer.Option("--green-compat", help="Cut reports at 300 words, as GREEN's published code does.")
 ]
+Findings = Literal["rules", "radgraph", "green"]
 RunsOption = Annotated[Path, typer.Option("--runs", help="YAML file that names the system of each evaluation.")]
 
 
@@ -231,18 +232,25 @@ def table2(
 
 @app.command(rich_help_panel="Evaluation")
 def compare_reports(
-    folder: Annotated[Path, typer.Argument(help="Folder written by argus evaluate.")],
+    source: Annotated[Path, typer.Argument(help="YAML file that names the system of each evaluation, or one folder.")],
     out: Annotated[Path, typer.Argument(help="HTML file to write.")],
     scan: Annotated[
         list[str] | None, typer.Option(help="Id of a scan to show; repeatable. Default: the first scans.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Number of scans to show if no --scan is given.")] = 8,
-    title: Annotated[str, typer.Option(help="Name of the system on the page. Default: the folder's name.")] = "",
+    title: Annotated[str, typer.Option(help="Heading of the page. Default: the folder's name, or the subset.")] = "",
+    subset: Annotated[str | None, typer.Option(help="Subset, if the file has runs of several.")] = None,
+    findings: Annotated[Findings, typer.Option(help="Metric that names the findings.")] = "rules",
+    clinical_answers: Annotated[
+        Path | None, typer.Option(help="File of RadGraph's and GREEN's answers. Default: a file in each folder.")
+    ] = None,
 ) -> None:
-    """Write a page with references and reports side by side; it marks matched, missed and invented findings."""
+    """Write a page with the systems' reports beside the truth; it marks right, wrong and missed findings."""
     from argus_evaluation.benchmark.report_comparison import write_comparison
 
-    write_comparison(folder, out, tuple(scan or ()), limit, title)
+    write_comparison(
+        source, out, tuple(scan or ()), limit, title, subset=subset, findings=findings, answers=clinical_answers
+    )
 
 
 @app.command(rich_help_panel="Evaluation")

@@ -56,6 +56,28 @@ def answer_once(
     return [kept[question] for question in questions]
 
 
+def stored_answers(path: Path, asked: str) -> dict[str, str | None]:
+    """Return the stored answers by question, of the answerer whose name begins with `asked`.
+
+    If several do, those of the one that answered last.
+
+    Raises:
+        FileNotFoundError: if the file is not there.
+        ValueError: if it is not such a store, or holds no answer of such an answerer.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: not there; name the file in which argus evaluate kept its answers")
+    with _opened(path) as connection:
+        last = connection.execute(
+            "SELECT asked FROM kept_answers WHERE substr(asked, 1, ?) = ? ORDER BY rowid DESC LIMIT 1",
+            (len(asked), asked),
+        ).fetchone()
+        if last is None:
+            raise ValueError(f"{path}: holds no answer of {asked.rstrip('|')}")
+        rows = connection.execute("SELECT question, answer FROM kept_answers WHERE asked = ?", last)
+        return dict(rows.fetchall())
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     """Open an SQLite file; errors of a damaged one become a ValueError."""

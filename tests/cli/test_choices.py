@@ -2,7 +2,8 @@ from typing import get_args
 
 import pytest
 
-from argus_cli import data, models, options
+from argus_cli import benchmark, data, models, options
+from argus_evaluation.benchmark.report_comparison import FINDINGS_METRICS
 from argus_inference.model_folder import BITS, DTYPES
 from argus_processing.curation.volume_engines import ENGINES
 from argus_training.stages.recipe import STAGES
@@ -19,6 +20,7 @@ from modeling_argus.vision_towers_argus import TOWERS
         (models.Compressor, COMPRESSORS),
         (models.Stage, STAGES),
         (data.Engine, ENGINES),
+        (benchmark.Findings, FINDINGS_METRICS),
     ],
 )
 def test_the_choices_of_a_command_are_those_of_the_library(choices, known):
@@ -36,6 +38,7 @@ def test_the_choices_of_a_command_are_those_of_the_library(choices, known):
         ("create", "argus-tiny", "out", "--llm", "llm", "--compressor", "mlp"),
         ("plan", "--preset", "argus-8b-hr", "--stage", "3"),
         ("prepare", "out", "--inspect", ".", "--engine", "spark"),
+        ("compare-reports", "run", "page.html", "--findings", "bleu"),
     ],
 )
 def test_a_wrong_choice_is_refused_first_and_lists_the_choices(argus, monkeypatch, tmp_path, arguments):

@@ -55,12 +55,33 @@ def parse_answer(answer: str) -> GreenCounts:
     A section that says "No errors" or "None" gives 0 and counts as parsed; a missing section gives 0 and counts as not
     parsed.
     """
-    answer = answer.rsplit("<|assistant|>", 1)[-1].rsplit("[Explanation]:", 1)[-1]
+    answer = _last_answer(answer)
     significant, matched = _section(answer, SIGNIFICANT), _section(answer, MATCHED)
     errors, errors_parsed = _count_errors(significant)
     count = _MATCHED_COUNT.match(matched or "")
     matched_parsed = count is not None or (matched or "").startswith("No")
     return GreenCounts(int(count[1]) if count else 0, errors, errors_parsed and matched_parsed)
+
+
+def list_findings(answer: str) -> tuple[list[str], dict[str, list[str]]]:
+    """Return the findings that an answer names: the matched ones, and the clinically significant errors by kind."""
+    answer = _last_answer(answer)
+    errors = {
+        line[1] if line[1] in KINDS else KINDS[int(line[1]) - 1]: _listed(_COUNT, line)
+        for line in _error_lines(_section(answer, SIGNIFICANT) or "")
+    }
+    return _listed(_MATCHED_COUNT, _section(answer, MATCHED) or ""), errors
+
+
+def _listed(count: re.Pattern[str], line: str) -> list[str]:
+    """Return the findings after the count of a line, without their last full stop."""
+    found = count.search(line)
+    named = line[found.end() :].replace("</s>", "").split(";") if found and int(found[1]) else []
+    return [finding for each in named if (finding := each.strip().rstrip("."))]
+
+
+def _last_answer(answer: str) -> str:
+    return answer.rsplit("<|assistant|>", 1)[-1].rsplit("[Explanation]:", 1)[-1]
 
 
 def _section(answer: str, title: str) -> str | None:
@@ -75,7 +96,7 @@ def _count_errors(section: str | None) -> tuple[tuple[int, ...], bool]:
         return (0,) * len(KINDS), False
     if section.startswith("No"):
         return (0,) * len(KINDS), True
-    lines = sorted(re.findall(r"\([a-f]\) .*", section)) or sorted(re.findall(r"\([1-6]\) .*", section))
+    lines = _error_lines(section)
     counts, parsed = [0] * len(KINDS), bool(lines)
     for line in lines:
         kind = KINDS.index(line[1]) if line[1] in KINDS else int(line[1]) - 1
@@ -83,6 +104,10 @@ def _count_errors(section: str | None) -> tuple[tuple[int, ...], bool]:
         parsed = parsed and number is not None
         counts[kind] = int(number[1]) if number else counts[kind]
     return tuple(counts), parsed
+
+
+def _error_lines(section: str) -> list[str]:
+    return sorted(re.findall(r"\([a-f]\) .*", section)) or sorted(re.findall(r"\([1-6]\) .*", section))
 
 
 class GreenModel:

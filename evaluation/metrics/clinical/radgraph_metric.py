@@ -114,6 +114,40 @@ def _cut(tokens: list[str]) -> list[list[str]]:
     return [*parts, tokens] if tokens else parts
 
 
+def locate_entities(report: str, graph: Graph) -> Iterator[tuple[tuple[int, int], dict[str, Any]]]:
+    """Yield the entities of a graph with their places in the report's text, in the order of the graph.
+
+    Raises:
+        ValueError: if the package that cut the report into tokens is not installed.
+    """
+    try:
+        from radgraph.utils import preprocess_reports
+    except ImportError:
+        raise ValueError(INSTALL) from None
+    places = list(_token_places(report, parts := _cut(preprocess_reports([report], MODEL_TYPE)[0]["sentences"][0])))
+    part = 0
+    for entity in graph["entities"].values():
+        first, last = entity["start_ix"], entity["end_ix"]
+        # An entity counts tokens from the start of its part.
+        while part < len(parts) and " ".join(parts[part][first : last + 1]) != entity["tokens"]:
+            part += 1
+        if part == len(parts):
+            return
+        yield (places[part][first][0], places[part][last][1]), entity
+
+
+def _token_places(text: str, parts: list[list[str]]) -> Iterator[list[tuple[int, int]]]:
+    """Yield the places of each part's tokens; a token that the package changed has no width."""
+    at = 0
+    for part in parts:
+        places = []
+        for token in part:
+            found = text.find(token, at)
+            places.append((found, found + len(token)) if found >= 0 else (at, at))
+            at = places[-1][1]
+        yield places
+
+
 def _join(graphs: list[Graph]) -> Graph:
     """Join the graphs of a report's parts; the entity numbers continue from one part to the next."""
     entities: dict[str, Any] = {}

@@ -1,6 +1,6 @@
 import pytest
 
-from argus_processing.storage.answer_store import answer_once
+from argus_processing.storage.answer_store import answer_once, stored_answers
 
 QUESTIONS = ["a", "b", "a", "c"]
 
@@ -64,3 +64,17 @@ def test_a_file_that_keeps_no_answers_is_named(tmp_path):
         answer_once(path, "model", QUESTIONS, Model().answer)
     with pytest.raises(ValueError, match="cannot keep answers there"):
         answer_once(tmp_path / "nowhere" / "a.sqlite", "model", QUESTIONS, Model().answer)
+
+
+def test_stored_answers_are_those_of_the_last_answerer_of_a_name(tmp_path):
+    path = tmp_path / "answers.sqlite"
+    for asked, answer in (("green|1", "old"), ("green|2", "new"), ("rate|1", "other")):
+        answer_once(path, asked, ["a", "b"], lambda part, answer=answer: [f"{answer} {text}" for text in part])
+    assert stored_answers(path, "green|") == {"a": "new a", "b": "new b"}
+    with pytest.raises(ValueError, match="holds no answer of radgraph"):
+        stored_answers(path, "radgraph|")
+    with pytest.raises(FileNotFoundError, match="nowhere.sqlite: not there"):
+        stored_answers(tmp_path / "nowhere.sqlite", "green|")
+    (tmp_path / "damaged.sqlite").write_text("not a store" * 100)
+    with pytest.raises(ValueError, match="damaged.sqlite: cannot keep answers"):
+        stored_answers(tmp_path / "damaged.sqlite", "green|")
