@@ -204,9 +204,11 @@ def reader_study(
 ) -> None:
     """Serve a local page on which readers score blinded reports beside the CT."""
     quiet()
+    from argus_evaluation.reader_study.study import StudyOptions
+
     from . import reader_study
 
-    options = {"seed": order_seed, "cases_per_subset": cases, "with_references": with_references}
+    options = StudyOptions(order_seed, cases, with_references)
     phantoms = _phantom_options("phantom", num_phantoms, seed)
     say(NOTICE)
     names = path_names(anonymous_paths)

@@ -4,21 +4,20 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from argus_evaluation.benchmark.run_list import read_runs
 from argus_evaluation.reader_study.answers import ANSWERS_FILE, AnswerFile
 from argus_evaluation.reader_study.links import READERS_FILE, ReaderLinks, clean_reader
-from argus_evaluation.reader_study.study import Study, build_study, keep_study
+from argus_evaluation.reader_study.study import Study, StudyOptions, build_study, keep_study
 from argus_processing.storage.claimed_folders import claimed_folder
 
 
 def run(
     runs: Path,
     out: Path,
-    options: dict[str, Any],
+    options: StudyOptions,
     data_dir: Path | None,
-    phantom_options: dict[str, Any],
+    phantom_options: dict[str, int],
     address: tuple[str, int],
     say: Callable[[str], None],
     id_of: Callable[[str], str] = str,
@@ -28,7 +27,7 @@ def run(
     """Serve a reader study kept in the folder `out` until interrupted; a second start goes on with it.
 
     Args:
-        options: arguments of `build_study`.
+        options: see `build_study`.
         address: host and port.
         id_of: gives the name that the evaluations used for a scan, from its `scan_id`.
         readers: names of new readers; readers already in the study stay.
@@ -46,8 +45,8 @@ def run(
     for name in readers:
         clean_reader(name)
     prepare_readers()
-    study = build_study(read_runs(runs), **options)
-    for line in too_few_cases(study, options["cases_per_subset"]):
+    study = build_study(read_runs(runs), **vars(options))
+    for line in too_few_cases(study, options.cases_per_subset):
         say(line)
     shelf = RecentVolumes(find_scans(study.cases, study.split, data_dir, phantom_options, id_of))
     with claimed_folder(out):

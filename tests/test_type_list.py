@@ -4,8 +4,8 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-LONGEST = 19
-CLEAN = ("processing.storage.", "inference.console.", "evaluation.metrics.")
+LONGEST = 17
+CLEAN = ("processing.storage.", "inference.console.", "evaluation.")
 
 
 def passed_over() -> list[str]:

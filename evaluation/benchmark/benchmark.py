@@ -109,7 +109,7 @@ def evaluate_model(
 
 @dataclass(frozen=True)
 class _Generation:
-    """How all reports of an evaluation are generated."""
+    """Everything that all reports of an evaluation are generated with."""
 
     model: Any
     processor: Any

@@ -146,7 +146,7 @@ class AnswerFile:
             raise
         if answer.score is not None:
             self.scores[answer.key] = answer.score
-        else:
+        elif answer.comment is not None:
             self.comments[answer.key] = answer.comment
 
     def close(self) -> None:

@@ -38,11 +38,27 @@ class EmbeddedScan:
     index: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class PlaneShape:
+    """One plane of a volume: the number of its slices, their pixels and size, and the letters at their edges."""
+
+    name: str
+    count: int
+    rows: int
+    columns: int
+    height_mm: float
+    width_mm: float
+    left: str
+    right: str
+    top: str
+    bottom: str
+
+
 def find_scans(
     cases: Iterable[Case],
     split: str,
     data_dir: Path | None,
-    options: dict[str, Any],
+    options: dict[str, int],
     id_of: Callable[[str], str] = str,
 ) -> dict[tuple[str, str], Path | EmbeddedScan]:
     """Find the volume of every case, by subset and scan id.
@@ -134,7 +150,7 @@ def _read_path(path: Path, room: Path) -> CTVolume:
     return read_ct(path)
 
 
-def describe_planes(volume: CTVolume) -> list[dict[str, Any]]:
+def describe_planes(volume: CTVolume) -> list[PlaneShape]:
     """Return the data a page needs to draw a volume's planes: slices, pixels, size in mm, edge letters; no header."""
     planes = []
     for axis, (name, count) in enumerate(zip(PLANES, volume.hu.shape, strict=True)):
@@ -142,11 +158,18 @@ def describe_planes(volume: CTVolume) -> list[dict[str, Any]]:
         rows, columns = plane.pixels.shape
         height_mm, width_mm = (step for other, step in enumerate(volume.spacing_mm) if other != axis)
         planes.append(
-            {
-                **{"name": name, "count": count, "rows": rows, "columns": columns},
-                **{"height_mm": rows * height_mm, "width_mm": columns * width_mm},
-                **{"left": plane.left, "right": plane.right, "top": plane.top, "bottom": plane.bottom},
-            }
+            PlaneShape(
+                name=name,
+                count=count,
+                rows=rows,
+                columns=columns,
+                height_mm=rows * height_mm,
+                width_mm=columns * width_mm,
+                left=plane.left,
+                right=plane.right,
+                top=plane.top,
+                bottom=plane.bottom,
+            )
         )
     return planes
 

@@ -6,8 +6,8 @@ request. Needs the extra `reader`.
 """
 
 import sys
-from collections.abc import Callable, Collection
-from dataclasses import asdict
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from string import ascii_uppercase
 from typing import Annotated, Any
@@ -70,6 +70,26 @@ class _Answer(BaseModel):
     comment: Annotated[str, Field(max_length=LONGEST_COMMENT)] | None = None
 
 
+@dataclass(frozen=True)
+class ShownReport:
+    """A report as the page shows it, with the reader's answers; `versions` are those of score and comment."""
+
+    letter: str
+    text: str
+    score: int | None
+    comment: str
+    versions: dict[str, int]
+
+
+@dataclass(frozen=True)
+class ReaderProgress:
+    """The complete cases of a reader, and the case and report to go on with."""
+
+    done: list[bool]
+    case: int
+    report: int
+
+
 class ReaderSession:
     """One reader's view of a study; it translates between the page's numbers and letters and cases and systems."""
 
@@ -87,29 +107,22 @@ class ReaderSession:
             raise ValueError(f"there is no case {number}")
         return self._study.cases[self._order[number]]
 
-    def reports(self, number: int) -> list[dict[str, Any]]:
-        """Return letter, text and this reader's answers for each report of a case."""
+    def reports(self, number: int) -> list[ShownReport]:
+        """Return the reports of a case as the page shows them to this reader."""
         case = self.case(number)
         shown = []
         for letter, system in zip(ascii_uppercase, self._study.report_order(self.reader, case), strict=False):
             key = (self.reader, case.subset, case.scan_id, system)
-            shown.append(
-                {
-                    "letter": letter,
-                    "text": case.reports[system],
-                    "score": self._answers.scores.get(key),
-                    "comment": self._answers.comments.get(key, ""),
-                    "versions": self._answers.versions(key),
-                }
-            )
+            score, comment = self._answers.scores.get(key), self._answers.comments.get(key, "")
+            shown.append(ShownReport(letter, case.reports[system], score, comment, self._answers.versions(key)))
         return shown
 
-    def progress(self) -> dict[str, Any]:
+    def progress(self) -> ReaderProgress:
         """Return the complete cases, and the place to go on: the first report without a score."""
-        scored = [[report["score"] is not None for report in self.reports(n)] for n in range(len(self._order))]
+        scored = [[report.score is not None for report in self.reports(n)] for n in range(len(self._order))]
         done = [all(reports) for reports in scored]
         case = done.index(False) if False in done else len(done) - 1
-        return {"done": done, "case": case, "report": scored[case].index(False) if not done[case] else 0}
+        return ReaderProgress(done, case, scored[case].index(False) if not done[case] else 0)
 
     def save(self, given: _Answer) -> int:
         """Save a score or a comment and return its version.
@@ -126,9 +139,9 @@ class ReaderSession:
         answer = Answer(self.reader, case.subset, case.scan_id, system, given.score, given.comment)
         return self._answers.add(answer, given.version)
 
-    def report(self, given: _Answer) -> dict[str, Any]:
+    def report(self, given: _Answer) -> ShownReport:
         """Return the current state of the report that an answer is about."""
-        return next(report for report in self.reports(given.case) if report["letter"] == given.letter)
+        return next(report for report in self.reports(given.case) if report.letter == given.letter)
 
 
 def build_app(
@@ -148,12 +161,13 @@ def build_app(
     async def progress(request: Request) -> Response:
         reader = session(request)
         windows = [asdict(window) for window in WINDOWS]
-        return JSONResponse({"reader": reader.reader, "windows": windows, **reader.progress()})
+        return JSONResponse({"reader": reader.reader, "windows": windows, **asdict(reader.progress())})
 
     async def case(request: Request) -> Response:
         reader, number = session(request), request.path_params["case"]
         volume = await _read(shelf, reader.case(number))
-        return JSONResponse({"reports": reader.reports(number), "planes": describe_planes(volume)})
+        reports, planes = reader.reports(number), describe_planes(volume)
+        return JSONResponse({"reports": [*map(asdict, reports)], "planes": [*map(asdict, planes)]})
 
     async def one_slice(request: Request) -> Response:
         reader, where = session(request), request.path_params
@@ -173,7 +187,7 @@ def build_app(
             return JSONResponse({"version": await run_in_threadpool(reader.save, given)})
         except StaleAnswerError:
             error = "this report was answered in another window meanwhile"
-            return JSONResponse({"error": error, "report": reader.report(given)}, status_code=409)
+            return JSONResponse({"error": error, "report": asdict(reader.report(given))}, status_code=409)
 
     async def page(request: Request) -> Response:
         return FileResponse(PAGE / "index.html")
@@ -239,7 +253,12 @@ async def _unreadable(request: Request, error: Exception) -> Response:
     return _refusal("the scan cannot be read; please tell who runs the study", 500)
 
 
-FAILURES = {ValueError: _refuse, HTTPException: _http_refuse, OSError: _failed, UnreadableScanError: _unreadable}
+FAILURES: dict[Any, Callable[[Request, Any], Awaitable[Response]]] = {
+    ValueError: _refuse,
+    HTTPException: _http_refuse,
+    OSError: _failed,
+    UnreadableScanError: _unreadable,
+}
 
 
 def serve(

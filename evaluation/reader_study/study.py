@@ -22,6 +22,15 @@ CASES_PER_SUBSET = 100  # paper, appendix C
 
 
 @dataclass(frozen=True)
+class StudyOptions:
+    """The cases and reports of a study; see `build_study`."""
+
+    seed: int = 0
+    cases_per_subset: int = CASES_PER_SUBSET
+    with_references: bool = False
+
+
+@dataclass(frozen=True)
 class Case:
     """One scan and the reports written for it, by system."""
 

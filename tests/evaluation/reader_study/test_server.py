@@ -266,13 +266,13 @@ def test_planes_tell_size_in_mm_and_edges():
     hu[2, 0, 0] = 700  # head, front, right
     volume = CTVolume.from_array(hu, (4.0, 2.0, 1.0))
     axial, coronal, sagittal = describe_planes(volume)
-    assert (axial["count"], axial["rows"], axial["columns"]) == (3, 8, 10)
-    assert (axial["height_mm"], axial["width_mm"]) == (16.0, 10.0)
-    assert (coronal["height_mm"], coronal["width_mm"]) == (12.0, 10.0)
-    assert (sagittal["height_mm"], sagittal["width_mm"]) == (12.0, 16.0)
-    assert [coronal[side] for side in ("left", "right", "top", "bottom")] == ["R", "L", "H", "F"]
-    assert [axial[side] for side in ("left", "right", "top", "bottom")] == ["R", "L", "A", "P"]
-    assert [sagittal[side] for side in ("left", "right", "top", "bottom")] == ["A", "P", "H", "F"]
+    assert (axial.count, axial.rows, axial.columns) == (3, 8, 10)
+    assert (axial.height_mm, axial.width_mm) == (16.0, 10.0)
+    assert (coronal.height_mm, coronal.width_mm) == (12.0, 10.0)
+    assert (sagittal.height_mm, sagittal.width_mm) == (12.0, 16.0)
+    assert [getattr(coronal, side) for side in ("left", "right", "top", "bottom")] == ["R", "L", "H", "F"]
+    assert [getattr(axial, side) for side in ("left", "right", "top", "bottom")] == ["R", "L", "A", "P"]
+    assert [getattr(sagittal, side) for side in ("left", "right", "top", "bottom")] == ["A", "P", "H", "F"]
     for plane, index in (("axial", 2), ("coronal", 0), ("sagittal", 0)):
         assert np.frombuffer(slice_bytes(volume, plane, index), "<i2")[0] == 700  # top left in every plane
 
