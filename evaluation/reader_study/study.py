@@ -7,11 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from argus_inference.generation import Prediction
 from argus_processing.storage.claimed_folders import entries_of
 from argus_processing.storage.folder_owner import claim_for_settings
+from argus_processing.storage.foreign_files import read_json_object
+from argus_processing.storage.typed_json import from_json, to_json
 
 from ..benchmark.run_list import Run, read_predictions, read_settings
 from .links import write_private
@@ -40,6 +41,26 @@ class Case:
 
 
 @dataclass(frozen=True)
+class KeptCase:
+    """A case as it is kept on disk, without the reports."""
+
+    subset: str
+    scan_id: str
+    systems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class KeptStudy:
+    """A study as it is kept on disk; the reports are only there as a hash."""
+
+    split: str
+    seed: int
+    systems: tuple[str, ...]
+    cases: tuple[KeptCase, ...]
+    reports_sha256: str
+
+
+@dataclass(frozen=True)
 class Study:
     """All cases of a study; `seed` fixes every order in it."""
 
@@ -64,18 +85,11 @@ class Study:
         random.Random(f"{self.seed}\n{reader}\n{case.subset}\n{case.scan_id}").shuffle(systems)
         return systems
 
-    def describe(self) -> dict[str, Any]:
-        """Return the data kept on disk to recognise the study later; the reports are included as a hash."""
+    def describe(self) -> KeptStudy:
+        """Return the description that is kept on disk to recognise the study later."""
         digest = hashlib.sha256(repr([sorted(case.reports.items()) for case in self.cases]).encode())
-        return {
-            "split": self.split,
-            "seed": self.seed,
-            "systems": list(self.systems),
-            "cases": [
-                {"subset": case.subset, "scan_id": case.scan_id, "systems": sorted(case.reports)} for case in self.cases
-            ],
-            "reports_sha256": digest.hexdigest(),
-        }
+        cases = tuple(KeptCase(case.subset, case.scan_id, tuple(sorted(case.reports))) for case in self.cases)
+        return KeptStudy(self.split, self.seed, self.systems, cases, digest.hexdigest())
 
 
 def build_study(
@@ -158,6 +172,23 @@ def keep_study(study: Study, out: Path) -> None:
         out.chmod(0o700)  # only for the study's own folder; a folder with other files keeps its mode
     if path.is_file():
         path.chmod(0o600)
-    described = study.describe()
+    described = to_json(study.describe())
     advice = "give the options that it was made with, or another folder"
     claim_for_settings(path, described, write=partial(write_private, path, described), advice=advice)
+
+
+def read_study(folder: Path) -> KeptStudy:
+    """Read the description of the study in a folder.
+
+    Raises:
+        FileNotFoundError: if there is no study.
+        ValueError: if the file is damaged.
+    """
+    path = Path(folder) / STUDY_FILE
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: not there; give a folder written by argus reader-study")
+    content = read_json_object(path)
+    try:
+        return from_json(KeptStudy, content)
+    except ValueError as error:
+        raise ValueError(f"{path}: is no reader study ({error}); copy it again") from None

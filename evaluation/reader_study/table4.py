@@ -1,6 +1,5 @@
 """Table 4 of the paper, from a reader study: mean score and deviation per system and subset, and agreement."""
 
-import json
 import statistics
 from collections import defaultdict
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ import yaml
 
 from .agreement import ordinal_alpha
 from .answers import ANSWERS_FILE, last_scores, read_answers
-from .study import STUDY_FILE
+from .study import STUDY_FILE, read_study
 
 PAPER = Path(__file__).parent / "paper_table4.yaml"
 ALL = "all"
@@ -96,27 +95,22 @@ def build_table4(folder: Path) -> Table4:
 
     Raises:
         FileNotFoundError: if there is no study in `folder`.
-        ValueError: if its answers do not belong to it.
+        ValueError: if its file is damaged, or its answers do not belong to it.
     """
-    path = Path(folder) / STUDY_FILE
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: not there; give a folder written by argus reader-study")
-    study = json.loads(path.read_text(encoding="utf-8"))
+    study = read_study(folder)
     scores = last_scores(read_answers(Path(folder) / ANSWERS_FILE))
-    known = {(case["subset"], case["scan_id"], system) for case in study["cases"] for system in case["systems"]}
+    known = {(case.subset, case.scan_id, system) for case in study.cases for system in case.systems}
     stray = next((key for key in scores if key[1:] not in known), None)
     if stray:
         raise ValueError(
             f"{Path(folder) / ANSWERS_FILE}: holds an answer on {stray[1]} {stray[2]}, not in {STUDY_FILE}"
         )
     num_readers = len({key[0] for key in scores})
-    subsets = tuple(dict.fromkeys(case["subset"] for case in study["cases"]))
+    subsets = tuple(dict.fromkeys(case.subset for case in study.cases))
     columns = (*subsets, ALL) if len(subsets) > 1 else subsets
-    summaries = [
-        _summary(scores, known, system, subset, num_readers) for system in study["systems"] for subset in columns
-    ]
+    summaries = [_summary(scores, known, system, subset, num_readers) for system in study.systems for subset in columns]
     agreement = tuple(_agreement(scores, subset) for subset in columns)
-    return Table4(tuple(study["systems"]), columns, num_readers, tuple(summaries), agreement, read_paper())
+    return Table4(study.systems, columns, num_readers, tuple(summaries), agreement, read_paper())
 
 
 def _summary(scores: Scores, known: set[tuple[str, str, str]], system: str, subset: str, num_readers: int) -> Score:

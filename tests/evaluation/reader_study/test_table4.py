@@ -111,3 +111,11 @@ def test_answers_of_another_study_are_refused(study):
         build_table4(study)
     with pytest.raises(FileNotFoundError, match="argus reader-study"):
         build_table4(study.parent)
+
+
+def test_a_damaged_study_is_one_line_with_its_file(study, argus, tmp_path):
+    path = study / "study.json"
+    for content, reason in (("{", "is damaged"), ("{}", "is no reader study")):
+        path.write_text(content)
+        code, stdout, stderr = argus("table4", study, tmp_path / "out")
+        assert (code, stdout, len(stderr.splitlines())) == (2, "", 1) and f"study.json: {reason}" in stderr
