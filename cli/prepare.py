@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from argus_processing.curation.judges import (
 )
 from argus_processing.curation.overview.table1 import HEADINGS, TITLE, Table1, build_table1, phantom_sources
 from argus_processing.curation.prepare import WORK, PrepareOptions, prepare
+from argus_processing.storage.markdown_table import literal_table
 
 
 def run(
@@ -63,11 +63,10 @@ def build_judge(model: str | None, url: str | None, work: Path, trust: bool = Fa
 
 def beside_the_paper(table1: Table1) -> Table:
     """Return the numbers of the prepared folder beside those of the paper, a section for each subset."""
-    table = Table(*HEADINGS, title=TITLE, caption="\n".join(table1.notes), caption_justify="left")
-    for column in table.columns[2:]:
-        column.justify = "right"
-    for row, following in zip_longest(table1.rows, table1.rows[1:]):
-        table.add_row(*row.cells, end_section=following is None or following.subset != row.subset)
+    table = literal_table(HEADINGS, (row.cells for row in table1.rows), numbers_from=2)
+    table.title, table.caption, table.caption_justify = TITLE, "\n".join(table1.notes), "left"
+    for shown, row, following in zip(table.rows, table1.rows, table1.rows[1:], strict=False):
+        shown.end_section = following.subset != row.subset
     return table
 
 

@@ -5,7 +5,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
+from argus_processing.storage.foreign_files import read_yaml_object
+from argus_processing.storage.typed_json import from_json
 
 from .agreement import ordinal_alpha
 from .answers import ANSWERS_FILE, last_scores, read_answers
@@ -51,12 +52,20 @@ class Agreement:
 
 
 @dataclass(frozen=True)
+class PaperScore:
+    """One cell of the paper's table: mean score and standard deviation."""
+
+    mean: float
+    sd: float
+
+
+@dataclass(frozen=True)
 class PaperModel:
-    """One row of the paper: (mean, standard deviation) by subset; `ours` is the same system's name in a study."""
+    """One row of the paper's table, by subset; `ours` is the same system's name in a study."""
 
     name: str
     ours: str
-    scores: dict[str, tuple[float, float]]
+    scores: dict[str, PaperScore]
 
 
 @dataclass(frozen=True)
@@ -82,12 +91,7 @@ class Table4:
 
 def read_paper() -> PaperTable4:
     """Read the scores that the paper prints."""
-    content = yaml.safe_load(PAPER.read_text(encoding="utf-8"))
-    models = [
-        PaperModel(row["name"], row["ours"], {subset: (mean, sd) for subset, (mean, sd) in row["scores"].items()})
-        for row in content["models"]
-    ]
-    return PaperTable4(content["source"], content["subsets"], tuple(models))
+    return from_json(PaperTable4, read_yaml_object(PAPER))
 
 
 def build_table4(folder: Path) -> Table4:

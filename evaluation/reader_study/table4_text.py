@@ -51,10 +51,10 @@ def _columns(table: Table4) -> list[str]:
 def _paper_rows(model: PaperModel, columns: list[str], cells: dict[tuple[str, str], Score]) -> Iterator[list[str]]:
     """Yield the paper's row, and the difference of ours if it has a score."""
     printed = [model.scores.get(column) for column in columns]
-    yield [f"*paper: {model.name}*", *(f"{score[0]:.1f} ± {score[1]:.1f}" if score else "" for score in printed)]
+    yield [f"*paper: {model.name}*", *(f"{score.mean:.1f} ± {score.sd:.1f}" if score else "" for score in printed)]
     means = [found.mean if (found := cells.get((model.ours, column))) else None for column in columns]
     differences = [
-        "" if mean is None or score is None else f"{mean - score[0]:+.1f}"
+        "" if mean is None or score is None else f"{mean - score.mean:+.1f}"
         for mean, score in zip(means, printed, strict=True)
     ]
     if any(differences):
@@ -95,8 +95,9 @@ def table4_csv(table: Table4) -> str:
     writer.writerow(heads)
     for score in table.scores:
         agreement = alphas[score.subset]
-        printed = paper.get(score.system, {}).get(score.subset, (None, None))
-        values = [*asdict(score).values(), agreement.alpha, agreement.units, *printed]
+        printed = paper.get(score.system, {}).get(score.subset)
+        own = [*asdict(score).values(), agreement.alpha, agreement.units]
+        values = [*own, *((printed.mean, printed.sd) if printed else (None, None))]
         writer.writerow(["" if value is None else value for value in values])
     return out.getvalue()
 

@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ...phantom.layouts import TRUTH_FILE
+from ...storage.foreign_files import read_yaml_object
 from ...storage.markdown_table import literal_table, markdown_table
+from ...storage.typed_json import from_json
 
 PAPER = Path(__file__).parent / "paper_table1.yaml"
 TABLE1_FILE = "table1.md"
@@ -28,6 +28,15 @@ class SubsetNumbers:
     test: int
     average_tokens: float
     maximum_tokens: int
+
+
+@dataclass(frozen=True)
+class PaperTable1:
+    """The numbers that the paper prints, by subset; `remark` tells where they do not add up."""
+
+    source: str
+    subsets: dict[str, SubsetNumbers]
+    remark: str
 
 
 @dataclass(frozen=True)
@@ -70,14 +79,14 @@ def build_table1(statistics: Mapping[str, Mapping[str, Any]], phantoms: Sequence
         statistics: as in the manifest: for each prepared source and for "all", the numbers by name.
         phantoms: sources that hold phantoms.
     """
-    paper = yaml.safe_load(PAPER.read_text(encoding="utf-8"))
-    printed = {name: SubsetNumbers(**numbers) for name, numbers in paper["subsets"].items()}
+    paper = from_json(PaperTable1, read_yaml_object(PAPER))
+    printed = paper.subsets
     absent = [name for name in printed if name not in statistics]
     # A part of the sources is not comparable with the paper's sum of all three.
     shown = [name for name in printed if name in statistics and not (name == ALL and absent)]
     rows = [row for name in shown for row in _rows_of(name, statistics[name], printed[name])]
-    notes = [f"The paper's numbers: {paper['source']}.", TOKENS]
-    notes += [paper["remark"]] if ALL in shown else []
+    notes = [f"The paper's numbers: {paper.source}.", TOKENS]
+    notes += [paper.remark] if ALL in shown else []
     return Table1(tuple(rows), (*_warnings(phantoms, [name for name in absent if name != ALL]), *notes))
 
 

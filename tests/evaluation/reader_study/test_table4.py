@@ -89,9 +89,9 @@ def test_the_table_has_the_papers_form_with_its_rows_beside_ours(study):
 
 
 def test_the_papers_scores_are_those_printed():
-    means = [[mean for mean, _ in model.scores.values()] for model in read_paper().models]
+    means = [[score.mean for score in model.scores.values()] for model in read_paper().models]
     assert means == [[2.9, 2.7, 2.6], [3.2, 3.0, 2.8], [3.3, 3.1, 2.8], [4.1, 3.7, 3.4]]
-    deviations = [[sd for _, sd in model.scores.values()] for model in read_paper().models]
+    deviations = [[score.sd for score in model.scores.values()] for model in read_paper().models]
     assert deviations == [[1.3, 1.4, 1.1], [0.9, 1.3, 1.3], [1.1, 0.9, 1.2], [0.7, 0.8, 1.0]]
     assert [*read_paper().subsets.values()] == ["CT-RATE", "BIMCV", "INSPECT"]
 
