@@ -7,7 +7,7 @@ TRIED := cache,clinical,evaluate,judge,meteor,monai,qlora,quantized,ray,reader,s
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo ablation-demo pretrain-demo test test-browser fuzz quality docs bench bounds readme clean
+.PHONY: demo ablation-demo pretrain-demo test test-browser test-metric-packages fuzz quality docs bench bounds readme clean
 
 demo: $(VENV)/installed-demo
 	$(BIN)/argus demo runs/demo
@@ -86,6 +86,18 @@ $(VENV)/installed-docs: $(VENV)/installed
 
 $(VENV)/installed-browser: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(TRIED)]' --group test --group browser
+	touch $@
+
+# RaTEScore's own package beside ours, in an environment on top of the tested one that leaves it as it is.
+PACKAGES := $(VENV)/metric-packages
+test-metric-packages: $(PACKAGES)/installed
+	$(PACKAGES)/bin/python -m pytest tests/evaluation/metrics/clinical/rate_package_parity.py
+
+$(PACKAGES)/installed: metric-packages.txt $(VENV)/installed
+	$(BIN)/python -m venv $(PACKAGES)
+	$(PACKAGES)/bin/python -m pip install --quiet --no-deps -r metric-packages.txt
+	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' > \
+		"$$($(PACKAGES)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tested.pth"
 	touch $@
 
 clean:

@@ -38,6 +38,9 @@ ClinicalAnswersOption = Annotated[
 GreenCompatOption = Annotated[
     bool, typer.Option("--green-compat", help="Cut reports at 300 words, as GREEN's published code does.")
 ]
+RateBackendOption = Annotated[
+    Literal["argus", "package"], typer.Option(help="What computes RaTEScore: Argus, or its authors' own package.")
+]
 Findings = Literal["rules", "radgraph", "green"]
 RunsOption = Annotated[Path, typer.Option("--runs", help="YAML file that names the system of each evaluation.")]
 
@@ -69,6 +72,7 @@ def evaluate(
     clinical_download: ClinicalDownloadOption = False,
     clinical_answers: ClinicalAnswersOption = None,
     green_compat: GreenCompatOption = False,
+    rate_backend: RateBackendOption = "argus",
     anonymous_paths: AnonymousOption = False,
 ) -> None:
     """Generate a split's reports, score them and the controls, and print the table.
@@ -79,7 +83,9 @@ def evaluate(
     if (model is None) != recompute:
         raise ValueError("give either --model, to evaluate it, or --recompute, to check what OUT holds")
     if model is None:
-        metrics = _metrics(clinical, clinical_models, clinical_download, clinical_answers, green_compat, out)
+        metrics = _metrics(
+            clinical, clinical_models, clinical_download, clinical_answers, green_compat, rate_backend, out
+        )
         raise typer.Exit(_recompute(out, metrics))
     from argus_inference.model_folder import Loading, check_model_folder
 
@@ -87,7 +93,7 @@ def evaluate(
     check_model_folder(model, trust_remote_code)
     quiet()
     names = path_names(anonymous_paths)
-    metrics = _metrics(clinical, clinical_models, clinical_download, clinical_answers, green_compat, out)
+    metrics = _metrics(clinical, clinical_models, clinical_download, clinical_answers, green_compat, rate_backend, out)
     from argus_evaluation.benchmark.benchmark import evaluate_model
     from argus_evaluation.benchmark.evaluated_split import load_split, load_train_reports
     from argus_evaluation.benchmark.results_table import build_table, signature_lines
@@ -116,7 +122,13 @@ def evaluate(
 
 
 def _metrics(
-    clinical: str, models: Path | None, download: bool, answers: Path | None, green_compat: bool, folder: Path
+    clinical: str,
+    models: Path | None,
+    download: bool,
+    answers: Path | None,
+    green_compat: bool,
+    rate_backend: str,
+    folder: Path,
 ) -> "dict[str, Metric]":
     """Return the metrics to compute, and report at once those that cannot be computed."""
     from argus_evaluation.metrics.clinical.clinical_metrics import clinical_metrics
@@ -125,7 +137,11 @@ def _metrics(
 
     keys = [key for key in clinical.replace(" ", "").split(",") if key]
     options = ClinicalOptions(
-        folder=models, answers=answers or folder / ANSWERS, download=download, green_compat=green_compat
+        folder=models,
+        answers=answers or folder / ANSWERS,
+        download=download,
+        green_compat=green_compat,
+        rate_backend=rate_backend,
     )
     asked = clinical_metrics(keys, options)
     for name, metric in asked.items():
@@ -161,6 +177,7 @@ def compare(
     clinical_download: ClinicalDownloadOption = False,
     clinical_answers: ClinicalAnswersOption = None,
     green_compat: GreenCompatOption = False,
+    rate_backend: RateBackendOption = "argus",
 ) -> None:
     """Compare two systems report by report with a paired test (approximate randomisation)."""
     from argus_evaluation.benchmark.compare import build_comparison, compare_runs
@@ -170,7 +187,9 @@ def compare(
 
     if out is not None:
         check_can_write(out)
-    metrics = _metrics(clinical, clinical_models, clinical_download, clinical_answers, green_compat, first)
+    metrics = _metrics(
+        clinical, clinical_models, clinical_download, clinical_answers, green_compat, rate_backend, first
+    )
     compared = compare_runs(first, second, metrics)
     if out is not None:
         write_json(out, to_json(compared))

@@ -45,6 +45,7 @@ class ClinicalOptions:
         download: fetch missing weights from the Hub.
         batch_size: number of texts that a model reads together.
         green_compat: cut reports at 300 words, as GREEN's published code does.
+        rate_backend: what computes RaTEScore: "argus", or "package" for its authors' own code.
     """
 
     folder: Path | None = None
@@ -52,6 +53,7 @@ class ClinicalOptions:
     download: bool = False
     batch_size: int = 8
     green_compat: bool = False
+    rate_backend: str = "argus"
 
 
 @dataclass(frozen=True)

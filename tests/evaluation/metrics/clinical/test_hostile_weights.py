@@ -18,7 +18,7 @@ from argus_evaluation.metrics.clinical.clinical_weights import ClinicalOptions, 
 from argus_evaluation.metrics.clinical.green_metric import GreenModel
 from argus_evaluation.metrics.clinical.radgraph_metric import radgraph_metrics
 from argus_evaluation.metrics.clinical.radgraph_weights import language_model_name, safe_config, safe_weights
-from argus_evaluation.metrics.clinical.rate_metric import RateModel
+from argus_evaluation.metrics.clinical.rate_model import RateModel
 from argus_processing.saved_models.model_folders import TEXT_ENCODER
 from argus_processing.saved_models.pretrained import build_model
 from argus_processing.storage.foreign_files import ForeignFileError, read_json_object

@@ -3,13 +3,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from transformers import BertConfig, BertForTokenClassification, BertModel, BertTokenizerFast
+from rate_networks import REPORTS, save_models
 
 from argus_evaluation.metrics.clinical import rate_metric
 from argus_evaluation.metrics.clinical.clinical_weights import ClinicalOptions
 from argus_evaluation.metrics.clinical.rate_affinity import AFFINITY, KINDS, NEGATION_WEIGHT, OPPOSITES
-from argus_evaluation.metrics.clinical.rate_metric import RateModel, join_tags, rate_metrics, rate_score
+from argus_evaluation.metrics.clinical.rate_metric import rate_metrics
+from argus_evaluation.metrics.clinical.rate_model import RateModel, join_tags, rate_score
 
 pytestmark = pytest.mark.usefixtures("empty_hub_cache")
 # What RaTEScore 0.6.0 gave (with spaCy 3.7 and numpy 1.26) for random tags, and random embeddings with random types.
@@ -62,30 +62,6 @@ def test_the_affinities_cover_all_pairs_and_eight_of_them_contradict():
     assert len(OPPOSITES) == 8 and OPPOSITES <= set(AFFINITY)
 
 
-WORDS = "no nodule in the left right lung is small effusion heart normal . , ( ) 3 5 mm".split()
-
-
-def save_models(folder):
-    """Randomly initialised models of the same kinds: one that tags tokens, one that embeds texts."""
-    letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *letters, *[f"##{one}" for one in letters]]
-    folder.mkdir(parents=True)
-    (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
-    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
-    labels = ["O", *[f"{place}-{kind}" for kind in KINDS for place in "BI"]]
-    config = BertConfig(vocab_size=len(vocabulary), id2label=dict(enumerate(labels)), **sizes)
-    torch.manual_seed(4)
-    tagger, embedder = BertForTokenClassification(config), BertModel(config)
-    with torch.no_grad():
-        # Wider weights than the initial ones, so that words differ in their tags.
-        tagger.classifier.weight.mul_(20)
-        tagger.bert.embeddings.word_embeddings.weight.mul_(20)
-    for name, model in (("RaTE-NER-Deberta", tagger), ("BioLORD-2023-C", embedder)):
-        model.save_pretrained(folder / name)
-        BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder / name)
-    return folder
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return save_models(tmp_path_factory.mktemp("models") / "clinical")
@@ -94,15 +70,6 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def model(folder):
     return RateModel(folder / "RaTE-NER-Deberta", folder / "BioLORD-2023-C", batch_size=1)
-
-
-REPORTS = [
-    "No nodule in the left lung. The heart is normal.",
-    "",
-    "Small effusion (right, 3.5 mm)\nThe heart is normal",
-    "ab",
-    "The left lung is small, the right lung normal.",
-]
 
 
 def test_a_batch_finds_the_entities_of_single_reports(model):
@@ -185,3 +152,14 @@ def test_either_missing_model_says_where_to_put_it(folder, tmp_path):
     (tmp_path / rate_metric.ENTITY_WEIGHTS.name).symlink_to(folder / rate_metric.ENTITY_WEIGHTS.name)
     reason = rate_metrics(ClinicalOptions(folder=tmp_path))["RaTEScore"].missing()
     assert f"FremyCompany/BioLORD-2023-C into {tmp_path / 'BioLORD-2023-C'}" in reason
+
+
+def test_the_backend_is_argus_s_own_code_unless_the_package_is_asked_for(folder, monkeypatch):
+    assert rate_metrics(ClinicalOptions(folder=folder))["RaTEScore"].signature.startswith(
+        "rate|argus:1|affinity:long|sentences:argus-sentences-v1|entities:Angelakeke/RaTE-NER-Deberta,sha256:"
+    )
+    with pytest.raises(ValueError, match="no backend 'medspacy' of RaTEScore; there are argus, package"):
+        rate_metrics(ClinicalOptions(folder=folder, rate_backend="medspacy"))
+    monkeypatch.setattr("argus_evaluation.metrics.clinical.rate_package.PACKAGES", ("no-such-package",))
+    missing = rate_metrics(ClinicalOptions(folder=folder, rate_backend="package"))["RaTEScore"].missing()
+    assert missing == "RaTEScore and medspacy are not installed: pip install --no-deps -r metric-packages.txt"
