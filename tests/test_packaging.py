@@ -102,6 +102,15 @@ def test_every_imported_library_is_declared():
                 assert owners & declared, f"{path.relative_to(ROOT)} imports {name}"
 
 
+def test_the_page_on_installing_names_every_extra_with_its_packages():
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) \| .+ \|$", (ROOT / "docs" / "install.md").read_text(), re.MULTILINE)
+    extras = {
+        name: ", ".join(Requirement(line).name for line in lines)
+        for name, lines in PROJECT["optional-dependencies"].items()
+    }
+    assert dict(rows) == extras
+
+
 def _top_names(path: Path) -> set[str]:
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
