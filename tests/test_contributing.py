@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import LlamaConfig
+from tiny_models import IMAGE, tiny_text
 
 from modeling_argus import ArgusConfig, ArgusForConditionalGeneration
 from modeling_argus.connector_argus import COMPRESSORS
@@ -19,9 +19,10 @@ def test_the_example_adds_a_compressor_that_a_model_is_built_with(monkeypatch):
     monkeypatch.setattr("modeling_argus.connector_argus.COMPRESSORS", dict(COMPRESSORS))
     (code,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
     exec(compile(code, "CONTRIBUTING.md", "exec"), {})
-    text = LlamaConfig(vocab_size=32, hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2)
     vision = preset_vision_config("argus-tiny", "argus")
-    config = ArgusConfig(vision_config=vision, text_config=text, image_token_id=3, compressor="maximum_pooling")
+    config = ArgusConfig(
+        vision_config=vision, text_config=tiny_text(), image_token_id=IMAGE, compressor="maximum_pooling"
+    )
     model = ArgusForConditionalGeneration(config).eval()
     tokens = torch.arange(vision.num_tokens, dtype=torch.float32)[None, :, None].expand(1, -1, vision.hidden_size)
     pooled = model.model.connector.compressor(tokens)

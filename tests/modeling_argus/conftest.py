@@ -4,13 +4,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from transformers import LlamaConfig
+from tiny_models import IMAGE, PAD, PAIRS, enlarge_matrices, tiny_text
 
-from modeling_argus import COMPRESSORS, TOWERS, ArgusConfig, ArgusForConditionalGeneration
+from modeling_argus import TOWERS, ArgusConfig, ArgusForConditionalGeneration
 from modeling_argus.presets_argus import TOWER_COMPRESSORS, preset_vision_config
-
-IMAGE, PAD = 3, 4
-PAIRS = [(tower, compressor) for tower in TOWERS for compressor in COMPRESSORS]
 
 
 def make_model(tower: str, compressor: str, tied: bool = False) -> ArgusForConditionalGeneration:
@@ -18,10 +15,7 @@ def make_model(tower: str, compressor: str, tied: bool = False) -> ArgusForCondi
     sizes = preset_vision_config("argus-tiny", tower).to_dict()
     sizes |= {"image_size": [4 * side for side in sizes["patch_size"]], "hidden_size": 24, "num_attention_heads": 3}
     sizes |= {"head_dim": 8, "codebook_size": 64} if tower == "ct2rep" else {"head_dim": 8, "num_hidden_layers": 2}
-    text = LlamaConfig(
-        vocab_size=64,
-        hidden_size=32,
-        intermediate_size=64,
+    text = tiny_text(
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
@@ -40,11 +34,7 @@ def make_model(tower: str, compressor: str, tied: bool = False) -> ArgusForCondi
         perceiver_head_dim=8,
     )
     model = ArgusForConditionalGeneration(config).eval()
-    # At the usual 0.02 a random model barely reacts to anything; larger weights make differences visible.
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim == 2:
-                parameter.mul_(4)
+    enlarge_matrices(model, 4)
     return model
 
 

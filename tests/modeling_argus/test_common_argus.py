@@ -6,13 +6,12 @@ import re
 
 import pytest
 import torch
+from tiny_models import IMAGE, PAD
 from torch import nn
 from transformers import AutoModelForImageTextToText, AutoModelForMultimodalLM, GenerationConfig, LlamaForCausalLM
 
 from modeling_argus import ArgusConfig, ArgusForConditionalGeneration, ArgusModel
 from modeling_argus.presets_argus import TOWER_COMPRESSORS
-
-IMAGE, PAD = 3, 4
 
 
 def volumes(model, count: int = 1) -> torch.Tensor:

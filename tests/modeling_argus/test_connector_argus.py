@@ -1,17 +1,16 @@
 import pytest
 import torch
+from tiny_models import tiny_text, tiny_vision
 from torch import nn
 from torch.nn import functional
-from transformers import LlamaConfig
 
 from modeling_argus import ArgusConfig, pixel_shuffle_3d, pixel_unshuffle_3d
 from modeling_argus.connector_argus import COMPRESSORS, ArgusConnector, AveragePooling3D, PerceiverResampler
 
 
 def config(**changes) -> ArgusConfig:
-    vision = {"image_size": (8, 16, 16), "patch_size": (2, 4, 4), "hidden_size": 12, "num_attention_heads": 2}
-    text = LlamaConfig(hidden_size=20, num_attention_heads=2, vocab_size=32)
-    return ArgusConfig(vision_config=vision, text_config=text, **changes)
+    vision = tiny_vision(patch_size=(2, 4, 4), hidden_size=12, num_attention_heads=2)
+    return ArgusConfig(vision_config=vision, text_config=tiny_text(hidden_size=20), **changes)
 
 
 def test_first_shuffled_token_is_the_first_2x2x2_block():

@@ -6,9 +6,9 @@ import re
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import LlamaConfig
+from tiny_models import IMAGE, PAIRS, tiny_text
 
-from modeling_argus import COMPRESSORS, TOWERS, ArgusConfig, ArgusForConditionalGeneration
+from modeling_argus import TOWERS, ArgusConfig, ArgusForConditionalGeneration
 from modeling_argus.presets_argus import preset_vision_config
 from modeling_argus.vision_argus import sincos_positions_3d
 
@@ -83,9 +83,10 @@ def saved(folder, tower: str, compressor: str) -> dict[str, torch.Tensor]:
     """Save a model whose weights are all the same number; return them by name."""
     vision = preset_vision_config("argus-tiny", tower)
     vision = TOWERS[tower].config_class(**vision.to_dict() | {"image_size": [4 * side for side in vision.patch_size]})
-    text = LlamaConfig(vocab_size=64, hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2)
     sizes = {"num_latents": 8, "perceiver_depth": 1, "perceiver_num_heads": 2, "perceiver_head_dim": 16}
-    config = ArgusConfig(vision_config=vision, text_config=text, image_token_id=3, compressor=compressor, **sizes)
+    config = ArgusConfig(
+        vision_config=vision, text_config=tiny_text(), image_token_id=IMAGE, compressor=compressor, **sizes
+    )
     ArgusForConditionalGeneration(config).save_pretrained(folder)
     weights = load_file(folder / "model.safetensors")
     return {name: torch.full_like(value, STORED) for name, value in weights.items()}
@@ -98,9 +99,6 @@ def uninitialized_is_nan():
     torch.use_deterministic_algorithms(True)
     yield
     torch.use_deterministic_algorithms(False)
-
-
-PAIRS = [(tower, compressor) for tower in TOWERS for compressor in COMPRESSORS]
 
 
 @pytest.mark.usefixtures("uninitialized_is_nan")

@@ -1,10 +1,11 @@
 import pytest
 import torch
+from tiny_models import IMAGE, PAD
 from transformers import AutoModel, AutoModelForImageTextToText, TextIteratorStreamer
 
 from modeling_argus import ArgusForConditionalGeneration
 
-IMAGE, PAD, NUM_VISUAL = 3, 4, 8
+NUM_VISUAL = 8
 
 
 def prompt(text: list[int]) -> torch.Tensor:

@@ -4,20 +4,19 @@ from importlib.util import find_spec
 
 import pytest
 import torch
+from tiny_models import IMAGE, enlarge_matrices, tiny_text
 from torch import nn
-from transformers import AutoModelForImageTextToText, BitsAndBytesConfig, LlamaConfig
+from transformers import AutoModelForImageTextToText, BitsAndBytesConfig
 
 from modeling_argus import TOWERS, ArgusConfig, ArgusForConditionalGeneration
 from modeling_argus.presets_argus import TOWER_COMPRESSORS, preset_vision_config
-
-IMAGE = 3
 
 
 def saved_model(folder, tower: str) -> ArgusForConditionalGeneration:
     """A saved model of small random weights that are large enough for a scan to matter."""
     torch.manual_seed(0)
     vision = preset_vision_config("argus-tiny", tower)
-    text = LlamaConfig(vocab_size=64, hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4)
+    text = tiny_text(hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4)
     config = ArgusConfig(
         vision_config=vision,
         text_config=text,
@@ -27,10 +26,7 @@ def saved_model(folder, tower: str) -> ArgusForConditionalGeneration:
         perceiver_depth=1,
     )
     model = ArgusForConditionalGeneration(config).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim == 2:
-                parameter.mul_(3)
+    enlarge_matrices(model, 3)
     model.save_pretrained(folder)
     return model
 

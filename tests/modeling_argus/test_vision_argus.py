@@ -1,26 +1,19 @@
 import pytest
 import torch
+from tiny_models import tiny_tower, tiny_vision
 from torch import nn
 from torch.nn import functional
 from transformers import AutoModel
 
-from modeling_argus import ArgusVisionConfig, ArgusVisionModel
+from modeling_argus import ArgusVisionModel
 from modeling_argus.vision_argus import sincos_positions_3d, take_tokens
 
-SMALL = {
-    "image_size": (8, 24, 16),
-    "patch_size": (2, 6, 4),
-    "hidden_size": 24,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 48,
-}
+SIZES = {"image_size": (8, 24, 16), "patch_size": (2, 6, 4), "num_hidden_layers": 2}
 
 
 @pytest.fixture
 def tower() -> ArgusVisionModel:
-    torch.manual_seed(0)
-    return ArgusVisionModel(ArgusVisionConfig(**SMALL)).eval()
+    return tiny_tower(**SIZES).eval()
 
 
 def test_patch_embedding_equals_a_strided_convolution(tower):
@@ -95,7 +88,7 @@ def test_tower_refuses_volumes_its_patches_do_not_tile(tower, shape):
 @pytest.mark.parametrize("wrong", [{"patch_size": (3, 6, 4)}, {"num_attention_heads": 5}, {"image_size": (8, 24)}])
 def test_configuration_refuses_what_does_not_divide(wrong):
     with pytest.raises(ValueError):
-        ArgusVisionConfig(**SMALL | wrong)
+        tiny_vision(**SIZES | wrong)
 
 
 def test_kept_patches_are_encoded_in_their_order_with_their_positions(tower):
@@ -126,7 +119,7 @@ def four_threads():
 def test_gradients_of_masked_towers_do_not_depend_on_the_order_of_threads():
     # Large enough that torch divides the work, with every position taken by every sample of the batch.
     torch.manual_seed(0)
-    embeddings = ArgusVisionModel(ArgusVisionConfig(**SMALL | {"hidden_size": 192})).embeddings
+    embeddings = ArgusVisionModel(tiny_vision(**SIZES, hidden_size=192)).embeddings
     volume = torch.rand(32, 1, 8, 24, 16)
     kept = torch.stack([torch.randperm(64)[:32] for _ in range(32)])
     weights = torch.randn(32, 32, 192)

@@ -5,8 +5,9 @@ import math
 
 import pytest
 import torch
+from tiny_models import tiny_text
 from torch.nn import functional
-from transformers import AutoModel, LlamaConfig
+from transformers import AutoModel
 
 from modeling_argus import TOWERS, ArgusConfig, ArgusForConditionalGeneration, preset_config
 from modeling_argus.presets_argus import preset_vision_config
@@ -107,8 +108,7 @@ def test_any_tower_survives_values_of_another_towers_defaults(name, tmp_path):
     vision = TOWERS[name].config_class(
         image_size=(64, 256, 256), patch_size=(8, 16, 16), hidden_size=768, num_attention_heads=12, head_dim=64
     )
-    text = LlamaConfig(hidden_size=20, num_attention_heads=2, vocab_size=32)
-    ArgusConfig(vision_config=vision, text_config=text).save_pretrained(tmp_path)
+    ArgusConfig(vision_config=vision, text_config=tiny_text()).save_pretrained(tmp_path)
     said = json.loads((tmp_path / "config.json").read_text())["vision_config"]["model_type"]
     loaded = ArgusConfig.from_pretrained(tmp_path).vision_config
     assert type(loaded) is type(vision) and said == vision.model_type

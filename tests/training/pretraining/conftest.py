@@ -1,25 +1,11 @@
 import pytest
 import torch
+from tiny_models import tiny_tower
 from transformers import BertConfig, BertModel
 
 from argus_training.pretraining.flip_objective import FLIPObjective, FLIPSettings
 from argus_training.pretraining.vox2vec_objective import Vox2VecObjective, Vox2VecSettings
-from modeling_argus import ArgusVisionConfig, ArgusVisionModel
-
-
-def tiny_tower() -> ArgusVisionModel:
-    """A tower of 32 tokens."""
-    torch.manual_seed(0)
-    return ArgusVisionModel(
-        ArgusVisionConfig(
-            image_size=(8, 16, 16),
-            patch_size=(4, 4, 4),
-            hidden_size=24,
-            num_hidden_layers=1,
-            num_attention_heads=4,
-            intermediate_size=48,
-        )
-    )
+from modeling_argus import ArgusVisionModel
 
 
 def tiny_objective(name: str) -> torch.nn.Module:

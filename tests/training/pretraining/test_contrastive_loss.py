@@ -3,7 +3,9 @@
 import math
 import subprocess
 import sys
+from pathlib import Path
 
+import tiny_models
 import torch
 from torch.nn import functional
 
@@ -62,7 +64,7 @@ from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
 torch.set_num_threads(1)
-sys.path.insert(0, {tests!r})
+sys.path[:0] = {folders!r}
 from conftest import tiny_batch, tiny_objective
 
 rank = int(sys.argv[1])
@@ -85,7 +87,8 @@ distributed.destroy_process_group()
 
 def test_two_processes_have_the_loss_and_gradients_of_a_joint_batch(tmp_path, objective_of, batch_of):
     out = tmp_path / "results.pt"
-    script = ONE_OF_TWO.format(tests=str(__file__).rpartition("/")[0], rendezvous=tmp_path / "rendezvous", out=str(out))
+    folders = [str(Path(file).parent) for file in (__file__, tiny_models.__file__)]
+    script = ONE_OF_TWO.format(folders=folders, rendezvous=tmp_path / "rendezvous", out=str(out))
     processes = [
         subprocess.Popen([sys.executable, "-c", script, str(rank)], stderr=subprocess.PIPE, text=True)
         for rank in range(2)
