@@ -44,7 +44,17 @@ def pixel_unshuffle_3d(tokens: torch.Tensor, grid: tuple[int, int, int], factor:
     return blocks.reshape(batch, count * factor**3, channels // factor**3)
 
 
-class PixelShuffle3D(nn.Module):
+class Compressor(nn.Module):
+    """A module from `(B, N, C)` tokens to `(B, num_tokens, width)`.
+
+    If it has parameters of its own, beside those of its layers, it initialises them in `init_weights`.
+    """
+
+    num_tokens: int
+    width: int
+
+
+class PixelShuffle3D(Compressor):
     """Compressor by 3D pixel shuffle, 8x with factor 2; has no weights.
 
     Raises:
@@ -119,7 +129,7 @@ class PerceiverLayer(nn.Module):
         return latents + self.mlp(latents)
 
 
-class PerceiverResampler(nn.Module):
+class PerceiverResampler(Compressor):
     """Compressor of any number of tokens to `num_latents`, as in RadFM (Wu et al. 2023; Flamingo's resampler).
 
     It adds no positions: the only ones that it sees are those in the tower's tokens.
@@ -148,7 +158,7 @@ class PerceiverResampler(nn.Module):
         return self.norm(latents)
 
 
-class NoCompression(nn.Identity):
+class NoCompression(Compressor):
     """Compressor that changes nothing: every token goes to the language model."""
 
     def __init__(self, config: ArgusConfig):
@@ -156,10 +166,12 @@ class NoCompression(nn.Identity):
         self.num_tokens = config.vision_config.num_tokens
         self.width = config.vision_config.hidden_size
 
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return the tokens."""
+        return tokens
 
-# A compressor is a module with `num_tokens`, `width` and forward (B, N, C) -> (B, num_tokens, width). If it has
-# parameters of its own, beside those of its layers, it initialises them in `init_weights`.
-COMPRESSORS = {
+
+COMPRESSORS: dict[str, type[Compressor]] = {
     "pixel_shuffle": PixelShuffle3D,
     "average_pooling": AveragePooling3D,
     "perceiver": PerceiverResampler,
@@ -174,7 +186,7 @@ class ArgusProjector(nn.Sequential):
         hidden_size = config.text_config.hidden_size
         if config.num_projector_layers not in (1, 2):
             raise ValueError(f"num_projector_layers is 1 or 2, got {config.num_projector_layers}")
-        layers = [nn.Linear(width, hidden_size)]
+        layers: list[nn.Module] = [nn.Linear(width, hidden_size)]
         if config.num_projector_layers == 2:
             layers += [ACT2FN[config.projector_hidden_act], nn.Linear(hidden_size, hidden_size)]
         super().__init__(*layers)

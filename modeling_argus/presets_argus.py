@@ -7,7 +7,7 @@ from transformers import LlamaConfig
 from .configuration_argus import ArgusConfig
 from .vision_towers_argus import TOWERS, VolumeVisionConfig
 
-_TINY_VIT = {
+_TINY_VIT: dict[str, Any] = {
     "image_size": (32, 64, 64),
     "patch_size": (8, 16, 16),
     "hidden_size": 192,
@@ -17,7 +17,7 @@ _TINY_VIT = {
 }
 
 # tower -> resolution -> settings of its configuration
-VISION_PRESETS = {
+VISION_PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     # Paper, section 4: patches grow with the grid; hr also quadruples the slices.
     "argus": {
         "nr": {"image_size": (64, 256, 256), "patch_size": (8, 16, 16)},

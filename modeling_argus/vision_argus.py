@@ -1,6 +1,6 @@
 """The 3D vision transformer that turns a CT volume into tokens (Argus paper, section 4.1)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
@@ -38,7 +38,7 @@ def sincos_positions_3d(token_grid: tuple[int, int, int], width: int) -> torch.T
     return functional.pad(positions, (0, width - positions.shape[1]))
 
 
-def patchify(volumes: torch.Tensor, patch_size: tuple[int, int, int]) -> torch.Tensor:
+def patchify(volumes: torch.Tensor, patch_size: Sequence[int]) -> torch.Tensor:
     """Cut `(B, C, D, H, W)` into `(B, d, h, w, C * patch voxels)`, voxels of a patch in order (channel, d, h, w).
 
     Raises:
@@ -93,7 +93,8 @@ class ArgusVisionEmbeddings(nn.Module):
             ValueError: if the volume is not 5D or the patches do not tile it.
         """
         patches = patchify(pixel_values, self.patch_size)
-        return patches.flatten(1, 3), tuple(patches.shape[1:4])
+        depth, height, width = patches.shape[1:4]
+        return patches.flatten(1, 3), (depth, height, width)
 
     def positions_for(self, token_grid: tuple[int, int, int]) -> torch.Tensor:
         """Return positions `(N, C)` for a token grid: the learned ones, interpolated trilinearly where grids differ."""
@@ -148,11 +149,11 @@ class ArgusVisionAttention(nn.Module):
     def __init__(self, config: ArgusVisionConfig):
         super().__init__()
         self.config = config
-        self.head_dim = config.head_dim
+        self.head_dim: int = config.head_dim  # type: ignore[assignment] # the configuration has set it
         self.scaling = self.head_dim**-0.5
         self.attention_dropout = config.attention_dropout
         self.is_causal = False
-        width = config.num_attention_heads * config.head_dim
+        width = config.num_attention_heads * self.head_dim
         self.q_proj = nn.Linear(config.hidden_size, width, bias=config.qkv_bias)
         self.k_proj = nn.Linear(config.hidden_size, width, bias=config.qkv_bias)
         self.v_proj = nn.Linear(config.hidden_size, width, bias=config.qkv_bias)
@@ -215,7 +216,7 @@ class VisionTower(PreTrainedModel):
 
     base_model_prefix = "vision_tower"
     main_input_name = "pixel_values"
-    input_modalities = ("image",)
+    input_modalities = ("image",)  # type: ignore[assignment] # a tuple in transformers' own models too
     supports_gradient_checkpointing = True
     _no_split_modules = ["ArgusVisionLayer"]
     _supports_sdpa = True

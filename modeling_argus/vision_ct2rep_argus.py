@@ -69,7 +69,8 @@ class CT2RepPatchEmbedding(nn.Sequential):
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """Embed `(B, 1, D, H, W)` as `(B, d, h, w, hidden_size)`."""
         # The norm's dtype: in 8 or 4 bits the linear layer's weights are integers, and voxels would become 0.
-        patches = patchify(pixel_values.to(self[0].weight.dtype), self.patch_size)
+        dtype: torch.dtype = self[0].weight.dtype  # type: ignore[assignment] # torch states any module's attributes so
+        patches = patchify(pixel_values.to(dtype), self.patch_size)
         # Flattened for the layer: 8-bit layers (bitsandbytes) take at most three axes.
         return super().forward(patches.flatten(1, 3)).unflatten(1, patches.shape[1:4])
 
@@ -220,6 +221,8 @@ class CT2RepCodebook(nn.Module):
 
     The vectors are not parameters: while the encoder trains, those in use move toward the mean of their tokens.
     """
+
+    vectors: torch.Tensor
 
     def __init__(self, config: CT2RepVisionConfig):
         super().__init__()

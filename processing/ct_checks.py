@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .ct_arrays import Affine, HuVolume
 from .ct_histogram import why_not_hu
 
 if sys.platform != "win32":
@@ -141,7 +142,7 @@ def is_usable(affine: np.ndarray) -> bool:
     return bool((np.abs(affine) < LARGEST_NUMBER).all())
 
 
-def check_affine(affine: np.ndarray, shape: tuple[int, int, int], name: object) -> tuple[str, ...]:
+def check_affine(affine: Affine, shape: tuple[int, int, int], name: object) -> tuple[str, ...]:
     """Check that an affine places the volume in the patient, and warn of a tilted one.
 
     Args:
@@ -219,7 +220,7 @@ def _wrap(value: int) -> int:
     return (value + 2**15) % 2**16 - 2**15
 
 
-def check_hu(hu: np.ndarray, name: object) -> None:
+def check_hu(hu: HuVolume, name: object) -> None:
     """Check that values are Hounsfield units of a body: air is -1000, water is 0.
 
     Padding below air (-1024, -2000, -3024 and similar values) and metal are normal and pass. Each error names a cause.
@@ -241,14 +242,14 @@ def check_hu(hu: np.ndarray, name: object) -> None:
         raise read_error(name, *refusal)
 
 
-def _is_wrapped(hu: np.ndarray) -> bool:
+def _is_wrapped(hu: HuVolume) -> bool:
     """Return whether nearly all values above metal lie just below the top of 16 bits, and are many different ones."""
     bright = hu[hu > METAL_HU]
     wrapped = bright[(bright > WRAPPED_HU[0]) & (bright < WRAPPED_HU[1])]
     return len(wrapped) > 0.9 * len(bright) and len(np.unique(wrapped)) >= WRAPPED_VALUES
 
 
-def has_bright_border(hu: np.ndarray) -> bool:
+def has_bright_border(hu: HuVolume) -> bool:
     """Return whether `(slice, row, column)` HU above metal lie along a first or last row or column."""
     if hu.dtype != np.float32:
         return False

@@ -6,6 +6,8 @@ from functools import cached_property
 
 import numpy as np
 
+from .ct_arrays import HuVolume
+
 SAMPLED_VOXELS = 2_000_000  # enough to estimate any share, for any size of volume
 EDGE = 10_000  # values beyond are counted at the edge
 SOFT_HU = (-150, 250)  # fat, water, organs, blood with some contrast
@@ -50,7 +52,7 @@ class Histogram:
     counts: np.ndarray
 
     @classmethod
-    def of(cls, hu: np.ndarray) -> "Histogram":
+    def of(cls, hu: HuVolume) -> "Histogram":
         """Make the histogram of a volume of finite numbers."""
         step = max(1, math.ceil((hu.size / SAMPLED_VOXELS) ** (1 / 3)))
         sample = hu[::step, ::step, ::step].ravel()

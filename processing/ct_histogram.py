@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from .ct_arrays import HuVolume
 from .ct_counts import EDGE, SOFT_HU, Histogram
 from .ct_drawings import why_drawing_is_not_hu
 from .ct_peaks import Refusal, has_soft_peak, why_peaks_are_not_hu
@@ -52,7 +53,7 @@ FILL_ADVICE = "fill what lies outside the scan with air (-1000 or -1024)"
 WINDOW_ADVICE = "give the CT in Hounsfield units, not windowed or normalised"
 
 
-def why_not_hu(hu: np.ndarray) -> Refusal | None:
+def why_not_hu(hu: HuVolume) -> Refusal | None:
     """Return cause and advice if a volume's values cannot be Hounsfield units, None if they can.
 
     Args:
@@ -284,7 +285,7 @@ def _has_even_air(histogram: Histogram) -> bool:
     return pile > EVEN_RATIO * above.max() and pile > EVEN_SUM * above.sum()
 
 
-def _framed(hu: np.ndarray) -> Refusal | None:
+def _framed(hu: HuVolume) -> Refusal | None:
     """Find one value along all four edges of an axis: a filled background, or a round field of view.
 
     In a crop from inside a drawing, the edges may have the value of its fat or muscle.

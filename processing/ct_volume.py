@@ -12,6 +12,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
+from .ct_arrays import Affine, HuVolume
 from .ct_checks import (
     BRIGHT_BORDER,
     CTReadError,
@@ -49,8 +50,8 @@ class CTVolume:
         warnings: remarks for the user of the scan; they quote nothing from a patient's header.
     """
 
-    hu: np.ndarray
-    affine: np.ndarray
+    hu: HuVolume
+    affine: Affine
     original_orientation: str
     warnings: tuple[str, ...] = ()
 
@@ -108,9 +109,7 @@ class CTVolume:
         return cls.from_file_axes(hu, affine, name, warnings)
 
     @classmethod
-    def from_file_axes(
-        cls, hu: np.ndarray, affine: np.ndarray, name: object, warnings: tuple[str, ...] = ()
-    ) -> "CTVolume":
+    def from_file_axes(cls, hu: HuVolume, affine: Affine, name: object, warnings: tuple[str, ...] = ()) -> "CTVolume":
         """Turn a 3D array in a file's own axes to canonical orientation, by views only.
 
         Args:
@@ -134,7 +133,7 @@ class CTVolume:
 
 
 @np.errstate(all="ignore")  # values that are not finite are refused below, without numpy's warnings
-def nifti_affine(header: nib.Nifti1Header, name: object) -> tuple[np.ndarray, tuple[str, ...]]:
+def nifti_affine(header: nib.Nifti1Header, name: object) -> tuple[Affine, tuple[str, ...]]:
     """Return a NIfTI header's affine in mm (sform, else qform) and warnings about it.
 
     Raises:
@@ -148,7 +147,7 @@ def nifti_affine(header: nib.Nifti1Header, name: object) -> tuple[np.ndarray, tu
     return affine, warnings
 
 
-def _stated_affine(header: nib.Nifti1Header, name: object) -> tuple[np.ndarray, tuple[str, ...]]:
+def _stated_affine(header: nib.Nifti1Header, name: object) -> tuple[Affine, tuple[str, ...]]:
     if header["sform_code"] <= 0 and header["qform_code"] <= 0:
         cause = "the orientation is missing (sform_code and qform_code are 0)"
         raise read_error(name, cause, "it is never guessed: " + CONVERT_AGAIN)
@@ -177,7 +176,7 @@ def _length_unit(header: nib.Nifti1Header, name: object) -> tuple[float, tuple[s
     return unit, (f"the header's lengths are in {word}; they were taken as such",)
 
 
-def _qform(header: nib.Nifti1Header, name: object) -> np.ndarray:
+def _qform(header: nib.Nifti1Header, name: object) -> Affine:
     """Compute the qform by the standard: any pixdim[0] that is not negative means 1; rounding errors are corrected."""
     quaternion = np.array([header[f"quatern_{axis}"] for axis in "bcd"], dtype=np.float64)
     offset = np.array([header[f"qoffset_{axis}"] for axis in "xyz"], dtype=np.float64)
@@ -191,7 +190,7 @@ def _qform(header: nib.Nifti1Header, name: object) -> np.ndarray:
     return nib.affines.from_matvec(rotation * steps, offset)
 
 
-def _check_pixdim(sform: np.ndarray, header: nib.Nifti1Header, name: object) -> None:
+def _check_pixdim(sform: Affine, header: nib.Nifti1Header, name: object) -> None:
     """Check that the sform's columns are as long as the voxels; voxel sizes that are all 1 or all 0 were never set."""
     pixdim = np.abs(np.asarray(header["pixdim"][1:4], dtype=np.float64))
     if not np.isfinite(pixdim).all():
@@ -208,14 +207,12 @@ def _check_pixdim(sform: np.ndarray, header: nib.Nifti1Header, name: object) -> 
         raise read_error(name, cause, CONVERT_AGAIN)
 
 
-def _others(sform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _others(sform: Affine) -> tuple[np.ndarray, np.ndarray]:
     columns = sform[:3, :3].T
     return columns[[1, 2, 0]], columns[[2, 0, 1]]
 
 
-def _compare_forms(
-    sform: np.ndarray, qform: np.ndarray, shape: tuple[int, ...], unit: float, name: object
-) -> tuple[str, ...]:
+def _compare_forms(sform: Affine, qform: Affine, shape: tuple[int, ...], unit: float, name: object) -> tuple[str, ...]:
     """Check that sform and qform name the same sides, and warn if they place the volume differently."""
     if not is_usable(sform):
         return ()  # the check of the affine refuses it
@@ -230,7 +227,7 @@ def _compare_forms(
     return ()
 
 
-def is_identity(affine: np.ndarray, shape: tuple[int, ...]) -> bool:
+def is_identity(affine: Affine, shape: tuple[int, ...]) -> bool:
     """Return whether an affine is the one that libraries write if they have none: 1 mm voxels, a corner at the origin.
 
     The axes may have been reordered or reversed since.
@@ -242,7 +239,7 @@ def is_identity(affine: np.ndarray, shape: tuple[int, ...]) -> bool:
     return bool(((affine[:3, 3] == 0) | (np.abs(affine[:3, 3]) == ends)).all())
 
 
-def _image_affine(image: Any, name: object) -> tuple[np.ndarray, tuple[str, ...]]:
+def _image_affine(image: Any, name: object) -> tuple[Affine, tuple[str, ...]]:
     """Return the affine of any nibabel image that has a real one."""
     if image.affine is None or (isinstance(image, nib.AnalyzeImage) and not isinstance(image.header, nib.Nifti1Header)):
         raise read_error(name, "the image format holds no orientation", "give a NIfTI file with its affine set")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .ct_arrays import Affine
 from .ct_checks import MIN_SLICES, read_error
 from .dicom_slices import SAME, DicomSlice
 
@@ -19,7 +20,7 @@ EXACT_MM = 1e-3
 COSINE_TOLERANCE = 1e-3
 
 
-def stack_slices(slices: list[DicomSlice], folder: Path) -> tuple[list[DicomSlice], np.ndarray]:
+def stack_slices(slices: list[DicomSlice], folder: Path) -> tuple[list[DicomSlice], Affine]:
     """Sort the slices of one series and compute the affine from (column, row, slice) to RAS+ mm.
 
     Raises:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .ct_arrays import HuVolume
 from .ct_checks import BRIGHT_BORDER, check_memory, has_bright_border, read_error, rescale_to_hu, spatial_shape
 from .dicom_pixels import DEFLATED, read_frames, stored_values
 from .dicom_slices import DicomSlice
@@ -18,7 +19,7 @@ JUMP_HU = 25.0  # of the median over tissue, which changes little from slice to 
 TISSUE_HU = -500.0
 
 
-def series_hu(slices: list[DicomSlice], folder: Path) -> tuple[np.ndarray, tuple[str, ...]]:
+def series_hu(slices: list[DicomSlice], folder: Path) -> tuple[HuVolume, tuple[str, ...]]:
     """Decode slices, given in order, to a `(slice, row, column)` array of HU; also return warnings about them.
 
     The array is int16 if every rescale is whole and every value fits, else float32.
@@ -38,7 +39,7 @@ def series_hu(slices: list[DicomSlice], folder: Path) -> tuple[np.ndarray, tuple
         raise read_error(folder, "the memory does not suffice for it", "use a machine with more memory") from None
 
 
-def _decode(slices: list[DicomSlice], folder: Path, hu: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+def _decode(slices: list[DicomSlice], folder: Path, hu: HuVolume) -> tuple[HuVolume, tuple[str, ...]]:
     low_bits, notes = 0, set()
     by_file = sorted(range(len(slices)), key=lambda index: (slices[index].path, slices[index].frame))
     for path, group in groupby(by_file, key=lambda index: slices[index].path):
@@ -66,7 +67,7 @@ def _decode(slices: list[DicomSlice], folder: Path, hu: np.ndarray) -> tuple[np.
     return hu, tuple(sorted(notes))
 
 
-def _check_blank(hu: np.ndarray, slices: list[DicomSlice]) -> None:
+def _check_blank(hu: HuVolume, slices: list[DicomSlice]) -> None:
     """Refuse a slice of a single value between slices with a picture: its pixels were lost."""
     blank = np.array([picture.min() == picture.max() for picture in hu])
     shown = np.flatnonzero(~blank)
@@ -103,7 +104,7 @@ def _at_border(padding: np.ndarray) -> np.ndarray:
     return kept if np.count_nonzero(kept) >= MIN_PADDED else np.zeros_like(padding)
 
 
-def _check_rescales(hu: np.ndarray, slices: list[DicomSlice], folder: Path) -> None:
+def _check_rescales(hu: HuVolume, slices: list[DicomSlice], folder: Path) -> None:
     """Refuse neighbouring slices with different rescales if their pictures show that the rescale should be the same."""
     for place, (one, other) in enumerate(zip(slices, slices[1:], strict=False)):
         if (one.slope, one.intercept) == (other.slope, other.intercept) or not one.slope or not other.slope:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .ct_arrays import HuVolume
 from .ct_checks import read_error
 from .dicom_slices import CLOCK_KEYWORDS, NUMBERS, PHASE_KEYWORDS, DicomSlice
 from .dicom_values import as_numbers
@@ -105,7 +106,7 @@ def _comes_again(numbers: np.ndarray, unique: bool) -> bool:
     return bool(len(distinct) >= MIN_PASS and counts.min() == counts.max() > 1 and returns > FORGOTTEN)
 
 
-def check_pictures(hu: np.ndarray, folder: Path) -> None:
+def check_pictures(hu: HuVolume, folder: Path) -> None:
     """Refuse `(slice, row, column)` HU in which slices are more similar to the second next slice than to the next."""
     pictures, grain = _features(hu)
     to_and_fro = alternates(pictures, PICTURE_LIKENESS) or alternates(grain, PICTURE_LIKENESS, GRAIN_STEP)
@@ -130,7 +131,7 @@ def alternates(features: np.ndarray, likeness: float, least: float = 0.0) -> boo
     return False
 
 
-def _features(hu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _features(hu: HuVolume) -> tuple[np.ndarray, np.ndarray]:
     """Return the means of each slice's blocks, and the logarithm of its variation within blocks."""
     rows, columns = (side // BLOCK * BLOCK for side in hu.shape[1:])
     means, grain = [], []
@@ -144,7 +145,7 @@ def _features(hu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.array(means), np.array(grain)[:, None]
 
 
-def _tissue_and_place(hu: np.ndarray) -> np.ndarray:
+def _tissue_and_place(hu: HuVolume) -> np.ndarray:
     """Return each slice's mean HU of soft tissue, and the row and column of the body's centre."""
     step = max(1, min(hu.shape[1:]) // SEEN_SIDE)
     facts = []

@@ -11,12 +11,14 @@ import torch
 from transformers.image_processing_utils import BaseImageProcessor, BatchFeature
 from transformers.processing_utils import ImagesKwargs
 
+from .ct_arrays import HuVolume
 from .ct_volume import CTVolume
 from .meta_tensor import is_meta_tensor, volume_of_meta_tensor
 from .normalization import CROPS, NORMALIZATIONS, centred
 from .read_ct import read_ct, read_ct_row
 from .read_nifti import read_nifti_bytes
 from .resampling import RESAMPLINGS, GridOperators, grid_operators, resample_into, resample_planes, scale_hu
+from .scan_types import GridVolume, PixelValues
 from .sent_scan import SENT_SCAN, array_of, path_or_bytes
 
 # Settings that decide the pixels of a scan; saved with the model.
@@ -37,7 +39,7 @@ class ScanToGrid:
         operators: the resampling from those voxels to the grid.
     """
 
-    hu: np.ndarray
+    hu: HuVolume
     window: tuple[float, float]
     operators: GridOperators
 
@@ -173,7 +175,7 @@ class ArgusImageProcessor(BaseImageProcessor):
         """Scale clipped HU to `value_range` in place."""
         return scale_hu(hu, window, (self.value_range[0], self.value_range[1]))
 
-    def preprocess_image(self, image: Any, spacing_mm: tuple[float, float, float] | None, out: torch.Tensor) -> None:
+    def preprocess_image(self, image: Any, spacing_mm: tuple[float, float, float] | None, out: GridVolume) -> None:
         """Preprocess one image of the kinds that `load_volume` takes into `out` `(D, H, W)`, in `value_range`."""
         scan = self.to_grid(self.load_volume(image, spacing_mm))
         operators, window = scan.operators, scan.window
@@ -215,7 +217,7 @@ class ArgusImageProcessor(BaseImageProcessor):
         """
         check_options(kwargs)
         scans = flatten_images(images)
-        pixel_values = torch.empty(len(scans), 1, *self.image_size)
+        pixel_values: PixelValues = torch.empty(len(scans), 1, *self.image_size)
         for image, out in zip(scans, pixel_values, strict=True):
             self.preprocess_image(image, spacing_mm, out[0])
         return BatchFeature({"pixel_values": pixel_values.to(device)}, tensor_type=return_tensors or "pt")

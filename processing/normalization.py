@@ -1,15 +1,17 @@
 """Normalizations of intensities and crops of the field of view for a model's input, each by its name."""
 
 import numpy as np
-import torch
+
+from .ct_arrays import HuVolume
+from .scan_types import GridVolume
 
 
-def fixed_window(hu: np.ndarray, hu_window: tuple[float, float]) -> tuple[float, float]:
+def fixed_window(hu: HuVolume, hu_window: tuple[float, float]) -> tuple[float, float]:
     """Return the HU window of the settings: the same HU has the same value in every scan."""
     return hu_window
 
 
-def scan_range(hu: np.ndarray, hu_window: tuple[float, float]) -> tuple[float, float]:
+def scan_range(hu: HuVolume, hu_window: tuple[float, float]) -> tuple[float, float]:
     """Return the scan's own lowest and highest HU, as M3D and RadFM do; a scan of a single HU becomes all lowest."""
     low, high = float(hu.min()), float(hu.max())
     return low, max(high, low + 1.0)
@@ -19,12 +21,12 @@ def scan_range(hu: np.ndarray, hu_window: tuple[float, float]) -> tuple[float, f
 NORMALIZATIONS = {"hu_window": fixed_window, "min_max": scan_range}
 
 
-def whole_scan(hu: np.ndarray) -> np.ndarray:
+def whole_scan(hu: HuVolume) -> HuVolume:
     """Return the scan unchanged."""
     return hu
 
 
-def foreground(hu: np.ndarray) -> np.ndarray:
+def foreground(hu: HuVolume) -> HuVolume:
     """Crop `(D, H, W)` to the smallest box around all voxels above the scan's lowest HU, as M3D does.
 
     A scan without a foreground is returned whole.
@@ -43,7 +45,7 @@ def foreground(hu: np.ndarray) -> np.ndarray:
 CROPS = {"none": whole_scan, "foreground": foreground}
 
 
-def centred(grid: torch.Tensor, size: tuple[int, int, int], fill: float) -> torch.Tensor:
+def centred(grid: GridVolume, size: tuple[int, int, int], fill: float) -> GridVolume:
     """Return a centred view of `size` of a grid `(D, H, W)`; the rest of the grid is filled with `fill`.
 
     Raises:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from .ct_arrays import HuVolume
+
 # Slices processed at a time: enough for efficient matrix products, few enough to need little memory.
 SLAB_SLICES = 8
 
@@ -147,7 +149,7 @@ def combine_slices(
     return out
 
 
-def clipped_slice(hu: np.ndarray, index: int, window: tuple[float, float]) -> torch.Tensor:
+def clipped_slice(hu: HuVolume, index: int, window: tuple[float, float]) -> torch.Tensor:
     """Return slice `index` of `(D, H, W)` HU as float32, clipped to the window."""
     # A scan turned to canonical orientation may be a view with negative strides, which torch cannot take.
     return torch.from_numpy(hu[index].astype(np.float32, order="C")).clamp_(*window)
@@ -162,7 +164,7 @@ def apply_in_plane(slices: torch.Tensor, rows: torch.Tensor, columns: torch.Tens
 
 
 def resample_planes(
-    hu: np.ndarray, operators: GridOperators, window: tuple[float, float], out: torch.Tensor
+    hu: HuVolume, operators: GridOperators, window: tuple[float, float], out: torch.Tensor
 ) -> torch.Tensor:
     """Clip `(D, H, W)` HU and resample it in its planes, and along depth as far as `to_slices` goes.
 

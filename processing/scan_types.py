@@ -1,15 +1,12 @@
-"""Names for the kinds of array that a scan passes through, and for what reads scans into a model's inputs."""
+"""Names for the tensors that are made of a scan, and for what reads scans into a model's inputs."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol, TypeAlias
 
-import numpy as np
 import torch
 
-# (D, H, W) Hounsfield units: D rises to Superior, H to Posterior, W to Left.
-HuVolume: TypeAlias = np.ndarray[tuple[int, int, int], np.dtype[np.int16 | np.float32]]
-# (4, 4) float64: an array index (d, h, w, 1) to RAS+ mm.
-Affine: TypeAlias = np.ndarray[tuple[int, int], np.dtype[np.float64]]
+# (D, H, W) float32 on the grid of a model: HU until it is scaled, then in the image processor's `value_range`.
+GridVolume: TypeAlias = torch.Tensor
 # (B, 1, D, H, W) float32 in the image processor's `value_range`.
 PixelValues: TypeAlias = torch.Tensor
 

@@ -25,6 +25,7 @@ from isal import isal_zlib
 from ..image_processing_argus import SETTINGS, ArgusImageProcessor, flatten_images
 from ..normalization import centred
 from ..resampling import resample_planes
+from ..scan_types import GridVolume, PixelValues
 from .foreign_files import ForeignFileError, check_regular
 from .whole_files import write_whole
 
@@ -105,12 +106,12 @@ class VolumeCache:
         An image that is not a file, and names none, is preprocessed but not stored.
         """
         scans = flatten_images(images)
-        pixel_values = torch.empty(len(scans), 1, *self.image_processor.image_size)
+        pixel_values: PixelValues = torch.empty(len(scans), 1, *self.image_processor.image_size)
         for image, out in zip(scans, pixel_values, strict=True):
             self.load_into(image, out[0])
         return {"pixel_values": pixel_values}
 
-    def load_into(self, image: Any, out: torch.Tensor) -> torch.Tensor:
+    def load_into(self, image: Any, out: GridVolume) -> GridVolume:
         """Fill `out` `(D, H, W)` float32 with a scan; values differ from the image processor's by at most half an HU.
 
         Raises:
@@ -166,14 +167,14 @@ class VolumeCache:
             reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror
             warnings.warn(f"{self.folder}: nothing more is kept ({reason}); volumes are preprocessed", stacklevel=2)
 
-    def _read(self, entry: Path, out: torch.Tensor) -> None:
+    def _read(self, entry: Path, out: GridVolume) -> None:
         try:
             check_regular(entry)
             self._read_packed(entry.read_bytes(), out)
         except (ForeignFileError, IndexError, KeyError, TypeError) as error:
             raise DamagedEntryError(f"not what this cache writes ({type(error).__name__})") from None
 
-    def _read_packed(self, packed: bytes, out: torch.Tensor) -> None:
+    def _read_packed(self, packed: bytes, out: GridVolume) -> None:
         header, read_plane = open_planes(packed)
         window, weights = (header["window"][0], header["window"][1]), header["to_grid"]
         size = (header["planes"] if weights is None else len(weights), *header["shape"])
@@ -287,7 +288,7 @@ def open_planes(packed: bytes) -> tuple[dict[str, Any], Callable[[int], torch.Te
 
 
 def blend_slices(
-    weights: Sequence[Sequence[tuple[int, float]]], read_plane: Callable[[int], torch.Tensor], out: torch.Tensor
+    weights: Sequence[Sequence[tuple[int, float]]], read_plane: Callable[[int], torch.Tensor], out: GridVolume
 ) -> None:
     """Fill `out` with weighted sums of planes; slices are filled in order, so each plane is unpacked once.
 
