@@ -1,10 +1,12 @@
 """Configuration of the whole Argus model."""
 
+from typing import cast
+
 from transformers.configuration_utils import PreTrainedConfig
 from transformers.models.auto.configuration_auto import AutoConfig
 from transformers.models.llama.configuration_llama import LlamaConfig
 
-from .vision_towers_argus import ArgusVisionConfig, tower_of
+from .vision_towers_argus import ArgusVisionConfig, VolumeVisionConfig, tower_of
 
 
 class ArgusConfig(PreTrainedConfig):
@@ -30,8 +32,9 @@ class ArgusConfig(PreTrainedConfig):
 
     model_type = "argus"
     sub_configs = {"vision_config": ArgusVisionConfig, "text_config": AutoConfig}
-    # Values that `config.json` leaves out; transformers before 5.20 does not read this and writes them too.
-    sub_configs_defaults = {"vision_config": ArgusVisionConfig, "text_config": LlamaConfig}
+    # Values that `config.json` leaves out; transformers before 5.20 does not read this and writes them too. It takes
+    # plain classes, which its annotation does not say.
+    sub_configs_defaults = {"vision_config": ArgusVisionConfig, "text_config": LlamaConfig}  # type: ignore[dict-item]
 
     vision_config: dict | PreTrainedConfig | None = None
     text_config: dict | PreTrainedConfig | None = None
@@ -54,3 +57,7 @@ class ArgusConfig(PreTrainedConfig):
             self.text_config = AutoConfig.for_model(**{"model_type": LlamaConfig.model_type} | (self.text_config or {}))
         super().__post_init__(**kwargs)
         self.tie_word_embeddings = self.text_config.tie_word_embeddings
+
+    def get_vision_config(self) -> VolumeVisionConfig:
+        """Return the tower's configuration; `get_text_config` returns the language model's."""
+        return cast(VolumeVisionConfig, self.vision_config)

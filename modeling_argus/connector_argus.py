@@ -64,11 +64,11 @@ class PixelShuffle3D(Compressor):
     def __init__(self, config: ArgusConfig):
         super().__init__()
         self.factor = config.compression_factor
-        self.grid = config.vision_config.token_grid
+        self.grid = config.get_vision_config().token_grid
         if any(side % self.factor for side in self.grid):
             raise ValueError(f"token grid {self.grid} does not divide by compression_factor {self.factor}")
-        self.num_tokens = config.vision_config.num_tokens // self.factor**3
-        self.width = config.vision_config.hidden_size * self.factor**3
+        self.num_tokens = config.get_vision_config().num_tokens // self.factor**3
+        self.width = config.get_vision_config().hidden_size * self.factor**3
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """Map `(B, N, C)` to `(B, num_tokens, width)`."""
@@ -80,7 +80,7 @@ class AveragePooling3D(PixelShuffle3D):
 
     def __init__(self, config: ArgusConfig):
         super().__init__(config)
-        self.width = config.vision_config.hidden_size
+        self.width = config.get_vision_config().hidden_size
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """Map `(B, N, C)` to `(B, num_tokens, C)`."""
@@ -138,7 +138,7 @@ class PerceiverResampler(Compressor):
     def __init__(self, config: ArgusConfig):
         super().__init__()
         self.num_tokens = config.num_latents
-        self.width = config.vision_config.hidden_size
+        self.width = config.get_vision_config().hidden_size
         self.latents = nn.Parameter(torch.randn(self.num_tokens, self.width))
         self.layers = nn.ModuleList(
             PerceiverLayer(self.width, config.perceiver_num_heads, config.perceiver_head_dim)
@@ -163,8 +163,8 @@ class NoCompression(Compressor):
 
     def __init__(self, config: ArgusConfig):
         super().__init__()
-        self.num_tokens = config.vision_config.num_tokens
-        self.width = config.vision_config.hidden_size
+        self.num_tokens = config.get_vision_config().num_tokens
+        self.width = config.get_vision_config().hidden_size
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return the tokens."""
@@ -183,7 +183,7 @@ class ArgusProjector(nn.Sequential):
     """One or two linear layers from the compressor's width to the language model's."""
 
     def __init__(self, config: ArgusConfig, width: int):
-        hidden_size = config.text_config.hidden_size
+        hidden_size = config.get_text_config().hidden_size
         if config.num_projector_layers not in (1, 2):
             raise ValueError(f"num_projector_layers is 1 or 2, got {config.num_projector_layers}")
         layers: list[nn.Module] = [nn.Linear(width, hidden_size)]

@@ -44,7 +44,7 @@ class ArgusPreTrainedModel(PreTrainedModel):
     config: ArgusConfig
     config_class = ArgusConfig
     base_model_prefix = "model"
-    input_modalities = ("image", "text")
+    input_modalities = ("image", "text")  # type: ignore[assignment] # a tuple in transformers' own models too
     supports_gradient_checkpointing = True
     _skip_keys_device_placement = ["past_key_values"]
     _supports_flash_attn = True
@@ -57,8 +57,9 @@ class ArgusPreTrainedModel(PreTrainedModel):
         super()._init_weights(module)
         # Each module initialises its own parameters: transformers skips a module that has none of its own, so a parent
         # cannot initialise the parameters of its children.
-        if not isinstance(module, PreTrainedModel) and hasattr(module, "init_weights"):
-            module.init_weights()
+        initialise = getattr(module, "init_weights", None)
+        if initialise is not None and not isinstance(module, PreTrainedModel):
+            initialise()
 
 
 class ArgusModel(ArgusPreTrainedModel):
@@ -66,9 +67,10 @@ class ArgusModel(ArgusPreTrainedModel):
 
     def __init__(self, config: ArgusConfig):
         super().__init__(config)
-        self.vision_tower = tower_of(config.vision_config.model_type).model_class._from_config(config.vision_config)
+        vision = config.get_vision_config()
+        self.vision_tower = tower_of(vision.model_type).model_class._from_config(vision)
         self.connector = ArgusConnector(config)
-        self.language_model = AutoModel.from_config(config.text_config, trust_remote_code=False)
+        self.language_model = AutoModel.from_config(config.get_text_config(), trust_remote_code=False)
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
@@ -146,20 +148,20 @@ class ArgusModel(ArgusPreTrainedModel):
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give exactly one of input_ids and inputs_embeds")
-        if inputs_embeds is None:
-            inputs_embeds = self.get_input_embeddings()(input_ids)
+        embeddings: torch.Tensor = self.get_input_embeddings()(input_ids) if inputs_embeds is None else inputs_embeds
         encoded = (mm_encoder_outputs or {}).get("image")
         if encoded is None and vision_tokens is not None:
             encoded = BaseModelOutputWithPooling(vision_tokens, pooler_output=self.connector(vision_tokens))
         elif encoded is None and pixel_values is not None:
             encoded = self.get_image_features(pixel_values, return_dict=True)
         if encoded is not None:
-            inputs_embeds = self.insert_image_features(input_ids, inputs_embeds, encoded.pooler_output)
+            features: torch.Tensor = encoded.pooler_output  # type: ignore[assignment] # `get_image_features` sets it
+            embeddings = self.insert_image_features(input_ids, embeddings, features)
         outputs = self.language_model(
             attention_mask=attention_mask,
             position_ids=position_ids,
             past_key_values=past_key_values,
-            inputs_embeds=inputs_embeds,
+            inputs_embeds=embeddings,
             # Set here, not by the configuration: the output is read by name.
             **kwargs | {"return_dict": True},
         )
@@ -192,20 +194,22 @@ class ArgusForConditionalGeneration(ArgusPreTrainedModel, GenerationMixin):
     def __init__(self, config: ArgusConfig):
         super().__init__(config)
         self.model = ArgusModel(config)
-        self.lm_head = nn.Linear(config.text_config.hidden_size, config.text_config.vocab_size, bias=False)
+        text = config.get_text_config()
+        self.lm_head = nn.Linear(text.hidden_size, text.vocab_size, bias=False)
         self.post_init()
 
     @property
     def generation_config(self) -> GenerationConfig:
         """Return the settings of report generation, which always suppress the placeholder token."""
-        return self._generation_config
+        return self._generation_config  # type: ignore[return-value] # None only until transformers gives it
 
     @generation_config.setter
     def generation_config(self, config: GenerationConfig | None):
         self._generation_config = without_token(config, self.config.image_token_id)
 
     def _prepare_generation_config(self, generation_config: GenerationConfig | None, **kwargs):
-        config, model_kwargs = super()._prepare_generation_config(generation_config, **kwargs)
+        # The mixin states what `self` must be more narrowly than its own models are.
+        config, model_kwargs = super()._prepare_generation_config(generation_config, **kwargs)  # type: ignore[misc]
         if config.prefill_chunk_size is not None:
             require_version("transformers>=5.23", "Older ones leave the image out of a prompt that is read in chunks.")
         # A call's own configuration or `suppress_tokens` replaces the model's, so the token is suppressed again here:
@@ -266,9 +270,9 @@ class ArgusForConditionalGeneration(ArgusPreTrainedModel, GenerationMixin):
         loss = None
         if labels is not None:
             # A placeholder is never part of a report: positions labelled with it are ignored in the loss.
-            labels = labels.masked_fill(labels == self.config.image_token_id, -100)
+            learned = labels.masked_fill(labels == self.config.image_token_id, -100)
             loss = self.loss_function(
-                logits=logits, labels=labels, vocab_size=self.config.text_config.vocab_size, **kwargs
+                logits=logits, labels=learned, vocab_size=self.config.get_text_config().vocab_size, **kwargs
             )
         return ArgusCausalLMOutputWithPast(
             loss=loss,

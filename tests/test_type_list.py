@@ -4,7 +4,7 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-LONGEST = 17
+LONGEST = 10
 CLEAN = ("processing.storage.", "inference.console.", "evaluation.")
 
 
