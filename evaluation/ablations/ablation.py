@@ -17,7 +17,7 @@ from argus_training.ablations.ablation_grid import Cell, Grid, Panel, key_of, re
 
 from .ablation_figure import save_figure
 from .ablation_results import (
-    FILE_NAME,
+    ABLATION_FILE,
     AblationResults,
     AblationRun,
     CellResults,
@@ -77,7 +77,7 @@ def _run(grid: Grid, out: Path, steps: Path) -> AblationResults:
         runs.setdefault(key_of(cell.settings), {})[seed] = run
         _check_metrics(grid, run)
     results = replace(collect(grid, runs), seconds_of_this_start=round(time.monotonic() - started, 1))
-    write_kept(out / FILE_NAME, results)
+    write_kept(out / ABLATION_FILE, results)
     write_text(out / "table.md", markdown(results))
     save_figure(results, out / "figure.png")
     for panel in results.panels:
@@ -90,7 +90,7 @@ def _check_own(out: Path, grid: Grid) -> None:
     """Refuse a folder with another grid's results, before anything is trained."""
     advice = "choose another folder (--steps shares the trainings)"
     name = {"name": grid.name}
-    claim_for_settings(out / FILE_NAME, name, settings_in=lambda said: {"name": said["name"]}, advice=advice)
+    claim_for_settings(out / ABLATION_FILE, name, settings_in=lambda said: {"name": said["name"]}, advice=advice)
 
 
 def _check_metrics(grid: Grid, run: AblationRun) -> None:

@@ -9,7 +9,7 @@ from argus_processing.storage.whole_files import read_json, write_json
 
 from .ablation_statistics import MeasuredOrder, Summary
 
-FILE_NAME = "results.json"
+ABLATION_FILE = "results.json"
 
 
 @dataclass(frozen=True, kw_only=True)

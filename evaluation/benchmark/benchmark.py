@@ -22,7 +22,7 @@ from ..metrics.significance import LEVEL, RESAMPLES, SEED
 from .controls import blank_image, first_of_each, most_frequent_report, shuffle_images
 from .evaluation_results import BootstrapSettings, EvaluationResults, EvaluationSettings, LoadedWith, write_results
 from .scoring import score_stored
-from .stored_reports import FILE_NAME, MODEL, StoredReport, write_stored_reports
+from .stored_reports import MODEL, REPORTS_FILE, StoredReport, write_stored_reports
 
 CONTROL_SEED = 0
 
@@ -94,7 +94,7 @@ def evaluate_model(
             split=split,
             loading=None if loading == Loading() else LoadedWith(**asdict(loading)),
             unreadable=tuple(unreadable),
-            reports_sha256=hash_file(folder / FILE_NAME),
+            reports_sha256=hash_file(folder / REPORTS_FILE),
             settings=EvaluationSettings(
                 batch_size,
                 max_new_tokens,

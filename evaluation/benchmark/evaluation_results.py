@@ -9,7 +9,7 @@ from argus_processing.storage.whole_files import write_json
 
 from .first_results_format import from_first_format
 
-FILE_NAME = "results.json"
+RESULTS_FILE = "results.json"
 FORMAT = 2
 MAX_BYTES = 256 << 20  # an early format held every report's scores
 
@@ -129,7 +129,7 @@ class EvaluationResults(ScoredReports):
 
 def write_results(folder: Path, results: EvaluationResults) -> None:
     """Write `results.json` into a folder, whole or not at all."""
-    write_json(Path(folder) / FILE_NAME, {"format": FORMAT, **to_json(results)})
+    write_json(Path(folder) / RESULTS_FILE, {"format": FORMAT, **to_json(results)})
 
 
 def read_results(folder: Path) -> EvaluationResults:
@@ -139,7 +139,7 @@ def read_results(folder: Path) -> EvaluationResults:
         FileNotFoundError: if the evaluation is not finished.
         ValueError: if the file is damaged, or was not written by `argus evaluate`.
     """
-    path = Path(folder) / FILE_NAME
+    path = Path(folder) / RESULTS_FILE
     if not path.is_file():
         raise FileNotFoundError(f"{path}: not there; run or finish argus evaluate in this folder")
     content = read_json_object(path, MAX_BYTES, max_values=None)

@@ -14,7 +14,7 @@ from ..metrics.metric import Metric
 from ..metrics.nlp_metrics import METRICS
 from .evaluation_results import EvaluationResults, ScoredReports, read_results
 from .scoring import score_stored
-from .stored_reports import FILE_NAME, MODEL, StoredReport, read_stored_reports
+from .stored_reports import MODEL, REPORTS_FILE, StoredReport, read_stored_reports
 
 TOLERANCE = 1e-9  # relative; sums may be taken in another order on another machine
 
@@ -59,15 +59,15 @@ def _scores_of(results: EvaluationResults) -> dict[str, Any]:
 
 def _changed_files(out: Path, stored: EvaluationResults, reports: list[StoredReport]) -> Iterator[str]:
     """Yield a line for each file that has changed since it was scored."""
-    if hash_file(out / FILE_NAME) != stored.reports_sha256:
-        yield f"{FILE_NAME}: changed since results.json was written (its SHA-256 is another)"
+    if hash_file(out / REPORTS_FILE) != stored.reports_sha256:
+        yield f"{REPORTS_FILE}: changed since results.json was written (its SHA-256 is another)"
     predictions = out / "predictions.jsonl"
     if predictions.is_file():
         advice = "take the file from its source again"
         written = dict(read_json_lines(predictions, _written_of, fault="is not a prediction", advice=advice))
         for report in reports:
             if written.get(report.scan_id) != (report.reports[MODEL], report.reference):
-                yield f"predictions.jsonl: {report.scan_id} is not what {FILE_NAME} holds"
+                yield f"predictions.jsonl: {report.scan_id} is not what {REPORTS_FILE} holds"
 
 
 def _written_of(line: Mapping[str, Any]) -> tuple[str, tuple[str, str]]:

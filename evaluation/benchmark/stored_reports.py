@@ -10,7 +10,7 @@ from argus_processing.storage.json_lines import json_line, read_json_lines
 from argus_processing.storage.typed_json import from_json
 from argus_processing.storage.whole_files import write_text
 
-FILE_NAME = "reports.jsonl"
+REPORTS_FILE = "reports.jsonl"
 MODEL = "model"  # the name of the model's own reports; the others are its controls
 
 
@@ -27,7 +27,7 @@ class StoredReport:
 
 def write_stored_reports(out: Path, reports: Sequence[StoredReport]) -> None:
     """Write `reports.jsonl` into the folder `out`; no half-written file can remain."""
-    write_text(Path(out) / FILE_NAME, "".join(json_line(asdict(report)) for report in reports))
+    write_text(Path(out) / REPORTS_FILE, "".join(json_line(asdict(report)) for report in reports))
 
 
 def read_stored_reports(out: Path) -> list[StoredReport]:
@@ -37,7 +37,7 @@ def read_stored_reports(out: Path) -> list[StoredReport]:
         FileNotFoundError: if it is not there.
         ValueError: if a line is damaged.
     """
-    path = Path(out) / FILE_NAME
+    path = Path(out) / REPORTS_FILE
     if not path.is_file():
         raise FileNotFoundError(f"{path}: not there; give a folder that `argus evaluate` wrote")
     advice = "take the file from its source again"

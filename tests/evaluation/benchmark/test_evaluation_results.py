@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from argus_evaluation.benchmark.compare import compare_runs
 from argus_evaluation.benchmark.evaluation_results import (
     ControlResults,
     EvaluationResults,
@@ -16,8 +17,11 @@ from argus_evaluation.benchmark.evaluation_results import (
     write_results,
 )
 from argus_evaluation.benchmark.recompute import recompute
+from argus_evaluation.benchmark.run_list import Run
 from argus_evaluation.benchmark.scoring import score_stored
 from argus_evaluation.benchmark.stored_reports import read_stored_reports
+from argus_evaluation.benchmark.table2 import build_table2
+from argus_evaluation.benchmark.table2_text import table2_markdown
 from argus_evaluation.metrics.phantom_truth import FINDING_METRICS
 
 FIRST = Path(__file__).parent / "first_format"
@@ -100,6 +104,18 @@ def test_the_first_format_is_computed_again_without_a_difference(old, argus, mon
     monkeypatch.setenv("COLUMNS", "160")
     code, stdout, _ = argus("evaluate", shutil.copytree(FIRST, old / "again"), "--recompute")
     assert code == 0 and "0 differences" in stdout and "laterality" in stdout
+
+
+def test_tables_and_comparisons_are_made_from_the_first_format(old):
+    settings = {"model_hash": "ab", "subset": "phantom", "split": "test"}
+    (old / "predictions.jsonl.settings.json").write_text(json.dumps(settings))
+    before = json.loads((old / "results.json").read_text())
+    table = table2_markdown(build_table2([Run("Argus", "hr", old)]))
+    low, high = before["intervals"]["finding_f1"]
+    assert f"| {before['finding_f1']:.3f} ({low:.3f} to {high:.3f}) |" in table
+    compared = compare_runs(old, old)
+    assert compared.metrics["finding_f1"].second == before["finding_f1"]
+    assert compared.model_hashes == (before["model_hash"],) * 2
 
 
 @pytest.mark.parametrize(
