@@ -11,7 +11,7 @@ from unittest.mock import patch
 from .rate_model import NO_ENTITY_SCORE, Entity, RateModel
 
 PACKAGES = ("RaTEScore", "medspacy", "PyRuSH")
-INSTALL = "RaTEScore and medspacy are not installed: pip install --no-deps -r metric-packages.txt"
+ADVICE = "pip install --no-deps -r metric-packages.txt"
 
 
 def missing_package() -> str | None:
@@ -19,7 +19,7 @@ def missing_package() -> str | None:
     try:
         sign_package()
     except PackageNotFoundError:
-        return INSTALL
+        return f"RaTEScore and medspacy are not installed: {ADVICE}"
     return None
 
 
@@ -40,8 +40,7 @@ class PackagedRateModel(RateModel):
 
     def __init__(self, entity_path: Path, embedding_path: Path, batch_size: int):
         super().__init__(entity_path, embedding_path, batch_size)
-        _silence_logs()
-        scorer, self._steps = import_module("RaTEScore.scorer"), import_module("RaTEScore.score")
+        scorer, self._steps = _import_package()
         names = (str(entity_path), str(embedding_path))
         loaded: dict[str, Any] = {
             "AutoTokenizer": _given(dict(zip(names, (self._tagger_tokens, self._embedder_tokens), strict=True))),
@@ -84,6 +83,20 @@ class PackagedRateModel(RateModel):
 def _given(loaded: Mapping[str, Any]) -> SimpleNamespace:
     """Make what stands in for one of transformers' Auto classes."""
     return SimpleNamespace(from_pretrained=loaded.__getitem__)
+
+
+def _import_package() -> tuple[Any, Any]:
+    """Return the package's modules that score and that find entities.
+
+    Raises:
+        ValueError: if it cannot be imported, as where pip has taken the spaCy that medspacy asks for.
+    """
+    try:
+        _silence_logs()
+        return import_module("RaTEScore.scorer"), import_module("RaTEScore.score")
+    except (ImportError, OSError, ValueError) as error:  # spaCy built for numpy 1 is a ValueError
+        cause = " ".join(str(error).split())
+        raise ValueError(f"RaTEScore cannot be imported ({cause}): {ADVICE}") from error
 
 
 def _silence_logs() -> None:

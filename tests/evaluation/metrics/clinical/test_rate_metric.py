@@ -1,4 +1,5 @@
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -163,3 +164,15 @@ def test_the_backend_is_argus_s_own_code_unless_the_package_is_asked_for(folder,
     monkeypatch.setattr("argus_evaluation.metrics.clinical.rate_package.PACKAGES", ("no-such-package",))
     missing = rate_metrics(ClinicalOptions(folder=folder, rate_backend="package"))["RaTEScore"].missing()
     assert missing == "RaTEScore and medspacy are not installed: pip install --no-deps -r metric-packages.txt"
+
+
+def test_a_package_that_cannot_be_imported_is_one_line(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("argus_evaluation.metrics.clinical.rate_package.PACKAGES", ("torch", "numpy"))
+    monkeypatch.setitem(sys.modules, "loguru", None)
+    options = ClinicalOptions(folder=folder, answers=tmp_path / "answers.sqlite", rate_backend="package")
+    metric = rate_metrics(options)["RaTEScore"]
+    assert metric.missing() is None and "|package:torch " in metric.signature
+    with pytest.raises(
+        ValueError, match=r"RaTEScore cannot be imported \(.*loguru.*\): pip install --no-deps -r metric-"
+    ):
+        metric.score(REPORTS[:1], REPORTS[2:3])
