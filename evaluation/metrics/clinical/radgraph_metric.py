@@ -125,12 +125,14 @@ def locate_entities(report: str, graph: Graph) -> Iterator[tuple[tuple[int, int]
     except ImportError:
         raise ValueError(INSTALL) from None
     places = list(_token_places(report, parts := _cut(preprocess_reports([report], MODEL_TYPE)[0]["sentences"][0])))
-    part = 0
+    part = before = 0
     for entity in graph["entities"].values():
         first, last = entity["start_ix"], entity["end_ix"]
-        # An entity counts tokens from the start of its part.
+        # An entity counts tokens from the start of its part, and the entities of a part stand in order.
+        part += first < before
         while part < len(parts) and " ".join(parts[part][first : last + 1]) != entity["tokens"]:
             part += 1
+        before = first
         if part == len(parts):
             return
         yield (places[part][first][0], places[part][last][1]), entity

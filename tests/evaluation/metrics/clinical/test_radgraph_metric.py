@@ -24,6 +24,7 @@ from argus_evaluation.metrics.clinical.radgraph_metric import (
     MODEL_TYPE,
     RadGraphReader,
     _transformers_4_names,
+    locate_entities,
     radgraph_metrics,
 )
 from argus_processing.storage.foreign_files import ForeignFileError
@@ -372,3 +373,16 @@ def test_odd_values_of_the_language_model_are_refused_in_a_line_or_read(weights,
                 continue
             assert len(reader.answer(["small nodule in the left lobe ."])) == 1, (place, odd)
         path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("tokens", [512, 20])  # in one part, and in three
+def test_entities_are_located_where_their_words_stand(reader, monkeypatch, tokens):
+    monkeypatch.setattr("argus_evaluation.metrics.clinical.radgraph_metric.MAX_TOKENS", tokens)
+    report = "Small nodule (5 mm). In the left\nlobe, 20%. No effusion. " * 3
+    graph = reader.answer([report])[0]
+    found = list(locate_entities(report, graph))
+    assert [entity for _, entity in found] == list(graph["entities"].values()) != []
+    for (start, end), entity in found:
+        assert "".join(report[start:end].split()) == entity["tokens"].replace(" ", "")
+    starts = [start for (start, _), _ in found]
+    assert starts == sorted(starts)
