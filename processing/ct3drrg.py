@@ -17,6 +17,7 @@ from datasets.packaged_modules import _PACKAGED_DATASETS_MODULES
 from .curation.prepared_folder import DATA, MANIFEST, PREPARED_FEATURES, read_manifest
 from .phantom.files import scan_id_of, write_phantom
 from .phantom.scans import report_of, truth_of
+from .scan_types import ScanReader
 from .sources.registry import SOURCES
 from .storage.file_hash import hash_file, hash_joined
 
@@ -181,14 +182,14 @@ class Preprocessing:
         image_processor: called as `image_processor(images=[...])`; its `pixel_values` are taken.
     """
 
-    image_processor: Any
+    image_processor: ScanReader
 
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, Any]:
         """Return the batch with the column `pixel_values` added."""
         return {**batch, "pixel_values": self.image_processor(images=batch["image"])["pixel_values"]}
 
 
-def with_preprocessing(dataset: Any, image_processor: Any) -> Any:
+def with_preprocessing(dataset: Any, image_processor: ScanReader) -> Any:
     """Return a data set with an added `pixel_values` column, computed when a row is read.
 
     Args:
