@@ -121,7 +121,7 @@ def find_slices(folder: Path) -> tuple[list[DicomSlice], tuple[str, ...]]:
 
 @dataclass(frozen=True)
 class FileFound:
-    """What one file of a folder is: its kind, its CT slices, and its first bytes if it is not DICOM."""
+    """One file of a folder: its kind, its CT slices, and its first bytes if it is not DICOM."""
 
     kind: str
     slices: tuple[DicomSlice, ...] = ()

@@ -17,7 +17,7 @@ def test_the_recipe_trains_language_tower_and_both_stages_with_one_seed():
     assert steps[2].settings["dtype"] == "float32"
 
 
-def test_a_folder_of_other_settings_is_refused_whichever_step_they_belong_to(tmp_path):
+def test_a_folder_of_other_settings_is_refused_for_any_step(tmp_path):
     claim(SETTINGS, tmp_path)
     claim(SETTINGS, tmp_path)
     for change in ({"objectives": {"labels": {"warmup_steps": 1}}}, {"sft": {"stage2": {"warmup_steps": 1}}}):

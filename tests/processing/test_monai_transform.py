@@ -89,7 +89,7 @@ def test_a_scan_that_cannot_be_read_is_named(image_processor, tmp_path):
         ArgusPreprocessd("image", image_processor)({"image": str(tmp_path / "none.nii.gz")})
 
 
-def test_the_package_imports_without_monai_and_the_transform_says_what_to_install():
+def test_without_monai_the_package_imports_and_the_extra_is_named():
     program = """
 import sys, argus_processing
 print("monai" in sys.modules)

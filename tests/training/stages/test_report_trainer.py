@@ -57,7 +57,7 @@ def test_model_and_tokenizer_share_the_padding_token_as_under_trl(parts, example
         make_trainer(model, processor, config_for(tmp_path, pad_token="none such"), examples)
 
 
-def test_a_cache_reads_for_the_collator_and_the_saved_processor_keeps_its_own(parts, examples, tmp_path):
+def test_a_cache_reads_for_the_collator_and_the_processor_is_saved_whole(parts, examples, tmp_path):
     model, processor = parts
     own, images = processor.image_processor, VolumeCache(tmp_path / "volumes", processor.image_processor)
     trainer = make_trainer(model, processor, config_for(tmp_path), examples, images)

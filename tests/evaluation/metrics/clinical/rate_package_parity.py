@@ -102,7 +102,7 @@ def test_reports_without_a_sentence_score_a_half_and_shift_nothing(package, pack
     assert package.compute_score(["", WHOLE[0]], [WHOLE[0], WHOLE[1]])[0] != 0.5  # the package's own shift
 
 
-def test_the_metric_says_what_computed_it_and_writes_no_report_to_the_terminal(names, tmp_path, capfd):
+def test_the_metric_names_what_computed_it_and_prints_no_report(names, tmp_path, capfd):
     options = ClinicalOptions(folder=names[0].parent, answers=tmp_path / "answers.sqlite", rate_backend="package")
     metric = rate_metrics(options)["RaTEScore"]
     assert metric.missing() is None
