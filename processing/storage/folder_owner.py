@@ -1,4 +1,4 @@
-"""Whose folder this is: a file in it keeps the settings that its content depends on, and other settings are refused."""
+"""Mark whose folder this is by a file with the settings that its content depends on, and refuse other settings."""
 
 import json
 from collections.abc import Callable, Mapping

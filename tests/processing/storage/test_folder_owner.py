@@ -1,4 +1,4 @@
-"""Whose folder it is: written once, the same settings go on, others are refused in one line."""
+"""A folder keeps its first owner: the same settings go on, others are refused in one line."""
 
 import json
 from functools import partial
