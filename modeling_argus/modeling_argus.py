@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from transformers.cache_utils import Cache
 from transformers.generation import GenerationConfig, GenerationMixin
-from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutputWithPooling, ModelOutput
+from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutputWithPooling, CausalLMOutputWithPast
 from transformers.modeling_utils import PreTrainedModel
 from transformers.models.auto.modeling_auto import AutoModel
 from transformers.utils import torch_compilable_check
@@ -27,14 +27,9 @@ class ArgusModelOutputWithPast(BaseModelOutputWithPast):
 
 
 @dataclass
-class ArgusCausalLMOutputWithPast(ModelOutput):
+class ArgusCausalLMOutputWithPast(CausalLMOutputWithPast):
     """Output with logits `(B, L, vocabulary)` and, if labels were given, the mean loss over labelled tokens."""
 
-    loss: torch.Tensor | None = None
-    logits: torch.Tensor | None = None
-    past_key_values: Cache | None = None
-    hidden_states: tuple[torch.Tensor] | None = None
-    attentions: tuple[torch.Tensor] | None = None
     image_hidden_states: torch.Tensor | None = None
 
 
