@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from bench_preprocessing import GRIDS, write_scan
 from bench_timing import seconds_of, wait_for
+from rich.box import SIMPLE
 from rich.table import Table
 from trl.trainer.utils import add_fused_lm_head
 
@@ -284,9 +285,10 @@ def tables(results: dict[str, Any]) -> list[Table]:
     }  # fmt: skip
     made = []
     for part, names in columns.items():
-        table = Table(title=f"{part.capitalize()} on {results['hardware'] if part != 'preprocessing' else 'the CPU'}")
+        title = f"{part.capitalize()} on {results['hardware'] if part != 'preprocessing' else 'the CPU'}"
+        table = Table(title=title, box=SIMPLE, padding=(0, 1, 0, 0))
         for name in names:
-            table.add_column(name.replace("_", " "), justify="right")
+            table.add_column(name.replace("_", " "), justify="right", no_wrap=name == names[0])
         for row in results[part]:
             table.add_row(*(_cell(row.get(name)) for name in names))
         made.append(table)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 from bench_timing import seconds_of, timed
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -160,7 +161,7 @@ def patch_table(rows: list[dict]) -> Table:
 
 def system_table(rows: list[dict]) -> Table:
     """Return the systems as a rich table."""
-    table = Table(title=f"One study with a {LLM.upper()} language model, TFLOP")
+    table = Table(title=f"One study with a {LLM.upper()} language model, TFLOP", box=SIMPLE, padding=(0, 1, 0, 0))
     for column in ("grid", "system", "tokens", "to the LLM", "encoder", "connector", "prefill", "total"):
         table.add_column(column, justify="right")
     for row in rows:

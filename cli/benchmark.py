@@ -209,7 +209,9 @@ def reader_study(
     seed: PhantomSeedOption = None,
     cases: Annotated[int, typer.Option(min=1, help="Number of cases drawn per subset, as in the paper.")] = 100,
     order_seed: Annotated[int, typer.Option(min=0, help="Seed of the drawn cases and of every order.")] = 0,
-    with_references: Annotated[bool, typer.Option(help="Score the scans' own reports too, blinded.")] = False,
+    with_references: Annotated[
+        bool, typer.Option("--with-references", help="Score the scans' own reports too, blinded.")
+    ] = False,
     reader: Annotated[list[str] | None, typer.Option(help="Name of a reader; repeat it for each reader.")] = None,
     host: Annotated[
         str,

@@ -33,7 +33,9 @@ def prepare(
     inspect: Annotated[Path | None, typer.Option(help="Folder of the INSPECT download.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Number of volumes read in parallel.")] = 1,
     engine: Annotated[Engine, typer.Option(help="Where volumes are read; ray is for a cluster.")] = "local",
-    embed_volumes: Annotated[bool, typer.Option(help="Put the volumes into the Parquet files.")] = False,
+    embed_volumes: Annotated[
+        bool, typer.Option("--embed-volumes", help="Put the volumes into the Parquet files.")
+    ] = False,
     decisions: Annotated[Path | None, typer.Option(help="Use the published decisions in this folder.")] = None,
     columns: Annotated[Path | None, typer.Option(help="YAML file with column names that are not known.")] = None,
     judge: Annotated[str | None, typer.Option(help="Chat model (folder or id). Default: the built-in rules.")] = None,
@@ -91,7 +93,7 @@ def publish(
     with_data: Annotated[
         list[str] | None, typer.Option(help="Source whose rows are uploaded too, if allowed; repeatable.")
     ] = None,
-    public: Annotated[bool, typer.Option(help="Make a new repository public.")] = False,
+    public: Annotated[bool, typer.Option("--public", help="Make a new repository public.")] = False,
 ) -> None:
     """Upload ids, splits and curation decisions; the data of CT-RATE and INSPECT may not be redistributed."""
     from argus_processing.curation.publish import publish as publish_folder

@@ -37,6 +37,7 @@ from .usage_errors import tell_usage
 
 app = typer.Typer(
     name="argus",
+    rich_markup_mode="markdown",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -117,7 +118,7 @@ def _warn(message: Warning | str, category: type[Warning], *where: Any, **more: 
 
 @app.command(rich_help_panel="Use a model")
 def report(
-    scans: Annotated[list[Path], typer.Argument(metavar="SCAN...", help=".nii, .nii.gz or a DICOM folder.")],
+    scans: Annotated[list[Path], typer.Argument(metavar="SCAN", help=".nii, .nii.gz or a DICOM folder.")],
     model: ModelOption,
     out: Annotated[Path | None, typer.Option(help="Also write the output to this file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line with a JSON object per scan.")] = False,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.box import SIMPLE
 from rich.table import Table
 
 from ..metrics.metric import Metric
@@ -82,10 +83,12 @@ def _check_same_scans(first: Path, second: Path, own: list[StoredReport], other:
 def build_comparison(compared: ComparedRuns) -> Table:
     """Build a rich table from the result of `compare_runs`."""
     first, second = (model_hash[:12] for model_hash in compared.model_hashes)
-    caption = f"{compared.n_test} reports; p-values are not corrected for the number of metrics"
-    table = Table("", first, second, "difference", "95% interval", "p", title="paired test", caption=caption)
+    caption = f"first: model {first}, second: model {second}; {compared.n_test} reports; "
+    caption += "p-values are not corrected for the number of metrics"
+    headings = ("", "first", "second", "difference", "95% interval", "p")
+    table = Table(*headings, title="paired test", caption=caption, box=SIMPLE)
     for name, row in compared.metrics.items():
         interval = f"{row.low:.3f} to {row.high:.3f}"
         values = [f"{value:.3f}" for value in (row.first, row.second, row.difference)]
-        table.add_row(name, *values, interval, f"{row.p_value:.4f}")
+        table.add_row(name.replace("_", " "), *values, interval, f"{row.p_value:.4f}")
     return table

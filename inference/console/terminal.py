@@ -51,11 +51,12 @@ def show(table: Table, console: Console | None = None) -> None:
 
 
 def _fits(table: Table, console: Console) -> bool:
-    """Return whether the printed table shows every word of every cell in full."""
+    """Return whether the printed table shows every word of every heading and cell in full."""
     printed = "\n".join(
         "".join(segment.text for segment in line) for line in console.render_lines(table, pad=False, new_lines=False)
     )
-    wanted = Counter(word for cells in table_rows(table) for cell in cells for word in _GAPS.split(cell) if word)
+    texts = [text_of(column.header) for column in table.columns] + [cell for row in table_rows(table) for cell in row]
+    wanted = Counter(word for text in texts for word in _GAPS.split(text) if word)
     return not wanted - Counter(_GAPS.split(printed))
 
 

@@ -1,0 +1,143 @@
+"""Every table that a command or a measurement prints, on a terminal of 80 columns."""
+
+import io
+
+import bench_cache
+import bench_gpu
+import bench_metrics
+import bench_preprocessing
+import bench_serve
+import bench_stage1
+import bench_vision
+import pytest
+from rich.console import Console
+from typer.main import get_command
+
+from argus_cli.main import app
+from argus_cli.prepare import beside_the_paper, counts_table
+from argus_evaluation.ablations import ablation_table
+from argus_evaluation.ablations.ablation_results import AblationResults, CellResults, PanelResults, PaperOrder
+from argus_evaluation.ablations.ablation_statistics import Summary
+from argus_evaluation.benchmark import results_table
+from argus_evaluation.benchmark.compare import ComparedMetric, ComparedRuns, build_comparison
+from argus_evaluation.benchmark.evaluation_results import ControlResults, EvaluationResults, MetricValue
+from argus_inference.console.terminal import show, table_rows
+from argus_processing.curation.overview.table1 import build_table1
+from argus_training.planning.plan import make_plan, plan_table
+
+HASH = "0123456789abcdef"
+VALUE = MetricValue(0.8123, "signature", 0.7891, 0.8456, scale=1)
+METRICS = dict.fromkeys(results_table.METRIC_ROWS.values(), VALUE)
+OURS = {"scans": 25_690, "patients": 21_000, "train": 21_715, "validation": 2_411, "test": 1_564}
+OURS |= {"average_tokens": 201.9, "maximum_tokens": 900}
+COUNTS = {"volumes": 50_188, "kept": 25_691, "left_out_because_duplicate": 1_234}
+
+
+def evaluation():
+    controls = dict.fromkeys(results_table.CONTROLS, ControlResults(METRICS))
+    scores = {"n_test": 1_000, "metrics": METRICS, "controls": controls, "counts": {"truncated": 3}}
+    return results_table.build_table(EvaluationResults(**scores, model_hash=HASH, subset="ct-rate", split="validation"))
+
+
+def comparison():
+    row = ComparedMetric(
+        difference=-0.1234, low=-0.1234, high=-0.0567, p_value=0.0001, first=0.8, second=0.9, signature=""
+    )
+    return build_comparison(ComparedRuns(1_000, (HASH, HASH[::-1]), 10_000, {}, dict.fromkeys(METRICS, row)))
+
+
+def ablation():
+    names = ("finding_f1", "finding_f1_shuffled", "laterality_accuracy", "ROUGE-L")
+    summary = dict.fromkeys(names, Summary(4, 0.5991, 0.0381, 0.5612, 0.6371))
+    cell = CellResults({"compressor": "average pooling"}, summary, (), {})
+    panel = PanelResults("compressor", {"compressor": ("average pooling",)}, (cell,), {}, PaperOrder())
+    grid = AblationResults("demo", "Demo", (0, 1), "finding_f1", names, "std", (panel,), 16, 1.0, {})
+    return ablation_table.build_table(grid, panel)
+
+
+def gpu(part: str):
+    training = {"preset": "argus-70b-hr", "trained": "adapters", "samples_per_second": 12.3, "mfu": 0.412}
+    inference = {"preset": "argus-70b-hr", "tower": "ct2rep", "batch_size": 16, "visual_tokens": 512}
+    rows = {
+        "training": [training | {"peak_memory_bytes": 8.5e10}],
+        "inference": [inference | {"prefill_seconds": 1.2, "report_seconds": 12.3, "tokens_per_second": 123.4}],
+        "preprocessing": [{"grid": "hr", "seconds": 0.73}],
+    }
+    tables = dict(zip(rows, bench_gpu.tables({"hardware": "NVIDIA H100 80GB HBM3", **rows}), strict=True))
+    return tables[part]
+
+
+def metrics():
+    row = {"metrics": ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4"], "argus_seconds": 1.2, "seconds": 12.3}
+    row |= {"largest_difference": 1e-12}
+    told = {"pairs": 1_000, "words": 200, "seconds_without_java": 1.2, "cpu_seconds_without_java": 1.2}
+    return bench_metrics.build_table(told | {"pycocoevalcap": {"Bleu": row}, "meteor": {"missing": "no Java"}})
+
+
+def stage1():
+    seconds = {"epoch_seconds": dict.fromkeys(bench_stage1.SIDES, [123.4]), "fill_seconds": 12.3, "stage_epochs": 10}
+    ratios = {"epoch_times_faster": 12.3, "stage_times_faster": 12.3, "largest_loss_difference": 1e-9}
+    return bench_stage1.stage_table({"scans": 100} | seconds | ratios)
+
+
+def patches():
+    sides = {f"{side}_{way}_ms": 1234.5 for side in bench_vision.SIDES for way in ("forward", "backward")}
+    row = {"resolution": "hr", "dtype": "bfloat16", "times_faster": 12.3, "largest_difference": 1e-9}
+    return bench_vision.patch_table([row | sides])
+
+
+def systems():
+    flops = {f"{part}_flops": 1.2e14 for part in ("encoder", "connector", "prefill", "total")}
+    row = {"resolution": "hr", "system": "M3D, perceiver", "tower_tokens": 16_384, "visual_tokens": 2_048}
+    return bench_vision.system_table([row | flops])
+
+
+def cache():
+    row = {"resolution": "hr", "encoding": "float16", "file_ms": 1234.5, "cache_ms": 123.4, "times_faster": 12.3}
+    return bench_cache.build_table([row | {"mb": 123.4, "largest_difference": 1e-3}])
+
+
+def preprocessing():
+    names = ("argus_seconds", "monai_seconds", "times_faster", "argus_added_mb", "monai_added_mb", "memory_share")
+    return bench_preprocessing.build_table({"hr": dict.fromkeys(names, 1234.56)})
+
+
+TABLES = {
+    "evaluate": evaluation,
+    "compare": comparison,
+    "ablate": ablation,
+    "prepare: counts": lambda: counts_table({"counts": dict.fromkeys(("ct-rate", "bimcv-r", "inspect"), COUNTS)}),
+    "prepare: paper": lambda: beside_the_paper(build_table1({"ct-rate": OURS, "all": OURS})),
+    "plan": lambda: plan_table(make_plan("argus-tiny", 1, 80)),
+    "bench: training": lambda: gpu("training"),
+    "bench: inference": lambda: gpu("inference"),
+    "bench: preprocessing on the CPU": lambda: gpu("preprocessing"),
+    "bench: metrics": metrics,
+    "bench: stage 1": stage1,
+    "bench: patches": patches,
+    "bench: systems": systems,
+    "bench: cache": cache,
+    "bench: preprocessing": preprocessing,
+    "bench: serve": lambda: bench_serve.build_table([bench_serve.Bound("a client that leaves", 1.2, "answered", 1234)]),
+}
+# Too wide even so: shown row by row, which cuts nothing either.
+UPRIGHT = {"plan"}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_headings_and_cells_are_whole_at_80_columns(name):
+    table, out = TABLES[name](), io.StringIO()
+    show(table, Console(file=out, width=80))
+    assert "…" not in out.getvalue()
+    is_upright = not any(mark in out.getvalue() for mark in "│─")
+    assert is_upright == (name in UPRIGHT)
+    shown = out.getvalue().split()
+    texts = [str(column.header) for column in table.columns] + [cell for row in table_rows(table) for cell in row]
+    assert not [word for text in texts for word in text.split() if not any(word in each for each in shown)]
+
+
+@pytest.mark.parametrize("name", [(), *((name,) for name in get_command(app).commands)])
+def test_the_help_cuts_nothing_at_80_columns(argus, monkeypatch, name):
+    monkeypatch.setenv("COLUMNS", "80")
+    code, stdout, _ = argus(*name, "--help")
+    assert code == 0 and "…" not in stdout
