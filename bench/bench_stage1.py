@@ -21,7 +21,7 @@ from bench_timing import seconds_of, timed
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from transformers import AutoModelForImageTextToText, PrinterCallback
+from transformers import AutoModelForImageTextToText
 from trl import SFTConfig
 
 import argus_processing  # noqa: F401  registers processor and data set
@@ -39,6 +39,7 @@ from argus_training.stages.frozen_vision import training_images
 from argus_training.stages.recipe import RecipeArguments, set_trainable
 from argus_training.stages.report_examples import report_examples
 from argus_training.stages.report_trainer import make_trainer
+from argus_training.training_progress import ProgressLines
 
 ROUNDS = 3
 NUM_SCANS = 16
@@ -63,7 +64,7 @@ def train_epoch(
     model = load_pretrained(AutoModelForImageTextToText, model_path, REPORT_WRITER, dtype=torch.float32)
     set_trainable(model, ["connector"])
     trainer = make_trainer(model, processor, config, examples, images)
-    trainer.remove_callback(PrinterCallback)
+    trainer.remove_callback(ProgressLines)
     seconds = seconds_of(trainer.train)
     return seconds, [line["loss"] for line in trainer.state.log_history if "loss" in line]
 

@@ -69,6 +69,8 @@ def take_any_letter() -> None:
 def quiet() -> None:
     """Turn off the libraries' messages and progress bars; errors are still raised as exceptions."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if not sys.stderr.isatty():
+        os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     import transformers
 
     transformers.utils.logging.set_verbosity_error()

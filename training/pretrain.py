@@ -11,14 +11,12 @@ import argus_training.program_start  # noqa: F401 - before any library reads the
 
 # isort: split
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import datasets
 from datasets import load_dataset
 from transformers import TrainingArguments, set_seed
-from trl import TrlParser
 
 from argus_processing import ArgusImageProcessor
 from argus_processing.saved_models.model_folders import VISION_TOWER
@@ -28,8 +26,9 @@ from argus_training.pretraining.curves import save_curves
 from argus_training.pretraining.objective import Objective, held_out_batches
 from argus_training.pretraining.pretrain_trainer import PretrainTrainer
 from argus_training.pretraining.pretraining_scans import PreprocessedScans
-from argus_training.recipe_command import parse_recipe, run_command
-from argus_training.stages.checkpoints import claim_output, last_whole_checkpoint, own_output
+from argus_training.recipe_command import parse_recipe, recipe_parser, run_command
+from argus_training.stages.checkpoints import claim_output, last_whole_checkpoint, output_folder, own_output
+from argus_training.training_progress import logger, tell_progress
 from modeling_argus import ArgusVisionConfig, ArgusVisionModel, preset_vision_config
 
 from .pretraining import flip_objective, label_objective, mae_objective, vox2vec_objective
@@ -122,12 +121,12 @@ def pretrain(recipe: PretrainArguments, config: TrainingArguments) -> Path:
     The run's folder also gets `curves.json` and `curves.png` and, if there is a validation split, `results.json` with
     the objective's measurements on it, and the objective's pictures.
     """
-    with own_output(Path(config.output_dir), config):
+    with own_output(output_folder(config), config):
         return _run(recipe, config)
 
 
 def _run(recipe: PretrainArguments, config: TrainingArguments) -> Path:
-    output_dir = Path(config.output_dir)
+    output_dir = output_folder(config)
     # The main process claims the folder and prepares the data first; the others then find both.
     with config.main_process_first(local=False, desc="data"):
         claim_output(output_dir, recipe, config)
@@ -150,6 +149,7 @@ def _run(recipe: PretrainArguments, config: TrainingArguments) -> Path:
         train_dataset=scans,
         eval_dataset=held_out_scans if config.eval_strategy != "no" else None,
     )
+    tell_progress(trainer)
     trainer.train(resume_from_checkpoint=last_whole_checkpoint(output_dir))
     if trainer.is_world_process_zero():
         title = f"{recipe.objective}, {recipe.preset}"
@@ -168,7 +168,7 @@ def finish(trainer: PretrainTrainer, objective: Objective, held_out: Preprocesse
         results = objective.show(module, batches, output_dir)
         if results:
             write_json(output_dir / "results.json", results)
-            print(json.dumps(results))
+            logger.info("held-out scans: " + ", ".join(f"{name} {value:.4g}" for name, value in results.items()))
     partial = output_dir / "model.partial"
     module.vision_tower.save_pretrained(partial)
     partial.rename(output_dir / "model")
@@ -176,7 +176,7 @@ def finish(trainer: PretrainTrainer, objective: Objective, held_out: Preprocesse
 
 def main() -> None:
     """Parse the recipe and the command line, and pretrain the tower."""
-    parser = TrlParser((PretrainArguments, TrainingArguments), description=__doc__)
+    parser = recipe_parser(PretrainArguments, TrainingArguments, description=__doc__)
     run_command("pretrain.py", lambda: pretrain(*parse_recipe(parser)))
 
 

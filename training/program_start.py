@@ -1,5 +1,9 @@
-"""Checks of the environment that must run before libraries are imported: training programs import this first."""
+"""What must run before libraries are imported: training programs import this first."""
+
+import logging
 
 from .threads import end_without_threads
 
 end_without_threads()
+# It warns of kernels that only 4-bit weights on a CPU would use.
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

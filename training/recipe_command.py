@@ -10,6 +10,7 @@ from trl import TrlParser
 
 from argus_processing.failures import explain
 from argus_processing.storage.foreign_files import read_yaml_object
+from argus_training.training_progress import keep_bars_on_terminals
 
 
 def recipe_parser(*settings: Any, description: str | None) -> TrlParser:
@@ -41,6 +42,7 @@ def run_command(name: str, command: Callable[[], Any]) -> None:
 
     If ARGUS_DEBUG is set in the environment, the traceback is shown.
     """
+    keep_bars_on_terminals()
     try:
         command()
     except Exception as error:

@@ -3,7 +3,8 @@
 accelerate launch training/sft.py --config training/recipes/argus_8b_hr.yaml
 python training/sft.py --config training/recipes/argus_3b_nr.yaml --stage 2 --learning_rate 1e-6
 
-The same command started again continues an interrupted run.
+The same command started again continues an interrupted run. On a terminal a bar shows how far it is; elsewhere each
+logged step is a line.
 """
 
 import argus_training.program_start  # noqa: F401 - before any library reads the number of threads

@@ -78,7 +78,8 @@ def test_two_processes_say_once_how_many_scans_both_sent_through_the_tower(run, 
     assert codes == [0, 0] and (out / "model" / "config.json").exists()
     lines = [line for log in tmp_path.glob("meeting*.log") for line in log.read_text().splitlines()]
     told = [line for line in lines if "through the vision tower" in line]
-    assert len(told) == 1 and told[0].startswith(f"stage 2: {two_processes.SUBSET['num_train']} scans ")
+    assert len(told) == 1 and f" stage 2: {two_processes.SUBSET['num_train']} scans " in told[0]
+    assert len([line for line in lines if "step 1/1: loss " in line]) == 1
 
 
 def test_a_run_killed_on_one_of_two_processes_goes_on_to_the_same_weights(run, tmp_path):

@@ -18,6 +18,7 @@ from argus_processing.storage.claimed_folders import whole_folder
 from argus_training.assembly.report_tokenizer import train_tokenizer
 from argus_training.stages.checkpoints import last_whole_checkpoint
 from argus_training.stages.report_examples import report_messages
+from argus_training.training_progress import tell_progress
 from modeling_argus.presets_argus import TEXT_PRESETS
 
 IMPRESSION_INSTRUCTION = "Give the impression only."
@@ -106,6 +107,7 @@ def train_language_model(
     trainer = SFTTrainer(
         model=tiny_llama(tokenizer, config.seed, sizes), args=config, train_dataset=examples, processing_class=tokenizer
     )
+    tell_progress(trainer)
     trainer.train(resume_from_checkpoint=last_whole_checkpoint(Path(str(config.output_dir))))
     if trainer.is_world_process_zero():
         with whole_folder(out) as part:

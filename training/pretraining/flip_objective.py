@@ -22,6 +22,7 @@ from argus_processing.saved_models.pretrained import load_pretrained, load_token
 from argus_training.assembly.report_tokenizer import train_tokenizer
 from argus_training.pretraining.contrastive_loss import image_text_loss
 from argus_training.pretraining.objective import Objective, check_mask_ratio, draw_orders, generators_of, settings_from
+from argus_training.training_progress import logger
 from modeling_argus import ArgusVisionModel
 
 RANKS = (1, 5, 10)
@@ -121,7 +122,7 @@ class FLIPObjective(nn.Module):
 def retrieval(image: torch.Tensor, text: torch.Tensor) -> dict[str, float]:
     """Return R@1, R@5 and R@10 in both directions of `(N, C)` pairs; a tie counts against the pair."""
     cosines = image @ text.T
-    results = {}
+    results: dict[str, float] = {}
     for direction, scores in (("image_to_text", cosines), ("text_to_image", cosines.T)):
         rank = (scores >= scores.diagonal()[:, None]).sum(dim=1)
         results |= {f"{direction}_r@{k}": (rank <= k).float().mean().item() for k in RANKS}
@@ -191,7 +192,7 @@ def build(tower: ArgusVisionModel, split: datasets.Dataset, options: dict, seed:
     lengths = map(len, tokenizer([first_token + report for report in reports])["input_ids"])
     cut = sum(length > settings.max_text_tokens for length in lengths)
     if PartialState().is_main_process:
-        print(f"flip: {cut} of {len(reports)} reports are longer than {settings.max_text_tokens} tokens and cut")
+        logger.info(f"flip: {cut} of {len(reports)} reports are longer than {settings.max_text_tokens} tokens and cut")
     return Objective(
         FLIPObjective(tower, encoder, settings, seed),
         report_tokens(tokenizer, settings.max_text_tokens, first_token),

@@ -13,6 +13,7 @@ from trl import SFTConfig
 from argus_processing import ArgusImageProcessor, ArgusProcessor
 from argus_processing.scan_types import ScanReader
 from argus_processing.storage.volume_cache import VolumeCache
+from argus_training.training_progress import logger
 from modeling_argus.vision_towers_argus import VisionTower
 
 from .feature_cache import FeatureCache, features_folder, fill, load_tower
@@ -82,5 +83,5 @@ def training_images(
     processes.wait_for_everyone()
     num_made = sum(gather_object([num_made]))
     if processes.is_main_process:
-        print(f"stage {stage}: {num_made} scans through the vision tower, {cache.folder}")
+        logger.info(f"stage {stage}: {num_made} scans through the vision tower, {cache.folder}")
     return cache

@@ -8,6 +8,7 @@ from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
 from argus_processing import ArgusProcessor
 from argus_processing.scan_types import ScanReader
+from argus_training.training_progress import tell_progress
 from modeling_argus import ArgusForConditionalGeneration
 
 from .frozen_vision import NoFrozenCheckpointing, reading_through
@@ -46,6 +47,7 @@ def make_trainer(
         peft_config=adapters,
     )
     upcast_trained(model_of(trainer))
+    tell_progress(trainer)
     trainer.add_callback(NoFrozenCheckpointing(model.model.vision_tower))
     return trainer
 

@@ -7,6 +7,7 @@ from trl import SFTConfig, SFTTrainer
 
 from argus_processing import ArgusProcessor
 from argus_processing.saved_models.pretrained import check_fit, load_processor
+from argus_training.training_progress import logger
 
 from .checkpoints import last_whole_checkpoint, output_folder
 from .frozen_vision import training_images
@@ -57,8 +58,8 @@ def train_stage(
 def announce(
     stage: str, trainer: SFTTrainer, examples: datasets.Dataset, processor: ArgusProcessor, max_text_tokens: int
 ) -> None:
-    """Print, on the first process only, the parameters that the stage trains and the number of reports that are cut."""
+    """Tell, on the first process only, the parameters that the stage trains and the number of reports that are cut."""
     if trainer.is_world_process_zero():
         cut = count_cut_reports(examples, processor, max_text_tokens)
         trained = count_trained(model_of(trainer))
-        print(f"stage {stage}: {trained:,} parameters train on {len(examples)} scans, {cut} reports cut")
+        logger.info(f"stage {stage}: {trained:,} parameters train on {len(examples)} scans, {cut} reports cut")

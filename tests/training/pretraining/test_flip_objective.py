@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional
 
 from argus_training.assembly.report_tokenizer import train_tokenizer
+from argus_training.pretraining import flip_objective
 from argus_training.pretraining.flip_objective import FLIPSettings, build, report_tokens, retrieval, text_encoder_of
 from argus_training.pretraining.objective import draw_orders, generators_of
 
@@ -82,10 +83,12 @@ def test_it_learns_to_tell_volumes_by_their_reports(objective, batch):
     assert retrieval(image, text)["image_to_text_r@1"] == 1.0
 
 
-def test_reports_that_are_cut_are_counted(objective, capsys):
+def test_reports_that_are_cut_are_counted(objective, monkeypatch):
+    told = []
+    monkeypatch.setattr(flip_objective.logger, "info", told.append)
     options = {"text_width": 16, "text_layers": 1, "text_heads": 2, "vocab_size": 300, "max_text_tokens": 4}
     made = build(objective.vision_tower, {"report": REPORTS}, options, seed=0)
-    assert "flip: 3 of 3 reports are longer than 4 tokens" in capsys.readouterr().out
+    assert told == ["flip: 3 of 3 reports are longer than 4 tokens and cut"]
     tokens = made.inputs_of({"report": REPORTS[0]})
     assert tokens["input_ids"].shape == (4,) and tokens["attention_mask"].all()
 
