@@ -1,18 +1,25 @@
-"""Count tokens and floating-point operations of a study in each system, by formula from configurations.
+"""Count tokens and floating-point operations of a study in each system, without weights and without a scan.
 
-A multiplication with an addition counts as two. Matrix products, convolutions and attention are counted; attention of
-the language model counts half, because a token sees only earlier ones. Norms, activations and pooling are not counted:
-they are well under 1%. The tests compare the formulas with the counts of `torch.utils.flop_counter`.
+`torch.utils.flop_counter` counts the vision tower on the meta device; connector and language model are counted by
+formula, which the tests compare with it. A multiplication with an addition counts as two. Matrix products, convolutions
+and attention are counted; attention of the language model counts half, because a token sees only earlier ones. Norms,
+activations and pooling are not counted: they are well under 1%.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import prod
+from typing import Any
 
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedConfig
 
 from modeling_argus.configuration_argus import ArgusConfig
 from modeling_argus.connector_argus import ArgusConnector
+from modeling_argus.vision_towers_argus import tower_of
+
+from .sub_configs import text_of, vision_of
 
 # Tokens of the chat template and the instruction around the visual tokens.
 NUM_PROMPT_TOKENS = 60
@@ -52,60 +59,21 @@ def attention_flops(num_queries: int, num_keys: int, width: int) -> int:
     return 2 * linear_flops(num_queries, num_keys, width)
 
 
-def vit_flops(config: PreTrainedConfig, num_extra_tokens: int = 0) -> int:
-    """Return the operations of a ViT; extra tokens, such as M3D's class token, have no patch."""
-    num_tokens = config.num_tokens + num_extra_tokens
-    width, inner = config.hidden_size, config.num_attention_heads * config.head_dim
-    layer = (
-        linear_flops(num_tokens, width, 3 * inner)
-        + attention_flops(num_tokens, num_tokens, inner)
-        + linear_flops(num_tokens, inner, width)
-        + 2 * linear_flops(num_tokens, width, config.intermediate_size)
-    )
-    patches = linear_flops(config.num_tokens, config.num_channels * prod(config.patch_size), width)
-    return patches + config.num_hidden_layers * layer
-
-
-def m3d_flops(config: PreTrainedConfig) -> int:
-    """Return the operations of M3D's ViT with its class token."""
-    return vit_flops(config, num_extra_tokens=1)
-
-
-def ct2rep_flops(config: PreTrainedConfig) -> int:
-    """Return the operations of CT2Rep's CT-ViT, its position bias and its codebook."""
-    num_tokens, width = config.num_tokens, config.hidden_size
-    depth, height, columns = config.token_grid
-    inner, heads = config.num_attention_heads * config.head_dim, config.num_attention_heads
-    num_offsets = (2 * height - 1) * (2 * columns - 1)
-    bias = num_offsets * (linear_flops(1, 2, width) + linear_flops(1, width, width) + linear_flops(1, width, heads))
-    layer = (
-        linear_flops(num_tokens, 27, width)  # depthwise: each channel has its own 27 weights
-        + linear_flops(num_tokens, width, 3 * inner)
-        + linear_flops(num_tokens, inner, width)
-        + linear_flops(num_tokens, width, 2 * config.feed_forward_size)
-        + linear_flops(num_tokens, config.feed_forward_size, width)
-    )
-    in_slice = height * columns
-    attention = config.num_spatial_layers * depth * attention_flops(in_slice, in_slice, inner)
-    attention += config.num_temporal_layers * in_slice * attention_flops(depth, depth, inner)
-    layers = (config.num_spatial_layers + config.num_temporal_layers) * layer + attention
-    patches = linear_flops(num_tokens, prod(config.patch_size), width)
-    return patches + bias + layers + linear_flops(num_tokens, width, config.codebook_size)
-
-
-# model_type of a tower -> operations of its configuration
-ENCODER_FLOPS: dict[str, Callable[[PreTrainedConfig], int]] = {
-    "argus_vision": vit_flops,
-    "m3d_vision": m3d_flops,
-    "radfm_vision": vit_flops,
-    "ct2rep_vision": ct2rep_flops,
-}
+def encoder_flops(config: PreTrainedConfig) -> int:
+    """Return the operations of a vision tower for one scan, as torch counts them on the meta device."""
+    with torch.device("meta"):
+        tower = tower_of(config.model_type).model_class(config).eval()
+        volume = torch.empty(1, 1, *config.image_size)
+    # In its plain form attention is two matrix products, whatever kernels a device has.
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        tower(volume)
+    return counter.get_total_flops()
 
 
 def perceiver_flops(config: ArgusConfig) -> int:
     """Return the operations of the Perceiver."""
-    width, inner = config.vision_config.hidden_size, config.perceiver_num_heads * config.perceiver_head_dim
-    num_latents, num_keys = config.num_latents, config.vision_config.num_tokens + config.num_latents
+    width, inner = vision_of(config).hidden_size, config.perceiver_num_heads * config.perceiver_head_dim
+    num_latents, num_keys = config.num_latents, vision_of(config).num_tokens + config.num_latents
     layer = (
         linear_flops(num_latents, width, inner)
         + linear_flops(num_keys, width, 2 * inner)
@@ -122,7 +90,7 @@ COMPRESSOR_FLOPS: dict[str, Callable[[ArgusConfig], int]] = {"perceiver": percei
 
 def connector_flops(config: ArgusConfig, num_visual_tokens: int, width: int) -> int:
     """Return the operations of compressor and projector; `width` is the compressor's."""
-    hidden_size = config.text_config.hidden_size
+    hidden_size = text_of(config).hidden_size
     projector = linear_flops(num_visual_tokens, width, hidden_size)
     projector += (config.num_projector_layers - 1) * linear_flops(num_visual_tokens, hidden_size, hidden_size)
     return projector + COMPRESSOR_FLOPS.get(config.compressor, lambda _: 0)(config)
@@ -143,17 +111,16 @@ def prefill_flops(config: PreTrainedConfig, num_tokens: int) -> int:
 
 def study_cost(config: ArgusConfig, num_prompt_tokens: int = NUM_PROMPT_TOKENS) -> StudyCost:
     """Compute the cost of a study in a system."""
-    import torch
-
     with torch.device("meta"):
         connector = ArgusConnector(config)
     visual_tokens = connector.num_tokens
+    compressor: Any = connector.compressor
     return StudyCost(
-        tower_tokens=config.vision_config.num_tokens,
+        tower_tokens=vision_of(config).num_tokens,
         visual_tokens=visual_tokens,
-        encoder_flops=ENCODER_FLOPS[config.vision_config.model_type](config.vision_config),
-        connector_flops=connector_flops(config, visual_tokens, connector.compressor.width),
-        prefill_flops=prefill_flops(config.text_config, visual_tokens + num_prompt_tokens),
+        encoder_flops=encoder_flops(vision_of(config)),
+        connector_flops=connector_flops(config, visual_tokens, compressor.width),
+        prefill_flops=prefill_flops(text_of(config), visual_tokens + num_prompt_tokens),
     )
 
 
@@ -167,7 +134,7 @@ def train_step_flops(
     themselves are not counted.
     """
     cost = study_cost(config, num_text_tokens)
-    text = config.text_config
+    text = text_of(config)
     language = cost.prefill_flops + linear_flops(num_labels - 1, text.hidden_size, text.vocab_size)
     llm_factor = 3 if "llm" in trained and not with_adapters else 2
     vision_factor = 3 if "vision" in trained else 1

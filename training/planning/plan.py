@@ -81,6 +81,10 @@ def make_plan(
     trained = frozenset(recipe.settings_of(stage)["trainable_parts"])
     visual_tokens = study_cost(config).visual_tokens
     longest = StepShape(micro_batch, visual_tokens + recipe.max_text_tokens, recipe.max_text_tokens - NUM_PROMPT_TOKENS)
+    text_tokens = NUM_PROMPT_TOKENS + NUM_REPORT_TOKENS
+    scan_flops = {
+        adapts: train_step_flops(config, text_tokens, NUM_REPORT_TOKENS, trained, adapts) for adapts in (False, True)
+    }
     runs = []
     for strategy in STRATEGIES:
         if strategy.with_adapters and "llm" not in trained:
@@ -88,14 +92,11 @@ def make_plan(
         held = states(strategy, sizes, trained, recipe.lora_r, num_gpus)
         head_trains = "llm" in trained and not strategy.with_adapters
         activations = activation_bytes(config, sizes, longest, trained, checkpointing=True, head_trains=head_trains)
-        flops = global_batch_size * train_step_flops(
-            config, NUM_PROMPT_TOKENS + NUM_REPORT_TOKENS, NUM_REPORT_TOKENS, trained, strategy.with_adapters
-        )
-        flops += global_batch_size * adapter_flops(sizes, recipe.lora_r, strategy, visual_tokens)
+        flops = scan_flops[strategy.with_adapters] + adapter_flops(sizes, recipe.lora_r, strategy, visual_tokens)
         fits = held.total + activations <= USABLE_SHARE * memory_gb * GIGABYTE
         command = launch_command(preset, strategy, num_gpus, micro_batch, global_batch_size, stage)
-        runs.append(PlannedRun(strategy, held, activations, flops, fits, command))
-    num_tokens = visual_tokens + NUM_PROMPT_TOKENS + NUM_REPORT_TOKENS
+        runs.append(PlannedRun(strategy, held, activations, global_batch_size * flops, fits, command))
+    num_tokens = visual_tokens + text_tokens
     return Plan(preset, sizes, visual_tokens, num_tokens, global_batch_size, micro_batch, runs)
 
 

@@ -14,6 +14,8 @@ from argus_training.stages.recipe import TRAINABLE_PARTS
 from modeling_argus import ArgusForConditionalGeneration, preset_config
 from modeling_argus.configuration_argus import ArgusConfig
 
+from .sub_configs import text_of, vision_of
+
 # TRL's tile of logits: its most tokens, and its columns, which are all allocated even if the vocabulary is smaller.
 TILE_TOKENS = 4096
 TILE_COLUMNS = 32768
@@ -86,7 +88,7 @@ def model_sizes(preset: str) -> ModelSizes:
 
     language = model.model.language_model
     linears = [module for module in language.modules() if isinstance(module, nn.Linear)]
-    tied = model.config.text_config.tie_word_embeddings
+    tied = text_of(model.config).tie_word_embeddings
     return ModelSizes(
         vision=count(model.get_submodule(*TRAINABLE_PARTS["vision"])),
         connector=count(model.get_submodule(*TRAINABLE_PARTS["connector"])),
@@ -100,7 +102,7 @@ def model_sizes(preset: str) -> ModelSizes:
 
 def llm_layer_bytes(config: ArgusConfig, shape: StepShape) -> int:
     """Return the bytes that one layer of a Llama keeps for its backward pass, for one scan."""
-    text = config.text_config
+    text = text_of(config)
     head_dim = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     queries, keys = text.num_attention_heads * head_dim, text.num_key_value_heads * head_dim
     # Each norm keeps its input and, in float32, the normalised values; the next linear layer keeps the norm's output.
@@ -112,7 +114,7 @@ def llm_layer_bytes(config: ArgusConfig, shape: StepShape) -> int:
 
 def vit_layer_bytes(config: ArgusConfig, shape: StepShape) -> int:
     """Return the bytes that one layer of the ViT keeps for its backward pass, for one scan."""
-    vision = config.vision_config
+    vision = vision_of(config)
     width, inner = vision.hidden_size, vision.num_attention_heads * vision.head_dim
     norms = 2 * width * (shape.stream_bytes + shape.activation_bytes)
     return vision.num_tokens * (norms + (4 * inner + 2 * vision.intermediate_size) * shape.activation_bytes)
@@ -120,7 +122,7 @@ def vit_layer_bytes(config: ArgusConfig, shape: StepShape) -> int:
 
 def kept_bytes(config: ArgusConfig, shape: StepShape, trained: frozenset[str], checkpointing: bool) -> int:
     """Return the bytes that all parts keep for the backward pass: whole layers, or their inputs if checkpointed."""
-    text, vision = config.text_config, config.vision_config
+    text, vision = text_of(config), vision_of(config)
     llm_layer = llm_layer_bytes(config, shape)
     vit_layer = vit_layer_bytes(config, shape)
     if checkpointing:
@@ -140,7 +142,7 @@ def kept_bytes(config: ArgusConfig, shape: StepShape, trained: frozenset[str], c
 def loss_bytes(config: ArgusConfig, sizes: ModelSizes, shape: StepShape, head_trains: bool) -> int:
     """Return the bytes that TRL's loss adds: a tile of logits, gradients of hidden states and the head's in float32."""
     scored = shape.micro_batch * shape.num_scored
-    text = config.text_config
+    text = text_of(config)
     rows = min(scored, TILE_TOKENS)
     tile = rows * TILE_COLUMNS * shape.activation_bytes
     copies = shape.tile_copies * rows * min(text.vocab_size, TILE_COLUMNS) * 4
