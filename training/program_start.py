@@ -1,4 +1,4 @@
-"""What must run before libraries are imported: training programs import this first."""
+"""Check the environment, and quiet a library, before libraries are imported: training programs import this first."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""What a training tells while it runs: a bar on a terminal, short lines through transformers' logger elsewhere.
+"""Tell how a training goes: a bar on a terminal, short lines through transformers' logger elsewhere.
 
 Everything is told by the first process only. What the trainer logs stays whole in `trainer_state.json` and goes whole
 to the trackers of `report_to`.

@@ -1,4 +1,4 @@
-"""What a training tells: a bar on a terminal, short lines elsewhere, and whole logs to whoever keeps them."""
+"""Training tells a bar on a terminal, short lines elsewhere, and whole logs to whoever keeps them."""
 
 import ast
 import json

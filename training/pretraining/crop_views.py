@@ -4,6 +4,7 @@ No flips and no rotations: left stays left.
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch.nn import functional
@@ -25,7 +26,7 @@ def draw_crops(size: Sequence[int], crop_size: Sequence[int], generator: torch.G
         start = _draw_integer(0, last, generator)
         first.append(start)
         second.append(_draw_integer(max(0, start - crop // 2), min(last, start + crop // 2), generator))
-    return tuple(first), tuple(second)
+    return cast(Corner, tuple(first)), cast(Corner, tuple(second))
 
 
 def _draw_integer(lowest: int, highest: int, generator: torch.Generator) -> int:

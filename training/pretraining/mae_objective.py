@@ -5,7 +5,7 @@ learned mask token at the other positions, and predicts the voxels of the masked
 patch. The decoder's positions are fixed sines and cosines; the tower's start with these values and are learned.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +47,8 @@ class MAEDecoder(nn.Module):
         config: the tower's configuration.
         settings: the decoder's size.
     """
+
+    positions: torch.Tensor
 
     def __init__(self, config: ArgusVisionConfig, settings: MAESettings):
         super().__init__()
@@ -167,9 +169,9 @@ def draw(module: MAEObjective, volumes: torch.Tensor, output: ModelOutput, path:
     """
     embeddings = module.vision_tower.embeddings
     patches, token_grid = embeddings.patchify(volumes)
-    _, mean, deviation = normalize_patches(take_tokens(patches, output.masked))
-    voxels = output.prediction * deviation + mean
-    places = output.masked[..., None].expand_as(voxels)
+    _, mean, deviation = normalize_patches(take_tokens(patches, output["masked"]))
+    voxels = output["prediction"] * deviation + mean
+    places = output["masked"][..., None].expand_as(voxels)
     rows = {
         "masked": patches.scatter(1, places, torch.full_like(voxels, torch.nan)),
         "reconstructed": patches.scatter(1, places, voxels),
@@ -182,9 +184,7 @@ def draw(module: MAEObjective, volumes: torch.Tensor, output: ModelOutput, path:
     save_reconstructions(pictured, path)
 
 
-def unpatchify(
-    patches: torch.Tensor, token_grid: tuple[int, int, int], patch_size: tuple[int, int, int]
-) -> torch.Tensor:
+def unpatchify(patches: torch.Tensor, token_grid: tuple[int, int, int], patch_size: Sequence[int]) -> torch.Tensor:
     """Reassemble patches `(B, N, C * patch voxels)` to `(B, C, D, H, W)`."""
     blocks = patches.reshape(len(patches), *token_grid, -1, *patch_size)
     sides = (count * size for count, size in zip(token_grid, patch_size, strict=True))

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -47,7 +47,7 @@ def settings_from(settings: type[Settings], options: dict[str, Any]) -> Settings
     Raises:
         ValueError: if an option is unknown, naming the known ones.
     """
-    known = [entry.name for entry in fields(settings)]
+    known = [entry.name for entry in fields(cast(Any, settings))]
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise ValueError(f"objective_options: no such setting: {', '.join(unknown)}; known: {', '.join(known)}")

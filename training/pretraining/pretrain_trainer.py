@@ -7,15 +7,18 @@ import torch
 from torch import nn
 from transformers import Trainer
 
+from argus_training.stages.sharded_weights import model_of
+
 
 class PretrainTrainer(Trainer):
     """Trainer of an objective's module; the loss is the mean over a batch, also on held-out scans."""
 
     def compute_loss(self, model: nn.Module, inputs: dict, *args, **kwargs) -> Any:
         """Compute the loss; add `step` and `progress` to the inputs if the objective takes them."""
-        step = self.state.global_step + 1 if self.model.training else 0
+        own = model_of(self)
+        step = self.state.global_step + 1 if own.training else 0
         clock = {"step": step, "progress": self.state.global_step / max(self.state.max_steps, 1)}
-        taken = inspect.signature(self.model.forward).parameters
+        taken = inspect.signature(own.forward).parameters
         inputs = inputs | {name: value for name, value in clock.items() if name in taken}
         return super().compute_loss(model, inputs, *args, **kwargs)
 

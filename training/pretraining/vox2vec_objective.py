@@ -6,7 +6,7 @@ voxel's feature is interpolated trilinearly between the last layer's tokens at t
 within the crop, so they do not reveal the place of a voxel in the chest: the tower has to learn it from the image.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -102,12 +102,12 @@ class Vox2VecObjective(nn.Module):
         return depth, height, width
 
 
-def half_grid(image_size: tuple[int, ...], patch_size: tuple[int, ...]) -> list[int]:
+def half_grid(image_size: Sequence[int], patch_size: Sequence[int]) -> list[int]:
     """Return half a grid along each axis in whole patches, at least one patch."""
     return [max(1, side // patch // 2) * patch for side, patch in zip(image_size, patch_size, strict=True)]
 
 
-def check_crop(crop_size: tuple[int, ...], image_size: tuple[int, ...], patch_size: tuple[int, ...]) -> None:
+def check_crop(crop_size: Sequence[int], image_size: Sequence[int], patch_size: Sequence[int]) -> None:
     """Check that a crop fits into the grid and is a whole number of patches.
 
     Raises:
@@ -125,7 +125,7 @@ def check_crop(crop_size: tuple[int, ...], image_size: tuple[int, ...], patch_si
 
 
 def interpolate_tokens(
-    tokens: torch.Tensor, token_grid: tuple[int, int, int], voxels: torch.Tensor, size: tuple[int, int, int]
+    tokens: torch.Tensor, token_grid: tuple[int, int, int], voxels: torch.Tensor, size: Sequence[int]
 ) -> torch.Tensor:
     """Interpolate tokens at voxels, trilinearly between the patches' centres; outside them the nearest one is used.
 

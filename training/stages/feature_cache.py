@@ -6,9 +6,9 @@ settings of the computation, so that another tower, setting or scan never reads 
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from isal import isal_zlib
@@ -16,13 +16,14 @@ from rich.console import Console
 from rich.progress import track
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from argus_processing import ArgusImageProcessor
 from argus_processing.image_processing_argus import flatten_images
 from argus_processing.saved_models.model_folders import REPORT_WRITER
 from argus_processing.saved_models.pretrained import load_config
 from argus_processing.saved_models.weight_files import weight_files
+from argus_processing.scan_types import ScanReader
 from argus_processing.storage.volume_cache import VolumeCache, path_of, scan_key, settings_hash
 from argus_processing.storage.whole_files import write_whole
 from modeling_argus.vision_towers_argus import VisionTower, tower_of
@@ -109,7 +110,7 @@ def load_tower(model_folder: Path) -> VisionTower:
         ValueError: if its weights are not in the folder's safetensors files.
     """
     config = load_config(model_folder, REPORT_WRITER).vision_config
-    weights = {}
+    weights: dict[str, torch.Tensor] = {}
     for path in weight_files(Path(model_folder)):
         with safe_open(path, "pt") as file:
             names = [name for name in file.keys() if name.startswith(TOWER_PREFIX)]
@@ -150,7 +151,7 @@ def features_folder(
 def fill(
     cache: FeatureCache,
     tower: VisionTower,
-    images: Callable[..., dict[str, torch.Tensor]],
+    images: ScanReader,
     scans: Sequence[Any],
     *,
     dtype: torch.dtype = torch.float32,
@@ -175,20 +176,21 @@ def fill(
         OSError: if the disk fails.
     """
     missing = [scan for scan in dict.fromkeys(scans) if not cache.has(scan)]
-    loader = DataLoader(
-        missing,
+    loader: DataLoader[Any] = DataLoader(
+        cast(Dataset[Any], missing),
         batch_size=batch_size,
         num_workers=num_workers,
         collate_fn=_PixelValues(images),
         pin_memory=torch.device(device).type == "cuda",
     )
-    tower.to(device)
+    encoder: torch.nn.Module = tower
+    encoder.to(device)
     device_type = torch.device(device).type
     with torch.inference_mode(), torch.autocast(device_type, dtype, enabled=dtype != torch.float32):
         for batch, pixel_values in track(
             loader, "vision features", console=Console(stderr=True), disable=not missing, total=len(loader)
         ):
-            tokens = tower(pixel_values.to(device, non_blocking=True)).last_hidden_state.to("cpu", dtype)
+            tokens = encoder(pixel_values.to(device, non_blocking=True)).last_hidden_state.to("cpu", dtype)
             for scan, own in zip(batch, tokens, strict=True):
                 cache.write(scan, own)
     return len(missing)
@@ -197,7 +199,7 @@ def fill(
 class _PixelValues:
     """Collator from scans to the scans and their `pixel_values`; a class, so that it can be pickled for workers."""
 
-    def __init__(self, images: Callable[..., dict[str, torch.Tensor]]):
+    def __init__(self, images: ScanReader):
         self.images = images
 
     def __call__(self, scans: list[Any]) -> tuple[list[Any], torch.Tensor]:

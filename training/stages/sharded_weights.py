@@ -5,11 +5,12 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
+from transformers import Trainer
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 from trl import SFTTrainer
 
 
-def model_of(trainer: SFTTrainer) -> torch.nn.Module:
+def model_of(trainer: Trainer) -> torch.nn.Module:
     """Return the model that a trainer trains, with its adapters.
 
     Raises:
