@@ -21,7 +21,7 @@ import argus_processing  # noqa: F401 - registers the processor and the data set
 from argus_training.recipe_command import parse_recipe, recipe_parser, run_command
 from argus_training.stages.checkpoints import claim_output, output_folder, own_output
 from argus_training.stages.recipe import RecipeArguments
-from argus_training.stages.report_examples import draw_share, report_examples
+from argus_training.stages.report_examples import draw_scans, draw_share, report_examples
 from argus_training.stages.stage_training import train_stage
 
 
@@ -40,9 +40,12 @@ def train(recipe: RecipeArguments, config: SFTConfig) -> Path:
 
 
 def load_examples(recipe: RecipeArguments, seed: int) -> datasets.DatasetDict:
-    """Load the recipe's splits as training examples, with its share of the training scans."""
+    """Load the recipe's splits as training examples, with its share or count of the training scans."""
     splits = load_dataset("ct3drrg", recipe.subset, **recipe.subset_options)
-    splits["train"] = draw_share(splits["train"], recipe.train_share, seed)
+    if recipe.train_count is not None:
+        splits["train"] = draw_scans(splits["train"], recipe.train_count, seed)
+    else:
+        splits["train"] = draw_share(splits["train"], recipe.train_share, seed)
     return datasets.DatasetDict({name: report_examples(split) for name, split in splits.items()})
 
 

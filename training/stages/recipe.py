@@ -30,6 +30,7 @@ class RecipeArguments:
         max_text_tokens: most tokens of prompt and report, beside the visual ones; longer texts are counted and cut.
         train_share: share of the training scans that is used, drawn with the trainer's seed; with the same seed, a
             smaller share is a part of a larger one.
+        train_count: number of training scans that is used, in place of a share; drawn in the same way.
         global_batch_size: scans per step over all processes; gradients are accumulated to reach it.
         use_peft: train low-rank adapters in place of the language model, wherever a stage trains it.
         lora_r: rank of the adapters (paper, section 5.1, for 70B; so are the two below).
@@ -50,6 +51,7 @@ class RecipeArguments:
     stage2: dict = field(default_factory=lambda: {"trainable_parts": ["vision", "connector", "llm"]})
     max_text_tokens: int = 1024
     train_share: float = 1.0
+    train_count: int | None = None
     global_batch_size: int | None = None
     use_peft: bool = False
     lora_r: int = 128
@@ -63,6 +65,8 @@ class RecipeArguments:
     def __post_init__(self):
         if not 0 < self.train_share <= 1:
             raise ValueError(f"train_share is above 0 and at most 1, got {self.train_share}")
+        if self.train_count is not None and (self.train_count < 1 or self.train_share != 1):
+            raise ValueError(f"train_count is at least 1 and takes the place of train_share, got {self.train_count}")
         if self.load_in_4bit and not self.use_peft:
             raise ValueError("load_in_4bit needs use_peft: weights of 4 bits cannot be trained, adapters on them can")
         if self.stage not in (*STAGES, "both"):

@@ -69,4 +69,15 @@ def draw_share(train: datasets.Dataset, share: float, seed: int) -> datasets.Dat
     """Draw a share of a split, at least one scan; a share of 1 returns the split unchanged."""
     if share == 1:
         return train
-    return train.shuffle(seed=seed).select(range(max(1, round(share * len(train)))))
+    return draw_scans(train, max(1, round(share * len(train))), seed)
+
+
+def draw_scans(train: datasets.Dataset, count: int, seed: int) -> datasets.Dataset:
+    """Draw so many scans of a split; with the same seed, fewer of them are a part of more of them.
+
+    Raises:
+        ValueError: if the split has fewer.
+    """
+    if count > len(train):
+        raise ValueError(f"train_count is {count}, but there are only {len(train)} training scans")
+    return train.shuffle(seed=seed).select(range(count))

@@ -34,6 +34,8 @@ def test_a_stages_settings_win_over_the_common_ones(tmp_path):
     ("changes", "said"),
     [
         ({"stage": "3"}, "stage is 1, 2 or both"),
+        ({"train_count": 0}, "train_count is at least 1"),
+        ({"train_count": 3, "train_share": 0.5}, "takes the place of train_share"),
         ({"stage1": {"trainable_parts": ["conector"]}}, "conector"),
         ({"stage2": {}}, "trainable_parts"),
         ({"stage2": {"trainable_parts": ["llm"], "learning_rat": 1}}, "learning_rat"),
