@@ -121,7 +121,7 @@ def _panel(grid: Grid, panel: Panel, runs: Runs) -> PanelResults:
     cells = tuple(_cell(grid, cell, runs[key_of(cell.settings)]) for cell in panel.cells)
     axes = {axis: tuple(values) for axis, values in panel.axes.items()}
     measured = {axis: order_of(_scores_by(axis, cells, grid.score), grid.score not in LOWER_IS_BETTER) for axis in axes}
-    return PanelResults(panel.title, axes, cells, measured, from_json(PaperOrder, panel.paper, "paper"))
+    return PanelResults(panel.title, axes, cells, measured, from_json(PaperOrder, panel.paper, "paper"), panel.ours)
 
 
 def _cell(grid: Grid, cell: Cell, by_seed: dict[int, AblationRun]) -> CellResults:

@@ -1,5 +1,6 @@
 """The figure of an ablation in the paper's layout: panels side by side, a bar or point with error bar for each cell."""
 
+import itertools
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,8 +26,8 @@ def save_figure(results: AblationResults, out: Path) -> None:
     """Draw `results` (see `ablation.collect`) as a PNG.
 
     A panel's first axis is on x, drawn as a line if its names are numbers and as bars otherwise. The second axis gives
-    the colours. Each value of a third axis has its own plot. Error bars are the sample standard deviation over seeds;
-    dots are the single seeds.
+    the colours. Each value of a third and of a fourth axis has its own plot. Error bars are the sample standard
+    deviation over seeds; dots are the single seeds.
     """
     plots = [plot for panel in results.panels for plot in divide(panel)]
     figure = Figure(figsize=(PANEL_IN * len(plots), HEIGHT_IN), dpi=DPI, layout="constrained")
@@ -50,19 +51,22 @@ def divide(panel: PanelResults) -> list[Plot]:
     """Divide a panel into plots of at most two axes: (title, axes, cells).
 
     Raises:
-        ValueError: if there are more than three axes.
+        ValueError: if there are more than four axes.
     """
-    names = panel.axes
-    if len(names) > 3:
-        raise ValueError(f"a panel has at most 3 axes, got {', '.join(names)}")
+    names, title = panel.axes, f"{panel.title} (ours)" if panel.ours else panel.title
+    if len(names) > 4:
+        raise ValueError(f"a panel has at most 4 axes, got {', '.join(names)}")
     if len(names) < 3:
-        return [(panel.title, names, panel.cells)]
-    third = list(names)[2]
-    drawn = {axis: values for axis, values in names.items() if axis != third}
-    return [
-        (f"{panel.title}\n{third}: {value}", drawn, tuple(cell for cell in panel.cells if cell.values[third] == value))
-        for value in names[third]
-    ]
+        return [(title, names, panel.cells)]
+    further = list(names)[2:]
+    drawn = {axis: values for axis, values in names.items() if axis not in further}
+    plots = []
+    for values in itertools.product(*(names[axis] for axis in further)):
+        own = dict(zip(further, values, strict=True))
+        said = ", ".join(f"{axis}: {value}" for axis, value in own.items())
+        cells = tuple(cell for cell in panel.cells if own.items() <= cell.values.items())
+        plots.append((f"{title}\n{said}", drawn, cells))
+    return plots
 
 
 def draw_panel(ax: Axes, title: str, axes: Names, cells: Sequence[CellResults], score: str) -> None:

@@ -53,13 +53,17 @@ class PaperOrder:
 
 @dataclass(frozen=True)
 class PanelResults:
-    """One plot: the names of the values of its axes, its cells, and the measured order of each axis."""
+    """One plot: the names of the values of its axes, its cells, the measured order of each axis.
+
+    `ours` says what the paper does not have.
+    """
 
     title: str
     axes: dict[str, tuple[str, ...]]
     cells: tuple[CellResults, ...]
     measured: dict[str, MeasuredOrder]
     paper: PaperOrder
+    ours: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,15 @@
-"""Scoring of one run of an ablation's cell: training if needed, report generation, comparison with the truth."""
+"""Scoring of one run of an ablation's cell: training if needed, report generation, comparison with the truth.
+
+A recipe that names subsets has each of them evaluated apart. A metric is then there once for each subset, such as
+`GREEN ct-rate`, and as the mean over the subsets, which is what the paper's figures 3 to 6 show.
+"""
 
 import hashlib
 import time
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import datasets
@@ -18,42 +24,136 @@ from argus_training.stages.report_examples import report_examples
 from ..benchmark.benchmark import evaluate_model
 from ..benchmark.evaluated_split import load_split, load_train_reports
 from ..benchmark.evaluation_results import EvaluationResults
+from ..metrics.clinical.clinical_metrics import clinical_metrics
+from ..metrics.clinical.clinical_weights import ANSWERS, ClinicalOptions
+from ..metrics.metric import Metric
+from ..metrics.nlp_metrics import METRICS
 from .ablation_results import AblationRun, read_kept, write_kept
 
 SCORE_FILE = "score.json"
 LOWER_IS_BETTER = {"report_loss"}
+AVERAGE_CLINICAL = "Avg. clinical"
+AVERAGED = ("GREEN", "RaTEScore", "RadGraph-XL partial")
+Scores = dict[str, float | None]
 
 
 def score_training(settings: dict[str, Any], seed: int, scores: Path, steps: Path) -> AblationRun:
-    """Train a cell with a seed under `steps` and score its reports under `scores`; reuse finished work."""
+    """Train a cell with a seed under `steps` and score its reports under `scores`; reuse finished work.
+
+    Scores that lack a clinical metric, because its weights were not there, are computed again once they are; the
+    reports are not written again.
+    """
     step = last_step(settings, seed)
     model_dir = run_step(step, steps)
-    evaluation = settings.get("evaluation", {})
-    out = scores / f"{step.name}-{hashlib.sha256(key_of(evaluation).encode()).hexdigest()[:8]}"
+    evaluation = Evaluation(ReportRecipe(**settings), score_folder(settings, seed, scores), steps)
     seconds = {each.name: seconds_of(each, steps) for each in step.with_needs()}
-    if not (out / SCORE_FILE).exists():
+    if not evaluation.is_done():
         started = time.monotonic()
-        run = _score(ReportRecipe(**settings), model_dir, out, steps)
-        cost: dict[str, float | None] = {out.name: round(time.monotonic() - started, 1)}
-        write_kept(out / SCORE_FILE, replace(run, seconds=cost, model=step.name))
-    kept = read_kept(out / SCORE_FILE, AblationRun)
+        run = evaluation.score(model_dir)
+        cost: dict[str, float | None] = {evaluation.out.name: round(time.monotonic() - started, 1)}
+        write_kept(evaluation.file, replace(run, seconds=cost, model=step.name))
+    kept = read_kept(evaluation.file, AblationRun)
     return replace(kept, seconds=seconds | kept.seconds)
 
 
-def _score(recipe: ReportRecipe, model_dir: Path, out: Path, steps: Path) -> AblationRun:
-    options = dict(recipe.evaluation)
-    split, limit = options.pop("split", "test"), options.pop("limit", None)
-    subset, data = recipe.data["subset"], subset_options(recipe.data, steps)
-    dataset = load_split(subset, split, options=data, limit=limit)
-    train_reports = load_train_reports(subset, options=data)
-    results = evaluate_model(model_dir, dataset, train_reports, out, subset=subset, split=split, **options)
-    metrics = flat_metrics(results)
-    metrics["report_loss"] = report_loss(recipe, model_dir, dataset, out)
-    metrics["num_visual_tokens"] = load_model(model_dir)[1].num_image_tokens
-    return AblationRun(metrics=metrics, model_hash=results.model_hash, num_scans=results.n_test, seconds={})
+def score_folder(settings: dict[str, Any], seed: int, scores: Path) -> Path:
+    """Return the folder of a cell's scores with a seed, named by its model and by the settings of its evaluation."""
+    said = key_of(settings.get("evaluation", {}))
+    return scores / f"{last_step(settings, seed).name}-{hashlib.sha256(said.encode()).hexdigest()[:8]}"
 
 
-def flat_metrics(results: EvaluationResults) -> dict[str, float | None]:
+@dataclass(frozen=True)
+class Evaluation:
+    """The evaluation of one trained cell: its recipe, its folder, and the folder of all trainings."""
+
+    recipe: ReportRecipe
+    out: Path
+    steps: Path
+
+    @property
+    def file(self) -> Path:
+        """Return the file of the scores."""
+        return self.out / SCORE_FILE
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Return the settings of report generation alone."""
+        own = {"split", "limit", "subsets", "clinical", "clinical_models", "clinical_download"}
+        return {key: value for key, value in self.recipe.evaluation.items() if key not in own}
+
+    @property
+    def folders(self) -> dict[str, Path]:
+        """Return the folder of each subset's evaluation."""
+        subsets = self.recipe.evaluation.get("subsets")
+        return {subset: self.out / subset for subset in subsets} if subsets else {self.recipe.data["subset"]: self.out}
+
+    def clinical(self, folder: Path) -> dict[str, Metric]:
+        """Return the clinical metrics that the recipe asks for; their answers are kept in `folder`."""
+        said = self.recipe.evaluation
+        models, download = said.get("clinical_models"), said.get("clinical_download", False)
+        options = ClinicalOptions(models and Path(models), folder / ANSWERS, download)
+        return clinical_metrics(said.get("clinical", ()), options)
+
+    def is_done(self) -> bool:
+        """Return whether the scores are there, with every clinical metric that can be computed now."""
+        if not self.file.exists():
+            return False
+        kept = read_kept(self.file, AblationRun)
+        lacking = [metric for name, metric in self.clinical(self.out).items() if kept.metrics.get(name) is None]
+        return all(metric.missing() for metric in lacking)
+
+    def score(self, model_dir: Path) -> AblationRun:
+        """Evaluate a model on every subset; also compute the loss of the true reports."""
+        by_subset, results = {}, []
+        for subset, folder in self.folders.items():
+            dataset, done = self._evaluate(subset, folder, model_dir)
+            results.append(done)
+            loss = report_loss(self.recipe, model_dir, dataset, folder)
+            by_subset[subset] = with_average(flat_metrics(done)) | {"report_loss": loss}
+        metrics = over_subsets(by_subset) if "subsets" in self.recipe.evaluation else next(iter(by_subset.values()))
+        metrics["num_visual_tokens"] = load_model(model_dir)[1].num_image_tokens
+        num_scans = sum(done.n_test for done in results)
+        return AblationRun(metrics=metrics, model_hash=results[0].model_hash, num_scans=num_scans, seconds={})
+
+    def _evaluate(self, subset: str, folder: Path, model_dir: Path) -> tuple[datasets.Dataset, EvaluationResults]:
+        split, limit = self.recipe.evaluation.get("split", "test"), self.recipe.evaluation.get("limit")
+        data = subset_options(self.recipe.data, self.steps)
+        dataset = load_split(subset, split, options=data, limit=limit)
+        results = evaluate_model(
+            model_dir,
+            dataset,
+            load_train_reports(subset, options=data),
+            folder,
+            subset=subset,
+            split=split,
+            metrics=METRICS | self.clinical(folder),
+            **self.options,
+        )
+        return dataset, results
+
+
+def with_average(scores: Scores) -> Scores:
+    """Add the mean of the paper's three clinical metrics, if they were asked for; None if one of them is missing."""
+    if any(name not in scores for name in AVERAGED):
+        return scores
+    return scores | {AVERAGE_CLINICAL: _mean([scores[name] for name in AVERAGED])}
+
+
+def over_subsets(by_subset: Mapping[str, Scores]) -> Scores:
+    """Join the scores of subsets: the mean of each metric under its name, and each subset's own under `NAME SUBSET`."""
+    names = dict.fromkeys(name for scores in by_subset.values() for name in scores)
+    joined = {name: _mean([scores.get(name) for scores in by_subset.values()]) for name in names}
+    own = {f"{name} {subset}": value for subset, scores in by_subset.items() for name, value in scores.items()}
+    return joined | own
+
+
+def _mean(values: list[float | None]) -> float | None:
+    """Average values; None if one of them is missing."""
+    known = [value for value in values if value is not None]
+    return fmean(known) if known and len(known) == len(values) else None
+
+
+def flat_metrics(results: EvaluationResults) -> Scores:
     """Put an evaluation's scores into one mapping; scores of a control end in its name: `finding_f1_shuffled`."""
     flat = {name: metric.value for name, metric in results.metrics.items()}
     for control, scores in results.controls.items():

@@ -89,7 +89,7 @@ def runs_text(results: AblationResults) -> str:
 
 def notes(results: AblationResults, panel: PanelResults) -> list[str]:
     """Return sentences with the measured order of each axis and the paper's order."""
-    lines = []
+    lines = [f"Ours, not in the paper: {panel.ours}."] if panel.ours else []
     for axis, measured in panel.measured.items():
         if len(measured.order) > 1:
             lines.append(f"Measured order of {axis} by {results.score.replace('_', ' ')}: {order_text(measured)}.")

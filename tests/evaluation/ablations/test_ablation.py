@@ -27,7 +27,7 @@ from argus_evaluation.ablations.ablation_results import (
     write_kept,
 )
 from argus_evaluation.ablations.ablation_statistics import order_of, summarize
-from argus_evaluation.ablations.ablation_table import markdown, rows
+from argus_evaluation.ablations.ablation_table import markdown, notes, rows
 from argus_training import sft
 from argus_training.stages import stage_training
 
@@ -284,3 +284,16 @@ def test_a_third_axis_gives_each_of_its_values_a_plot(known):
     plots = divide(panel)
     assert [title for title, _, _ in plots] == ["Panel\ngrid: nr", "Panel\ngrid: hr"]
     assert [len(cells) for _, _, cells in plots] == [2, 2]
+
+
+def test_a_fourth_axis_has_plots_too_and_what_is_ours_says_so(known):
+    (panel,) = known.panels
+    panel = replace(panel, axes={**panel.axes, "projector": ("1", "2"), "grid": ("nr", "hr")}, ours="no compressor")
+    for cell, projector in zip(panel.cells, ["1", "2", "1", "2"], strict=True):
+        cell.values.update(projector=projector, grid="nr")
+    plots = divide(panel)
+    assert [title for title, _, _ in plots] == [
+        f"Panel (ours)\nprojector: {projector}, grid: {grid}" for projector in "12" for grid in ("nr", "hr")
+    ]
+    assert [len(cells) for _, _, cells in plots] == [2, 0, 2, 0]
+    assert notes(known, panel)[0] == "Ours, not in the paper: no compressor."

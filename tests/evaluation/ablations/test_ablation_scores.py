@@ -1,0 +1,97 @@
+"""Scores of a cell: each subset apart, and the mean clinical metric that is the axis of the paper's figures."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import datasets
+import pytest
+
+from argus_evaluation.ablations import ablation_scores
+from argus_evaluation.ablations.ablation_results import AblationRun, write_kept
+from argus_evaluation.ablations.ablation_scores import Evaluation, over_subsets, with_average
+from argus_evaluation.benchmark.evaluation_results import EvaluationResults, MetricValue
+from argus_training.ablations.ablation_recipes import ReportRecipe
+
+THREE = {"GREEN": 30.0, "RaTEScore": 60.0, "RadGraph-XL partial": 15.0}
+
+
+def recipe(**evaluation) -> ReportRecipe:
+    return ReportRecipe(
+        data={"subset": "all", "subset_options": {"data_dir": "data"}},
+        preset="argus-tiny",
+        llm="given",
+        llms={"given": {"path": "llm"}},
+        vision=[],
+        sft={},
+        evaluation=evaluation,
+    )
+
+
+def test_the_mean_clinical_metric_needs_all_three():
+    assert with_average(THREE)["Avg. clinical"] == 35.0
+    assert with_average(THREE | {"GREEN": None})["Avg. clinical"] is None
+    assert "Avg. clinical" not in with_average({"GREEN": 30.0})
+
+
+def test_a_metric_is_there_for_each_subset_and_as_their_mean():
+    joined = over_subsets({"ct-rate": {"GREEN": 50.0, "loss": 1.0}, "inspect": {"GREEN": 30.0, "loss": None}})
+    assert joined == {
+        "GREEN": 40.0,
+        "loss": None,
+        "GREEN ct-rate": 50.0,
+        "loss ct-rate": 1.0,
+        "GREEN inspect": 30.0,
+        "loss inspect": None,
+    }
+
+
+@pytest.fixture
+def evaluated(monkeypatch) -> list[tuple]:
+    """Evaluations that were asked for; a subset's scores are as long as its name."""
+    asked: list[tuple] = []
+
+    def evaluate(model_dir, dataset, train_reports, out, *, subset, split, metrics, **options):
+        asked.append((subset, split, out, options, train_reports))
+        values = {name: MetricValue(float(len(subset)), "") for name in (*THREE, "BLEU-1")}
+        return EvaluationResults(n_test=len(dataset), metrics=values, model_hash="h", subset=subset, split=split)
+
+    def load(subset, split, options, limit):
+        return datasets.Dataset.from_dict({"scan_id": [f"{subset} {split} {options['data_dir']} {limit}"] * 2})
+
+    monkeypatch.setattr(ablation_scores, "evaluate_model", evaluate)
+    monkeypatch.setattr(ablation_scores, "load_split", load)
+    monkeypatch.setattr(ablation_scores, "load_train_reports", lambda subset, options: [f"report of {subset}"])
+    monkeypatch.setattr(ablation_scores, "report_loss", lambda recipe, model_dir, dataset, out: 2.0)
+    monkeypatch.setattr(ablation_scores, "load_model", lambda path: (None, SimpleNamespace(num_image_tokens=8)))
+    return asked
+
+
+def test_each_subset_is_evaluated_apart_in_a_folder_of_its_own(evaluated, tmp_path):
+    said = recipe(subsets=["ct-rate", "inspect"], clinical=["green"], batch_size=3)
+    run = Evaluation(said, tmp_path, tmp_path).score(Path("model"))
+    assert evaluated == [
+        (subset, "test", tmp_path / subset, {"batch_size": 3}, [f"report of {subset}"])
+        for subset in ("ct-rate", "inspect")
+    ]
+    assert run.num_scans == 4 and run.metrics["Avg. clinical"] == 7.0 and run.metrics["Avg. clinical inspect"] == 7.0
+    assert run.metrics["BLEU-1"] == 7.0 and run.metrics["report_loss"] == 2.0 and run.metrics["num_visual_tokens"] == 8
+
+
+def test_without_subsets_the_trained_one_is_evaluated_in_the_cells_own_folder(evaluated, tmp_path):
+    run = Evaluation(recipe(limit=2), tmp_path, tmp_path).score(Path("model"))
+    assert [entry[:3] for entry in evaluated] == [("all", "test", tmp_path)]
+    assert run.metrics["BLEU-1"] == 3.0 and "BLEU-1 all" not in run.metrics
+
+
+def test_scores_without_a_clinical_metric_are_computed_again_once_it_can_be(monkeypatch, tmp_path):
+    evaluation = Evaluation(recipe(clinical=["green"]), tmp_path, tmp_path)
+    assert not evaluation.is_done()
+    reason: list[str | None] = ["no weights"]
+    metric = SimpleNamespace(missing=lambda: reason[0])
+    monkeypatch.setattr(ablation_scores, "clinical_metrics", lambda asked, options: {"GREEN": metric})
+    write_kept(evaluation.file, AblationRun(metrics={"GREEN": None}, seconds={}))
+    assert evaluation.is_done()
+    reason[0] = None
+    assert not evaluation.is_done()
+    write_kept(evaluation.file, AblationRun(metrics={"GREEN": 30.0}, seconds={}))
+    assert evaluation.is_done()
