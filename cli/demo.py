@@ -55,7 +55,7 @@ def run_demo(out: Path) -> EvaluationResults:
 def _run(out: Path) -> EvaluationResults:
     started = time.monotonic()
     console = Console(stderr=True)
-    settings = read_base(RECIPE)
+    settings = read_base(RECIPE).recipe
     recipe = ReportRecipe(**settings)
     claim(settings, out)
     cell = last_step(settings, SEED)

@@ -1,4 +1,4 @@
-"""Presets, the named sizes of Argus: three language models at two resolutions, and a tiny one for a laptop."""
+"""Presets, the named sizes of Argus: three language models at two resolutions, and a tiny one at two for a laptop."""
 
 from typing import Any
 
@@ -15,6 +15,9 @@ _TINY_VIT: dict[str, Any] = {
     "num_attention_heads": 6,
     "intermediate_size": 576,
 }
+
+# As from nr to hr: four times the slices, twice the rows and columns, patches of twice the side, twice the tokens.
+_TINY_HR: dict[str, Any] = {"image_size": (128, 128, 128), "patch_size": (16, 32, 32)}
 
 # tower -> resolution -> settings of its configuration
 VISION_PRESETS: dict[str, dict[str, dict[str, Any]]] = {
@@ -60,13 +63,18 @@ VISION_PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     },
 }
 
+for _settings in VISION_PRESETS.values():
+    _settings["tiny-hr"] = _settings["tiny"] | _TINY_HR
+
 # Settings of the compressors that depend on the size; the rest are `ArgusConfig`'s defaults.
-COMPRESSOR_PRESETS = {
+COMPRESSOR_PRESETS: dict[str, dict[str, Any]] = {
     "nr": {},
     "hr": {},
     # As many latents as the tokens that pixel shuffle leaves of the tiny grid.
     "tiny": {"num_latents": 8, "perceiver_depth": 2, "perceiver_num_heads": 4, "perceiver_head_dim": 32},
 }
+
+COMPRESSOR_PRESETS["tiny-hr"] = COMPRESSOR_PRESETS["tiny"] | {"num_latents": 16}
 
 # tower -> the compressor of its own system
 TOWER_COMPRESSORS = {"argus": "pixel_shuffle", "m3d": "average_pooling", "radfm": "perceiver", "ct2rep": "none"}
@@ -139,7 +147,7 @@ TEXT_PRESETS: dict[str, dict[str, Any]] = {
 PRESETS = {
     f"argus-{size}-{resolution}": (size, resolution) for size in ("3b", "8b", "70b") for resolution in ("nr", "hr")
 }
-PRESETS["argus-tiny"] = ("tiny", "tiny")
+PRESETS |= {"argus-tiny": ("tiny", "tiny"), "argus-tiny-hr": ("tiny", "tiny-hr")}
 
 
 def preset_names(preset: str) -> tuple[str, str]:

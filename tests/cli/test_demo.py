@@ -6,7 +6,7 @@ from argus_cli.demo import MODEL, RECIPE, SEED, claim
 from argus_training.ablations.ablation_grid import overlay, read_base
 from argus_training.ablations.ablation_steps import last_step
 
-SETTINGS = read_base(RECIPE)
+SETTINGS = read_base(RECIPE).recipe
 
 
 def test_the_recipe_trains_language_tower_and_both_stages_with_one_seed():

@@ -2,6 +2,13 @@
 
 A panel has a cell for every combination of one value from each axis. The overrides of these values are applied to the
 base recipe, for every seed. Cells of two panels with the same settings are the same cell: they are trained once.
+
+What a name such as "hr" or "8B" means depends on the data, so the base recipe says it, under `choices`:
+
+    choices: {resolution: {nr: {preset: argus-8b-nr}, hr: {preset: argus-8b-hr}}}
+
+A value `{choose: {resolution: hr}}` of an axis then stands for these overrides. What the grid itself sets wins over
+what is chosen.
 """
 
 import itertools
@@ -15,7 +22,7 @@ from argus_processing.storage.foreign_files import read_yaml_object
 from argus_training.ablations.ablation_recipes import DRIVEN, RECIPES
 
 _GRID_KEYS = {"name", "title", "kind", "base", "seeds", "score", "metrics", "panels", "settings"}
-_PANEL_KEYS = {"title", "axes", "paper"}
+_PANEL_KEYS = {"title", "axes", "paper", "ours"}
 
 
 @dataclass(frozen=True)
@@ -33,12 +40,24 @@ class Cell:
 
 @dataclass(frozen=True)
 class Panel:
-    """One plot of the figure: axes (name -> value name -> overrides) and the order of values in the paper."""
+    """One plot of the figure: axes (name -> value name -> overrides) and the order of values in the paper.
+
+    `ours` says what the paper does not have, in a panel whose cells stand beside the paper's.
+    """
 
     title: str
     axes: dict[str, dict[str, dict]]
     cells: tuple[Cell, ...]
     paper: dict[str, Any] = field(default_factory=dict)
+    ours: str = ""
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base recipe, and what the names that a grid may choose mean: kind -> name -> overrides."""
+
+    recipe: dict[str, Any]
+    choices: dict[str, dict[str, dict]]
 
 
 @dataclass(frozen=True)
@@ -96,26 +115,29 @@ def read_grid(path: Path, base: Path | None = None) -> Grid:
     seeds = said["seeds"]
     if not seeds or len(set(seeds)) != len(seeds) or not all(isinstance(seed, int) and seed >= 0 for seed in seeds):
         raise ValueError(f"{path}: seeds is a list of distinct integers from 0 up, got {seeds}")
-    recipe = overlay(read_base(base or path.parent / said["base"]), said.get("settings", {}))
+    known = read_base(base or path.parent / said["base"])
     # The metrics depend on the data, so the base recipe lists them; a grid may list others.
-    own_score, own_metrics = recipe.pop("score", None), recipe.pop("metrics", [])
+    own_score, own_metrics = known.recipe.pop("score", None), known.recipe.pop("metrics", [])
     score = said.get("score", own_score)
     if score is None:
         raise ValueError(f"{path}: neither it nor its base recipe names a score")
-    panels = tuple(_panel(path, panel, recipe, kind) for panel in said["panels"])
+    panels = tuple(_panel(path, panel, known, said.get("settings", {}), kind) for panel in said["panels"])
     metrics = tuple(dict.fromkeys([score, *said.get("metrics", own_metrics)]))
     return Grid(said["name"], said.get("title", said["name"]), kind, tuple(seeds), score, metrics, panels)
 
 
-def read_base(path: Path) -> dict[str, Any]:
+def read_base(path: Path) -> Base:
     """Read a base recipe; replace an objective given as a file by that recipe without the keys that the grid sets."""
     path = Path(path)
-    base = _read_yaml(path)
-    for name, given in base.get("objectives", {}).items():
-        if isinstance(given, str):
-            settings = _read_yaml(path.parent / given)
-            base["objectives"][name] = {key: value for key, value in settings.items() if key not in DRIVEN - {"vision"}}
-    return base
+    recipe = _read_yaml(path)
+    choices = recipe.pop("choices", {})
+    for said in (recipe, *(overrides for names in choices.values() for overrides in names.values())):
+        for name, given in said.get("objectives", {}).items():
+            if isinstance(given, str):
+                settings = _read_yaml(path.parent / given)
+                own = {key: value for key, value in settings.items() if key not in DRIVEN - {"vision"}}
+                said["objectives"][name] = own
+    return Base(recipe, choices)
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -131,7 +153,7 @@ def _check_keys(path: Path, said: dict, known: set[str], needed: set[str]) -> No
         raise ValueError(f"{path}: lacks {', '.join(missing)}")
 
 
-def _panel(path: Path, said: dict[str, Any], recipe: dict[str, Any], kind: str) -> Panel:
+def _panel(path: Path, said: dict[str, Any], base: Base, settings: dict[str, Any], kind: str) -> Panel:
     _check_keys(path, said, _PANEL_KEYS, {"axes"})
     axes = said["axes"]
     for axis, values in axes.items():
@@ -141,10 +163,10 @@ def _panel(path: Path, said: dict[str, Any], recipe: dict[str, Any], kind: str) 
     _check_paper(path, paper, axes)
     axes = {str(axis): {str(name): overrides for name, overrides in values.items()} for axis, values in axes.items()}
     cells = tuple(
-        _cell(path, dict(zip(axes, names, strict=True)), axes, recipe, kind)
+        _cell(path, dict(zip(axes, names, strict=True)), axes, base, settings, kind)
         for names in itertools.product(*axes.values())
     )
-    return Panel(said.get("title", ", ".join(axes)), axes, cells, paper)
+    return Panel(said.get("title", ", ".join(axes)), axes, cells, paper, said.get("ours", ""))
 
 
 def _check_paper(path: Path, paper: dict[str, Any], axes: dict[str, dict]) -> None:
@@ -157,16 +179,38 @@ def _check_paper(path: Path, paper: dict[str, Any], axes: dict[str, dict]) -> No
 
 
 def _cell(
-    path: Path, values: dict[str, str], axes: dict[str, dict[str, dict]], recipe: dict[str, Any], kind: str
+    path: Path,
+    values: dict[str, str],
+    axes: dict[str, dict[str, dict]],
+    base: Base,
+    settings: dict[str, Any],
+    kind: str,
 ) -> Cell:
-    settings = recipe
     for axis, name in values.items():
         settings = overlay(settings, axes[axis][name])
     try:
+        settings = apply(settings, base)
         RECIPES[kind](**settings)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {', '.join(values.values())}: {error}") from error
     return Cell(values, settings)
+
+
+def apply(overrides: dict[str, Any], base: Base) -> dict[str, Any]:
+    """Return the base recipe with what the overrides choose, and over that the overrides themselves.
+
+    Raises:
+        ValueError: if the base recipe does not know what is chosen.
+    """
+    settings = base.recipe
+    own = dict(overrides)
+    for kind, name in own.pop("choose", {}).items():
+        names = base.choices.get(kind, {})
+        if name not in names:
+            known = f"; known: {', '.join(map(str, names))}" if names else ""
+            raise ValueError(f"choose: the base recipe has no {kind} {name!r}{known}")
+        settings = overlay(settings, names[name])
+    return overlay(settings, own)
 
 
 def overlay(base: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,16 @@ DRIVEN = {
     "subset",
     "subset_options",
 }
-EVALUATION_KEYS = {"split", "limit", "batch_size", "max_new_tokens"}
+EVALUATION_KEYS = {
+    "split",
+    "limit",
+    "batch_size",
+    "max_new_tokens",
+    "subsets",
+    "clinical",
+    "clinical_models",
+    "clinical_download",
+}
 TEXT_MODEL = "text_model"
 
 
@@ -56,7 +65,9 @@ class ReportRecipe:
         create: further arguments of `create_model`: tower, compressor, num_projector_layers, dtype.
         sft: settings of the two stages, as in a recipe of `training/sft.py`.
         trainer: the trainer's settings that all trainings share.
-        evaluation: `split`, `limit` (first scans only), `batch_size`, `max_new_tokens`.
+        evaluation: `split`, `limit` (first scans only), `batch_size`, `max_new_tokens`; `subsets`, which are evaluated
+            apart (default: the one that is trained on); `clinical`, keys of the clinical metrics, with
+            `clinical_models` and `clinical_download` as in `argus evaluate`.
 
     Raises:
         ValueError: if a key is unknown or a name is not in its table.
