@@ -77,13 +77,13 @@ def test_each_subset_is_evaluated_apart_in_a_folder_of_its_own(evaluated, tmp_pa
     assert run.metrics["BLEU-1"] == 7.0 and run.metrics["report_loss"] == 2.0 and run.metrics["num_visual_tokens"] == 8
 
 
-def test_without_subsets_the_trained_one_is_evaluated_in_the_cells_own_folder(evaluated, tmp_path):
+def test_without_subsets_the_trained_one_is_evaluated(evaluated, tmp_path):
     run = Evaluation(recipe(limit=2), tmp_path, tmp_path).score(Path("model"))
     assert [entry[:3] for entry in evaluated] == [("all", "test", tmp_path)]
     assert run.metrics["BLEU-1"] == 3.0 and "BLEU-1 all" not in run.metrics
 
 
-def test_scores_without_a_clinical_metric_are_computed_again_once_it_can_be(monkeypatch, tmp_path):
+def test_a_clinical_metric_that_was_missing_is_computed_later(monkeypatch, tmp_path):
     evaluation = Evaluation(recipe(clinical=["green"]), tmp_path, tmp_path)
     assert not evaluation.is_done()
     reason: list[str | None] = ["no weights"]

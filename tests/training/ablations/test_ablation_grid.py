@@ -113,7 +113,7 @@ def test_an_objective_may_be_a_pretraining_recipe(tmp_path):
     assert cell.settings["objectives"]["mae"] == {"learning_rate": 0.5, "objective_options": {"mask_ratio": 0.9}}
 
 
-def test_a_grid_may_choose_what_its_base_recipe_names_and_its_own_settings_win(tmp_path):
+def test_a_grid_chooses_by_name_and_its_own_settings_win(tmp_path):
     base = BASE | {"choices": {"resolution": {"hr": {"preset": "argus-8b-hr", "sft": {"max_steps": 7}}}}}
     (cell,) = read_grid(write(tmp_path, with_override({"choose": {"resolution": "hr"}}), base)).cells()
     assert cell.settings == BASE | {"preset": "argus-8b-hr", "sft": BASE["sft"] | {"max_steps": 7}}

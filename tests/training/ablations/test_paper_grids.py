@@ -62,7 +62,7 @@ def llm(cell: Cell) -> str:
     return cell.settings["llms"][cell.settings["llm"]]["path"]
 
 
-def test_figure_3_crosses_pretraining_compressor_projector_and_resolution():
+def test_figure_3_crosses_four_axes():
     cells = cells_of("figure3")
     assert len(cells) == 5 * 3 * 2 * 2
     compressors = {"pixel shuffle": "pixel_shuffle", "average pooling": "average_pooling", "Perceiver": "perceiver"}
@@ -128,7 +128,7 @@ def test_table_2_crosses_systems_sizes_and_resolutions():
 
 
 @pytest.mark.parametrize("name", ["figure3", "figure4", "figure5", "figure6", "table2"])
-def test_every_subset_is_evaluated_apart_and_the_score_is_the_mean_clinical_metric(name):
+def test_the_score_is_the_mean_clinical_metric_over_subsets(name):
     grid = read_grid(RECIPES / "ablations" / f"{name}.yaml", CT3DRRG)
     assert grid.score == "Avg. clinical"
     for cell in grid.cells():
@@ -139,7 +139,7 @@ def test_every_subset_is_evaluated_apart_and_the_score_is_the_mean_clinical_metr
 
 
 @pytest.mark.parametrize("name", ["mae", "flip", "vox2vec", "mae_flip", "vox2vec_flip"])
-def test_pretraining_at_high_resolution_differs_in_the_grid_and_in_the_batch_only(name):
+def test_pretraining_at_hr_differs_in_grid_and_batch_only(name):
     normal, high = (
         yaml.safe_load((RECIPES / "pretrain" / f"{stem}.yaml").read_text()) for stem in (name, f"{name}_hr")
     )

@@ -8,7 +8,7 @@ from argus_training.stages.report_examples import draw_scans, draw_share
 TRAIN = datasets.Dataset.from_dict({"scan_id": list(range(40))})
 
 
-def test_fewer_scans_are_a_part_of_more_and_another_seed_draws_others():
+def test_fewer_scans_are_a_part_of_more_with_the_same_seed():
     ten, twenty = (draw_scans(TRAIN, count, seed=0)["scan_id"] for count in (10, 20))
     assert len(set(twenty)) == 20 and list(ten) == list(twenty)[:10]
     assert set(draw_scans(TRAIN, 10, seed=1)["scan_id"]) != set(ten)
