@@ -8,8 +8,6 @@ _NEEDED = {"subset", "split", "n_test", "model_hash", "metrics"}
 _OF_SCORES = {"intervals", "per_label", "n_sided", "n_scans", "metrics", *FINDING_METRICS}
 # The findings' metrics that were told label by label, and their names there.
 _BY_LABEL = {"finding_f1": "f1", "precision": "precision", "recall": "recall"}
-
-
 _METRIC = {"value", "signature", "low", "high", "missing", "counts"}
 
 
@@ -25,8 +23,8 @@ def from_first_format(content: dict[str, Any]) -> dict[str, Any]:
     try:
         controls = {name: {"metrics": _metrics(scores)} for name, scores in content.get("controls", {}).items()}
         return rest | {"metrics": _metrics(content), "controls": controls}
-    except (AttributeError, IndexError, KeyError, TypeError) as error:
-        raise ValueError(f"holds scores that cannot be read ({error})") from error
+    except (AttributeError, IndexError, KeyError, TypeError):
+        raise ValueError("holds scores that are not in the form of its format") from None
 
 
 def _metrics(scores: dict[str, Any]) -> dict[str, Any]:

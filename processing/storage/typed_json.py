@@ -1,5 +1,6 @@
 """Dataclasses as JSON and back; a value of another type than its field is an error of one line."""
 
+import sys
 import types
 from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -15,6 +16,7 @@ _NAMES = {
     bool: "true or false",
 }
 _TAKEN: dict[type, Any] = {float: int | float}
+_LARGEST = sys.float_info.max
 
 
 def to_json(value: Any) -> Any:
@@ -81,7 +83,9 @@ def _without_none(kind: Any) -> Any:
 
 def _checked(kind: type, content: Any, place: str) -> Any:
     """Return a value that has the type; a whole number will do for a number."""
-    if not isinstance(content, _TAKEN.get(kind, kind)) or (isinstance(content, bool) and kind is not bool):
+    is_of_type = isinstance(content, _TAKEN.get(kind, kind)) and (kind is bool or not isinstance(content, bool))
+    # JSON may hold whole numbers that no float can.
+    if not is_of_type or (kind is float and isinstance(content, int) and abs(content) > _LARGEST):
         shown = repr(content)
         shown = shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}..."
         raise ValueError(f"{_named(place)}expected {_NAMES[kind]}, got {shown}")

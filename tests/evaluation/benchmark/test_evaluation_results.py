@@ -126,6 +126,7 @@ def test_tables_and_comparisons_are_made_from_the_first_format(old):
         ({"n_test": "4"}, "n_test: expected a whole number, got '4'"),
         ({"format": 3}, "is of format 3, which this version does not know"),
         ({"mood": "good"}, "has an unknown mood"),
+        ({"seconds": float("nan")}, "seconds is not a finite number"),
     ],
 )
 def test_results_of_wrong_types_are_one_line_that_says_what_to_do(argus, old, change, reason):
@@ -140,9 +141,9 @@ def test_results_of_wrong_types_are_one_line_that_says_what_to_do(argus, old, ch
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"metrics": [1]}, "holds scores that cannot be read"),
-        ({"per_label": {"Lung nodule": {}}}, r"holds scores that cannot be read \('f1'\)"),
-        ({"controls": {"blank": 1}}, "holds scores that cannot be read"),
+        ({"metrics": [1]}, "holds scores that are not in the form of its format"),
+        ({"per_label": {"Lung nodule": {}}}, "holds scores that are not in the form of its format"),
+        ({"controls": {"blank": 1}}, "holds scores that are not in the form of its format"),
         ({"recall": "high"}, "metrics/recall/value: expected a number, got 'high'"),
     ],
 )
