@@ -7,7 +7,7 @@ TRIED := cache,clinical,evaluate,judge,meteor,monai,qlora,quantized,ray,reader,s
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo ablation-demo pretrain-demo test test-browser test-metric-packages fuzz quality docs bench bounds readme clean
+.PHONY: demo ablation-demo pretrain-demo test test-browser test-metric-packages fuzz quality docs test-oldest bench bounds readme clean
 
 demo: $(VENV)/installed-demo
 	$(BIN)/argus demo runs/demo
@@ -18,6 +18,12 @@ ablation-demo: $(VENV)/installed-demo
 
 test: $(VENV)/installed
 	$(BIN)/pytest
+
+# The oldest libraries of pyproject.toml's ranges, in an environment of their own of 6 GB; OLDEST_TESTS=tests is all.
+OLDEST_TESTS ?= tests/test_import_rules.py tests/modeling_argus tests/processing/test_processing_argus.py \
+    tests/training/test_sft.py
+test-oldest: $(VENV)-oldest/installed
+	$(VENV)-oldest/bin/pytest $(OLDEST_TESTS)
 
 # The reader study in Chromium, which must be there (Debian: apt-get install chromium); `make test` passes over it.
 test-browser: $(VENV)/installed-browser
@@ -76,6 +82,14 @@ $(VENV)/installed: pyproject.toml setup.cfg constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(TRIED)]' --group test
 	touch $@
 
+# Without Triton, which torch brings along: TRL's kernels would ask it for a GPU.
+$(VENV)-oldest/installed: pyproject.toml setup.cfg constraints-oldest.txt
+	test -x $(VENV)-oldest/bin/python || $(PYTHON) -m venv $(VENV)-oldest
+	$(VENV)-oldest/bin/python -m pip install --quiet --upgrade pip
+	$(VENV)-oldest/bin/python -m pip install --quiet -c constraints-oldest.txt -e '.[$(TRIED)]' --group test
+	$(VENV)-oldest/bin/python -m pip uninstall --quiet --yes triton
+	touch $@
+
 $(VENV)/installed-bench: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(TRIED)]' --group test --group bench
 	touch $@
@@ -101,4 +115,4 @@ $(PACKAGES)/installed: metric-packages.txt $(VENV)/installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) runs site docs/command_line.md
+	rm -rf $(VENV) $(VENV)-oldest runs site docs/command_line.md

@@ -78,7 +78,7 @@ def epoch_config(folder: Path, batch_size: int) -> SFTConfig:
         learning_rate=2e-3,
         logging_steps=1,
         save_strategy="no",
-        activation_checkpointing=False,
+        gradient_checkpointing=False,
         bf16=False,
         use_cpu=True,
         report_to="none",

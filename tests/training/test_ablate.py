@@ -22,7 +22,7 @@ BASE = {
     "vision": [],
     "create": {"dtype": "float32"},
     "trainer": {"per_device_train_batch_size": 2, "max_steps": 1, "use_cpu": True, "bf16": False, "report_to": "none"},
-    "sft": {"activation_checkpointing": False, "stage": "2", "learning_rate": 1e-2},
+    "sft": {"gradient_checkpointing": False, "stage": "2", "learning_rate": 1e-2},
 }
 GRID = {"name": "g", "base": "base.yaml", "seeds": [0], "panels": [{"axes": {"x": {"a": {}}}}]}
 

@@ -35,7 +35,7 @@ def config_for(output_dir) -> SFTConfig:
         save_steps=1,
         use_cpu=True,
         bf16=False,
-        activation_checkpointing=False,
+        gradient_checkpointing=False,
         report_to="none",
         disable_tqdm=True,
         seed=0,

@@ -43,7 +43,7 @@ def command(model_dir, tmp_path) -> list[str]:
         "lr_scheduler_type": "constant",
         "use_cpu": True,
         "bf16": False,
-        "activation_checkpointing": False,
+        "gradient_checkpointing": False,
         "report_to": "none",
         "output_dir": str(tmp_path / "run"),
     }

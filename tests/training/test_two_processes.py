@@ -36,7 +36,7 @@ def run(model_dir, tmp_path, tmp_path_factory):
         out = tmp_path / f"{strategy}-{world}-{save}-{bool(changes)}"
         config = {"output_dir": str(out), "per_device_train_batch_size": 2 // world, "max_steps": max_steps}
         config |= {"save_strategy": save, "save_steps": 1, "logging_steps": 1, "use_cpu": strategy == "ddp"}
-        config |= {"bf16": False, "activation_checkpointing": False, "report_to": "none", "disable_tqdm": True}
+        config |= {"bf16": False, "gradient_checkpointing": False, "report_to": "none", "disable_tqdm": True}
         # A file of its own for every run: processes that find an old one wait for partners that are gone.
         meeting = tmp_path / f"meeting{next(meetings)}"
         codes = two_processes.run(strategy, world, meeting, recipe, config | {"seed": 0}, kill_at)

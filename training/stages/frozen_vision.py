@@ -29,7 +29,7 @@ class NoFrozenCheckpointing(TrainerCallback):
     def on_train_begin(self, args, state, control, **kwargs):
         """Turn off checkpointing if no weight of the tower trains; the trainer has turned it on for the whole model."""
         if not any(weight.requires_grad for weight in self.tower.parameters()):
-            self.tower.activation_checkpointing_disable()
+            self.tower.gradient_checkpointing_disable()
 
 
 def reading_through(processor: ArgusProcessor, images: ScanReader) -> ArgusProcessor:

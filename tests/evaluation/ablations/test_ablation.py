@@ -53,7 +53,7 @@ def write_grid(folder: Path, llm: Path) -> Path:
             "report_to": "none",
             "disable_tqdm": True,
         },
-        "sft": {"activation_checkpointing": False, "learning_rate": 1e-2},
+        "sft": {"gradient_checkpointing": False, "learning_rate": 1e-2},
         "evaluation": {"batch_size": 2, "max_new_tokens": 4},
     }
     grid = {

@@ -50,7 +50,7 @@ def test_examples_give_the_bytes_to_the_trainer(embedded, true_volumes, loaded, 
         max_length=2000,
         use_cpu=True,
         bf16=False,
-        activation_checkpointing=False,
+        gradient_checkpointing=False,
         report_to="none",
         disable_tqdm=True,
     )

@@ -28,7 +28,7 @@ def config_for(output_dir, **changes) -> SFTConfig:
         "logging_steps": 1,
         "use_cpu": True,
         "bf16": False,
-        "activation_checkpointing": False,
+        "gradient_checkpointing": False,
         "report_to": "none",
         "disable_tqdm": True,
         "seed": 0,
@@ -227,7 +227,7 @@ def test_checkpointing_recomputes_a_tower_only_where_it_trains(model_dir, phanto
 
     model.model.vision_tower.layers[0].mlp.register_forward_pre_hook(count("vision"))
     model.model.language_model.layers[0].mlp.register_forward_pre_hook(count("language"))
-    config = config_for(tmp_path, activation_checkpointing=True, max_steps=1)
+    config = config_for(tmp_path, gradient_checkpointing=True, max_steps=1)
     make_trainer(model, processor, config, {"train": report_examples(phantoms["train"])}).train()
     assert counts == {"vision": passes, "language": 2}
     assert model.model.vision_tower.layers[0].gradient_checkpointing == (passes == 2)

@@ -32,7 +32,7 @@ def trainer_for(model_dir, examples, folder, **settings) -> SFTTrainer:
         max_steps=1,
         use_cpu=True,
         bf16=False,
-        activation_checkpointing=False,
+        gradient_checkpointing=False,
         report_to="none",
         disable_tqdm=True,
         max_length=None,
