@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from .options import TrustOption, quiet, tell
+from .options import TrustOption, quiet, say, tell
 
 app = typer.Typer()
 SavedDtype = Literal["bfloat16", "float32"]
@@ -20,8 +20,12 @@ def create(
     out: Annotated[Path, typer.Argument(help="Folder to write.")],
     llm: Annotated[str, typer.Option(help="Folder or Hub id of an instruct language model.")],
     vision: Annotated[
-        Path | None, typer.Option(help="Folder of a pretrained vision tower. Default: random weights.")
+        Path | None,
+        typer.Option(help="Folder of a pretrained vision tower, from training/pretrain.py or argus convert."),
     ] = None,
+    random_vision: Annotated[
+        bool, typer.Option("--random-vision", help="Start from a vision tower that nothing has pretrained.")
+    ] = False,
     dtype: Annotated[SavedDtype, typer.Option(help="Data type of all weights.")] = "bfloat16",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the new weights.")] = 0,
     tower: Annotated[Tower, typer.Option(help="Kind of vision tower.")] = "argus",
@@ -32,7 +36,17 @@ def create(
     num_latents: Annotated[int | None, typer.Option(min=1, help="Number of the perceiver's visual tokens.")] = None,
     trust_remote_code: TrustOption = False,
 ) -> None:
-    """Assemble a model folder from a preset, a language model and a vision tower."""
+    """Assemble a model folder from a preset, a language model and a vision tower.
+
+    A tower with random weights must be asked for: the paper's is pretrained with 3D-MAE and FLIP.
+    """
+    if vision is None and not random_vision:
+        raise ValueError(
+            "argus create needs --vision, a tower that training/pretrain.py or argus convert wrote; "
+            "--random-vision starts from random weights"
+        )
+    if vision is not None and random_vision:
+        raise ValueError("give either --vision or --random-vision")
     quiet()
     from argus_training.assembly.create import create_model
 
@@ -49,6 +63,8 @@ def create(
         num_latents=num_latents,
         trust_remote_code=trust_remote_code,
     )
+    if random_vision:
+        say(f"{out}: its vision tower has random weights, nothing pretrained it; the model's card says so")
 
 
 @app.command(rich_help_panel="Make and plan models")

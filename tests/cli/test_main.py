@@ -162,12 +162,34 @@ def test_phantom_writes_a_layout_and_refuses_an_unknown_one(argus, tmp_path):
 
 def test_create_takes_a_baselines_tower_and_another_compressor(argus, model_dir, tmp_path):
     llm = model_dir.parent / "llm"
-    options = ("--tower", "m3d", "--compressor", "perceiver", "--num-latents", "3", "--projector-layers", "1")
+    options = (
+        "--random-vision",
+        "--tower",
+        "m3d",
+        "--compressor",
+        "perceiver",
+        "--num-latents",
+        "3",
+        "--projector-layers",
+        "1",
+    )
     code, stdout, stderr = argus("create", "argus-tiny", tmp_path / "m", "--llm", llm, *options)
     assert (code, stdout) == (0, ""), stderr
+    assert stderr.count("\n") == 1 and "vision tower has random weights" in stderr
+    assert "**The vision tower was not pretrained:**" in (tmp_path / "m" / "README.md").read_text()
     said = json.loads((tmp_path / "m" / "config.json").read_text())
     assert said["vision_config"]["model_type"] == "m3d_vision"
     assert (said["compressor"], said["num_latents"], said["num_projector_layers"]) == ("perceiver", 3, 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [((), "--random-vision starts from"), (("--vision", "x", "--random-vision"), "either")]
+)
+def test_create_takes_no_random_tower_in_silence(argus, model_dir, tmp_path, options, message):
+    llm = model_dir.parent / "llm"
+    code, stdout, stderr = argus("create", "argus-tiny", tmp_path / "m", "--llm", llm, *options)
+    assert (code, stdout, stderr.count("\n")) == (2, "", 1) and message in stderr
+    assert not (tmp_path / "m").exists()
 
 
 def test_convert_says_in_one_line_what_it_cannot_do(argus, tmp_path):
@@ -177,7 +199,7 @@ def test_convert_says_in_one_line_what_it_cannot_do(argus, tmp_path):
 
 
 def test_create_refuses_an_unknown_preset_in_one_line(argus, tmp_path):
-    code, stdout, stderr = argus("create", "argus-9t", tmp_path / "m", "--llm", tmp_path)
+    code, stdout, stderr = argus("create", "argus-9t", tmp_path / "m", "--llm", tmp_path, "--random-vision")
     assert (code, stdout, len(stderr.splitlines())) == (2, "", 1)
     assert "argus-9t" in stderr
 

@@ -85,8 +85,8 @@ def test_no_command_asks_and_none_runs_the_folders_code(model_dir, scans, tmp_pa
         "serve": ["argus", "serve", "--model", folders["model"], "--port", 0],
         "evaluate": ["argus", "evaluate", out, "--model", folders["processor"], *phantoms],
         "cache": ["argus", "cache", tmp_path, tmp_path / "cache", "--model", folders["processor"]],
-        "create llm": [*create, folders["llm"]],
-        "create tokenizer": [*create, folders["llm_tokenizer"]],
+        "create llm": [*create, folders["llm"], "--random-vision"],
+        "create tokenizer": [*create, folders["llm_tokenizer"], "--random-vision"],
         "create vision": [*create, llm, "--vision", folders["model"]],
     }
     said = on_a_terminal([(name, list(map(str, arguments))) for name, arguments in commands.items()])

@@ -76,6 +76,7 @@ def test_the_pretrained_tower_is_a_folder_that_create_takes(objective, trained, 
     created = create_model(
         "argus-tiny", tmp_path / "model", llm=model_dir.parent / "llm", vision=tower, dtype="float32"
     )
+    assert "| vision tower (argus) | pretrained |" in (created / "README.md").read_text()
     inside = load_file(created / "model.safetensors")
     for name, value in load_file(tower / "model.safetensors").items():
         assert torch.equal(inside[f"model.vision_tower.{name}"], value)
@@ -176,7 +177,7 @@ def test_what_a_recipe_misspells_is_refused_with_what_is_known(cache, tmp_path):
 def test_every_recipe_of_pretraining_is_read_with_settings_that_exist():
     settings = {"mae": MAESettings, "vox2vec": Vox2VecSettings, "flip": FLIPSettings}
     recipes = sorted(RECIPES.glob("*.yaml"))
-    assert len(recipes) == 10
+    assert len(recipes) == 15
     for path in recipes:
         content = path.read_text()
         parser = TrlParser((PretrainArguments, TrainingArguments))

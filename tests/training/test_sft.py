@@ -82,6 +82,12 @@ def test_the_final_folder_holds_nothing_pickled(trained):
     assert not names & {".bin", ".pt", ".pth", ".pkl"}
 
 
+def test_the_card_tells_what_the_model_started_from_and_its_stages(trained):
+    lines = (trained / "stage2" / "model" / "README.md").read_text().splitlines()
+    assert "| vision tower (argus) | random weights |" in lines
+    assert [line[:17] for line in lines[-2:]] == ["| stage 1 | train", "| stage 2 | train"]
+
+
 KILLED_RUN = """
 import os, signal, sys
 sys.path.insert(0, {tests!r})

@@ -14,6 +14,7 @@ from argus_processing.saved_models.model_folders import LANGUAGE_MODEL, VISION_T
 from argus_processing.saved_models.pretrained import load_config, load_pretrained, load_tokenizer
 from argus_processing.storage.claimed_folders import check_new_folder, whole_folder
 from argus_processing.tower_preprocessing import TOWER_SETTINGS
+from argus_training.assembly.model_card import write_model_card
 from modeling_argus import ArgusConfig, ArgusForConditionalGeneration, preset_vision_config
 from modeling_argus.connector_argus import ArgusConnector
 from modeling_argus.presets_argus import TOWER_COMPRESSORS, connector_settings
@@ -44,8 +45,8 @@ def create_model(
         preset: name of a size and resolution, such as "argus-8b-hr"; it sets the vision tower and the grid.
         out: folder to write, whole or not at all; must not hold anything yet.
         llm: folder or id of an instruct decoder, weights kept as they are.
-        vision: folder of a pretrained tower. Default: random weights. A compressor that was converted with the tower
-            is used too, unless another one is named.
+        vision: folder of a pretrained tower. Default: random weights, which the folder's card tells. A compressor that
+            was converted with the tower is used too, unless another one is named.
         seed: seed of the random weights.
         dtype: type of all weights, such as "bfloat16" or "float32".
         tower: name of the system whose vision tower, preprocessing and compressor are used.
@@ -85,6 +86,14 @@ def create_model(
     with whole_folder(folder) as part:
         model.save_pretrained(part)
         processor.save_pretrained(part)
+        write_model_card(
+            part,
+            preset=preset,
+            tower=tower,
+            is_pretrained=vision is not None,
+            compressor=connector["compressor"],
+            num_projector_layers=num_projector_layers,
+        )
     return folder
 
 

@@ -7,6 +7,7 @@ from trl import SFTConfig, SFTTrainer
 
 from argus_processing import ArgusProcessor
 from argus_processing.saved_models.pretrained import check_fit, load_processor
+from argus_training.assembly.model_card import continue_card
 from argus_training.training_progress import logger
 
 from .checkpoints import last_whole_checkpoint, output_folder
@@ -50,6 +51,7 @@ def train_stage(
     if trainer.is_world_process_zero():
         if adapters:
             merge_adapter(model_path, output_dir / ADAPTER_FOLDER, partial, own.trust_remote_code)
+        continue_card(model_path, partial, stage, settings["trainable_parts"])
         partial.rename(done)
     trainer.accelerator.wait_for_everyone()
     return done

@@ -34,6 +34,15 @@ def test_a_presets_recipe_is_the_papers(size, resolution):
     assert stage_config(config, recipe.stage2, "x").learning_rate == 1e-6
 
 
+@pytest.mark.parametrize("size", ["3b", "8b", "70b"])
+@pytest.mark.parametrize(("resolution", "tower"), [("nr", "mae_flip"), ("hr", "mae_flip_hr")])
+def test_a_presets_recipe_names_the_pretrained_tower_it_needs(size, resolution, tower):
+    text = (TRAINING / "recipes" / f"argus_{size}_{resolution}.yaml").read_text()
+    assert f"argus create argus-{size}-{resolution} models/" in text and f"--vision runs/pretrain/{tower}/model" in text
+    pretraining = (TRAINING / "recipes" / "pretrain" / f"{tower}.yaml").read_text()
+    assert f"output_dir: runs/pretrain/{tower}\n" in pretraining and "objective: flip" in pretraining
+
+
 @pytest.mark.parametrize("path", sorted((TRAINING / "recipes").glob("argus_*.yaml")), ids=lambda path: path.stem)
 def test_a_presets_recipe_trains_in_bfloat16(path):
     assert "\nbf16: true\n" in path.read_text()
