@@ -185,6 +185,7 @@ def test_every_recipe_of_pretraining_is_read_with_settings_that_exist():
         extra = [] if "use_cpu: true" in content else ["--use_cpu", "true"]
         recipe, config = parser.parse_args_and_config(["--config", str(path), *extra])
         settings_from(settings[recipe.objective], recipe.objective_options)
-        assert path.stem.removeprefix("phantom_").split("_")[-1] == recipe.objective
+        steps = path.stem.removeprefix("phantom_").removesuffix("_hr")
+        assert steps.split("_")[-1] == recipe.objective
         assert config.output_dir == f"runs/pretrain/{path.stem}"
-        assert (recipe.start_from is not None) == path.stem.removeprefix("phantom_").endswith("_flip")
+        assert (recipe.start_from is not None) == steps.endswith("_flip")
