@@ -12,6 +12,7 @@ from typing import Any
 from argus_processing.failures import reason_of
 from argus_processing.storage.folder_owner import claim_for_settings
 from argus_processing.storage.json_lines import finished_bytes, json_line, read_finished_lines
+from argus_processing.storage.typed_json import from_json
 from argus_processing.storage.whole_files import check_can_write, naming, write_json
 
 from .console.progress import progress_bar
@@ -247,9 +248,8 @@ def _resume(out_jsonl: Path, guard: dict[str, Any]) -> dict[str, Prediction]:
 
 def _read_finished(out_jsonl: Path) -> dict[str, Prediction]:
     """Read the whole lines of a predictions file and cut a half-written last one off it."""
-    lines = read_finished_lines(
-        out_jsonl, lambda line: Prediction(**line), fault="is not a prediction", advice=OTHER_FOLDER
-    )
+    make = partial(from_json, Prediction)
+    lines = read_finished_lines(out_jsonl, make, fault="is not a prediction", advice=OTHER_FOLDER)
     if (size := finished_bytes(out_jsonl)) < out_jsonl.stat().st_size:
         os.truncate(out_jsonl, size)
     return {line.scan_id: line for line in lines}

@@ -71,7 +71,7 @@ def _changed_files(out: Path, stored: EvaluationResults, reports: list[StoredRep
 
 
 def _written_of(line: Mapping[str, Any]) -> tuple[str, tuple[str, str]]:
-    return line["scan_id"], (line["prediction"], line["reference"])
+    return str(line["scan_id"]), (line["prediction"], line["reference"])
 
 
 def _unequal(before: Any, after: Any, place: str) -> Iterator[tuple[str, Any, Any]]:

@@ -10,6 +10,7 @@ Folders are relative to the file. Subset and split are never written here: they 
 """
 
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -96,11 +97,13 @@ def read_predictions(folder: Path) -> dict[str, Prediction]:
 
     Raises:
         FileNotFoundError: if the folder holds no predictions.
-        ValueError: if a line is not a prediction.
+        ValueError: if a line is not a prediction, or there is none.
     """
     path = Path(folder) / "predictions.jsonl"
     if not path.is_file():
         raise FileNotFoundError(f"{path}: not there; give a folder written by argus evaluate")
     advice = "finish argus evaluate there"
-    lines = read_json_lines(path, lambda line: Prediction(**line), fault="is not a prediction", advice=advice)
+    lines = read_json_lines(path, partial(from_json, Prediction), fault="is not a prediction", advice=advice)
+    if not lines:
+        raise ValueError(f"{path}: holds no predictions; {advice}")
     return {prediction.scan_id: prediction for prediction in lines}

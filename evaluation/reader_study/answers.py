@@ -7,9 +7,11 @@ import threading
 from collections import Counter
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from argus_processing.storage.json_lines import finished_bytes, json_line, read_finished_lines
+from argus_processing.storage.typed_json import from_json
 
 ANSWERS_FILE = "answers.jsonl"
 SCORES = (1, 2, 3, 4, 5)
@@ -52,7 +54,7 @@ def read_answers(path: Path) -> list[Answer]:
     """
     if not path.exists():
         return []
-    return read_finished_lines(path, lambda line: Answer(**line), fault="is not an answer", advice="repair the file")
+    return read_finished_lines(path, partial(from_json, Answer), fault="is not an answer", advice="repair the file")
 
 
 def last_scores(answers: list[Answer]) -> dict[Key, int]:

@@ -40,6 +40,23 @@ def test_predictions_keep_line_separators_and_refuse_broken_lines(make_runs, tmp
         read_predictions(tmp_path / "run0")
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"scan_id": 3}, "line 1 is not a prediction .scan_id: expected a text, got 3.; finish argus evaluate there"),
+        ({"prediction": None}, "prediction: expected a text, got None"),
+        ({"reference": {}}, "reference: expected a text"),
+        (None, "holds no predictions; finish argus evaluate there"),
+    ],
+)
+def test_predictions_of_wrong_types_and_none_at_all_are_refused(make_runs, tmp_path, change, reason):
+    make_runs({("A", "nr", "phantom"): {"s": ("told", "true")}})
+    path = tmp_path / "run0" / "predictions.jsonl"
+    path.write_text("" if change is None else json.dumps(json.loads(path.read_text()) | change) + "\n")
+    with pytest.raises(ValueError, match=reason):
+        read_predictions(tmp_path / "run0")
+
+
 def test_settings_that_do_not_tell_the_model_are_refused(make_runs, tmp_path):
     make_runs({("A", "nr", "phantom"): {"s": ("told", "true")}})
     settings = tmp_path / "run0" / "predictions.jsonl.settings.json"
