@@ -31,6 +31,8 @@ from argus_training.stages.recipe import RecipeArguments
 from .. import pretrain, sft
 
 STEP_FILE = "step.json"
+# Setting -> its name in step.json and in the hash, which it had first: runs of that time keep their folders.
+FIRST_NAMES = {"gradient_checkpointing": "activation_checkpointing"}
 SHARED_SEED = 0  # for what all seeds of a cell share: language model and vision tower
 
 
@@ -45,7 +47,7 @@ class Step:
     @property
     def name(self) -> str:
         """Return the name of the step's folder: kind and hash."""
-        said = key_of({"settings": self.settings, "needs": [step.name for step in self.needs]})
+        said = key_of({"settings": kept_settings(self), "needs": [step.name for step in self.needs]})
         return f"{self.kind}-{hashlib.sha256(said.encode()).hexdigest()[:16]}"
 
     def with_needs(self) -> list["Step"]:
@@ -124,6 +126,11 @@ def seconds_of(step: Step, folder: Path) -> float | None:
     return json.loads((folder / step.name / STEP_FILE).read_text()).get("seconds")
 
 
+def kept_settings(step: Step) -> dict[str, Any]:
+    """Return a step's settings by the names that they have on disk."""
+    return {FIRST_NAMES.get(name, name): value for name, value in step.settings.items()}
+
+
 def claim_step(step: Step, own: Path) -> None:
     """Write a step's settings into its folder, which marks the folder as this step's.
 
@@ -137,11 +144,15 @@ def claim_step(step: Step, own: Path) -> None:
     # Every process must wait here, even if it found the file: one that did not would be one barrier ahead of the rest.
     PartialState().wait_for_everyone()
     advice = "remove it or choose another folder"
-    claim_for_settings(path, step.settings, settings_in=lambda said: said["settings"], advice=advice)
+    claim_for_settings(path, kept_settings(step), settings_in=lambda said: said["settings"], advice=advice)
 
 
 def _write_step(step: Step, own: Path, seconds: float | None = None) -> None:
-    said: dict[str, Any] = {"kind": step.kind, "settings": step.settings, "needs": [need.name for need in step.needs]}
+    said: dict[str, Any] = {
+        "kind": step.kind,
+        "settings": kept_settings(step),
+        "needs": [need.name for need in step.needs],
+    }
     if seconds is not None:
         said["seconds"] = seconds
     write_whole(own / STEP_FILE, json.dumps(said, indent=1).encode())

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from argus_training.ablations import ablation_steps
-from argus_training.ablations.ablation_grid import overlay
+from argus_training.ablations.ablation_grid import overlay, read_grid
 from argus_training.ablations.ablation_steps import last_step, model_of, run_step
 
 SETTINGS = {
@@ -44,6 +44,17 @@ def test_a_change_renames_the_step_it_belongs_to_and_those_after_it_only():
     assert changed({"llms": {"tiny": {"train": {"max_steps": 2}}}}) == {"language", "create", "stage 1", "stage 2"}
     assert changed({}, seed=1) == {"create", "stage 1", "stage 2"}
     assert changed({"evaluation": {"limit": 3}}) == set()
+
+
+def test_the_demos_steps_keep_the_folders_of_earlier_versions():
+    grid = read_grid(Path(ablation_steps.__file__).parents[1] / "recipes" / "ablations" / "demo.yaml")
+    assert [step.name for step in last_step(grid.cells()[0].settings, 0).with_needs()] == [
+        "language-79d7c16a3067a36b",
+        "vision-e8f7494a151e9d28",
+        "create-6f7ef7cbc002ff71",
+        "sft-8adc67c308078ca7",
+        "sft-a3adbdc81ea2c445",
+    ]
 
 
 def test_the_trainers_common_settings_are_under_each_trainings_own():
