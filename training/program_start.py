@@ -1,4 +1,4 @@
-"""Check the environment, and quiet two libraries, before libraries are imported: training programs import this first."""
+"""Check the environment and quiet libraries before they are imported: training programs import this first."""
 
 import logging
 import warnings
