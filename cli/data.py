@@ -9,12 +9,13 @@ from .options import AnonymousOption, ModelOption, TrustOption, path_names, quie
 
 app = typer.Typer()
 Engine = Literal["local", "ray"]
+Layout = Literal["ct-rate", "bimcv-r", "inspect"]
 
 
 @app.command(rich_help_panel="Data")
 def phantom(
     out: Annotated[Path, typer.Argument(help="Folder to write.")],
-    layout: Annotated[str, typer.Option(help="Layout: ct-rate, bimcv-r or inspect.")] = "ct-rate",
+    layout: Annotated[Layout, typer.Option(help="Layout of the files.")] = "ct-rate",
     n: Annotated[int, typer.Option("--n", min=1, help="Number of scans.")] = 8,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the phantoms.")] = 0,
     fault: Annotated[list[str] | None, typer.Option(help="Fault of the real download to imitate; repeatable.")] = None,

@@ -12,6 +12,7 @@ SavedDtype = Literal["bfloat16", "float32"]
 Tower = Literal["argus", "m3d", "radfm", "ct2rep"]
 Compressor = Literal["pixel_shuffle", "average_pooling", "perceiver", "none"]
 Stage = Literal["1", "2"]
+System = Literal["m3d", "radfm"]
 
 
 @app.command(rich_help_panel="Make and plan models")
@@ -69,7 +70,7 @@ def create(
 
 @app.command(rich_help_panel="Make and plan models")
 def convert(
-    system: Annotated[str, typer.Argument(help="System of the weights: m3d or radfm.")],
+    system: Annotated[System, typer.Argument(help="System of the weights.")],
     checkpoint: Annotated[Path, typer.Argument(help="Published .safetensors or .bin file, or their folder.")],
     out: Annotated[Path, typer.Argument(help="Folder to write, for argus create --vision.")],
     preset: Annotated[str, typer.Option(help="Any preset with the wanted resolution.")] = "argus-8b-nr",

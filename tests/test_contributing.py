@@ -35,6 +35,6 @@ def test_every_place_that_it_names_is_there(path):
     assert (ROOT / path).exists() or path == "clinical_metrics.py"
 
 
-@pytest.mark.parametrize(("table", "path"), re.findall(r"`([A-Z]+)` in `([a-z_/]+\.py)`", TEXT))
-def test_every_table_stands_where_it_says(table, path):
-    assert re.search(rf"^{table}\b", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE)
+@pytest.mark.parametrize(("name", "path"), re.findall(r"`(\w+)` (?:in |\()`([a-z_/]+\.py)`", TEXT))
+def test_every_name_stands_where_it_says(name, path):
+    assert re.search(rf"^(?:class |def )?{name}\b", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE)

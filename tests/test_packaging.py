@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -100,6 +101,18 @@ def test_every_imported_library_is_declared():
             for name in _top_names(path) - sys.stdlib_module_names - set(PACKAGES.values()):
                 owners = {canonicalize_name(owner) for owner in distributions.get(name, [name])}
                 assert owners & declared, f"{path.relative_to(ROOT)} imports {name}"
+
+
+@pytest.mark.parametrize("file", ["constraints.txt", "constraints-oldest.txt"])
+def test_ranges_hold_what_was_tried_and_begin_with_the_oldest(file):
+    lines = (ROOT / file).read_text().splitlines()
+    tried = {canonicalize_name(name): pin for name, _, pin in (line.partition("==") for line in lines)}
+    for line in [*PROJECT["dependencies"], *sum(PROJECT["optional-dependencies"].values(), [])]:
+        requirement = Requirement(line)
+        if pin := tried.get(canonicalize_name(requirement.name)):
+            assert requirement.specifier.contains(pin), line
+            oldest = re.search(r"[>=]=([\d.]+)", line)[1]
+            assert file == "constraints.txt" or Version(pin).release[:2] == (*Version(oldest).release, 0)[:2], line
 
 
 def test_the_page_on_installing_names_every_extra_with_its_packages():

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from argus_processing.storage.foreign_files import is_finite, read_json_object, values_of
+from argus_processing.storage.foreign_files import read_json_object
 from argus_processing.storage.typed_json import from_json, to_json
 from argus_processing.storage.whole_files import write_json
 
@@ -147,8 +147,6 @@ def read_results(folder: Path) -> EvaluationResults:
     try:
         if form not in (1, FORMAT):
             raise ValueError(f"is of format {form!r}, which this version does not know")
-        if bad := next((name for name, value in values_of(path, content) if not is_finite(value)), None):
-            raise ValueError(f"{bad} is not a finite number")
         return from_json(EvaluationResults, from_first_format(content) if form == 1 else content)
     except ValueError as error:
         raise ValueError(f"{path}: {error}; copy it again, or run argus evaluate in this folder again") from None

@@ -32,7 +32,7 @@ def check_regular(path: Path) -> int:
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         kind = next((name for test, name in _KINDS if test(status.st_mode)), "a device")
-        raise ForeignFileError(f"{path}: is {kind} and no file; remove it")
+        raise ForeignFileError(f"{path}: is {kind} and no file")
     return status.st_size
 
 

@@ -6,6 +6,8 @@ from argus_cli import benchmark, data, models, options
 from argus_evaluation.benchmark.report_comparison import FINDINGS_METRICS
 from argus_inference.model_folder import BITS, DTYPES
 from argus_processing.curation.volume_engines import ENGINES
+from argus_processing.phantom.layouts import LAYOUTS
+from argus_training.assembly.convert_weights import CONVERTERS
 from argus_training.stages.recipe import STAGES
 from modeling_argus.connector_argus import COMPRESSORS
 from modeling_argus.vision_towers_argus import TOWERS
@@ -19,7 +21,9 @@ from modeling_argus.vision_towers_argus import TOWERS
         (models.Tower, TOWERS),
         (models.Compressor, COMPRESSORS),
         (models.Stage, STAGES),
+        (models.System, CONVERTERS),
         (data.Engine, ENGINES),
+        (data.Layout, LAYOUTS),
         (benchmark.Findings, FINDINGS_METRICS),
     ],
 )
@@ -38,6 +42,7 @@ def test_the_choices_of_a_command_are_those_of_the_library(choices, known):
         ("create", "argus-tiny", "out", "--llm", "llm", "--compressor", "mlp"),
         ("plan", "--preset", "argus-8b-hr", "--stage", "3"),
         ("prepare", "out", "--inspect", ".", "--engine", "spark"),
+        ("phantom", "out", "--layout", "xnat"),
         ("compare-reports", "run", "page.html", "--findings", "bleu"),
     ],
 )

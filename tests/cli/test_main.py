@@ -157,7 +157,7 @@ def test_phantom_writes_a_layout_and_refuses_an_unknown_one(argus, tmp_path):
     assert argus("phantom", tmp_path / "inspect", "--layout", "inspect", "--n", 1)[0] == 0
     assert (tmp_path / "inspect" / "impressions_20250611.tsv").is_file()
     code, _, stderr = argus("phantom", tmp_path / "x", "--layout", "xnat")
-    assert code == 2 and "unknown layout 'xnat'" in stderr.splitlines()[-1]
+    assert code == 2 and "'xnat' is not one of 'ct-rate', 'bimcv-r', 'inspect'" in stderr.splitlines()[-1]
 
 
 def test_create_takes_a_baselines_tower_and_another_compressor(argus, model_dir, tmp_path):
