@@ -109,6 +109,7 @@ TABLES = {
     "prepare: counts": lambda: counts_table({"counts": dict.fromkeys(("ct-rate", "bimcv-r", "inspect"), COUNTS)}),
     "prepare: paper": lambda: beside_the_paper(build_table1({"ct-rate": OURS, "all": OURS})),
     "plan": lambda: plan_table(make_plan("argus-tiny", 1, 80)),
+    "plan: large": lambda: plan_table(make_plan("argus-70b-hr", 8, 80, 4, 256)),
     "bench: training": lambda: gpu("training"),
     "bench: inference": lambda: gpu("inference"),
     "bench: preprocessing on the CPU": lambda: gpu("preprocessing"),
@@ -120,8 +121,6 @@ TABLES = {
     "bench: preprocessing": preprocessing,
     "bench: serve": lambda: bench_serve.build_table([bench_serve.Bound("a client that leaves", 1.2, "answered", 1234)]),
 }
-# Too wide even so: shown row by row, which cuts nothing either.
-UPRIGHT = {"plan"}
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -129,8 +128,7 @@ def test_headings_and_cells_are_whole_at_80_columns(name):
     table, out = TABLES[name](), io.StringIO()
     show(table, Console(file=out, width=80))
     assert "…" not in out.getvalue()
-    is_upright = not any(mark in out.getvalue() for mark in "│─")
-    assert is_upright == (name in UPRIGHT)
+    assert any(mark in out.getvalue() for mark in "│─")  # a table, not values below one another
     shown = out.getvalue().split()
     texts = [str(column.header) for column in table.columns] + [cell for row in table_rows(table) for cell in row]
     assert not [word for text in texts for word in text.split() if not any(word in each for each in shown)]

@@ -141,9 +141,9 @@ def best_run(plan: Plan) -> PlannedRun | None:
 def plan_table(plan: Plan) -> Table:
     """Format a plan as a table, in gigabytes of 10^9 bytes on one GPU."""
     title = f"{plan.preset}, a step of {plan.global_batch_size} scans, {plan.micro_batch} a GPU at a time; GB a GPU"
-    # Narrow, so that the names of strategies are not cut on a terminal of 80 columns.
-    table = Table(title=title, box=SIMPLE, padding=(0, 1, 0, 0))
-    table.add_column("strategy", no_wrap=True)
+    # Narrow, for a terminal of 80 columns; a strategy's name takes two lines before a number is cut.
+    table = Table(title=title, box=SIMPLE, padding=0, show_edge=False)
+    table.add_column("strategy")
     for name in ("weights", "grads", "optim", "work", "activ.", "total", "host", "PFLOP"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("fits")
