@@ -1,12 +1,16 @@
 """Orderly end of a command on ctrl-C, SIGTERM or a closed terminal: finished work is kept, the exit code tells it."""
 
+import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 EXIT_CODE = 130
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_ENDING = {signal.SIGTERM, signal.SIGHUP}
+_masks = threading.local()  # the forking thread's signal mask from before the fork
 
 
 class Interrupted(BaseException):
@@ -37,3 +41,23 @@ def signals_as_usual() -> None:
 
 def _interrupt(number: int, frame: Any) -> None:
     raise Interrupted(signal.Signals(number).name)
+
+
+# A pool ends its processes by SIGTERM. Python forgets a signal that comes before a new process is set up, if the signal
+# has a handler, and the pool then waits forever. So the signals wait for a fork, and end the new process as usual.
+def _hold_signals() -> None:
+    _masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+
+
+def _release_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _masks.before)
+
+
+def _release_in_child() -> None:
+    for number in _ENDING:
+        if signal.getsignal(number) is _interrupt:
+            signal.signal(number, signal.SIG_DFL)
+    _release_signals()
+
+
+os.register_at_fork(before=_hold_signals, after_in_parent=_release_signals, after_in_child=_release_in_child)

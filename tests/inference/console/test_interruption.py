@@ -79,3 +79,27 @@ def test_a_panic_in_a_librarys_rust_is_a_damaged_model():
         refusing("model"),
     ):
         raise panic
+
+
+# Ends each new process at once; prints how many did not end, but slept on.
+FORKS = """
+import os, signal, time
+from argus_inference.console.interruption import signals_raise
+
+survived = 0
+with signals_raise():
+    for _ in range(50):
+        child = os.fork()
+        if child == 0:
+            time.sleep(0.5)
+            os._exit(0)
+        os.kill(child, signal.SIGTERM)
+        survived += not os.WIFSIGNALED(os.waitpid(child, 0)[1])
+print(survived, signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+"""
+
+
+def test_a_new_process_that_is_ended_at_once_ends():
+    # As a pool does when the first of its processes has done everything; one that lives on is waited for forever.
+    done = subprocess.run([sys.executable, "-c", FORKS], capture_output=True, text=True, timeout=120)
+    assert (done.stdout, done.stderr) == ("0 set()\n", "")
