@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from .ct_arrays import Affine, HuVolume
+from .ct_counts import ends_of
 from .ct_histogram import why_not_hu
 
 if sys.platform != "win32":
@@ -220,15 +221,20 @@ def _wrap(value: int) -> int:
     return (value + 2**15) % 2**16 - 2**15
 
 
-def check_hu(hu: HuVolume, name: object) -> None:
+def check_hu(hu: HuVolume, name: object, ends: tuple[float, float] | None = None) -> None:
     """Check that values are Hounsfield units of a body: air is -1000, water is 0.
 
     Padding below air (-1024, -2000, -3024 and similar values) and metal are normal and pass. Each error names a cause.
 
+    Args:
+        hu: the volume, any order of axes.
+        name: name of the scan in errors.
+        ends: the volume's lowest and highest value, if the reader has found them.
+
     Raises:
         CTReadError: if they are not finite, or the histogram is not that of a CT.
     """
-    low, high = float(hu.min()), float(hu.max())
+    low, high = ends_of(hu) if ends is None else ends
     if not (np.isfinite(low) and np.isfinite(high)):
         raise read_error(name, "some voxels are NaN or infinite", "convert the scan again from its source")
     span = f"{low:.6g} to {high:.6g}"
@@ -237,7 +243,7 @@ def check_hu(hu: HuVolume, name: object) -> None:
     if high > WRAPPED_HU[0] and _is_wrapped(hu):
         cause = f"numbers below 0 were wrapped to the top of 16 bits ({high:.6g})"
         raise read_error(name, cause, "convert the scan again to signed numbers")
-    refusal = why_not_hu(hu)
+    refusal = why_not_hu(hu, (low, high))
     if refusal is not None:
         raise read_error(name, *refusal)
 

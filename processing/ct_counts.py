@@ -18,6 +18,11 @@ SMOOTHED_HU = 21  # HU; width of the moving mean, less than any tissue's noise
 PEAK_TOP = 10  # HU on each side of a peak; nothing is higher within
 
 
+def ends_of(hu: HuVolume) -> tuple[float, float]:
+    """Return the lowest and the highest value; both are NaN if any is."""
+    return float(hu.min()), float(hu.max())
+
+
 @dataclass(frozen=True)
 class Peak:
     """The highest point of a part of the histogram.
@@ -52,11 +57,11 @@ class Histogram:
     counts: np.ndarray
 
     @classmethod
-    def of(cls, hu: HuVolume) -> "Histogram":
-        """Make the histogram of a volume of finite numbers."""
+    def of(cls, hu: HuVolume, ends: tuple[float, float] | None = None) -> "Histogram":
+        """Make the histogram of a volume of finite numbers; `ends` are its lowest and highest, if they are known."""
         step = max(1, math.ceil((hu.size / SAMPLED_VOXELS) ** (1 / 3)))
-        sample = hu[::step, ::step, ::step].ravel()
-        low, high = float(hu.min()), float(hu.max())
+        sample = hu[::step, ::step, ::step].ravel(order="K")
+        low, high = ends_of(hu) if ends is None else ends
         rounded = np.rint(np.clip(sample, -EDGE, EDGE))
         fractional = hu.dtype.kind == "f" and bool((rounded != sample).any())
         counts = np.bincount(rounded.astype(np.int64) + EDGE, minlength=2 * EDGE + 1)

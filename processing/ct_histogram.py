@@ -53,13 +53,14 @@ FILL_ADVICE = "fill what lies outside the scan with air (-1000 or -1024)"
 WINDOW_ADVICE = "give the CT in Hounsfield units, not windowed or normalised"
 
 
-def why_not_hu(hu: HuVolume) -> Refusal | None:
+def why_not_hu(hu: HuVolume, ends: tuple[float, float] | None = None) -> Refusal | None:
     """Return cause and advice if a volume's values cannot be Hounsfield units, None if they can.
 
     Args:
         hu: finite values, any shape of three axes.
+        ends: the lowest and the highest of them, if they are known.
     """
-    histogram = Histogram.of(hu)
+    histogram = Histogram.of(hu, ends)
     rules: tuple[Callable[[Histogram], Refusal | None], ...] = (
         _no_negative_value,
         _missing_intercept,

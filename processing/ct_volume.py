@@ -109,7 +109,14 @@ class CTVolume:
         return cls.from_file_axes(hu, affine, name, warnings)
 
     @classmethod
-    def from_file_axes(cls, hu: HuVolume, affine: Affine, name: object, warnings: tuple[str, ...] = ()) -> "CTVolume":
+    def from_file_axes(
+        cls,
+        hu: HuVolume,
+        affine: Affine,
+        name: object,
+        warnings: tuple[str, ...] = (),
+        ends: tuple[float, float] | None = None,
+    ) -> "CTVolume":
         """Turn a 3D array in a file's own axes to canonical orientation, by views only.
 
         Args:
@@ -117,19 +124,34 @@ class CTVolume:
             affine: 4x4, maps an index of `hu` to RAS+ mm.
             name: name of the scan in errors.
             warnings: warnings that the reader found already.
+            ends: the lowest and the highest value, if the reader has found them.
 
         Raises:
             CTReadError: if affine or values cannot be those of a CT scan.
         """
         warnings = (*warnings, *check_affine(affine, hu.shape, name))
-        check_hu(hu, name)
+        check_hu(hu, name, ends)
+        volume = cls.turned(hu, affine, warnings)
+        if has_bright_border(volume.hu):
+            raise read_error(name, BRIGHT_BORDER, "fill what lies outside the scan with air (-1000 or -1024)")
+        return volume
+
+    @classmethod
+    def turned(cls, hu: HuVolume, affine: Affine, warnings: tuple[str, ...] = ()) -> "CTVolume":
+        """Turn as `from_file_axes` does, without a look at the values: they may not have been read yet."""
         start = nib.io_orientation(affine)
         turn = nib.orientations.ornt_transform(start, nib.orientations.axcodes2ornt(CANONICAL_AXES))
         turned = nib.orientations.apply_orientation(hu, turn)
-        if has_bright_border(turned):
-            raise read_error(name, BRIGHT_BORDER, "fill what lies outside the scan with air (-1000 or -1024)")
         turned_affine = np.asarray(affine, dtype=np.float64) @ nib.orientations.inv_ornt_aff(turn, hu.shape)
         return cls(turned, turned_affine, "".join(nib.aff2axcodes(affine)), warnings)
+
+    def arrived(self, num_voxels: int) -> range:
+        """Return the slices that are whole when only the first `num_voxels`, as they lie in memory, have been read."""
+        depth, step = self.hu.shape[0], self.hu.strides[0]
+        if num_voxels < self.hu.size and abs(step) < max(map(abs, self.hu.strides)):
+            return range(0)  # each slice is spread over the whole file
+        num_slices = num_voxels * depth // self.hu.size
+        return range(num_slices) if step > 0 else range(depth - num_slices, depth)
 
 
 @np.errstate(all="ignore")  # values that are not finite are refused below, without numpy's warnings

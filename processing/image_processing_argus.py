@@ -2,7 +2,7 @@
 
 import difflib
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,17 @@ from .ct_volume import CTVolume
 from .meta_tensor import is_meta_tensor, volume_of_meta_tensor
 from .normalization import CROPS, NORMALIZATIONS, centred
 from .read_ct import read_ct, read_ct_row
-from .read_nifti import read_nifti_bytes
-from .resampling import RESAMPLINGS, GridOperators, grid_operators, resample_into, resample_planes, scale_hu
+from .read_nifti import Follower, read_nifti_bytes
+from .resampling import (
+    RESAMPLINGS,
+    GridOperators,
+    PlaneFiller,
+    fill_grid,
+    grid_operators,
+    one_thread,
+    planes_in,
+    scale_hu,
+)
 from .scan_types import GridVolume, PixelValues
 from .sent_scan import SENT_SCAN, array_of, path_or_bytes
 
@@ -126,13 +135,16 @@ class ArgusImageProcessor(BaseImageProcessor):
         """Return images unchanged: a path is a CT to read, never a picture for PIL."""
         return images
 
-    def load_volume(self, image: Any, spacing_mm: tuple[float, float, float] | None = None) -> CTVolume:
+    def load_volume(
+        self, image: Any, spacing_mm: tuple[float, float, float] | None = None, follow: Follower | None = None
+    ) -> CTVolume:
         """Make a `CTVolume` from a path, a nibabel image, a `datasets.Nifti` row, a MetaTensor of MONAI or an array.
 
         Args:
             image: the scan; an array or plain tensor is canonical (D, H, W) Hounsfield units. A text may be a path, a
                 `file://` or `data:` address, or a NIfTI file in base64.
             spacing_mm: spacing of an array; every other kind of image has its own.
+            follow: called while a NIfTI file is read, see `read_nifti`.
 
         Raises:
             CTReadError: if the scan cannot be read as a CT.
@@ -141,11 +153,11 @@ class ArgusImageProcessor(BaseImageProcessor):
         if isinstance(image, str):
             image = path_or_bytes(image)
         if isinstance(image, dict) and (image.get("bytes") is not None or image.get("path")):
-            return read_ct_row(image)
+            return read_ct_row(image, follow)
         if isinstance(image, bytes | bytearray | memoryview):
-            return read_nifti_bytes(bytes(image), SENT_SCAN)
+            return read_nifti_bytes(bytes(image), SENT_SCAN, follow)
         if isinstance(image, str | os.PathLike):
-            return read_ct(image)
+            return read_ct(image, follow)
         if hasattr(image, "hu") and hasattr(image, "spacing_mm"):
             return image
         if hasattr(image, "get_data_dtype") and hasattr(image, "affine"):
@@ -177,14 +189,46 @@ class ArgusImageProcessor(BaseImageProcessor):
 
     def preprocess_image(self, image: Any, spacing_mm: tuple[float, float, float] | None, out: GridVolume) -> None:
         """Preprocess one image of the kinds that `load_volume` takes into `out` `(D, H, W)`, in `value_range`."""
-        scan = self.to_grid(self.load_volume(image, spacing_mm))
-        operators, window = scan.operators, scan.window
-        voxels = [scan.hu]
-        del image, scan
-        filled = centred(out, operators.size, fill=window[0])
-        # `pop`: the memory of a scan is freed as soon as its planes are made.
-        resample_into(filled, lambda planes: resample_planes(voxels.pop(), operators, window, planes), operators)
-        self.scale(out, window)
+
+        def start(scan: ScanToGrid) -> PlaneFiller:
+            # The filler does not hold the scan: its memory is free before the grid, which is larger, is written.
+            operators, window = scan.operators, scan.window
+            filled = centred(out, operators.size, fill=self.value_range[0])
+            return PlaneFiller(
+                operators, window, planes_in(filled, operators.num_planes), lambda hu: self.scale(hu, window)
+            )
+
+        fill_grid(out, self.fill_planes(image, spacing_mm, start).operators.to_grid)
+
+    @one_thread()
+    def fill_planes(
+        self,
+        image: Any,
+        spacing_mm: tuple[float, float, float] | None,
+        start: Callable[[ScanToGrid], PlaneFiller],
+    ) -> PlaneFiller:
+        """Read one image and resample it to its planes; where the settings allow it, while it is being read.
+
+        Args:
+            image: of the kinds that `load_volume` takes.
+            spacing_mm: spacing of an array.
+            start: makes the filler of the planes; called once, when the scan's geometry is known.
+        """
+        if self.normalization != "hu_window" or self.crop != "none":  # they depend on all voxels
+            scan = self.to_grid(self.load_volume(image, spacing_mm))
+            filler = start(scan)
+            filler.add(scan.hu, range(scan.hu.shape[0]))
+            return filler
+        fillers: list[PlaneFiller] = []
+
+        def follow(volume: CTVolume, arrived: range) -> None:
+            if not fillers:
+                fillers.append(start(self.to_grid(volume)))
+            fillers[0].add(volume.hu, arrived)
+
+        volume = self.load_volume(image, spacing_mm, follow)
+        follow(volume, range(volume.hu.shape[0]))
+        return fillers[0]
 
     def __call__(self, images: Any, *args: Any, **kwargs: Any) -> BatchFeature:
         """Read and preprocess one scan or several, as `preprocess` does."""
@@ -217,7 +261,8 @@ class ArgusImageProcessor(BaseImageProcessor):
         """
         check_options(kwargs)
         scans = flatten_images(images)
-        pixel_values: PixelValues = torch.empty(len(scans), 1, *self.image_size)
+        # Allocated by numpy, which asks for large pages: a grid of millions of voxels is written faster to them.
+        pixel_values: PixelValues = torch.from_numpy(np.empty((len(scans), 1, *self.image_size), np.float32))
         for image, out in zip(scans, pixel_values, strict=True):
             self.preprocess_image(image, spacing_mm, out[0])
         return BatchFeature({"pixel_values": pixel_values.to(device)}, tensor_type=return_tensors or "pt")

@@ -8,13 +8,17 @@ from typing import Any
 
 from .ct_checks import read_error
 from .ct_volume import CTVolume
-from .read_nifti import read_nifti, read_nifti_bytes
+from .read_nifti import Follower, read_nifti, read_nifti_bytes
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 
 
-def read_ct(path: str | os.PathLike) -> CTVolume:
+def read_ct(path: str | os.PathLike, follow: Follower | None = None) -> CTVolume:
     """Read a CT from a .nii or .nii.gz file, or from a folder that holds one DICOM series.
+
+    Args:
+        path: the file or folder.
+        follow: called while a file is read, see `read_nifti`; not for a folder.
 
     Returns:
         The scan in Hounsfield units and canonical orientation, see `CTVolume`.
@@ -29,29 +33,30 @@ def read_ct(path: str | os.PathLike) -> CTVolume:
     if not stat.S_ISREG(mode):
         raise read_error(path, "a pipe, socket or device, not a file", "save the scan to a file first")
     if path.name.lower().endswith(NIFTI_SUFFIXES):
-        return read_nifti(path)
+        return read_nifti(path, follow)
     if path.suffix.lower() in (".dcm", ".ima") or _has_dicom_mark(path):
         raise read_error(path, "one DICOM file is not a whole scan", "give the folder that holds the series")
     raise read_error(path, "not a format that is read", "give a .nii or .nii.gz file, or a folder with a DICOM series")
 
 
-def read_ct_row(row: Mapping[str, Any]) -> CTVolume:
+def read_ct_row(row: Mapping[str, Any], follow: Follower | None = None) -> CTVolume:
     """Read the CT of a row of `datasets.Nifti(decode=False)`: from its bytes or, only if it has none, its path.
 
     The path of a row with bytes is only a name: a file of that name may hold another patient's scan.
 
     Args:
         row: "bytes", a NIfTI file's content or None; "path", a file or name, or None.
+        follow: as in `read_ct`.
 
     Raises:
         CTReadError: as `read_ct` does, or if the row holds neither.
     """
     content, path = row.get("bytes"), row.get("path")
     if content is not None:
-        return read_nifti_bytes(bytes(content), os.path.basename(path or "") or "image")
+        return read_nifti_bytes(bytes(content), os.path.basename(path or "") or "image", follow)
     if not path:
         raise read_error("image", "the row holds neither bytes nor a path", "give one of both")
-    return read_ct(path)
+    return read_ct(path, follow)
 
 
 def _read_folder(path: Path) -> CTVolume:

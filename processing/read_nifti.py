@@ -4,10 +4,12 @@ import io
 import math
 import os
 import stat
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, TypeAlias
 
 import nibabel as nib
 import numpy as np
@@ -28,16 +30,25 @@ FIRST_VOXEL = {348: 352, 540: 544}  # the lowest vox_offset of a single file
 MAX_EXTENSION_BYTES = 64 << 20  # between header and voxels
 MIN_EXTENSION_BYTES = 16  # and a multiple of it, as the format says
 MAX_TRAILING_BYTES = 1 << 20  # padding after the voxels
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 20  # a multiple of every voxel's size
+BLOCKS_AHEAD = 8  # that are inflated and wait
 MAX_DEFLATE_RATIO = 1032  # limit of the format: a file that claims more is incomplete or malicious
 AGAIN = "convert the scan again from its source"
 COPY_AGAIN = "copy or download it again"
 
 
-def read_nifti(path: str | os.PathLike) -> CTVolume:
+# Told while a volume is read, whose values are not checked yet, which of its slices have arrived.
+Follower: TypeAlias = Callable[[CTVolume, range], None]
+
+
+def read_nifti(path: str | os.PathLike, follow: Follower | None = None) -> CTVolume:
     """Read one NIfTI-1 or NIfTI-2 file; its slope and intercept are applied once.
 
     The content, not the name, decides whether it is compressed; no other file than `path` is opened.
+
+    Args:
+        path: the file.
+        follow: called while the file is read, so that work on its first slices need not wait for the last.
 
     Raises:
         CTReadError: if the file is damaged or is not one oriented 3D CT in Hounsfield units.
@@ -45,18 +56,18 @@ def read_nifti(path: str | os.PathLike) -> CTVolume:
     path = Path(path)
     try:
         with _opened(path) as file:
-            return _read(file, os.fstat(file.fileno()).st_size, path)
+            return _read(file, os.fstat(file.fileno()).st_size, path, follow)
     except OSError as error:
         raise read_error(path, f"cannot be opened ({error.strerror})", "check the path and its permissions") from None
 
 
-def read_nifti_bytes(content: bytes, name: object = "image") -> CTVolume:
-    """Read a NIfTI file, compressed or not, from its content in memory.
+def read_nifti_bytes(content: bytes, name: object = "image", follow: Follower | None = None) -> CTVolume:
+    """Read a NIfTI file, compressed or not, from its content in memory, as `read_nifti` does.
 
     Raises:
         CTReadError: as `read_nifti` does, with `name` for the file.
     """
-    return _read(io.BytesIO(content), len(content), name)
+    return _read(io.BytesIO(content), len(content), name, follow)
 
 
 @contextmanager
@@ -69,7 +80,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         yield file
 
 
-def _read(file: BinaryIO, size: int, name: object) -> CTVolume:
+def _read(file: BinaryIO, size: int, name: object, follow: Follower | None) -> CTVolume:
     """Read a whole NIfTI of `size` stored bytes, and describe damage in words."""
     packed = file.read(2) == GZIP_MAGIC
     file.seek(0)
@@ -88,7 +99,8 @@ def _read(file: BinaryIO, size: int, name: object) -> CTVolume:
         hu_bytes = 2 if dtype.kind in "iu" and slope.is_integer() and intercept.is_integer() else 4
         check_memory(shape, hu_bytes, name)
         fits = _skip_extensions(stream, _voxel_offset(header, position, name) - position, header.endianness)
-        hu = _read_voxels(stream, dtype, count, slope, intercept)
+        arrivals = _Arrivals(shape, affine, follow)
+        hu, ends = _read_voxels(stream, dtype, count, slope, intercept, arrivals)
         followed = _read_rest(stream, min(count // side for side in shape) * dtype.itemsize, name)
         if followed and not fits:
             cause = "vox_offset lies within the extensions that the header announces, so the voxels are displaced"
@@ -102,7 +114,24 @@ def _read(file: BinaryIO, size: int, name: object) -> CTVolume:
         raise read_error(name, "the volume does not fit into memory", "use a machine with more memory") from None
     if content is not None and content.followed:
         warnings = (*warnings, "something that is not gzip follows the compressed data; it was left out")
-    return CTVolume.from_file_axes(hu.reshape(shape, order="F"), affine, name, warnings)
+    return CTVolume.from_file_axes(hu.reshape(shape, order="F"), affine, name, warnings, ends)
+
+
+class _Arrivals:
+    """Tells a follower how much of a volume has been read."""
+
+    def __init__(self, shape: tuple[int, int, int], affine: np.ndarray, follow: Follower | None) -> None:
+        self._shape, self._affine, self._follow = shape, affine, follow
+        self._voxels: np.ndarray | None = None
+
+    def tell(self, voxels: np.ndarray, num_read: int) -> None:
+        """Tell of the first `num_read` of all voxels, a flat array that is another one if it had to be widened."""
+        if self._follow is None:
+            return
+        if self._voxels is not voxels:
+            self._voxels = voxels
+            self._volume = CTVolume.turned(voxels.reshape(self._shape, order="F"), self._affine)
+        self._follow(self._volume, self._volume.arrived(num_read))
 
 
 class Readable(Protocol):
@@ -241,25 +270,54 @@ def _skip(stream: Readable, count: int) -> None:
         count -= len(chunk)
 
 
-def _read_voxels(stream: Readable, dtype: np.dtype, count: int, slope: float, intercept: float) -> np.ndarray:
+def _read_ahead(stream: Readable, size: int) -> Iterator[bytes]:
+    """Yield the next `size` bytes in blocks of `CHUNK_BYTES`; a thread reads and inflates some blocks ahead.
+
+    Raises:
+        EOFError: if there are fewer.
+    """
+    ahead: deque[tuple[int, Future[bytes]]] = deque()
+    with ThreadPoolExecutor(1) as reader:
+        for start in range(0, size, CHUNK_BYTES):
+            length = min(CHUNK_BYTES, size - start)
+            ahead.append((length, reader.submit(stream.read, length)))
+            if len(ahead) > BLOCKS_AHEAD:
+                yield _next_block(ahead)
+        while ahead:
+            yield _next_block(ahead)
+
+
+def _next_block(ahead: "deque[tuple[int, Future[bytes]]]") -> bytes:
+    length, future = ahead.popleft()
+    block = future.result()
+    if len(block) < length:
+        raise EOFError
+    return block
+
+
+def _read_voxels(
+    stream: Readable, dtype: np.dtype, count: int, slope: float, intercept: float, arrivals: _Arrivals
+) -> tuple[np.ndarray, tuple[float, float]]:
     """Read voxels into one flat array of HU and rescale them: int16 if every value is whole and fits, else float32.
 
     So no voxels are in memory twice, for any type of the file.
+
+    Returns:
+        The HU, and the lowest and the highest of them; NaN if any is.
     """
     whole = dtype.kind in "iu" and slope.is_integer() and intercept.is_integer()
     hu = np.empty(count, np.int16 if whole else np.float32)
-    step = CHUNK_BYTES // dtype.itemsize
-    for start in range(0, count, step):
-        size = min(step, count - start)
-        block = stream.read(size * dtype.itemsize)
-        if len(block) < size * dtype.itemsize:
-            raise EOFError
+    start, low, high = 0, math.inf, -math.inf
+    for block in _read_ahead(stream, count * dtype.itemsize):
         part = rescale_to_hu(np.frombuffer(block, dtype), slope, intercept)
         if part.dtype != hu.dtype and hu.dtype == np.int16:
             check_memory((count,), 4, "the volume as float32")
             hu = hu.astype(np.float32)
-        hu[start : start + size] = part
-    return hu
+        hu[start : start + part.size] = part
+        start += part.size
+        low, high = float(np.minimum(low, part.min())), float(np.maximum(high, part.max()))  # they keep NaN
+        arrivals.tell(hu, start)
+    return hu, (low, high)
 
 
 def _read_rest(stream: Readable, plane_bytes: int, name: object) -> bool:

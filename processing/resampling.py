@@ -4,7 +4,8 @@ Linear interpolation along an axis is a matrix, so two interpolations in a row a
 a sample's centre is at half a voxel (torch's `align_corners=False`), and the field of view does not change.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +13,9 @@ import torch
 
 from .ct_arrays import HuVolume
 
-# Slices processed at a time: enough for efficient matrix products, few enough to need little memory.
-SLAB_SLICES = 8
+# Rows of an operator's band: enough for an efficient matrix product, few enough that most entries are not zero.
+BAND_ROWS = 32
+BAND_SLICES = 16
 
 
 def linear_operator(num_in: int, num_out: int) -> torch.Tensor:
@@ -102,6 +104,11 @@ class GridOperators:
     to_grid: torch.Tensor | None
 
     @property
+    def num_planes(self) -> int:
+        """Return the number of planes between the two steps along depth."""
+        return self.to_slices.shape[0]
+
+    @property
     def size(self) -> tuple[int, int, int]:
         """Return the size `(D_out, H_out, W_out)` of the result: the whole grid, or less if the scan must be padded."""
         along_depth = self.to_slices if self.to_grid is None else self.to_grid
@@ -129,59 +136,140 @@ def grid_operators(
     return GridOperators(compose(depth[:narrow]), compose(rows), compose(columns), to_grid)
 
 
-def combine_slices(
-    operator: torch.Tensor, read_slice: Callable[[int], torch.Tensor], out: torch.Tensor
-) -> torch.Tensor:
-    """Apply `(D_out, D)`, which has few nonzero entries per row, along depth; read only the slices with nonzero weight.
+@dataclass(frozen=True)
+class Band:
+    """Some rows of an operator, with only those columns where they are not all zero.
+
+    Attributes:
+        rows, columns: where they are in the operator.
+        weights: the operator there.
+    """
+
+    rows: slice
+    columns: slice
+    weights: torch.Tensor
+
+
+def bands_of(operator: torch.Tensor, num_rows: int) -> list[Band]:
+    """Cut an operator into bands of at most `num_rows` rows: a row of it has a few entries, side by side."""
+    bands = []
+    for start in range(0, operator.shape[0], num_rows):
+        part = operator[start : start + num_rows]
+        used = part.any(dim=0).nonzero().flatten()
+        columns = slice(int(used[0]), int(used[-1]) + 1)
+        bands.append(Band(slice(start, start + part.shape[0]), columns, part[:, columns].contiguous()))
+    return bands
+
+
+def terms_of(operator: torch.Tensor) -> list[list[tuple[int, float]]]:
+    """Return for each row of an operator the columns that are not zero, in rising order, with their weights."""
+    terms: list[list[tuple[int, float]]] = [[] for _ in operator]
+    for (row, column), weight in zip(operator.nonzero().tolist(), operator[operator != 0].tolist(), strict=True):
+        terms[row].append((column, weight))
+    return terms
+
+
+def operator_of(terms: Sequence[Sequence[tuple[int, float]]], num_columns: int) -> torch.Tensor:
+    """Return the operator `(len(terms), num_columns)` that `terms_of` took apart."""
+    entries = [(row, column, weight) for row, own in enumerate(terms) for column, weight in own]
+    rows, columns = [entry[0] for entry in entries], [entry[1] for entry in entries]
+    operator = torch.zeros(len(terms), num_columns)
+    operator[rows, columns] = torch.tensor([entry[2] for entry in entries])
+    return operator
+
+
+class PlaneFiller:
+    """Resamples a scan in its planes, and along depth as far as `to_slices` goes, while its slices arrive.
+
+    Each plane is made in the same way, from the same slices, whenever they come: the result is the same to the bit.
 
     Args:
-        operator: `(D_out, D)` weights of source slices.
-        read_slice: returns source slice number d as `(H, W)` float32.
-        out: `(D_out, H, W)` float32, filled and returned.
-    """
-    for index, weights in enumerate(operator):
-        used = weights.nonzero().flatten().tolist()
-        # Summed in new memory: `out[index]` may be one of the sources.
-        combined = read_slice(used[0]) * float(weights[used[0]])
-        for source in used[1:]:
-            combined.add_(read_slice(source), alpha=float(weights[source]))
-        out[index] = combined
-    return out
-
-
-def clipped_slice(hu: HuVolume, index: int, window: tuple[float, float]) -> torch.Tensor:
-    """Return slice `index` of `(D, H, W)` HU as float32, clipped to the window."""
-    # A scan turned to canonical orientation may be a view with negative strides, which torch cannot take.
-    return torch.from_numpy(hu[index].astype(np.float32, order="C")).clamp_(*window)
-
-
-def apply_in_plane(slices: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
-    """Apply `(H_out, H)` and `(W_out, W)` to `(D, H, W)`; fill and return `out` `(D, H_out, W_out)`."""
-    for start in range(0, slices.shape[0], SLAB_SLICES):
-        slab = slices[start : start + SLAB_SLICES]
-        torch.matmul(rows, slab @ columns.T, out=out[start : start + SLAB_SLICES])
-    return out
-
-
-def resample_planes(
-    hu: HuVolume, operators: GridOperators, window: tuple[float, float], out: torch.Tensor
-) -> torch.Tensor:
-    """Clip `(D, H, W)` HU and resample it in its planes, and along depth as far as `to_slices` goes.
-
-    Clipping comes first: interpolation would spread the values of unclipped metal or padding to neighbours.
-
-    Returns:
-        `out` `(n, H_out, W_out)` float32, filled with HU.
+        operators: the resampling.
+        window: lowest and highest HU that are kept. Clipping comes first: interpolation would spread the values of
+            unclipped metal or padding to neighbours.
+        planes: `(n, H_out, W_out)`, filled by `add`; of any type.
+        finish: what is done to a plane of float32 HU before it is stored; it may change it in place.
 
     Raises:
         ValueError: if the window does not rise from low to high.
     """
-    low, high = window
-    if not low < high:
-        raise ValueError(f"HU window must rise from low to high, got {window}")
-    slices = torch.empty(operators.to_slices.shape[0], *hu.shape[1:])
-    combine_slices(operators.to_slices, lambda index: clipped_slice(hu, index, window), slices)
-    return apply_in_plane(slices, operators.rows, operators.columns, out)
+
+    def __init__(
+        self,
+        operators: GridOperators,
+        window: tuple[float, float],
+        planes: torch.Tensor,
+        finish: Callable[[torch.Tensor], torch.Tensor],
+    ) -> None:
+        low, high = window
+        if not low < high:
+            raise ValueError(f"HU window must rise from low to high, got {window}")
+        self.operators, self.window, self.planes = operators, window, planes
+        self._finish = finish
+        self._sources = dict(enumerate(terms_of(operators.to_slices)))  # of the planes that are not filled yet
+        self._rows = bands_of(operators.rows, BAND_ROWS)
+        self._columns = bands_of(operators.columns, BAND_ROWS)
+        (height_out, height), (width_out, width) = operators.rows.shape, operators.columns.shape
+        self._slice, self._combined = torch.empty(height, width), torch.empty(height, width)
+        self._narrow, self._plane = torch.empty(height, width_out), torch.empty(height_out, width_out)
+
+    def add(self, hu: HuVolume, arrived: range) -> None:
+        """Fill the planes that need none but the slices `arrived` of `hu` `(D, H, W)`, and were not filled before."""
+        ready = [plane for plane, terms in self._sources.items() if terms[0][0] in arrived and terms[-1][0] in arrived]
+        if not ready:
+            return
+        # A turned scan may be a view with reversed rows or columns. Few planes are turned faster than many slices.
+        turned = tuple(axis for axis in (1, 2) if hu.strides[axis] < 0)
+        as_stored = np.flip(hu, turned)
+        for plane in ready:
+            combined = self._combine(as_stored, self._sources.pop(plane))
+            upright = combined.flip([axis - 1 for axis in turned]) if turned else combined
+            self.planes[plane] = self._finish(self._in_plane(upright))
+
+    def _combine(self, hu: HuVolume, terms: list[tuple[int, float]]) -> torch.Tensor:
+        """Return a weighted sum of clipped slices; slices without weight are not read."""
+        self._combined.zero_()
+        for index, weight in terms:
+            np.copyto(self._slice.numpy(), hu[index])
+            self._combined.add_(self._slice.clamp_(*self.window), alpha=weight)
+        return self._combined
+
+    def _in_plane(self, hu: torch.Tensor) -> torch.Tensor:
+        for band in self._columns:
+            torch.mm(hu[:, band.columns], band.weights.T, out=self._narrow[:, band.rows])
+        for band in self._rows:
+            torch.mm(band.weights, self._narrow[band.columns], out=self._plane[band.rows])
+        return self._plane
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute in the calling thread alone.
+
+    While a scan is read, the other core inflates it; threads that share a core would wait for each other at every step.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def planes_in(grid: torch.Tensor, num_planes: int) -> torch.Tensor:
+    """Return the end of a grid `(D, H, W)`, where a scan's planes are stored until `fill_grid`."""
+    return grid[grid.shape[0] - num_planes :]
+
+
+def fill_grid(grid: torch.Tensor, to_grid: torch.Tensor | None) -> None:
+    """Fill a grid `(D, H, W)` by `(D, n)` from the planes at its end, n at most D; None if they are the grid."""
+    if to_grid is None:
+        return
+    planes = planes_in(grid, to_grid.shape[1])
+    # Slice d needs planes that are stored at or after d, so a band overwrites none that a later one needs.
+    for band in bands_of(to_grid, BAND_SLICES):
+        sources = planes[band.columns].clone().flatten(1)
+        torch.mm(band.weights, sources, out=grid[band.rows].view(-1, sources.shape[1]))
 
 
 def scale_hu(
@@ -194,23 +282,3 @@ def scale_hu(
         return hu
     lowest, highest = value_range
     return hu.mul_(highest - lowest).add_(lowest)
-
-
-def resample_into(
-    out: torch.Tensor, fill_planes: Callable[[torch.Tensor], object], operators: GridOperators
-) -> torch.Tensor:
-    """Fill a grid `(D_out, H_out, W_out)` from a scan's planes.
-
-    Args:
-        out: the grid, filled and returned.
-        fill_planes: fills the tensor it is given with the scan's planes `(n, H_out, W_out)`, n at most D_out. It is a
-            function so that the scan can be freed before the rest of the grid, larger than the scan, is written.
-        operators: the operators that `fill_planes` used.
-    """
-    # The planes are stored at the end of the grid itself. Slices are written from the front, so a plane is overwritten
-    # only after its last use: with n <= D_out, slice d reads planes at or after d - (D_out - n).
-    planes = out[out.shape[0] - operators.to_slices.shape[0] :]
-    fill_planes(planes)
-    if operators.to_grid is not None:
-        combine_slices(operators.to_grid, planes.__getitem__, out)
-    return out

@@ -22,9 +22,9 @@ import numpy as np
 import torch
 from isal import isal_zlib
 
-from ..image_processing_argus import SETTINGS, ArgusImageProcessor, flatten_images
+from ..image_processing_argus import SETTINGS, ArgusImageProcessor, ScanToGrid, flatten_images
 from ..normalization import centred
-from ..resampling import resample_planes
+from ..resampling import PlaneFiller, fill_grid, operator_of, planes_in, terms_of
 from ..scan_types import GridVolume, PixelValues
 from .foreign_files import ForeignFileError, check_regular
 from .whole_files import write_whole
@@ -148,13 +148,8 @@ class VolumeCache:
 
     def _fill(self, path: Path, entry: Path) -> bytes:
         """Preprocess a scan up to its planes, store them if the disk allows, and return them packed."""
-        scan = self.image_processor.to_grid(self.image_processor.load_volume(path))
-        check_window(scan.window)
-        planes = torch.empty(scan.operators.to_slices.shape[0], *scan.operators.size[1:])
-        resample_planes(scan.hu, scan.operators, scan.window, planes)
-        packed = pack_planes(
-            planes.round_().to(torch.int16).numpy(), scan.operators.to_grid, scan.window, self.encoding
-        )
+        filler = self.image_processor.fill_planes(path, None, start_whole_hu)
+        packed = pack_planes(filler.planes.numpy(), filler.operators.to_grid, filler.window, self.encoding)
         try:
             write_whole(entry, packed)
         except OSError as error:
@@ -171,26 +166,33 @@ class VolumeCache:
         try:
             check_regular(entry)
             self._read_packed(entry.read_bytes(), out)
-        except (ForeignFileError, IndexError, KeyError, TypeError) as error:
+        except (ForeignFileError, IndexError, KeyError, RuntimeError, TypeError) as error:
             raise DamagedEntryError(f"not what this cache writes ({type(error).__name__})") from None
 
     def _read_packed(self, packed: bytes, out: GridVolume) -> None:
         header, read_plane = open_planes(packed)
         window, weights = (header["window"][0], header["window"][1]), header["to_grid"]
-        size = (header["planes"] if weights is None else len(weights), *header["shape"])
+        num_planes = header["planes"]
+        to_grid = None if weights is None else operator_of(weights, num_planes)
+        size = (num_planes if weights is None else len(weights), *header["shape"])
         try:
             filled = centred(out, size, fill=self.image_processor.value_range[0])
         except ValueError as error:
             raise DamagedEntryError(str(error)) from None
+        for index, plane in enumerate(planes_in(filled, num_planes)):
+            plane.copy_(self.image_processor.scale(read_plane(index), window))
+        fill_grid(filled, to_grid)
 
-        def scaled(index: int) -> torch.Tensor:
-            return self.image_processor.scale(read_plane(index), window)
 
-        if weights is None:
-            for index, plane in enumerate(filled):
-                plane.copy_(scaled(index))
-            return
-        blend_slices(weights, scaled, filled)
+def start_whole_hu(scan: ScanToGrid) -> PlaneFiller:
+    """Make the filler of a scan's planes in whole HU.
+
+    Raises:
+        ValueError: if the scan's window does not fit int16.
+    """
+    check_window(scan.window)
+    planes = torch.empty(scan.operators.num_planes, *scan.operators.size[1:], dtype=torch.int16)
+    return PlaneFiller(scan.operators, scan.window, planes, torch.round_)
 
 
 def check_window(window: Sequence[float]) -> None:
@@ -238,15 +240,12 @@ def pack_planes(
 ) -> bytes:
     """Pack `(n, H, W)` int16 planes, each separately, with their window and the weights `(D, n)` that make the grid."""
     packed = [encoding.pack(np.ascontiguousarray(plane)) for plane in planes]
-    weights = None
-    if to_grid is not None:
-        weights = [[[int(at), float(row[at])] for at in row.nonzero().flatten()] for row in to_grid]
     header = {
         "planes": len(packed),
         "shape": planes.shape[1:],
         "lengths": list(map(len, packed)),
         "window": window,
-        "to_grid": weights,
+        "to_grid": None if to_grid is None else terms_of(to_grid),
     }
     body = json.dumps(header).encode()
     content = body + b"".join(packed)
@@ -285,26 +284,3 @@ def open_planes(packed: bytes) -> tuple[dict[str, Any], Callable[[int], torch.Te
         return torch.from_numpy(buffer).float()
 
     return header, read_plane
-
-
-def blend_slices(
-    weights: Sequence[Sequence[tuple[int, float]]], read_plane: Callable[[int], torch.Tensor], out: GridVolume
-) -> None:
-    """Fill `out` with weighted sums of planes; slices are filled in order, so each plane is unpacked once.
-
-    Args:
-        weights: for each slice of `out`, its planes and their weights.
-        read_plane: unpacks one plane.
-        out: `(D, H, W)`.
-    """
-    recent: dict[int, torch.Tensor] = {}
-    for target, terms in zip(out, weights, strict=True):
-        lowest = terms[0][0]
-        for index in [index for index in recent if index < lowest]:
-            del recent[index]
-        for index, _ in terms:
-            if index not in recent:
-                recent[index] = read_plane(index)
-        torch.mul(recent[lowest], terms[0][1], out=target)
-        for index, weight in terms[1:]:
-            target.add_(recent[index], alpha=weight)

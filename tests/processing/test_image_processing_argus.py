@@ -64,6 +64,33 @@ def test_every_kind_of_image_gives_the_same_pixels(tmp_path, image, image_proces
     assert torch.equal(nested, expected.expand(3, -1, -1, -1, -1))
 
 
+def test_threads_neither_change_pixels_nor_are_changed_after_a_refusal(tmp_path, hu):
+    large = np.tile(hu, (1, 12, 12))[:, :300, :300]
+    volume = CTVolume.from_array(large, (1.0, 1.0, 1.0))
+    processor = ArgusImageProcessor(image_size=(2 * len(hu), 400, 400))
+    expected = processor(volume)["pixel_values"]
+    (tmp_path / "broken.nii.gz").write_bytes(b"no scan")
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        assert torch.equal(processor(volume)["pixel_values"], expected)
+        with pytest.raises(CTReadError):
+            processor(tmp_path / "broken.nii.gz")
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_scan_that_is_refused_at_its_end_is_refused_though_its_planes_were_made(tmp_path, image, image_processor):
+    path = tmp_path / "scan.nii.gz"
+    nib.save(image, path)
+    content = bytearray(path.read_bytes())
+    content[-6] ^= 1  # the checksum, which comes last
+    path.write_bytes(content)
+    with pytest.raises(CTReadError, match="wrong checksum"):
+        image_processor(path)
+
+
 def test_saved_settings_preprocess_bit_for_bit_alike(tmp_path, image):
     trained = ArgusImageProcessor((4, 8, 12), (-900.0, 500.0), (3.0, 2.0, 2.0), "direct")
     trained.save_pretrained(tmp_path)

@@ -4,14 +4,18 @@ import torch
 from torch.nn.functional import interpolate
 
 from argus_processing.resampling import (
+    PlaneFiller,
     antialiased_operator,
+    bands_of,
     compose,
+    fill_grid,
     grid_operators,
     linear_operator,
-    resample_into,
-    resample_planes,
+    operator_of,
+    planes_in,
     scale_hu,
     spaced_size,
+    terms_of,
 )
 
 WINDOW = (-1000.0, 1000.0)
@@ -19,10 +23,17 @@ TARGET_MM = (4.0, 1.0, 1.0)
 
 
 def resample_ct(hu, spacing_mm, grid, window, target_mm, resampling) -> torch.Tensor:
+    return resample_as_it_arrives(hu, spacing_mm, grid, window, target_mm, resampling, [range(hu.shape[0])])
+
+
+def resample_as_it_arrives(hu, spacing_mm, grid, window, target_mm, resampling, arrivals) -> torch.Tensor:
     operators = grid_operators(hu.shape, spacing_mm, grid, target_mm, resampling)
-    out = torch.empty(grid)
-    resample_into(out, lambda planes: resample_planes(hu, operators, window, planes), operators)
-    return scale_hu(out, window)
+    out = torch.full(grid, torch.nan)
+    filler = PlaneFiller(operators, window, planes_in(out, operators.num_planes), lambda plane: scale_hu(plane, window))
+    for arrived in arrivals:
+        filler.add(hu, arrived)
+    fill_grid(out, operators.to_grid)
+    return out
 
 
 def random_hu(shape: tuple[int, int, int], seed: int = 0) -> np.ndarray:
@@ -59,6 +70,54 @@ def test_strides_of_a_turned_scan_change_nothing():
     copied = np.ascontiguousarray(turned)
     arguments = ((2.0, 1.5, 1.5), (8, 16, 16), WINDOW, TARGET_MM, "paper")
     assert torch.equal(resample_ct(turned, *arguments), resample_ct(copied, *arguments))
+
+
+GRIDS = [(10, 256, 256), (40, 512, 512)]  # normal and high resolution in the planes, with fewer slices
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+@pytest.mark.parametrize("resampling", ["paper", "direct"])
+def test_bands_give_what_whole_operators_do_on_both_grids(grid, resampling):
+    hu = random_hu((12, 512, 512))
+    operators = grid_operators(hu.shape, (4.0, 0.7, 0.7), grid, TARGET_MM, resampling)
+    along_depth = operators.to_slices if operators.to_grid is None else operators.to_grid @ operators.to_slices
+    clipped = scale_hu(torch.from_numpy(hu).float().clamp_(*WINDOW), WINDOW)
+    expected = torch.einsum("dk,khw->dhw", along_depth, operators.rows @ clipped @ operators.columns.T)
+    banded = resample_ct(hu, (4.0, 0.7, 0.7), grid, WINDOW, TARGET_MM, resampling)
+    assert (banded - expected).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("grid", [(16, 48, 64), (64, 96, 40)])
+def test_the_order_in_which_slices_arrive_changes_nothing(grid):
+    hu = random_hu((30, 70, 90))
+    arguments = ((2.5, 1.0, 0.8), grid, WINDOW, TARGET_MM, "paper")
+    expected = resample_ct(hu, *arguments)
+    assert expected.isfinite().all()
+    for arrivals in ([range(n) for n in range(31)], [range(n, 30) for n in range(30, -1, -1)]):
+        assert torch.equal(resample_as_it_arrives(hu, *arguments, arrivals), expected)
+
+
+def test_the_number_of_threads_changes_nothing_and_stays():
+    hu = random_hu((20, 512, 512))
+    arguments = ((4.0, 0.7, 0.7), (24, 512, 512), WINDOW, TARGET_MM, "paper")
+    expected = resample_ct(hu, *arguments)
+    before = torch.get_num_threads()
+    try:
+        for num_threads in (2, 3):
+            torch.set_num_threads(num_threads)
+            assert torch.equal(resample_ct(hu, *arguments), expected)
+            assert torch.get_num_threads() == num_threads
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_an_operator_is_the_sum_of_its_bands_and_of_its_terms():
+    operator = compose([linear_operator(50, 37), linear_operator(37, 70)])
+    whole = torch.zeros_like(operator)
+    for band in bands_of(operator, 32):
+        whole[band.rows, band.columns] += band.weights
+    assert torch.equal(whole, operator)
+    assert torch.equal(operator_of(terms_of(operator), 50), operator)
 
 
 def test_antialiased_operator_equals_torchs_own():
