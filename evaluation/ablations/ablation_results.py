@@ -1,6 +1,6 @@
 """The results of an ablation and of its runs, and the files that hold them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,6 +22,7 @@ class AblationRun:
         model_hash, num_scans: of the evaluation, where there was one.
         seconds: of every training and of the scoring, by name; None where they were not recorded.
         model: name of the step that made the model.
+        missing: why a metric could not be computed on the machine, and what to install, by metric.
     """
 
     seed: int | None = None
@@ -30,6 +31,7 @@ class AblationRun:
     num_scans: int | None = None
     seconds: dict[str, float | None]
     model: str = ""
+    missing: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -112,8 +112,13 @@ class Evaluation:
             by_subset[subset] = with_average(flat_metrics(done)) | {"report_loss": loss}
         metrics = over_subsets(by_subset) if "subsets" in self.recipe.evaluation else next(iter(by_subset.values()))
         metrics["num_visual_tokens"] = load_model(model_dir)[1].num_image_tokens
-        num_scans = sum(done.n_test for done in results)
-        return AblationRun(metrics=metrics, model_hash=results[0].model_hash, num_scans=num_scans, seconds={})
+        return AblationRun(
+            metrics=metrics,
+            model_hash=results[0].model_hash,
+            num_scans=sum(done.n_test for done in results),
+            seconds={},
+            missing={name: reason for done in results for name, reason in missing_metrics(done).items()},
+        )
 
     def _evaluate(self, subset: str, folder: Path, model_dir: Path) -> tuple[datasets.Dataset, EvaluationResults]:
         split, limit = self.recipe.evaluation.get("split", "test"), self.recipe.evaluation.get("limit")
@@ -159,6 +164,14 @@ def flat_metrics(results: EvaluationResults) -> Scores:
     for control, scores in results.controls.items():
         flat |= {f"{name}_{control}": metric.value for name, metric in scores.metrics.items()}
     return flat
+
+
+def missing_metrics(results: EvaluationResults) -> dict[str, str]:
+    """Return why metrics could not be computed; the average of the clinical ones is missing with any of them."""
+    missing = {name: metric.missing for name, metric in results.metrics.items() if metric.missing}
+    if reasons := [missing[name] for name in AVERAGED if name in missing]:
+        missing[AVERAGE_CLINICAL] = "; ".join(dict.fromkeys(reasons))
+    return missing
 
 
 def report_loss(recipe: ReportRecipe, model_dir: Path, dataset: datasets.Dataset, out: Path) -> float:

@@ -88,8 +88,10 @@ def runs_text(results: AblationResults) -> str:
 
 
 def notes(results: AblationResults, panel: PanelResults) -> list[str]:
-    """Return sentences with the measured order of each axis and the paper's order."""
+    """Return sentences with what is missing, the measured order of each axis and the paper's order."""
     lines = [f"Ours, not in the paper: {panel.ours}."] if panel.ours else []
+    missing = {name: reason for cell in panel.cells for run in cell.runs for name, reason in run.missing.items()}
+    lines += [f"{name} is missing: {missing[name]}." for name in results.metrics if name in missing]
     for axis, measured in panel.measured.items():
         if len(measured.order) > 1:
             lines.append(f"Measured order of {axis} by {results.score.replace('_', ' ')}: {order_text(measured)}.")

@@ -297,3 +297,6 @@ def test_a_fourth_axis_has_plots_too_and_what_is_ours_says_so(known):
     ]
     assert [len(cells) for _, _, cells in plots] == [2, 0, 2, 0]
     assert notes(known, panel)[0] == "Ours, not in the paper: no compressor."
+    run = replace(panel.cells[0].runs[0], missing={known.score: "pip install x", "another": "not shown"})
+    lacking = replace(panel, cells=(replace(panel.cells[0], runs=(run,)),))
+    assert notes(known, lacking)[1] == f"{known.score} is missing: pip install x."

@@ -8,7 +8,7 @@ import pytest
 
 from argus_evaluation.ablations import ablation_scores
 from argus_evaluation.ablations.ablation_results import AblationRun, write_kept
-from argus_evaluation.ablations.ablation_scores import Evaluation, over_subsets, with_average
+from argus_evaluation.ablations.ablation_scores import Evaluation, missing_metrics, over_subsets, with_average
 from argus_evaluation.benchmark.evaluation_results import EvaluationResults, MetricValue
 from argus_training.ablations.ablation_recipes import ReportRecipe
 
@@ -31,6 +31,21 @@ def test_the_mean_clinical_metric_needs_all_three():
     assert with_average(THREE)["Avg. clinical"] == 35.0
     assert with_average(THREE | {"GREEN": None})["Avg. clinical"] is None
     assert "Avg. clinical" not in with_average({"GREEN": 30.0})
+
+
+def test_a_missing_metric_keeps_its_reason_and_gives_it_to_the_average():
+    values = {
+        "BLEU-1": MetricValue(9.0, ""),
+        "GREEN": MetricValue(None, "", missing="no weights"),
+        "RaTEScore": MetricValue(None, "", missing="pip install x"),
+        "CIDEr": MetricValue(None, ""),  # not defined on these reports, which is no reason
+    }
+    results = EvaluationResults(n_test=1, metrics=values, model_hash="h", subset="all", split="test")
+    assert missing_metrics(results) == {
+        "GREEN": "no weights",
+        "RaTEScore": "pip install x",
+        "Avg. clinical": "no weights; pip install x",
+    }
 
 
 def test_a_metric_is_there_for_each_subset_and_as_their_mean():
