@@ -81,7 +81,7 @@ def test_threads_neither_change_pixels_nor_are_changed_after_a_refusal(tmp_path,
         torch.set_num_threads(before)
 
 
-def test_a_scan_that_is_refused_at_its_end_is_refused_though_its_planes_were_made(tmp_path, image, image_processor):
+def test_a_scan_refused_at_its_end_is_refused_though_its_planes_were_made(tmp_path, image, image_processor):
     path = tmp_path / "scan.nii.gz"
     nib.save(image, path)
     content = bytearray(path.read_bytes())
