@@ -1,4 +1,4 @@
-"""Configuration of the whole Argus model."""
+"""Define `ArgusConfig`, the configuration of the whole Argus model."""
 
 from typing import cast
 

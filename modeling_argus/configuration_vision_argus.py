@@ -1,4 +1,4 @@
-"""Configurations of vision towers for CT: the common base class, and the configuration of Argus's own tower."""
+"""Configure vision towers for CT: the common base class, and the configuration of Argus's own tower."""
 
 from math import prod
 

@@ -1,4 +1,4 @@
-"""Token compressors and the projector, which turn visual tokens into embeddings (paper, section 4.2)."""
+"""Turn visual tokens into embeddings: token compressors and the projector (paper, section 4.2)."""
 
 import torch
 from torch import nn

@@ -1,4 +1,4 @@
-"""Argus: a 3D vision tower, a connector and a language model that writes the report (Argus paper, section 4)."""
+"""Write the report of a CT: a 3D vision tower, a connector and a language model (Argus paper, section 4)."""
 
 import copy
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Presets, the named sizes of Argus: three language models at two resolutions, and a tiny one at two for a laptop."""
+"""List the presets, or sizes of Argus: three language models at two resolutions, and a tiny one at two for a laptop."""
 
 from typing import Any
 

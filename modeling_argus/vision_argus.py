@@ -1,4 +1,4 @@
-"""The 3D vision transformer that turns a CT volume into tokens (Argus paper, section 4.1)."""
+"""Turn a CT volume into tokens with a 3D vision transformer (Argus paper, section 4.1)."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,4 +1,4 @@
-"""The vision tower of CT2Rep (Hamamci et al. 2024), a CT-ViT with a quantised output, as a baseline."""
+"""Encode a CT with the vision tower of CT2Rep (Hamamci et al. 2024), a CT-ViT with quantised output, as a baseline."""
 
 import torch
 from torch import nn

@@ -1,4 +1,4 @@
-"""The vision tower of M3D-LaMed (Bai et al. 2024), as a baseline."""
+"""Encode a CT with the vision tower of M3D-LaMed (Bai et al. 2024), as a baseline."""
 
 import torch
 from torch import nn

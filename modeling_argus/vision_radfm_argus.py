@@ -1,4 +1,4 @@
-"""The vision tower of RadFM (Wu et al. 2023), as a baseline."""
+"""Encode a CT with the vision tower of RadFM (Wu et al. 2023), as a baseline."""
 
 import torch
 from torch import nn

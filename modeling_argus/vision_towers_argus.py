@@ -1,4 +1,4 @@
-"""The vision towers that Argus can use: its own, and those of the systems it is compared with."""
+"""List the vision towers that Argus can use: its own, and those of the systems it is compared with."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""CT reading, preprocessing and the CT-3DRRG data set. Importing registers them with Auto classes and `datasets`."""
+"""Read and preprocess CT, build the CT-3DRRG data set. Importing registers them with Auto classes and `datasets`."""
 
 from transformers import AutoImageProcessor, AutoProcessor
 

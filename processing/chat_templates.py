@@ -1,4 +1,4 @@
-"""Chat templates with image placeholders, one for each family of language models."""
+"""Choose the chat template for a family of language models, with image placeholders."""
 
 # `image_token` is written once per image; ArgusProcessor repeats it for every visual token. Texts that follow each
 # other are put on separate lines, so that two words are never joined.

@@ -1,4 +1,4 @@
-"""The CT-3DRRG data set for `datasets`: `load_dataset("ct3drrg", NAME)` from any folder.
+"""Build the CT-3DRRG data set for `datasets`: `load_dataset("ct3drrg", NAME)` from any folder.
 
 `datasets` has no loading scripts any more, so `register` adds the builder to its packaged ones under the bare name.
 """

@@ -1,4 +1,4 @@
-"""Names for the arrays of a CT; the tensors made of them are named in `scan_types`."""
+"""Name the arrays of a CT; the tensors made of them are named in `scan_types`."""
 
 from typing import TypeAlias
 

@@ -1,4 +1,4 @@
-"""`CTVolume`: one CT scan in Hounsfield units, always in the same orientation.
+"""Hold one CT scan in Hounsfield units, always in the same orientation: `CTVolume`.
 
 Axes are (D, H, W): D rises toward the patient's Superior, H toward Posterior, W toward the patient's Left.
 So a slice `hu[d]` is the radiological picture: row 0 is anterior, column 0 is the patient's right.

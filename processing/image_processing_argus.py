@@ -1,4 +1,4 @@
-"""`ArgusImageProcessor`: preprocess a CT, on disk or in memory, to the model's `pixel_values`."""
+"""Preprocess a CT, on disk or in memory, to the model's `pixel_values`: `ArgusImageProcessor`."""
 
 import difflib
 import os

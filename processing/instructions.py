@@ -1,4 +1,4 @@
-"""Thirty instructions to write the report of a CT; a scan always gets the same one."""
+"""Choose one of thirty instructions to write the report of a CT; a scan always gets the same one."""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""`ArgusPreprocessd`: a model's preprocessing as a step of a MONAI pipeline (`pip install '.[monai]'`)."""
+"""Preprocess scans for a model in a step of a MONAI pipeline: `ArgusPreprocessd` (`pip install '.[monai]'`)."""
 
 from collections.abc import Hashable, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Normalizations of intensities and crops of the field of view for a model's input, each by its name."""
+"""Normalize intensities and crop the field of view for a model's input, each in ways that have a name."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""`ArgusProcessor`: make the model's inputs from CTs and instructions."""
+"""Make the model's inputs from CTs and instructions: `ArgusProcessor`."""
 
 from typing import Any
 

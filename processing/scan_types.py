@@ -1,4 +1,4 @@
-"""Names for the tensors that are made of a scan, and for what reads scans into a model's inputs."""
+"""Name the tensors that are made of a scan, and what reads scans into a model's inputs."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol, TypeAlias

@@ -1,4 +1,4 @@
-"""Scans that are not files: addresses, base64, bytes, tensors. Nothing is ever downloaded."""
+"""Recognise scans that are not files: addresses, base64, bytes, tensors. Nothing is ever downloaded."""
 
 import base64
 import binascii

@@ -1,4 +1,4 @@
-"""The preprocessing that belongs to each vision tower, as settings of `ArgusImageProcessor`."""
+"""List the preprocessing that belongs to each vision tower, as settings of `ArgusImageProcessor`."""
 
 from typing import Any
 

@@ -1,6 +1,7 @@
 """Names of tests and first lines of docstrings that say what they do, for readers from anywhere."""
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -10,6 +11,16 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = ("modeling_argus", "processing", "training", "inference", "evaluation", "cli", "bench", "tests")
 MAX_TEST_NAME = 70
 RIDDLE = re.compile(r"(What|How|Who|Where|Why|When|Whether|Which)\b")
+# Folders whose modules open with a verb that says what they do; a new verb is added to `VERBS`.
+VERB_FOLDERS = ("modeling_argus", "processing", "training")
+VERBS = set(
+    """
+    Apply Assemble Build Cache Check Choose Claim Clean Compare Compute Configure Continue Convert Count
+    Decide Decode Define Describe Determine Distinguish Draw Encode Find Give Hold Judge Learn List Load
+    Make Mark Match Name Normalize Open Plan Preprocess Pretrain Publish Put Read Recognise Reconstruct Refuse
+    Remove Resample Return Save Select Skip Sort Split Store Take Tell Train Turn Write
+    """.split()
+)
 
 
 def test_names_of_tests_are_short_enough_to_read():
@@ -31,6 +42,18 @@ def test_an_opening_question_is_seen(line):
     assert RIDDLE.match(line) and not RIDDLE.match("Compute what a stage saves")
 
 
+def test_modules_open_with_a_verb():
+    modules = [
+        (path, first_line(node))
+        for path, node in documented()
+        if isinstance(node, ast.Module) and path.parts[0] in VERB_FOLDERS and path.name != "__init__.py"
+    ]
+    assert {path.parts[0] for path, _ in modules} == set(VERB_FOLDERS)
+    others = [f"{path}: {line}" for path, line in modules if line.partition(" ")[0] not in VERBS]
+    assert not others
+
+
+@functools.cache
 def documented() -> list[tuple[Path, ast.AST]]:
     """Return every module, class and function of the project with its file."""
     paths = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]

@@ -1,1 +1,1 @@
-"""Training of Argus: pretraining of the vision tower, the two supervised stages, ablations and planning."""
+"""Train Argus: pretraining of the vision tower, the two supervised stages, ablations and planning."""

@@ -1,4 +1,4 @@
-"""Parts that the training commands share: reading recipes within limits, and errors in one line."""
+"""Read recipes within limits and report errors in one line: parts that the training commands share."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Two-stage supervised training of Argus on CT and reports (paper, section 5.1).
+"""Train Argus on CT and reports in two supervised stages (paper, section 5.1).
 
 accelerate launch training/sft.py --config training/recipes/argus_8b_hr.yaml
 python training/sft.py --config training/recipes/argus_3b_nr.yaml --stage 2 --learning_rate 1e-6

@@ -1,4 +1,4 @@
-"""Judges of which sentences a CT cannot tell: the rules, or a chat model whose answers are stored on disk."""
+"""Judge which sentences a CT cannot tell: by the rules, or by a chat model whose answers are stored on disk."""
 
 import hashlib
 import os

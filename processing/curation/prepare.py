@@ -1,4 +1,4 @@
-"""`argus prepare`: make the curated data set CT-3DRRG from the sources' downloads, resumable at any point."""
+"""Make the curated data set CT-3DRRG from the sources' downloads, resumable at any point: `argus prepare`."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Names, columns and manifest of a folder that `argus prepare` wrote: all that is needed to read one."""
+"""Define names, columns and manifest of a folder that `argus prepare` wrote: all that is needed to read one."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Records of volumes that `argus prepare` has read, stored on disk so that no volume is read twice."""
+"""Store on disk a record of each volume that `argus prepare` has read, so that no volume is read twice."""
 
 import errno
 import hashlib

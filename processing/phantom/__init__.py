@@ -1,1 +1,1 @@
-"""Synthetic chest CTs whose findings are known: drawn, worded and stored."""
+"""Draw, word and store synthetic chest CTs whose findings are known."""

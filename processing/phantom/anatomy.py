@@ -1,4 +1,4 @@
-"""The healthy chest of the phantom: draw its measurements and paint it."""
+"""Draw the measurements of the phantom's healthy chest, and paint it."""
 
 import math
 from dataclasses import dataclass

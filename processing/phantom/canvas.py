@@ -1,4 +1,4 @@
-"""A volume on which soft-edged shapes are drawn, in millimetres, on any grid."""
+"""Draw soft-edged shapes on a volume, in millimetres, on any grid."""
 
 import math
 from collections.abc import Iterable

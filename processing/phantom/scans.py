@@ -1,4 +1,4 @@
-"""Procedural chest CTs whose findings are known: the built-in data set for trying and testing Argus."""
+"""Make procedural chest CTs whose findings are known: the built-in data set for trying and testing Argus."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Allowed values of single settings of a model folder: generation, preprocessing of scans, and quantisation.
+"""List the allowed values of single settings of a model folder: generation, preprocessing of scans, quantisation.
 
 Wrong values would change every report, or fail only at the first scan, when a user waits for the result.
 """

@@ -1,4 +1,4 @@
-"""Allowed forms of settings in files by others: each is a test and a description for messages."""
+"""Define the allowed forms of settings in files by others: each is a test and a description for messages."""
 
 import math
 from collections.abc import Callable

@@ -1,1 +1,1 @@
-"""Readers of the three downloads that CT-3DRRG is made from, in their real file layouts."""
+"""Read the three downloads that CT-3DRRG is made from, in their real file layouts."""

@@ -1,4 +1,4 @@
-"""The sources of CT-3DRRG; a new one needs a module with `list_scans` and a line here."""
+"""List the sources of CT-3DRRG; a new one needs a module with `list_scans` and a line here."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields

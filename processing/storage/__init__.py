@@ -1,1 +1,1 @@
-"""Files, folders and caches that are complete or absent, and files that somebody else may have written."""
+"""Write files, folders and caches that are complete or absent, and read files that somebody else may have written."""

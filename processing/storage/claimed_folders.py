@@ -1,4 +1,4 @@
-"""Folders that only one process at a time writes into, and folders that appear complete or not at all."""
+"""Claim folders for one writing process at a time, and make folders that appear complete or not at all."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""Rich tables as Markdown, for files and documents."""
+"""Convert rich tables to Markdown, for files and documents."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Files and folders that are being written: their temporary names, and removal of those that a killed process left.
+"""Give temporary names to files and folders that are being written, and remove those that a killed process left.
 
 The owner of a part holds a lock on it that the system releases when the process ends, in any way. So a part that
 nobody holds belongs to a dead writer, on any machine or in any container.

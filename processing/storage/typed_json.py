@@ -1,4 +1,4 @@
-"""Dataclasses as JSON and back; a value of another type than its field is an error of one line."""
+"""Convert dataclasses to JSON and back; a value of another type than its field is an error of one line."""
 
 import sys
 import types

@@ -1,4 +1,4 @@
-"""A cache of preprocessed volumes: an image processor's results, stored as int16 HU, lossless to 1 HU.
+"""Cache preprocessed volumes: an image processor's results, stored as int16 HU, lossless to 1 HU.
 
 A scan's planes are stored: resampled in plane to the grid, and along depth up to the coarser of its samplings. From
 there to the grid is one weighted sum per slice, computed on loading: at high resolution this stores a quarter of the

@@ -1,1 +1,1 @@
-"""Grids of trainings and the steps that their cells share."""
+"""Read grids of trainings, and train the steps that their cells share."""

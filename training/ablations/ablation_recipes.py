@@ -1,4 +1,4 @@
-"""Recipes of an ablation's cells: a whole training from language model to reports, or a preprocessing."""
+"""Define the recipes of an ablation's cells: a whole training from language model to reports, or a preprocessing."""
 
 import inspect
 from dataclasses import dataclass, field, fields

@@ -1,4 +1,4 @@
-"""The trainings that make up a cell, each named by everything that decides its result, so that cells share them.
+"""Train the steps of a cell, each named by everything that decides its result, so that cells share them.
 
 A step's folder is named by its kind and a hash of its settings and of the steps before it. A finished step is not run
 again; an interrupted one continues from its last whole checkpoint; two cells with the same first steps share them.

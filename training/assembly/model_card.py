@@ -1,4 +1,4 @@
-"""The card of a model folder: `hub_cards/model_card.md` with what each part started from, and the stages after that.
+"""Write the card of a model folder: `hub_cards/model_card.md` with what each part started from, and the later stages.
 
 A tower that was never pretrained is named there, so that no model hides it.
 """

@@ -1,4 +1,4 @@
-"""The configurations of a model's two large parts, as what they are once the model's own is made."""
+"""Return the configurations of a model's two large parts, as what they are once the model's own is made."""
 
 from typing import cast
 

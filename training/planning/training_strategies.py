@@ -1,4 +1,4 @@
-"""Strategies to distribute training over GPUs, and the weights, gradients and optimizer states on one of them.
+"""Define strategies to distribute training over GPUs; compute weights, gradients and optimizer states on one of them.
 
 T parameters train and F are frozen, on N GPUs. PyTorch keeps trained weights in float32 and casts them to bfloat16
 for use; DeepSpeed keeps them in bfloat16, with a float32 master copy beside AdamW's two moments.

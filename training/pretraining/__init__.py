@@ -1,1 +1,1 @@
-"""Pretraining of the vision tower: each objective is in a file of its own."""
+"""Pretrain the vision tower: each objective is in a file of its own."""

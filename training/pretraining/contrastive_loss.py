@@ -1,4 +1,4 @@
-"""Symmetric InfoNCE losses over all processes: samples of every process are negatives for the others.
+"""Compute symmetric InfoNCE losses over all processes: samples of every process are negatives for the others.
 
 Each process computes the loss of its own rows; because gradients are averaged over processes, the result is the loss
 of the joint batch. In half precision the loss is still computed in float32.

@@ -1,4 +1,4 @@
-"""FLIP: match CTs and their reports while half of the image tokens are dropped (Li et al. 2023).
+"""Match CTs and their reports while half of the image tokens are dropped: FLIP (Li et al. 2023).
 
 The paper leaves some details open. Chosen here: the text encoder is a BERT trained from scratch with a byte-level BPE
 of the training reports, or any encoder that `AutoModel` loads (`text_encoder`). The recipe sets the batch size.

@@ -1,4 +1,4 @@
-"""Supervised pretraining of the vision tower: classify the findings of a CT and their sides."""
+"""Pretrain the vision tower with labels: classify the findings of a CT and their sides."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""3D-MAE: reconstruct the patches of a CT that the tower was not shown (Zhou et al. 2023).
+"""Reconstruct the patches of a CT that the tower was not shown: 3D-MAE (Zhou et al. 2023).
 
 Only kept patches are embedded and encoded. A small transformer, the decoder, gets them with their positions, and a
 learned mask token at the other positions, and predicts the voxels of the masked patches, normalised within each

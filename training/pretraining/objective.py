@@ -1,4 +1,4 @@
-"""The definition of a pretraining objective, and shared parts: settings, reproducible draws, held-out batches."""
+"""Define a pretraining objective, and shared parts: settings, reproducible draws, held-out batches."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields

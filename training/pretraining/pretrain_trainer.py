@@ -1,4 +1,4 @@
-"""The trainer of pretraining: transformers' own, which also passes the step, from which masks are drawn."""
+"""Pretrain with transformers' own trainer, which here also passes the step, from which masks are drawn."""
 
 import inspect
 from typing import Any

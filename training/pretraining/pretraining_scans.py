@@ -1,4 +1,4 @@
-"""The data set of a pretraining objective: preprocessed volumes of a split, kept in memory or in a cache."""
+"""Read the data set of a pretraining objective: preprocessed volumes of a split, kept in memory or in a cache."""
 
 from collections.abc import Callable
 from math import prod

@@ -1,4 +1,4 @@
-"""Vox2Vec: learn features that are equal for one voxel in two crops, and differ between voxels (Goncharov 2023).
+"""Learn features that are equal for one voxel in two crops, and differ between voxels: Vox2Vec (Goncharov 2023).
 
 The original reads a voxel's features from all scales of a convolutional pyramid. The Argus paper runs it on a ViT-B
 without details. Here the tower encodes each crop, with its positions interpolated to the crop's token grid, and a

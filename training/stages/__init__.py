@@ -1,1 +1,1 @@
-"""The two supervised stages: recipes, checkpoints, adapters, cached features."""
+"""Train the two supervised stages: recipes, checkpoints, adapters, cached features."""

@@ -1,4 +1,4 @@
-"""Runs that can be stopped and started again: find the last checkpoint and check that a folder is the run's own."""
+"""Continue runs that were stopped: find the last checkpoint and check that a folder is the run's own."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Cache of the frozen vision tower's tokens: if the tower does not train, each scan is encoded only once.
+"""Cache the frozen vision tower's tokens: if the tower does not train, each scan is encoded only once.
 
 Entries are safetensors files. Their folder is named by the hash of the tower's weights, of its preprocessing and of the
 settings of the computation, so that another tower, setting or scan never reads an old entry.

@@ -1,4 +1,4 @@
-"""Low-rank adapters on the language model, with connector and vision tower trained in full beside them.
+"""Train low-rank adapters on the language model, with connector and vision tower trained in full beside them.
 
 The paper trains the 70B model this way (section 5.1). TRL trains the adapters with PEFT; at the end they are merged
 into plain safetensors.

@@ -1,4 +1,4 @@
-"""The fields of a training recipe: the model, the data, and the two stages (paper, section 5.1)."""
+"""Define the fields of a training recipe: the model, the data, and the two stages (paper, section 5.1)."""
 
 from dataclasses import dataclass, field, fields, replace
 from typing import Any

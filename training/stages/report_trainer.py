@@ -1,4 +1,4 @@
-"""TRL's trainer of report writers: its collator reads scans through a cache, its loss is on report tokens only."""
+"""Train report writers with TRL's trainer: its collator reads scans by a cache, its loss is on report tokens only."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Weights that may be sharded over processes: convert and count the trained ones, save all, and check saved ones."""
+"""Convert and count trained weights that may be sharded over processes, save all, and check saved ones."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Figure 2 of the paper: a word cloud of the reports beside the histogram of their lengths."""
+"""Draw Figure 2 of the paper: a word cloud of the reports beside the histogram of their lengths."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

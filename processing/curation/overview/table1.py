@@ -1,4 +1,4 @@
-"""Table 1 of the paper and the counts of its appendix A, with the numbers of a prepared data set beside them."""
+"""Compare the numbers of a prepared data set with Table 1 of the paper and the counts of its appendix A."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
