@@ -1,4 +1,4 @@
-"""Benchmark of the volume cache: loading a preprocessed volume is compared with preprocessing it from .nii.gz.
+"""Compare loading a preprocessed volume from the volume cache with preprocessing it from .nii.gz.
 
 make bench          (writes runs/bench/cache.json)
 

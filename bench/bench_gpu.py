@@ -1,4 +1,4 @@
-"""Benchmark of training and generation at the real sizes on one CUDA GPU, with random weights and no download.
+"""Measure training and generation at the real sizes on one CUDA GPU, with random weights and no download.
 
 make bench-gpu      (writes runs/bench-gpu/gpu.json and a profile of one training step of each preset)
 

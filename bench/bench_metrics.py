@@ -1,4 +1,4 @@
-"""Benchmark of every NLP metric on as many pairs as the paper's test set has, compared with pycocoevalcap.
+"""Compare the time of every NLP metric with pycocoevalcap's, on as many pairs as the paper's test set has.
 
 make bench          (writes runs/bench/metrics.json)
 

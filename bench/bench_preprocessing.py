@@ -1,4 +1,4 @@
-"""Benchmark of preprocessing, compared with the usual MONAI transforms: seconds and memory for each resolution.
+"""Compare preprocessing with the usual MONAI transforms: seconds and memory for each resolution.
 
 make bench          (installs MONAI, writes runs/bench/preprocessing.json)
 

@@ -1,4 +1,4 @@
-"""Stress test of `argus serve`: time and memory with clients that leave, flood, stall or ask for files without data.
+"""Stress `argus serve`: time and memory with clients that leave, flood, stall or ask for files without data.
 
 make bounds         (writes runs/bench/serve_bounds.json)
 

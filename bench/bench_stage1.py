@@ -1,4 +1,4 @@
-"""Benchmark of stage 1 with the vision tower's tokens from a cache, compared with stage 1 without the cache.
+"""Compare stage 1 with the vision tower's tokens from a cache to stage 1 without the cache.
 
 make bench          (writes runs/bench/stage1_features.json)
 

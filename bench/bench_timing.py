@@ -1,4 +1,4 @@
-"""Measurement of the wall time of one call, until the device that it uses has finished."""
+"""Measure the wall time of one call, until the device that it uses has finished."""
 
 import time
 from collections.abc import Callable

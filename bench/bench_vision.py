@@ -1,4 +1,4 @@
-"""Benchmark of patch embedding (reshape and Linear against a strided Conv3d), and the cost of a study in four systems.
+"""Measure patch embedding (reshape and Linear against a strided Conv3d), and the cost of a study in four systems.
 
 python bench/bench_vision.py runs/bench          (part of `make bench`, writes runs/bench/vision.json)
 

@@ -1,4 +1,4 @@
-"""Measurement of the sentence rules on labelled sentences: precision and recall of each rule.
+"""Measure the sentence rules on labelled sentences: precision and recall of each rule.
 
 python bench/measure_rules.py tests/processing/curation/labelled_sentences.csv hub_cards/sentence_rules.json
 python bench/measure_rules.py ... --real real_sentences.csv --reports 100 --name "Hospital A"

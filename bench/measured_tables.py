@@ -1,4 +1,4 @@
-"""Writer of the measured tables in README and docs; they are made from result files and never by hand.
+"""Write the measured tables in README and docs; they are made from result files and never by hand.
 
 python bench/measured_tables.py README.md docs/ablations.md
 

@@ -1,1 +1,1 @@
-"""The console command `argus`, with one module for each group of commands."""
+"""Run the console command `argus`, with one module for each group of commands."""

@@ -1,4 +1,4 @@
-"""The commands of the benchmark: `argus evaluate`, `compare`, the tables, the reader study, `ablate`."""
+"""Run the commands of the benchmark: `argus evaluate`, `compare`, the tables, the reader study, `ablate`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal

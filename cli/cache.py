@@ -1,4 +1,4 @@
-"""The command `argus cache`: fills a cache of a prepared data set's volumes, preprocessed as a saved model does."""
+"""Run `argus cache`: fill a cache of a prepared data set's volumes, preprocessed as a saved model does."""
 
 import warnings
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The commands for data: `argus phantom`, `prepare`, `cache`, `publish`."""
+"""Run the commands for data: `argus phantom`, `prepare`, `cache`, `publish`."""
 
 from pathlib import Path
 from typing import Annotated, Literal

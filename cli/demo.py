@@ -1,4 +1,4 @@
-"""The demo: one cell of an ablation, a tiny report writer trained and scored on two cores."""
+"""Run the demo: one cell of an ablation, a tiny report writer trained and scored on two cores."""
 
 import resource
 import shutil

@@ -1,4 +1,4 @@
-"""The entry point of the console command `argus`, a thin layer over the public functions.
+"""Start the console command `argus`, a thin layer over the public functions.
 
 Heavy libraries are imported inside the commands, so that `argus --help` answers quickly.
 """

@@ -1,4 +1,4 @@
-"""The commands that make or plan models: `argus create`, `convert`, `plan`."""
+"""Run the commands that make or plan models: `argus create`, `convert`, `plan`."""
 
 from pathlib import Path
 from typing import Annotated, Literal

@@ -1,4 +1,4 @@
-"""Options that several commands of `argus` share, and the printing of their messages and results."""
+"""Define the options that several commands of `argus` share, and print their messages and results."""
 
 import os
 import sys

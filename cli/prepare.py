@@ -1,4 +1,4 @@
-"""The command `argus prepare`: builds the judge, runs the curation, prints the results."""
+"""Run `argus prepare`: build the judge, run the curation, print the results."""
 
 from collections import Counter
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The command `argus reader-study`: builds a study from a runs file and serves its page."""
+"""Run `argus reader-study`: build a study from a runs file and serve its page."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""The command `argus report`: checks of its options, output, files and progress around `write_reports`."""
+"""Run `argus report`: check its options, and handle output, files and progress around `write_reports`."""
 
 import os
 import sys

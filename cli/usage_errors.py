@@ -1,4 +1,4 @@
-"""Errors in the arguments of `argus`, told in one line: which, what was given, what is known."""
+"""Tell errors in the arguments of `argus` in one line: which, what was given, what is known."""
 
 from typing import Any
 

@@ -1,1 +1,1 @@
-"""Evaluation of models: metrics, benchmark, ablations and the reader study."""
+"""Evaluate models by metrics, the benchmark, ablations and the reader study."""

@@ -1,1 +1,1 @@
-"""The use of a saved model: loading it, writing reports, drawing previews, serving over HTTP."""
+"""Use a saved model: load it, write reports, draw previews, serve over HTTP."""

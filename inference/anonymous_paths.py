@@ -1,4 +1,4 @@
-"""Opaque names for scans in results that leave the machine, because a path may hold a patient's name.
+"""Give scans opaque names in results that leave the machine, because a path may hold a patient's name.
 
 A plain hash is not enough: anyone who guesses a name can hash it and compare. So the hash is keyed (HMAC-SHA256) with a
 secret that stays on this machine. The same key gives the same names, so results of several commands can be joined.

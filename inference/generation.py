@@ -1,4 +1,4 @@
-"""Greedy report generation in batches over a whole split; an interrupted run continues its JSONL file."""
+"""Generate reports greedily in batches over a whole split; an interrupted run continues its JSONL file."""
 
 import hashlib
 import json

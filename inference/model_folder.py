@@ -1,4 +1,4 @@
-"""A saved Argus model: how it is loaded, and the hash that identifies it."""
+"""Load a saved Argus model, and compute the hash that identifies it."""
 
 from dataclasses import dataclass
 from importlib.util import find_spec

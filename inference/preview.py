@@ -1,4 +1,4 @@
-"""A picture of a scan in three planes with its report beside it, laid out as on a radiology workstation."""
+"""Draw a scan in three planes with its report beside it, laid out as on a radiology workstation."""
 
 import textwrap
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A short trial of a model right after loading, so that an error shows at once and not at the first scan."""
+"""Try a model briefly right after loading, so that an error shows at once and not at the first scan."""
 
 from pathlib import Path
 from typing import Any

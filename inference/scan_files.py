@@ -1,4 +1,4 @@
-"""Opening of a scan's files so that nothing outside one folder is read, even if it holds links, swaps or pipes.
+"""Open a scan's files so that nothing outside one folder is read, even if it holds links, swaps or pipes.
 
 Each file is opened once, component by component below the folder, without following links, and must be a regular file.
 The reader then gets a private folder of links to those open files, so it reads exactly the files that were checked. A

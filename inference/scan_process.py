@@ -1,4 +1,4 @@
-"""Reading of a CT in a separate process, so that a harmful file can only stop the reading of that one scan.
+"""Read a CT in a separate process, so that a harmful file can only stop the reading of that one scan.
 
 The process has limits of time and memory; a decoder that crashes, hangs or fills the memory ends with it. Output that a
 library prints could quote a header, so it is thrown away.

@@ -1,4 +1,4 @@
-"""Report writing for scans on disk; `argus report` calls it."""
+"""Write reports for scans on disk; `argus report` calls it."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass

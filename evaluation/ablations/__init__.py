@@ -1,1 +1,1 @@
-"""Scores of an ablation's cells, and its tables and figure."""
+"""Score an ablation's cells, and make its tables and figure."""

@@ -1,4 +1,4 @@
-"""A whole ablation: every cell of a grid with every seed, each run once, then a JSON file, a table and a figure."""
+"""Run a whole ablation: every cell of a grid with every seed once, then a JSON file, a table and a figure."""
 
 import time
 from collections.abc import Callable, Sequence

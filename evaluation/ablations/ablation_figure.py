@@ -1,4 +1,4 @@
-"""The figure of an ablation in the paper's layout: panels side by side, a bar or point with error bar for each cell."""
+"""Draw an ablation in the paper's layout: panels side by side, a bar or point with error bar for each cell."""
 
 import itertools
 import textwrap

@@ -1,4 +1,4 @@
-"""The results of an ablation and of its runs, and the files that hold them."""
+"""Write and read the results of an ablation and of its runs."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

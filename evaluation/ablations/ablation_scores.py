@@ -1,4 +1,4 @@
-"""Scoring of one run of an ablation's cell: training if needed, report generation, comparison with the truth.
+"""Score one run of an ablation's cell: train if needed, generate reports, compare them with the truth.
 
 A recipe that names subsets has each of them evaluated apart. A metric is then there once for each subset, such as
 `GREEN ct-rate`, and as the mean over the subsets, which is what the paper's figures 3 to 6 show.

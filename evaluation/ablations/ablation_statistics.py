@@ -1,4 +1,4 @@
-"""Statistics of cells that were run with several seeds: mean, spread, confidence interval, order."""
+"""Compute statistics of cells that were run with several seeds: mean, spread, confidence interval, order."""
 
 import math
 from collections.abc import Mapping, Sequence

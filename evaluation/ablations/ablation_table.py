@@ -1,4 +1,4 @@
-"""The tables of an ablation: for the terminal and as Markdown, with the measured order beside the paper's."""
+"""Make an ablation's tables for the terminal and as Markdown, with the measured order beside the paper's."""
 
 from dataclasses import replace
 

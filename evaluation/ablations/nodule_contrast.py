@@ -1,4 +1,4 @@
-"""Contrast that a small nodule keeps after preprocessing, measured on spheres of known size and place.
+"""Measure the contrast that a small nodule keeps after preprocessing, on spheres of known size and place.
 
 The spheres go through the model's own processor. Linear resampling acts in the same way on every signal, so no training
 is needed. Two things are measured: the contrast of a sphere that is left in its brightest voxel, and that contrast

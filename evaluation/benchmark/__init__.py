@@ -1,1 +1,1 @@
-"""The benchmark: report generation for a split, controls, stored reports, scores and tables."""
+"""Run the benchmark: report generation for a split, controls, stored reports, scores and tables."""

@@ -1,4 +1,4 @@
-"""The evaluation of a model on a split: generate reports, run the controls, store every report, score, save."""
+"""Evaluate a model on a split: generate reports, run the controls, store every report, score, save."""
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Comparison of two systems on the same scans: the difference of each metric, with a paired significance test."""
+"""Compare two systems on the same scans: the difference of each metric, with a paired significance test."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Three controls that show whether a model uses the scan or only writes typical reports.
+"""Make three controls that show whether a model uses the scan or only writes typical reports.
 
 If a model's score does not fall with a blank or a shuffled image, the model does not use the image. The most frequent
 report needs no model at all.

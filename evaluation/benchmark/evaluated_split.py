@@ -1,4 +1,4 @@
-"""Loading of a split of CT-3DRRG for evaluation, and of the training reports that a control needs."""
+"""Load a split of CT-3DRRG for evaluation, and the training reports that a control needs."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""The results of an evaluation, and the one pair of functions that writes and reads their file."""
+"""Hold the results of an evaluation, and write and read their file by one pair of functions."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

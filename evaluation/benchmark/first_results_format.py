@@ -1,4 +1,4 @@
-"""The first format of `results.json`, in which the findings' scores stood beside the metrics."""
+"""Read the first format of `results.json`, in which the findings' scores stood beside the metrics."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Check of a stored evaluation: all numbers are computed again from the stored reports, without model or data set."""
+"""Check a stored evaluation: compute all numbers again from the stored reports, without model or data set."""
 
 import math
 from collections.abc import Iterator, Mapping

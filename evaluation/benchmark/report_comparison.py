@@ -1,4 +1,4 @@
-"""A page that shows the reports of several systems on the same scan beside the truth (paper, figure 7).
+"""Make a page that shows the reports of several systems on the same scan beside the truth (paper, figure 7).
 
 Right content has a background, wrong content is bold and red; what a report misses is underlined in the truth. The
 findings come from a metric that names them, see `FINDINGS_METRICS`.

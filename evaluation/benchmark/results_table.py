@@ -1,4 +1,4 @@
-"""The table at the end of an evaluation: one row per metric, the model beside its controls, and all signatures."""
+"""Make the table at the end of an evaluation: one row per metric, the model beside its controls, all signatures."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Reading of the runs file, a YAML file that gives the system and resolution of each folder of `argus evaluate`.
+"""Read the runs file, a YAML file that gives the system and resolution of each folder of `argus evaluate`.
 
 Table 2 and the reader study are made from it:
 

@@ -1,4 +1,4 @@
-"""Computation of all numbers of an evaluation from its stored reports, without a model or data set."""
+"""Compute all numbers of an evaluation from its stored reports, without a model or data set."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The file `reports.jsonl`, from which every number of an evaluation can be computed again."""
+"""Write and read `reports.jsonl`, from which every number of an evaluation can be computed again."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

@@ -1,4 +1,4 @@
-"""Table 2 of the paper, filled only from result files: subset x metric, both resolutions, every system.
+"""Fill the paper's Table 2 only from result files: subset x metric, both resolutions, every system.
 
 A number that could not be computed stays missing, with the reason. The paper's own numbers come from the file
 `paper_table2.yaml` and are always marked as the paper's. `table2_text.py` writes the table as text.

@@ -1,4 +1,4 @@
-"""Table 2 as Markdown, LaTeX and JSON; the three hold the same cells, footnotes and signatures."""
+"""Write Table 2 as Markdown, LaTeX and JSON; the three hold the same cells, footnotes and signatures."""
 
 from dataclasses import asdict
 from pathlib import Path

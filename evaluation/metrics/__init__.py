@@ -1,1 +1,1 @@
-"""Metrics that compare reports with references, each with a signature."""
+"""Compare reports with references by metrics, each with a signature."""

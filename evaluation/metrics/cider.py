@@ -1,4 +1,4 @@
-"""CIDEr-D, the consensus score of image captioning (Vedantam et al. 2015), computed for all reports at once.
+"""Compute CIDEr-D, the consensus score of image captioning (Vedantam et al. 2015), for all reports at once.
 
 It is implemented here because the reference, pycocoevalcap, takes almost a minute for 6,708 reports and brings 100 MB
 of other scorers. The tests check that both give equal values.

@@ -1,4 +1,4 @@
-"""METEOR 1.5 (Denkowski and Lavie 2014), computed by its own Java program.
+"""Compute METEOR 1.5 (Denkowski and Lavie 2014) by its own Java program.
 
 The program is part of the Python package pycocoevalcap. Other implementations of METEOR, such as nltk's, give very
 different numbers, so METEOR is not computed if Java or the package is missing.

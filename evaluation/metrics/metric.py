@@ -1,4 +1,4 @@
-"""The parts of a metric: a signature, a function of reports, and scores that can be resampled.
+"""Define the parts of a metric: a signature, a function of reports, and scores that can be resampled.
 
 Every score here is a function of sums over reports: a mean is the sum of scores divided by their count; BLEU comes from
 summed n-gram counts. So each metric keeps one row of summands per report. A confidence interval or a paired test sums

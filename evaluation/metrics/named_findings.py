@@ -1,4 +1,4 @@
-"""Findings that a metric names in a report and its reference, marked as right, wrong or missed (paper, figure 7).
+"""Mark the findings that a metric names in a report and its reference as right, wrong or missed (paper, figure 7).
 
 A metric that names findings has one class with the method `compare` of `FindingsMetric`. Here is that of the rules of
 `report_findings.py`; those of RadGraph and GREEN are in `clinical/clinical_findings.py`.

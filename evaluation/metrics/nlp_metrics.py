@@ -1,4 +1,4 @@
-"""Word-overlap metrics between predicted and reference reports, each with its signature.
+"""Compute word-overlap metrics between predicted and reference reports, each with its signature.
 
 All metrics use the same words (`split_words`). Every value is 100 times pycocoevalcap's: 0 to 100, and 0 to 1,000 for
 CIDEr. To add a metric, write a function of (predictions, references) and add its line to `METRICS`.

@@ -1,4 +1,4 @@
-"""Scores of a report's findings against the known findings of phantoms, from 0 to 1."""
+"""Score a report's findings against the known findings of phantoms, from 0 to 1."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Findings that a report states, read by rules: label, side and place."""
+"""Read the findings that a report states by rules: label, side and place."""
 
 import re
 from collections.abc import Iterator

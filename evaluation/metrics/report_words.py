@@ -1,4 +1,4 @@
-"""The split of a report into words, the same for all word-overlap metrics.
+"""Split a report into words, the same for all word-overlap metrics.
 
 There is no standard in the field. Captioning uses Stanford's PTB tokenizer (Java) and drops punctuation; work on
 reports mostly splits cleaned text at spaces. This split needs no Java and is close to both. It differs from PTB in that

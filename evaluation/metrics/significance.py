@@ -1,4 +1,4 @@
-"""Statistical significance of scores: confidence intervals over reports, and a paired test between two systems.
+"""Compute the significance of scores: confidence intervals over reports, and a paired test of two systems.
 
 Both resample reports without scoring texts again: a metric keeps the summands of every report (`MetricScores`), so a
 resample is only a sum.

@@ -1,1 +1,1 @@
-"""The blinded reader study: cases, web page, answers, Table 4."""
+"""Run the blinded reader study: cases, web page, answers, Table 4."""

@@ -1,4 +1,4 @@
-"""Agreement of readers: Krippendorff's alpha for ordered scores."""
+"""Compute the agreement of readers: Krippendorff's alpha for ordered scores."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The readers' answers, in an append-only file; every click is on the disk before it is confirmed."""
+"""Keep the readers' answers in an append-only file; every click is on the disk before it is confirmed."""
 
 import fcntl
 import os

@@ -1,4 +1,4 @@
-"""The readers of a study: their names, and the secret in each reader's link, which identifies the reader."""
+"""Keep the names of a study's readers, and the secret in each reader's link, which identifies the reader."""
 
 import hmac
 import json

@@ -1,4 +1,4 @@
-"""The scans of a reader study: located at the start, read when a reader opens them, sent slice by slice in HU."""
+"""Find a reader study's scans at the start, read them when a reader opens them, send them slice by slice in HU."""
 
 import asyncio
 import threading

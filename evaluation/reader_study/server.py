@@ -1,4 +1,4 @@
-"""The web server of the reader study: its local page, and the requests of the page.
+"""Serve the reader study: its local page, and the requests of the page.
 
 A response never holds a system's name, a scan's id or anything else of a scan's file: a case is a number in the
 reader's order, a report is a letter. The secret in the link identifies the reader; the page sends it with every

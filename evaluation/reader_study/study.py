@@ -1,4 +1,4 @@
-"""The plan of a blinded reader study (paper, appendix C): its cases, their reports, and each reader's order."""
+"""Plan a blinded reader study (paper, appendix C): its cases, their reports, and each reader's order."""
 
 import hashlib
 import random

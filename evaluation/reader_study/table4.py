@@ -1,4 +1,4 @@
-"""Table 4 of the paper, from a reader study: mean score and deviation per system and subset, and agreement."""
+"""Fill the paper's Table 4 from a reader study: mean score and deviation per system and subset, and agreement."""
 
 import statistics
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""Table 4 as Markdown, with the paper's rows beside ours, as CSV and as JSON."""
+"""Write Table 4 as Markdown, with the paper's rows beside ours, as CSV and as JSON."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Orderly end of a command on ctrl-C, SIGTERM or a closed terminal: finished work is kept, the exit code tells it."""
+"""End a command in order on ctrl-C, SIGTERM or a closed terminal: keep finished work, tell it by the exit code."""
 
 import os
 import signal

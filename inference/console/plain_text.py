@@ -1,4 +1,4 @@
-"""Text that is safe to print: no escape codes, no hidden changes of text direction, no broken characters.
+"""Make text safe to print: no escape codes, no hidden changes of text direction, no broken characters.
 
 File names, a model's reports and files from other people may hold such characters. On a terminal they would move the
 cursor, change colours or show a name backwards.

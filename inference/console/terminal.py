@@ -1,4 +1,4 @@
-"""Output to a terminal of any width and character set, safe for names that hold any characters."""
+"""Write to a terminal of any width and character set, safe for names that hold any characters."""
 
 import re
 from collections import Counter

@@ -1,1 +1,1 @@
-"""The HTTP server for one model."""
+"""Serve one model over HTTP."""

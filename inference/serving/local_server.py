@@ -1,4 +1,4 @@
-"""A server for a web application on an address of this machine; requests are not logged.
+"""Serve a web application on an address of this machine; requests are not logged.
 
 It needs starlette and uvicorn. Connections, their headers and their bodies have limits in number, size and time, so
 that a half-sent request can neither keep other clients out nor stop the server from ending.

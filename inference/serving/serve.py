@@ -1,4 +1,4 @@
-"""The server of `argus serve`: OpenAI's chat completions over HTTP, for a CT and its report.
+"""Serve OpenAI's chat completions over HTTP for `argus serve`: a CT comes in, its report goes out.
 
 It needs the extra `serve`. A client sends a scan as an `image_url`: a `file://` address below the folder that the
 server was given, or a `data:` address that holds a .nii or .nii.gz in base64. Decoding is greedy, as in all of Argus; a

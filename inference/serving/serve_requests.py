@@ -1,4 +1,4 @@
-"""Requests to `argus serve`: the allowed fields of a chat completion, and the reading of the scans."""
+"""Read requests to `argus serve`: the allowed fields of a chat completion, and the scans."""
 
 import binascii
 import os

@@ -1,4 +1,4 @@
-"""Report writing for the server: one report at a time, word by word, stopped when the client leaves."""
+"""Write reports for the server: one at a time, word by word, stopped when the client leaves."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""Argus's word-overlap metrics for the `evaluate` library: `evaluate.load("./evaluation/metrics/argus_nlp")`.
+"""Offer Argus's word-overlap metrics to the `evaluate` library: `evaluate.load("./evaluation/metrics/argus_nlp")`.
 
 `evaluate` copies this file to its own cache and runs it there, so the file imports the installed package.
 """

@@ -1,1 +1,1 @@
-"""Clinical metrics, each with its own model: RadGraph-XL, GREEN, RaTEScore."""
+"""Compute clinical metrics, each with its own model: RadGraph-XL, GREEN, RaTEScore."""

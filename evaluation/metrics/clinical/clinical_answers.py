@@ -1,4 +1,4 @@
-"""Questions to the clinical metrics' models, and a file that keeps the answers."""
+"""Ask the clinical metrics' models, and keep their answers in a file."""
 
 import json
 from collections.abc import Callable, Sequence

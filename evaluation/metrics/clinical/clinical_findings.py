@@ -1,4 +1,4 @@
-"""Findings that RadGraph-XL and GREEN named when a run was scored, out of the answers that the run keeps.
+"""Read the findings that RadGraph-XL and GREEN named when a run was scored, out of the answers that the run keeps.
 
 No model is loaded: what was not asked in `argus evaluate --clinical ...` is not there.
 """

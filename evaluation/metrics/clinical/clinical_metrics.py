@@ -1,4 +1,4 @@
-"""The clinical metrics RadGraph-XL, GREEN and RaTEScore; each needs the weights of its own model.
+"""List the clinical metrics RadGraph-XL, GREEN and RaTEScore; each needs the weights of its own model.
 
 To add one, write a file with a function from `ClinicalOptions` to metrics, and add its line to `CLINICAL_METRICS`.
 """

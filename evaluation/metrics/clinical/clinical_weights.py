@@ -1,4 +1,4 @@
-"""The weights of the clinical metrics: read from a user's folder or the Hub's cache; downloaded only on request."""
+"""Find the clinical metrics' weights in a user's folder or the Hub's cache; download them only on request."""
 
 import gzip
 import re

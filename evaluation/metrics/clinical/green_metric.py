@@ -1,4 +1,4 @@
-"""The metric GREEN: a language model compares a report with its reference and counts matched findings and errors.
+"""Compute GREEN: a language model compares a report with its reference and counts matched findings and errors.
 
 Ostmeier et al., "GREEN: Generative Radiology Report Evaluation and Error Notation" (EMNLP Findings 2024). Its package
 `green-score` is not on PyPI, so this module runs the model with the published prompt and conversation format. Score of

@@ -1,4 +1,4 @@
-"""The prompt of the GREEN model; the model was trained with exactly this text, so it must not change.
+"""Write the prompt of the GREEN model; the model was trained with exactly this text, so it must not change.
 
 Source: Ostmeier et al. 2024, appendix, and the published package green-score (Stanford-AIMI/GREEN).
 """

@@ -1,4 +1,4 @@
-"""The metric F1-RadGraph with RadGraph-XL: entities and relations of a report are compared with the reference's.
+"""Compute F1-RadGraph by RadGraph-XL: compare a report's entities and relations with the reference's.
 
 Delbrouck et al., "RadGraph-XL" (ACL Findings 2024). Model and rewards come from the package `radgraph`. This module
 adds the loading of local weights under transformers 5, and inference in batches (the package reads one by one).

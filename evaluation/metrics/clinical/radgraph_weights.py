@@ -1,4 +1,4 @@
-"""Checks of RadGraph's weights, so that its package gets only known settings.
+"""Check RadGraph's weights, so that its package gets only known settings.
 
 The package passes every entry of a model's config.json to a constructor, and one such entry, `regularizer`, can name
 any class, which is then imported and called. So the package gets a new folder with a newly written config.json.

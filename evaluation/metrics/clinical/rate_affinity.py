@@ -1,4 +1,4 @@
-"""The weights in RaTEScore for the types of two matched entities, which its authors fitted to human ratings.
+"""List RaTEScore's weights for the types of two matched entities, which its authors fitted to human ratings.
 
 Source: Zhao et al. 2024; the published values for long reports (package RaTEScore 0.6.0, affinity_matrix "long").
 """

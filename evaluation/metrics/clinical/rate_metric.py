@@ -1,4 +1,4 @@
-"""The metric RaTEScore: each medical entity of a report is compared with the reference's nearest, weighted by types.
+"""Compute RaTEScore: compare each medical entity of a report with the reference's nearest, weighted by types.
 
 Zhao et al., "RaTEScore: A Metric for Radiology Report Generation" (EMNLP 2024). Argus computes it itself, because the
 package `RaTEScore` needs medspacy, whose usual installation on Python 3.11 cannot be imported with numpy 2, and because

@@ -1,4 +1,4 @@
-"""RaTEScore's algorithm: entities of reports by one network, their embeddings by another, and the score of a pair.
+"""Run RaTEScore's algorithm: find entities by one network, embed them by another, and score each pair of reports.
 
 Zhao et al., "RaTEScore: A Metric for Radiology Report Generation" (EMNLP 2024), implemented with transformers and the
 published models and weights. The tests compare it with recorded results of the package `RaTEScore`.

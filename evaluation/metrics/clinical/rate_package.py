@@ -1,4 +1,4 @@
-"""RaTEScore computed by its authors' own package, where it is installed with medspacy (`metric-packages.txt`)."""
+"""Compute RaTEScore by its authors' own package, where that and medspacy are installed (`metric-packages.txt`)."""
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
