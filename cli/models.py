@@ -9,10 +9,10 @@ from .options import TrustOption, quiet, say, tell
 
 app = typer.Typer()
 SavedDtype = Literal["bfloat16", "float32"]
-Tower = Literal["argus", "m3d", "radfm", "ct2rep"]
-Compressor = Literal["pixel_shuffle", "average_pooling", "perceiver", "none"]
+TowerName = Literal["argus", "m3d", "radfm", "ct2rep"]
+CompressorName = Literal["pixel_shuffle", "average_pooling", "perceiver", "none"]
 Stage = Literal["1", "2"]
-System = Literal["m3d", "radfm"]
+SystemName = Literal["m3d", "radfm"]
 
 
 @app.command(rich_help_panel="Make and plan models")
@@ -29,9 +29,9 @@ def create(
     ] = False,
     dtype: Annotated[SavedDtype, typer.Option(help="Data type of all weights.")] = "bfloat16",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the new weights.")] = 0,
-    tower: Annotated[Tower, typer.Option(help="Kind of vision tower.")] = "argus",
+    tower: Annotated[TowerName, typer.Option(help="Kind of vision tower.")] = "argus",
     compressor: Annotated[
-        Compressor | None, typer.Option(help="Kind of compressor. Default: the vision tower's own.")
+        CompressorName | None, typer.Option(help="Kind of compressor. Default: the vision tower's own.")
     ] = None,
     projector_layers: Annotated[int, typer.Option(min=1, max=2, help="Number of linear layers in the projector.")] = 2,
     num_latents: Annotated[int | None, typer.Option(min=1, help="Number of the perceiver's visual tokens.")] = None,
@@ -70,7 +70,7 @@ def create(
 
 @app.command(rich_help_panel="Make and plan models")
 def convert(
-    system: Annotated[System, typer.Argument(help="System of the weights.")],
+    system: Annotated[SystemName, typer.Argument(help="System of the weights.")],
     checkpoint: Annotated[Path, typer.Argument(help="Published .safetensors or .bin file, or their folder.")],
     out: Annotated[Path, typer.Argument(help="Folder to write, for argus create --vision.")],
     preset: Annotated[str, typer.Option(help="Any preset with the wanted resolution.")] = "argus-8b-nr",

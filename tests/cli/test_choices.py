@@ -18,10 +18,10 @@ from modeling_argus.vision_towers_argus import TOWERS
     [
         (options.Dtype, DTYPES),
         (options.Bits, BITS),
-        (models.Tower, TOWERS),
-        (models.Compressor, COMPRESSORS),
+        (models.TowerName, TOWERS),
+        (models.CompressorName, COMPRESSORS),
         (models.Stage, STAGES),
-        (models.System, CONVERTERS),
+        (models.SystemName, CONVERTERS),
         (data.Engine, ENGINES),
         (data.Layout, LAYOUTS),
         (benchmark.Findings, FINDINGS_METRICS),
