@@ -7,7 +7,7 @@ from typing import Any
 
 from argus_processing.failures import reason_of
 
-from .console.plain_text import plain, plain_lines, to_json
+from .console.plain_text import plain, plain_lines, printable_json
 from .generation import MAX_NEW_TOKENS, Generated, generate_batch
 
 
@@ -120,7 +120,7 @@ def to_json_lines(results: Sequence[ScanReport | ScanFailure], model_hash: str) 
 
     Characters that could control a terminal are escaped, as JSON allows.
     """
-    lines = [to_json({**asdict(result), "model_hash": model_hash}) for result in results]
+    lines = [printable_json({**asdict(result), "model_hash": model_hash}) for result in results]
     return "".join(line + "\n" for line in lines)
 
 

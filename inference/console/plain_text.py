@@ -30,7 +30,7 @@ def plain_lines(text: str) -> str:
     return "\n".join("\t".join(map(plain, line.split("\t"))) for line in text.split("\n"))
 
 
-def to_json(content: Any, indent: int | None = None) -> str:
+def printable_json(content: Any, indent: int | None = None) -> str:
     """Write `content` as JSON that reads back the same and is safe to print: unsafe characters are escaped."""
     return escaped_json(json.dumps(content, indent=indent, ensure_ascii=False))
 

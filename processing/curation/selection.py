@@ -91,7 +91,7 @@ class Curation:
         return dict(sorted(aside.items())) | dict(sorted(rules.items())) | {split: kept[split] for split in SPLITS}
 
 
-Step = Callable[[Curation, Judge], Curation]
+CurationStep = Callable[[Curation, Judge], Curation]
 
 
 def curate(scans: Sequence[SourceScan], records: Sequence[VolumeRecord], judge: Judge) -> Curation:
@@ -205,7 +205,7 @@ def set_aside_short(curation: Curation, judge: Judge) -> Curation:
     return _partition(curation, "short_report", detail)
 
 
-STEPS: tuple[Step, ...] = (
+STEPS: tuple[CurationStep, ...] = (
     set_aside_left_out,
     set_aside_unreadable,
     set_aside_duplicates,

@@ -5,14 +5,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-Answer = Callable[[Sequence[str]], Sequence[str | None]]
+AnswerFunction = Callable[[Sequence[str]], Sequence[str | None]]
 
 
 def answer_once(
     path: Path,
     asked: str,
     questions: Sequence[str],
-    answer: Answer,
+    answer: AnswerFunction,
     chunk: int = 64,
     track: Callable[[Sequence[int]], Iterable[int]] = iter,
 ) -> list[str | None]:

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from argus_inference.console.plain_text import plain, plain_lines, to_json
+from argus_inference.console.plain_text import plain, plain_lines, printable_json
 
 HOSTILE = {
     "colour": ("a\x1b[31mb", "a\\x1b[31mb"),
@@ -20,12 +20,12 @@ HOSTILE = {
 @pytest.mark.parametrize(("hostile", "shown"), HOSTILE.values(), ids=HOSTILE)
 def test_what_could_act_on_a_terminal_is_written_out(hostile, shown):
     assert plain(hostile) == shown and shown.isprintable()
-    assert json.loads(to_json({"scan": hostile})) == {"scan": hostile}
-    assert to_json({"scan": hostile}).isprintable()
+    assert json.loads(printable_json({"scan": hostile})) == {"scan": hostile}
+    assert printable_json({"scan": hostile}).isprintable()
 
 
 def test_letters_of_all_languages_and_line_ends_of_text_stay():
     letters = "Größe 5 µm, 肺, رئة, a\u00a0b"
     assert plain(letters) == letters
     assert plain_lines("one\n\ttwo\x07\n") == "one\n\ttwo\\x07\n"
-    assert to_json({"a": "é 肺"}, indent=2) == '{\n  "a": "é 肺"\n}'
+    assert printable_json({"a": "é 肺"}, indent=2) == '{\n  "a": "é 肺"\n}'
