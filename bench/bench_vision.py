@@ -30,7 +30,7 @@ from modeling_argus.vision_argus import patchify
 # A bfloat16 convolution of this stride takes tens of seconds on a CPU.
 ROUNDS = {"float32": 5, "bfloat16": 2}
 RESOLUTIONS = ("nr", "hr")
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+TIMED_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 SIDES = ("linear", "conv3d")
 LLM = "8b"
 
@@ -83,7 +83,7 @@ def bench_patches(resolution: str, dtype: str, rounds: int, make: Callable = mak
 
     `make` gives the sides and the volume.
     """
-    sides, volume = make(resolution, DTYPES[dtype])
+    sides, volume = make(resolution, TIMED_DTYPES[dtype])
     with torch.no_grad():
         tokens = [sides[side](volume).float() for side in SIDES]
     for side in SIDES:
@@ -125,7 +125,7 @@ def system_rows() -> list[dict]:
 def run_bench(out: Path) -> dict:
     """Measure the patch embeddings, compute the systems' costs, write `vision.json` into `out`, print both tables."""
     check_can_fill(out)
-    plan = [(resolution, dtype) for dtype in DTYPES for resolution in RESOLUTIONS]
+    plan = [(resolution, dtype) for dtype in TIMED_DTYPES for resolution in RESOLUTIONS]
     patches = [
         bench_patches(resolution, dtype, ROUNDS[dtype])
         for resolution, dtype in track(plan, description="patch embedding", console=Console(stderr=True))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..storage.foreign_files import ForeignFileError, is_finite, values_of
-from .known_settings import DTYPES, MAX_SIZE, refused_settings
+from .known_settings import CONFIG_DTYPES, MAX_SIZE, refused_settings
 from .setting_forms import printable, shown
 
 MAX_LAYERS = 1024  # ten times the layers of the deepest published decoder
@@ -127,8 +127,8 @@ def _expected_word(key: str, value: str) -> str | None:
         return "a whole number"
     if _POSITIVE.search(key) or _NUMBER.search(key):
         return "a number"
-    if key in ("dtype", "torch_dtype") and value.removeprefix("torch.") not in DTYPES:
-        return f"one of {', '.join(DTYPES)}"
+    if key in ("dtype", "torch_dtype") and value.removeprefix("torch.") not in CONFIG_DTYPES:
+        return f"one of {', '.join(CONFIG_DTYPES)}"
     if key.endswith(("attn_implementation", "experts_implementation")) and value not in IMPLEMENTATIONS:
         return f"one of {', '.join(IMPLEMENTATIONS)}"
     # Chat templates have a check of their own.

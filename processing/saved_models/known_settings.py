@@ -34,7 +34,7 @@ MAX_LENGTH = 1e31  # transformers writes 1e30 for a tokenizer without one
 MAX_REPORT_TOKENS = 1024  # a report that may not end before this many tokens is never complete
 MAX_WORDS = 4096  # in lists of words or tokens; the longest published one has under a hundred
 QUANTIZERS = ("bitsandbytes", "bitsandbytes_4bit", "bitsandbytes_8bit")
-DTYPES = ("float32", "float16", "bfloat16", "float64", "auto")
+CONFIG_DTYPES = ("float32", "float16", "bfloat16", "float64", "auto")
 
 _SHARE = number(0, 1)
 _TOKEN = whole(0, MAX_SIZE)
@@ -139,8 +139,8 @@ QUANTIZATION: dict[str, Form] = {
         ("bnb_4bit_use_double_quant", "llm_int8_has_fp16_weight", "llm_int8_enable_fp32_cpu_offload"), FLAG
     ),
     "bnb_4bit_quant_type": word("nf4", "fp4"),
-    "bnb_4bit_compute_dtype": word(*DTYPES[:-1]),
-    "bnb_4bit_quant_storage": word(*DTYPES[:-1], "uint8", "int8"),
+    "bnb_4bit_compute_dtype": word(*CONFIG_DTYPES[:-1]),
+    "bnb_4bit_quant_storage": word(*CONFIG_DTYPES[:-1], "uint8", "int8"),
     "llm_int8_threshold": number(0, 1e6),
     "llm_int8_skip_modules": list_of(text(256), 0, MAX_WORDS),
 }

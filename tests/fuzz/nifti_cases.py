@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 SHAPE = (12, 10, 8)
 FLOATS = (0.0, -0.0, 1.0, -1.0, 0.5, 1e-30, 1e30, -1e30, 352.0, 1e9, np.nan, np.inf, -np.inf)
 WHOLE = (0, 1, 2, -1, 3, 4, 7, 8, 16, 64, 127, 255, 348, 352, 540, 544, 1024, 32767, -32768, 65535, 2**31 - 1, -(2**31))
-DTYPES = ("u1", "i1", "i2", "u2", "i4", "u4", "f4", "f8", "i8")
+NIFTI_DTYPES = ("u1", "i1", "i2", "u2", "i4", "u4", "f4", "f8", "i8")
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class NiftiSeed:
 @cache
 def nifti_seeds() -> tuple[NiftiSeed, ...]:
     """Make one file of each version, byte order, data type and packing."""
-    kinds = itertools.product((nib.Nifti1Header, nib.Nifti2Header), "<>", DTYPES, (False, True))
+    kinds = itertools.product((nib.Nifti1Header, nib.Nifti2Header), "<>", NIFTI_DTYPES, (False, True))
     return tuple(_seed(*kind) for kind in kinds)
 
 
