@@ -11,17 +11,17 @@ from .ct_counts import EDGE, SOFT_HU, Histogram
 
 GAP_HU = 25  # least gap between the values of one thing and the next
 WIDEST_HU = 160  # of a thing with the noise of a drawing; a scan's values run from air to bone without gaps
-BETWEEN_HU = (-600, -142)  # between lung and fat
+LUNG_TO_FAT_HU = (-600, -142)  # between lung and fat
 FOAM_HU = -300  # of a couch, which may be drawn too
 SMALL_SHARE = 0.002
-NOTABLE_SHARE = 0.02
+FILL_SHARE = 0.02  # a larger share of one value may have been filled in
 # If there is air, lung may be drawn denser than it is, and a foam couch may be drawn; otherwise voxels may hold a mix.
 USUAL_SHARES = {(True, False): 0.25, (True, True): 0.08, (False, False): 0.02, (False, True): 0.04}
 BONY_HU = (500, 4000)
 BRIGHT_SHARE = 0.1
 SMALLEST_BODY = 0.01
 FEW_LABELS = 12  # no tissue has only so few values
-FILL_HU = -890
+FILL_HU = -890  # lower fill values are padding
 SHIFTED = "slope and intercept were not applied once"
 ADVICE = "give the CT in Hounsfield units, with slope and intercept applied once"
 
@@ -60,13 +60,13 @@ def why_drawing_is_not_hu(histogram: Histogram) -> Refusal | None:
     below = [thing for thing in things if thing.high < -1100]
     if len(below) > 1:
         return f"values gather near {below[0].place:g} and {below[1].place:g}, below air: {SHIFTED}", ADVICE
-    tissue = sum(thing.share for thing in things if thing.place > BETWEEN_HU[0])
+    tissue = sum(thing.share for thing in things if thing.place > LUNG_TO_FAT_HU[0])
     if len([thing for thing in things if thing.high < -900]) > 1 and tissue < SMALLEST_BODY:
         return f"nearly all lies near {things[0].place:g} and {things[1].place:g}: {SHIFTED}", ADVICE
     has_air = any(-1100 < thing.place < -900 for thing in things)
     for thing in things:
         usual = USUAL_SHARES[has_air, thing.place > FOAM_HU]
-        if BETWEEN_HU[0] < thing.place < BETWEEN_HU[1] and thing.share > usual:
+        if LUNG_TO_FAT_HU[0] < thing.place < LUNG_TO_FAT_HU[1] and thing.share > usual:
             cause = f"values gather near {thing.place:g}, between lung and fat: {SHIFTED}, or a window was cut out"
             return cause, ADVICE
     soft, bony = (sum(thing.share for thing in things if low < thing.place < high) for low, high in (SOFT_HU, BONY_HU))
@@ -89,9 +89,7 @@ def _labels(histogram: Histogram) -> Refusal | None:
 
 def _filled(things: list[Thing]) -> Refusal | None:
     """Find a thing of exactly one value if nearly all others have noise: it was filled."""
-    even = [
-        thing for thing in things if thing.low == thing.high and thing.low > FILL_HU and thing.share > NOTABLE_SHARE
-    ]
+    even = [thing for thing in things if thing.low == thing.high and thing.low > FILL_HU and thing.share > FILL_SHARE]
     noisy = [thing for thing in things if thing.high - thing.low > 2]
     if even and len(noisy) > 1 and len(noisy) >= len(things) - 2:
         cause = f"{even[0].share:.0%} of the voxels are exactly {even[0].low}: filled with the value of a tissue"

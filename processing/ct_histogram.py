@@ -14,7 +14,7 @@ import numpy as np
 
 from .ct_arrays import HuVolume
 from .ct_counts import EDGE, SOFT_HU, Histogram
-from .ct_drawings import why_drawing_is_not_hu
+from .ct_drawings import FILL_HU, FILL_SHARE, why_drawing_is_not_hu
 from .ct_peaks import Refusal, has_soft_peak, why_peaks_are_not_hu
 
 FAT_HU = (-150, -30)
@@ -36,13 +36,11 @@ NARROW_HU = 60  # range of normalised numbers
 BEYOND_BONE_HU = 4000  # metal on an extended scale
 NOTABLE_SHARE = 0.01
 PILE_HU = (-950, 2000)  # range where no value may have a pile of voxels, except in a drawing
-FILL_HU = -890  # lower fill values are padding
 FRAME_TISSUES = ((-150, -50), (20, 80))
 COUCH_HU = -200
 AIR_PEAK_HU = (-1030, -990)
 EVEN_RATIO = 50.0  # ratio of voxels at air's value to those at any above it: 1 to 28 in scans, 60 to 530 in phantoms
 EVEN_SUM = 2.5  # ratio to those at all 60 HU above it: 0.4 to 1.6 in scans, 3.4 to 170 in phantoms
-FILL_SHARE = 0.02
 DRAWN_SHARE = 0.003  # share of the voxels at a second value
 END_PILE_RATIO = 1000.0
 NOISY_SHARE = 0.05  # share of the voxels beside those values; edges of a drawing that was resampled have no peak
