@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from datasets.data_files import DataFilesDict
 from datasets.packaged_modules import _PACKAGED_DATASETS_MODULES
 
-from .curation.prepared_folder import DATA, MANIFEST, PREPARED_FEATURES, read_manifest
+from .curation.prepared_folder import DATA, MANIFEST, PREPARED_FEATURES, SPLITS, read_manifest
 from .phantom.files import scan_id_of, write_phantom
 from .phantom.scans import report_of, truth_of
 from .scan_types import ScanReader
@@ -22,11 +22,10 @@ from .sources.registry import SOURCES
 from .storage.file_hash import hash_file, hash_joined
 
 NAME = "ct3drrg"
-SPLITS = (datasets.Split.TRAIN, datasets.Split.VALIDATION, datasets.Split.TEST)
 _VERSION = datasets.Version("1.0.0")
 _SEEDS_PER_SPLIT = 1_000_000
 _VOLUME_CODE = tuple(f"phantom/{name}.py" for name in ("scans", "canvas", "anatomy", "findings", "files"))
-_TABLE_CODE = ("phantom/wording.py", "ct3drrg.py")
+_TABLE_CODE = ("phantom/wording.py", "curation/prepared_folder.py", "ct3drrg.py")
 
 PHANTOM_FEATURES = datasets.Features(
     {

@@ -6,8 +6,7 @@ from typing import Any
 import datasets
 
 import argus_processing  # noqa: F401  registers the data set ct3drrg
-
-SPLITS = ("train", "validation", "test")
+from argus_processing.curation.prepared_folder import SPLITS
 
 
 def load_split(

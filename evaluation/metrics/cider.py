@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 from .metric import MetricScores, divide, mean_of_reports
 from .report_words import split_words
 
-MAX_ORDER = 4
+MAX_ORDER = 4  # longest n-gram of CIDEr-D and BLEU, in words
 SIGMA = 6.0  # of the length penalty, in words
 # The reference multiplies by 10; the factor 100 brings every metric to the scale used in tables.
 SCALE = 10.0 * 100.0

@@ -10,12 +10,11 @@ from importlib.metadata import version
 
 import numpy as np
 
-from .cider import SIGMA, cider_d
+from .cider import MAX_ORDER, SIGMA, cider_d
 from .meteor import MAX_WORDS, meteor, missing_meteor
 from .metric import Metric, MetricScores, divide, mean_of_reports, score_of_sums
 from .report_words import TOKENIZER, split_words
 
-MAX_ORDER = 4
 ROUGE_L_BETA = 1.2  # as in pycocoevalcap; the F1 of rouge_score has 1
 
 

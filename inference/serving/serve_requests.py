@@ -16,13 +16,13 @@ from urllib.parse import unquote_to_bytes, urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from argus_processing import CTReadError, CTVolume, read_ct
+from argus_processing.file_kinds import GZIP_MAGIC
 from argus_processing.instructions import INSTRUCTIONS
 
 from ..generation import MAX_NEW_TOKENS
 from ..scan_files import ScanNotReadError, link_open_file, open_below
 from ..scan_process import read_apart
 
-GZIP_MAGIC = b"\x1f\x8b"
 BASE64_PART = 4 << 20  # characters; a multiple of four
 # Each value, name and list of a request takes a hundred bytes or more in memory, even if its text is short.
 MOST_JSON_SIGNS = 1 << 15  # commas and opening brackets; base64 has none

@@ -9,7 +9,7 @@ from typing import Any
 from huggingface_hub import DatasetCard, DatasetCardData
 
 from .overview.report_figure import save_report_figure
-from .splits import SPLITS
+from .prepared_folder import SPLITS
 
 CARDS = "argus_hub_cards"
 TEMPLATE, RULES = "dataset_card.md", "sentence_rules.json"

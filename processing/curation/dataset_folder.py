@@ -16,9 +16,8 @@ import pyarrow as pa
 from ..report_text import count_tokens
 from ..storage.file_hash import hash_file
 from ..storage.json_lines import json_line
-from .prepared_folder import DATA, DECISION_FEATURES, DECISIONS, MANIFEST, PREPARED_FEATURES
+from .prepared_folder import DATA, DECISION_FEATURES, DECISIONS, MANIFEST, PREPARED_FEATURES, SPLITS
 from .selection import CuratedScan, Curation
-from .splits import SPLITS
 
 ROWS_PER_FILE = 10_000
 MAX_SHARD_BYTES = 1 << 29  # of volumes in one file: Arrow counts a column's bytes in 31 bits

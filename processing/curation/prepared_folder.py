@@ -8,6 +8,7 @@ import datasets
 
 MANIFEST = "manifest.json"
 DATA, DECISIONS, LOGS = "data", "decisions", "logs"
+SPLITS = ("train", "validation", "test")
 
 PREPARED_FEATURES = datasets.Features(
     {

@@ -12,7 +12,8 @@ from ..report_text import clean_report, count_tokens, split_sentences
 from ..sources.registry import SOURCES
 from ..sources.tables import SourceScan
 from .judges import Judge
-from .splits import SPLITS, split_of
+from .prepared_folder import SPLITS
+from .splits import split_of
 from .volume_records import VolumeRecord
 
 MIN_TOKENS = 10

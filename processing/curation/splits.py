@@ -4,8 +4,6 @@ import hashlib
 
 from ..sources.registry import SOURCES
 
-SPLITS = ("train", "validation", "test")
-
 
 def fraction_of(source: str, patient_id: str) -> float:
     """Return a number in [0, 1) that depends only on source and patient."""

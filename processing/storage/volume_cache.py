@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from isal import isal_zlib
 
+from ..ct_checks import INT16
 from ..image_processing_argus import SETTINGS, ArgusImageProcessor, ScanToGrid, flatten_images
 from ..normalization import centred
 from ..resampling import PlaneFiller, fill_grid, operator_of, planes_in, terms_of
@@ -31,7 +32,6 @@ from .whole_files import write_whole
 
 MAGIC = b"ARGUSVC2"  # a new layout of the file gets a new number, and so a new folder
 _LENGTHS = struct.Struct("<8sII")  # magic, size of the header in bytes, CRC-32 of header and planes
-INT16 = np.iinfo(np.int16)
 
 
 @dataclass(frozen=True)
