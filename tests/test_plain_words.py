@@ -12,13 +12,14 @@ FOLDERS = ("modeling_argus", "processing", "training", "inference", "evaluation"
 MAX_TEST_NAME = 70
 RIDDLE = re.compile(r"(What|How|Who|Where|Why|When|Whether|Which)\b")
 # Folders whose modules open with a verb that says what they do; a new verb is added to `VERBS`.
-VERB_FOLDERS = ("modeling_argus", "processing", "training")
+VERB_FOLDERS = ("modeling_argus", "processing", "training", "inference", "evaluation", "cli", "bench")
 VERBS = set(
     """
-    Apply Assemble Build Cache Check Choose Claim Clean Compare Compute Configure Continue Convert Count
-    Decide Decode Define Describe Determine Distinguish Draw Encode Find Give Hold Judge Learn List Load
-    Make Mark Match Name Normalize Open Plan Preprocess Pretrain Publish Put Read Recognise Reconstruct Refuse
-    Remove Resample Return Save Select Skip Sort Split Store Take Tell Train Turn Write
+    Apply Ask Assemble Build Cache Check Choose Claim Clean Compare Compute Configure Continue Convert Count
+    Decide Decode Define Describe Determine Distinguish Draw Encode End Evaluate Fill Find Generate Give
+    Hold Judge Keep Learn List Load Make Mark Match Measure Name Normalize Offer Open Plan Preprocess
+    Pretrain Publish Put Read Recognise Reconstruct Refuse Remove Resample Return Run Save Score Select
+    Serve Show Skip Sort Split Start Store Stress Take Tell Train Try Turn Write
     """.split()
 )
 
