@@ -1,7 +1,7 @@
 """Define the findings a phantom can have: their frequency, side and place, and the functions that paint them.
 
 To add a finding, write a painter (or an anatomy change), add one line to `FINDING_KINDS` here and its wordings to
-`WORDINGS` in `phantom_report.py`.
+`WORDINGS` in `wording.py`.
 """
 
 import math

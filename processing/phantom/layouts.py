@@ -1,7 +1,7 @@
 """Write phantoms in the file layouts of the real sources, so that curation can be tried without a download.
 
 CT-RATE's layout is that of its version 2, BIMCV-R's that of its tables in `meta`, once unzipped, and INSPECT's that of
-the release of 2025-06, as their public users read them. `phantom_faults` adds the faults of the real ones.
+the release of 2025-06, as their public users read them. `faults` adds the faults of the real ones.
 """
 
 import json
@@ -48,7 +48,7 @@ def write_layout(out: Path | str, layout: str, n: int, seed: int = 0, faults: Se
         layout: "ct-rate", "bimcv-r" or "inspect".
         n: number of scans; a CT-RATE scan may have several reconstructions.
         seed: another seed gives other patients.
-        faults: names of faults of the real downloads to add, see `phantom_faults.FAULTS`; the changes are recorded in
+        faults: names of faults of the real downloads to add, see `faults.FAULTS`; the changes are recorded in
             `phantom_faults.jsonl`.
 
     Returns:
