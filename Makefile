@@ -20,8 +20,9 @@ test: $(VENV)/installed
 	$(BIN)/pytest
 
 # The oldest libraries of pyproject.toml's ranges, in an environment of their own of 6 GB; OLDEST_TESTS=tests is all.
-OLDEST_TESTS ?= tests/test_import_rules.py tests/modeling_argus tests/processing/test_processing_argus.py \
-    tests/training/test_sft.py
+OLDEST_TESTS ?= tests/test_import_rules.py tests/modeling_argus/test_modeling_argus.py \
+    tests/modeling_argus/test_connector_argus.py tests/modeling_argus/test_presets_argus.py \
+    tests/processing/test_processing_argus.py tests/training/test_sft.py
 test-oldest: $(VENV)-oldest/installed
 	$(VENV)-oldest/bin/pytest $(OLDEST_TESTS)
 
