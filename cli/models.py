@@ -12,7 +12,6 @@ SavedDtype = Literal["bfloat16", "float32"]
 TowerName = Literal["argus", "m3d", "radfm", "ct2rep"]
 CompressorName = Literal["pixel_shuffle", "average_pooling", "perceiver", "none"]
 Stage = Literal["1", "2"]
-SystemName = Literal["m3d", "radfm"]
 
 
 @app.command(rich_help_panel="Make and plan models")
@@ -70,7 +69,7 @@ def create(
 
 @app.command(rich_help_panel="Make and plan models")
 def convert(
-    system: Annotated[SystemName, typer.Argument(help="System of the weights.")],
+    system: Annotated[str, typer.Argument(help="System of the weights: m3d or radfm.")],
     checkpoint: Annotated[Path, typer.Argument(help="Published .safetensors or .bin file, or their folder.")],
     out: Annotated[Path, typer.Argument(help="Folder to write, for argus create --vision.")],
     preset: Annotated[str, typer.Option(help="Any preset with the wanted resolution.")] = "argus-8b-nr",

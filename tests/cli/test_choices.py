@@ -7,7 +7,6 @@ from argus_evaluation.benchmark.report_comparison import FINDINGS_METRICS
 from argus_inference.model_folder import BITS, DTYPES
 from argus_processing.curation.volume_engines import ENGINES
 from argus_processing.phantom.layouts import LAYOUTS
-from argus_training.assembly.convert_weights import CONVERTERS
 from argus_training.stages.recipe import STAGES
 from modeling_argus.connector_argus import COMPRESSORS
 from modeling_argus.vision_towers_argus import TOWERS
@@ -21,7 +20,6 @@ from modeling_argus.vision_towers_argus import TOWERS
         (models.TowerName, TOWERS),
         (models.CompressorName, COMPRESSORS),
         (models.Stage, STAGES),
-        (models.SystemName, CONVERTERS),
         (data.Engine, ENGINES),
         (data.Layout, LAYOUTS),
         (benchmark.Findings, FINDINGS_METRICS),
