@@ -43,7 +43,7 @@ def test_two_processes_train_a_cell_together_and_one_finds_it_done(model_dir, tm
     (tmp_path / "grid.yaml").write_text(yaml.safe_dump(GRID))
     ran = run_in_two_processes(tmp_path)
     assert ran.returncode == 0, ran.stderr[-2000:]
-    assert ran.stdout.count("stage 2: ") == 1  # two that each took itself for the only one would both say it
+    assert ran.stderr.count("stage 2: ") == 1  # two that each took itself for the only one would both say it
     (trained,) = tmp_path.glob("out/steps/sft-*/stage2/model/model.safetensors")
     assert load_file(trained)
     monkeypatch.chdir(tmp_path)
