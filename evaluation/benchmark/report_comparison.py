@@ -231,7 +231,7 @@ def write_comparison(
     if title and len(systems) == 1:
         systems = [System(title, systems[0].folder)]
     if twice := {system.name for system in systems if [other.name for other in systems].count(system.name) > 1}:
-        raise ValueError(f"{source}: {', '.join(sorted(twice))} comes twice in one subset")
+        raise ValueError(f"{source}: {', '.join(sorted(twice))} comes twice in one subset; name one run of it")
     metrics = {system.name: FINDINGS_METRICS[findings](answers or system.folder / ANSWERS) for system in systems}
     settings = {system.name: read_settings(system.folder) for system in systems}
     comparisons = compare_systems(systems, metrics, scan_ids, limit)

@@ -1,12 +1,14 @@
-"""Read the runs file, a YAML file that gives the system and resolution of each folder of `argus evaluate`.
+"""Read the runs file, a YAML file that gives the system, size and resolution of each folder of `argus evaluate`.
 
-Table 2 and the reader study are made from it:
+The tables, the report comparison and the reader study are made from it:
 
     runs:
-      - {system: M3D, resolution: nr, folder: m3d_nr_ct_rate}
-      - {system: Argus, resolution: hr, folder: argus_hr_ct_rate}
+      - {system: M3D, size: 8B, resolution: nr, folder: m3d_8b_nr_ct_rate}
+      - {system: Argus, size: 8B, resolution: hr, seed: 0, folder: argus_8b_hr_seed0_ct_rate}
 
-Folders are relative to the file. Subset and split are never written here: they are read from each folder.
+`size` is that of the language model: a name such as 3B, 8B, 70B or tiny. `seed` is that of the training; runs that
+differ only in it are averaged in the tables. Both can be left out. Folders are relative to the file. Subset and split
+are never written here: they are read from each folder.
 """
 
 from dataclasses import dataclass, fields
@@ -20,21 +22,34 @@ from argus_processing.storage.json_lines import read_json_lines
 from argus_processing.storage.typed_json import from_json
 
 RESOLUTIONS = ("nr", "hr")  # normal and high resolution
-KEYS = {"system", "resolution", "folder"}
+REQUIRED_KEYS = ("system", "resolution", "folder")
+OPTIONAL_KEYS = ("size", "seed")
 
 
 @dataclass(frozen=True)
 class Run:
-    """One evaluation: its system, its resolution and its folder."""
+    """One evaluation: its system, its resolution and its folder; size of the language model and seed, if given."""
 
     system: str
     resolution: str
     folder: Path
+    size: str = ""
+    seed: int | None = None
+
+    @property
+    def label(self) -> str:
+        """Return system and size together, as the rows of Table 2 are named."""
+        return label_of(self.system, self.size)
 
     @property
     def name(self) -> str:
-        """Return system and resolution together."""
-        return f"{self.system} {self.resolution}"
+        """Return system, size and resolution together; runs that differ in their seed have the same name."""
+        return f"{self.label} {self.resolution}"
+
+
+def label_of(system: str, size: str) -> str:
+    """Return a system's name with its size, such as Argus-8B; without a size, the bare system."""
+    return f"{system}-{size}" if size else system
 
 
 @dataclass(frozen=True)
@@ -63,15 +78,25 @@ def read_runs(path: Path) -> list[Run]:
 
 
 def _read_run(entry: Any, number: int, path: Path) -> Run:
-    if not isinstance(entry, dict) or set(entry) != KEYS or not all(isinstance(entry[key], str) for key in KEYS):
-        raise ValueError(f"{path}: run {number} must have exactly the keys {', '.join(sorted(KEYS))}, got {entry}")
-    system, resolution = entry["system"].strip(), entry["resolution"]
+    keys = set(entry) if isinstance(entry, dict) else set()
+    if not set(REQUIRED_KEYS) <= keys <= {*REQUIRED_KEYS, *OPTIONAL_KEYS}:
+        raise ValueError(
+            f"{path}: run {number} must have the keys {', '.join(REQUIRED_KEYS)}, and may have "
+            f"{' and '.join(OPTIONAL_KEYS)}, got {entry}"
+        )
+    texts = {key: entry.get(key, "") for key in (*REQUIRED_KEYS, "size")}
+    if wrong := next((key for key, text in texts.items() if not isinstance(text, str)), None):
+        raise ValueError(f"{path}: {wrong} of run {number} must be a text, got {texts[wrong]}")
+    system, size, resolution = texts["system"].strip(), texts["size"].strip(), texts["resolution"]
     if not system or resolution not in RESOLUTIONS:
         raise ValueError(f"{path}: run {number} needs a system's name and a resolution, {' or '.join(RESOLUTIONS)}")
-    folder = path.parent / Path(entry["folder"]).expanduser()
+    seed = entry.get("seed")
+    if seed is not None and (type(seed) is not int or seed < 0):
+        raise ValueError(f"{path}: seed of run {number} must be a whole number from 0, got {seed}")
+    folder = path.parent / Path(texts["folder"]).expanduser()
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder, named by run {number} of {path}")
-    return Run(system, resolution, folder)
+    return Run(system, resolution, folder, size, seed)
 
 
 def read_settings(folder: Path) -> RunSettings:

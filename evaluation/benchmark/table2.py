@@ -116,14 +116,14 @@ def build_table2(runs: Sequence[Run], paper: Path = PAPER) -> Table2:
             compared.
     """
     layout, printed = _read_layout(paper)
-    systems = tuple(dict.fromkeys([*layout.systems, *(run.system for run in runs)]))
+    systems = tuple(dict.fromkeys([*layout.systems, *(run.label for run in runs)]))
     by_subset: dict[str, Columns] = {}
     for run in runs:
         results = read_results(run.folder)
         columns = by_subset.setdefault(results.subset, {})
-        if (run.resolution, run.system) in columns:
+        if (run.resolution, run.label) in columns:
             raise ValueError(f"{run.folder}: {run.name} comes twice on {results.subset}")
-        columns[run.resolution, run.system] = (run, results)
+        columns[run.resolution, run.label] = (run, results)
     subsets = sorted(by_subset, key=lambda name: (_rank(name, layout.subsets), name))
     return Table2(
         layout.source,

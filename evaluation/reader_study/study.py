@@ -134,7 +134,7 @@ def _add_run(by_scan: dict[str, dict[str, str]], run: Run, predictions: dict[str
         if reports[HUMAN] != line.reference:
             raise ValueError(f"{run.folder}: scan {scan_id} has another reference than in the subset's other runs")
         if run.name in reports:
-            raise ValueError(f"{run.folder}: {run.name} comes twice in one subset")
+            raise ValueError(f"{run.folder}: {run.name} comes twice in one subset; name one run of it, with one seed")
         reports[run.name] = line.prediction
 
 

@@ -2,6 +2,7 @@
 
 import statistics
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,11 +62,15 @@ class PaperScore:
 
 @dataclass(frozen=True)
 class PaperModel:
-    """One row of the paper's table, by subset; `ours` is the same system's name in a study."""
+    """One row of the paper's table, by subset; `ours` are the names that the same system may have in a study."""
 
     name: str
-    ours: str
+    ours: tuple[str, ...]
     scores: dict[str, PaperScore]
+
+    def find_ours(self, systems: Collection[str]) -> str | None:
+        """Return the same system's name among those of a study; None if it is not there."""
+        return next((name for name in self.ours if name in systems), None)
 
 
 @dataclass(frozen=True)

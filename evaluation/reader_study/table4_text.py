@@ -30,8 +30,9 @@ def table4_markdown(table: Table4) -> str:
     }
     if _has_paper_subset(table):
         for model in table.paper.models:
-            rows += [ours.pop(model.ours)] if model.ours in ours else []
-            rows += _paper_rows(model, columns, cells)
+            name = model.find_ours(table.systems)
+            rows += [ours.pop(name)] if name else []
+            rows += _paper_rows(model, name, columns, cells)
     rows += ours.values()
     agreement = {row.subset: _alpha(row) for row in table.agreement}
     rows.append(["*agreement (alpha)*", *(agreement.get(column, "") for column in columns)])
@@ -48,11 +49,13 @@ def _columns(table: Table4) -> list[str]:
     return [*first, *(subset for subset in table.subsets if subset not in first)]
 
 
-def _paper_rows(model: PaperModel, columns: list[str], cells: dict[tuple[str, str], Score]) -> Iterator[list[str]]:
-    """Yield the paper's row, and the difference of ours if it has a score."""
+def _paper_rows(
+    model: PaperModel, name: str | None, columns: list[str], cells: dict[tuple[str, str], Score]
+) -> Iterator[list[str]]:
+    """Yield the paper's row, and the difference of ours, which has this name, if it has a score."""
     printed = [model.scores.get(column) for column in columns]
     yield [f"*paper: {model.name}*", *(f"{score.mean:.1f} ± {score.sd:.1f}" if score else "" for score in printed)]
-    means = [found.mean if (found := cells.get((model.ours, column))) else None for column in columns]
+    means = [found.mean if name and (found := cells.get((name, column))) else None for column in columns]
     differences = [
         "" if mean is None or score is None else f"{mean - score.mean:+.1f}"
         for mean, score in zip(means, printed, strict=True)
@@ -88,7 +91,7 @@ def _legend(table: Table4) -> str:
 def table4_csv(table: Table4) -> str:
     """Return the table as CSV, one line per system and subset; a subset's agreement is on each of its lines."""
     alphas = {row.subset: row for row in table.agreement}
-    paper = {model.ours: model.scores for model in table.paper.models}
+    paper = {model.find_ours(table.systems): model.scores for model in table.paper.models}
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     heads = ["system", "subset", "mean", "sd", "n", "expected", "alpha", "alpha_reports", "paper_mean", "paper_sd"]

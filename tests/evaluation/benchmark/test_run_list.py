@@ -11,14 +11,30 @@ def test_runs_are_read_with_folders_beside_the_file(make_runs, tmp_path):
     assert read_predictions(tmp_path / "run0")["s"].reference == "true"
 
 
+def test_size_and_seed_can_be_given_and_the_size_is_in_the_name(tmp_path):
+    path = tmp_path / "runs.yaml"
+    entries = (
+        "{system: Argus, size: 8B, resolution: hr, seed: 3, folder: .}",
+        "{system: A, resolution: nr, folder: .}",
+    )
+    path.write_text("".join(["runs:\n", *(f"  - {entry}\n" for entry in entries)]))
+    first, second = read_runs(path)
+    assert (first.size, first.seed, first.label, first.name) == ("8B", 3, "Argus-8B", "Argus-8B hr")
+    assert (second.size, second.seed, second.label, second.name) == ("", None, "A", "A nr")
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
         ("runs: [", "cannot be read as YAML"),
         ("[]", "one key, `runs`"),
         ("runs: []", "one key, `runs`"),
-        ("runs: [{system: A, resolution: nr}]", "exactly the keys folder, resolution, system"),
-        ("runs: [{system: A, resolution: nr, folder: ., subset: x}]", "exactly the keys"),
+        ("runs: [{system: A, resolution: nr}]", "must have the keys system, resolution, folder, and may have size and"),
+        ("runs: [{system: A, resolution: nr, folder: ., subset: x}]", "must have the keys"),
+        ("runs: [A]", "must have the keys"),
+        ("runs: [{system: A, size: 8, resolution: nr, folder: .}]", "size of run 1 must be a text, got 8"),
+        ("runs: [{system: A, resolution: nr, seed: one, folder: .}]", "seed of run 1 must be a whole number"),
+        ("runs: [{system: A, resolution: nr, seed: true, folder: .}]", "seed of run 1 must be a whole number"),
         ("runs: [{system: A, resolution: low, folder: .}]", "nr or hr"),
         ("runs: [{system: A, resolution: nr, folder: gone}]", "no such folder, named by run 1"),
     ],

@@ -88,6 +88,21 @@ def test_the_table_has_the_papers_form_with_its_rows_beside_ours(study):
     assert lines[-1].startswith("The paper's rows: Liu et al.") and "100 reports of each subset" in lines[-1]
 
 
+@pytest.mark.parametrize("system", ["M3D-8B nr", "M3D nr"])
+def test_the_papers_7b_stands_beside_our_8b_or_a_system_without_size(tmp_path, system):
+    cases = (Case("ct-rate", "s1", {"M3D-3B nr": "a", system: "b"}),)
+    keep_study(Study("test", 0, cases), tmp_path)
+    file = AnswerFile(tmp_path / ANSWERS_FILE)
+    file.add(Answer("ab", "ct-rate", "s1", system, 5))
+    file.close()
+    table = build_table4(tmp_path)
+    lines = table4_markdown(table).splitlines()
+    place = lines.index(f"| {system} | 5.00 (n=1) | not in the study | not in the study |")
+    assert lines[place + 1].startswith("| *paper: M3D-7B* |") and lines[place + 2].startswith("| *difference* | +1.7 |")
+    rows = list(csv.DictReader(io.StringIO(table4_csv(table))))
+    assert {row["system"]: row["paper_mean"] for row in rows} == {"M3D-3B nr": "", system: "3.3"}
+
+
 def test_the_papers_scores_are_those_printed():
     means = [[score.mean for score in model.scores.values()] for model in read_paper().models]
     assert means == [[2.9, 2.7, 2.6], [3.2, 3.0, 2.8], [3.3, 3.1, 2.8], [4.1, 3.7, 3.4]]
