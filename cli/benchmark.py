@@ -54,6 +54,7 @@ def evaluate(
     ] = False,
     subset: Annotated[str, typer.Option(help="Subset of CT-3DRRG.")] = "phantom",
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    instruction: Annotated[str | None, typer.Option(help="Instruction for every scan. Default: the paper's.")] = None,
     data_dir: DataDirOption = None,
     num_phantoms: Annotated[
         tuple[int, int, int] | None,
@@ -98,6 +99,7 @@ def evaluate(
     from argus_evaluation.benchmark.evaluated_split import load_split, load_train_reports
     from argus_evaluation.benchmark.results_table import build_table, signature_lines
     from argus_inference.console.terminal import show
+    from argus_processing.instructions import INSTRUCTION
 
     options = _phantom_options(subset, num_phantoms, seed)
     dataset = load_split(subset, split, data_dir, options, limit)
@@ -109,6 +111,7 @@ def evaluate(
         out,
         subset=subset,
         split=split,
+        instruction=INSTRUCTION if instruction is None else instruction,
         batch_size=batch_size,
         max_new_tokens=max_new_tokens,
         metrics=metrics,

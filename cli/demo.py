@@ -23,7 +23,7 @@ from argus_inference.generation import generate_batch
 from argus_inference.model_folder import load_model
 from argus_inference.preview import save_preview
 from argus_processing import CTVolume
-from argus_processing.instructions import instruction_for
+from argus_processing.instructions import INSTRUCTION
 from argus_processing.read_ct import read_ct_row
 from argus_processing.storage.claimed_folders import claimed_folder, whole_folder
 from argus_processing.storage.folder_owner import claim_for_settings
@@ -114,7 +114,7 @@ def write_one_report(model_dir: Path, test: datasets.Dataset, out: Path) -> None
     row = test.cast_column("image", datasets.Nifti(decode=False))[0]
     volume: CTVolume = read_ct_row(row["image"])
     model, processor = load_model(model_dir)
-    (report,) = generate_batch(model, processor, [volume], [instruction_for(row["scan_id"])])
+    (report,) = generate_batch(model, processor, [volume], [INSTRUCTION])
     write_text(out / "report.txt", report.text + "\n")
     save_preview(volume, report.text, out / "preview.png")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from argus_processing.failures import reason_of
+from argus_processing.instructions import INSTRUCTION
 from argus_processing.storage.folder_owner import claim_for_settings
 from argus_processing.storage.json_lines import finished_bytes, json_line, read_finished_lines
 from argus_processing.storage.typed_json import from_json
@@ -126,6 +127,7 @@ def generate_reports(
     out_jsonl: Path,
     *,
     settings: dict[str, Any],
+    instruction: str = INSTRUCTION,
     batch_size: int = 4,
     max_new_tokens: int = MAX_NEW_TOKENS,
     image_of: Callable[[dict[str, Any]], Any] = image_of_scan,
@@ -141,8 +143,9 @@ def generate_reports(
 
     Args:
         dataset: examples with `scan_id` (unique), `report` and the columns that `image_of` needs.
-        settings: everything else that the predictions depend on, besides `dataset` and `max_new_tokens`; most of all
-            the model's hash. It is kept in `<out_jsonl>.settings.json`.
+        settings: everything else that the predictions depend on, besides the arguments here; most of all the
+            model's hash. It is kept in `<out_jsonl>.settings.json`.
+        instruction: the same for every scan.
         image_of: gives an example's image; a control gives another image here.
         label: the name beside the progress bar.
         id_of: gives the name under which a scan is written, from its `scan_id`.
@@ -155,7 +158,8 @@ def generate_reports(
     texts = dataset.select_columns(["scan_id", "report"])
     _check_unique(texts["scan_id"])
     names = [id_of(scan_id) for scan_id in texts["scan_id"]]
-    guard = {**settings, "max_new_tokens": max_new_tokens, "dataset": _fingerprint(names, texts["report"])}
+    options: dict[str, Any] = {"instruction": instruction, "max_new_tokens": max_new_tokens}
+    guard = {**settings, **options, "dataset": _fingerprint(names, texts["report"])}
     done = _resume(Path(out_jsonl), guard)
     predict = _predict if on_failure is None else partial(_predict_each, on_failure=on_failure)
     with naming(out_jsonl), Path(out_jsonl).open("a", encoding="utf-8") as file, progress_bar() as progress:
@@ -165,7 +169,7 @@ def generate_reports(
             if all(name in done for name in names[start:stop]):
                 continue
             examples = [dataset[index] for index in range(start, stop)]
-            for line in predict(model, processor, examples, image_of, max_new_tokens):
+            for line in predict(model, processor, examples, image_of, **options):
                 named = replace(line, scan_id=id_of(line.scan_id))
                 if named.scan_id not in done:
                     file.write(json_line(asdict(named)))
@@ -180,12 +184,13 @@ def _predict_each(
     processor: Any,
     examples: Sequence[dict[str, Any]],
     image_of: Callable[[dict[str, Any]], Any],
+    instruction: str,
     max_new_tokens: int,
     on_failure: Callable[[str, str], None],
 ) -> list[Prediction]:
     """Write the reports of one batch; if that fails, try each scan alone, so that a bad scan does not stop others."""
     try:
-        return _predict(model, processor, examples, image_of, max_new_tokens)
+        return _predict(model, processor, examples, image_of, instruction, max_new_tokens)
     except BaseException as error:
         reason = reason_of(error, "be reported on")
     if len(examples) == 1:
@@ -194,7 +199,7 @@ def _predict_each(
     return [
         line
         for example in examples
-        for line in _predict_each(model, processor, [example], image_of, max_new_tokens, on_failure)
+        for line in _predict_each(model, processor, [example], image_of, instruction, max_new_tokens, on_failure)
     ]
 
 
@@ -203,14 +208,12 @@ def _predict(
     processor: Any,
     examples: Sequence[dict[str, Any]],
     image_of: Callable[[dict[str, Any]], Any],
+    instruction: str,
     max_new_tokens: int,
 ) -> list[Prediction]:
     """Write the reports of one batch of examples."""
-    from argus_processing.instructions import instruction_for
-
     images = [image_of(example) for example in examples]
-    instructions = [instruction_for(example["scan_id"]) for example in examples]
-    reports = generate_batch(model, processor, images, instructions, max_new_tokens)
+    reports = generate_batch(model, processor, images, [instruction] * len(images), max_new_tokens)
     return [
         Prediction(example["scan_id"], report.text, example["report"], report.num_tokens, report.truncated)
         for example, report in zip(examples, reports, strict=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from argus_processing.instructions import INSTRUCTIONS
+from argus_processing.instructions import INSTRUCTION
 from argus_processing.saved_models.pretrained import refusing
 from argus_processing.storage.foreign_files import ForeignFileError
 
@@ -42,7 +42,7 @@ def _visual_tokens(model: Any, processor: Any) -> torch.Tensor:
 
 def _next_token(model: Any, processor: Any) -> torch.Tensor:
     """Write one token after the last one of a prompt; return its logits."""
-    text = prompt_of(processor, INSTRUCTIONS[0]).replace(processor.image_token, "")
+    text = prompt_of(processor, INSTRUCTION).replace(processor.image_token, "")
     # Two texts of different lengths, so that one is padded.
     tokens = inputs_of(processor, [text, f"{text} {text}"], None)["input_ids"]
     if int(tokens.max()) >= model.config.text_config.vocab_size:

@@ -87,11 +87,11 @@ def _generate(
     model: Any, processor: Any, volumes: Sequence[Any], max_new_tokens: int, streamer: Any | None
 ) -> list[Generated | ScanFailure]:
     """Write the reports of volumes together; if that fails, one by one, so that a bad volume does not stop others."""
-    from argus_processing.instructions import INSTRUCTIONS
+    from argus_processing.instructions import INSTRUCTION
 
     if not volumes:
         return []
-    prompts = [INSTRUCTIONS[0]] * len(volumes)
+    prompts = [INSTRUCTION] * len(volumes)
     try:
         return [*generate_batch(model, processor, volumes, prompts, max_new_tokens, streamer)]
     except BaseException as error:

@@ -11,6 +11,7 @@ import transformers
 
 from argus_inference.generation import MAX_NEW_TOKENS, Prediction, generate_reports
 from argus_inference.model_folder import Loading, hash_model, load_model
+from argus_processing.instructions import INSTRUCTION
 from argus_processing.phantom.findings import Finding
 from argus_processing.storage.claimed_folders import claimed_folder
 from argus_processing.storage.file_hash import hash_file
@@ -19,7 +20,7 @@ from ..metrics.metric import Metric
 from ..metrics.nlp_metrics import METRICS
 from ..metrics.report_findings import extract_findings
 from ..metrics.significance import LEVEL, RESAMPLES, SEED
-from .controls import blank_image, first_of_each, most_frequent_report, shuffle_images
+from .controls import blank_image, most_frequent_report, shuffle_images
 from .evaluation_results import BootstrapSettings, EvaluationResults, EvaluationSettings, LoadedWith, write_results
 from .scoring import score_stored
 from .stored_reports import MODEL, REPORTS_FILE, StoredReport, write_stored_reports
@@ -35,6 +36,7 @@ def evaluate_model(
     *,
     subset: str = "phantom",
     split: str = "test",
+    instruction: str = INSTRUCTION,
     batch_size: int = 4,
     max_new_tokens: int = MAX_NEW_TOKENS,
     metrics: Mapping[str, Metric] = METRICS,
@@ -44,9 +46,9 @@ def evaluate_model(
 ) -> EvaluationResults:
     """Evaluate a saved model on a split and write predictions and results into the folder `out`.
 
-    Writes `predictions.jsonl`, `predictions_blank.jsonl` (one line for each distinct instruction, because with a blank
-    image only the instruction differs), `reports.jsonl` (everything that the numbers need, see `recompute`) and
-    `results.json`. An interrupted evaluation goes on where it stopped.
+    Writes `predictions.jsonl`, `predictions_blank.jsonl` (one line: all blank images are the same), `reports.jsonl`
+    (everything that the numbers need, see `recompute`) and `results.json`. An interrupted evaluation goes on where it
+    stopped.
 
     Args:
         model_dir: folder of the saved model.
@@ -54,6 +56,7 @@ def evaluate_model(
         train_reports: reports of the training split, for the most-frequent-report control.
         out: folder, made if it is not there.
         subset, split: their names, kept in the results.
+        instruction: the one that every report is written for; a model is trained with many (`INSTRUCTIONS`).
         batch_size: number of scans whose reports are generated together.
         max_new_tokens: a longer report is cut here and counted as truncated.
         metrics: metrics to compute, by name.
@@ -68,7 +71,7 @@ def evaluate_model(
         ValueError: if there are fewer than two scans, a column is missing, `out` holds another model's predictions, or
             another process is writing there.
     """
-    _check_dataset(dataset, batch_size, max_new_tokens)
+    _check_dataset(dataset, instruction, batch_size, max_new_tokens)
     loading = loading or Loading()
     with claimed_folder(out) as folder:
         model_hash = hash_model(model_dir)
@@ -83,7 +86,7 @@ def evaluate_model(
             say(f"{scan_id}: {reason}")
 
         dataset = dataset.cast_column("image", datasets.Nifti(decode=False))
-        generation = _Generation(model, processor, folder, told, batch_size, max_new_tokens, id_of)
+        generation = _Generation(model, processor, folder, told, instruction, batch_size, max_new_tokens, id_of)
         predictions, blank, kept = _generate_all(generation, dataset, leave_out)
         most_frequent = most_frequent_report(train_reports, _findings_of)
         scores = score_stored(store_reports(folder, predictions, blank, most_frequent, kept), metrics)
@@ -101,6 +104,7 @@ def evaluate_model(
                 CONTROL_SEED,
                 transformers.__version__,
                 BootstrapSettings(RESAMPLES, LEVEL, SEED),
+                instruction,
             ),
         )
         write_results(folder, results)
@@ -115,6 +119,7 @@ class _Generation:
     processor: Any
     folder: Path
     settings: dict[str, Any]
+    instruction: str
     batch_size: int
     max_new_tokens: int
     id_of: Callable[[str], str]
@@ -127,6 +132,7 @@ class _Generation:
             dataset,
             self.folder / file_name,
             settings=self.settings | {"image": image},
+            instruction=self.instruction,
             batch_size=self.batch_size,
             max_new_tokens=self.max_new_tokens,
             id_of=self.id_of,
@@ -142,11 +148,12 @@ def _generate_all(
     if len(predictions) < 2:
         read = f"of {len(dataset)} scans {len(predictions)} could be read"
         raise ValueError(f"{generation.folder}: {read}; an evaluation needs 2")
-    # For all rows, also those that cannot be read: the file then stays the same when such a scan is repaired.
-    blank = _blank_predictions(generation, dataset)
+    # Under the first row, also if it cannot be read: the file then stays the same when such a scan is repaired.
+    options = {"image_of": blank_image, "label": "blank control"}
+    (blank,) = generation.run(dataset.select([0]), "predictions_blank.jsonl", "blank", **options)
     written = {line.scan_id for line in predictions}
     kept = [index for index, scan_id in enumerate(dataset["scan_id"]) if generation.id_of(scan_id) in written]
-    return predictions, [blank[index] for index in kept], dataset.select(kept)
+    return predictions, [blank] * len(kept), dataset.select(kept)
 
 
 def store_reports(
@@ -178,8 +185,10 @@ def store_reports(
     return reports
 
 
-def _check_dataset(dataset: datasets.Dataset, batch_size: int, max_new_tokens: int) -> None:
+def _check_dataset(dataset: datasets.Dataset, instruction: str, batch_size: int, max_new_tokens: int) -> None:
     """Refuse inputs that would make the evaluation fail, before anything is generated."""
+    if not instruction.strip():
+        raise ValueError("the instruction is empty")
     if batch_size < 1 or max_new_tokens < 1:
         raise ValueError(f"batch size and new tokens must be at least 1, got {batch_size} and {max_new_tokens}")
     if len(dataset) < 2:
@@ -187,21 +196,6 @@ def _check_dataset(dataset: datasets.Dataset, batch_size: int, max_new_tokens: i
     missing = {"scan_id", "image", "report"} - set(dataset.column_names)
     if missing:
         raise ValueError(f"the data set has no column {', '.join(sorted(missing))}; it has {dataset.column_names}")
-
-
-def _blank_predictions(generation: _Generation, dataset: datasets.Dataset) -> list[Prediction]:
-    """Return for every scan the report that the model writes for a blank image and the scan's instruction.
-
-    All blank images are the same, so each distinct instruction is generated once.
-    """
-    from argus_processing.instructions import instruction_for
-
-    instructions = [instruction_for(scan_id) for scan_id in dataset["scan_id"]]
-    firsts = first_of_each(instructions)
-    options = {"image_of": blank_image, "label": "blank control"}
-    written = generation.run(dataset.select(firsts), "predictions_blank.jsonl", "blank", **options)
-    by_instruction = {instructions[index]: line for index, line in zip(firsts, written, strict=True)}
-    return [by_instruction[instruction] for instruction in instructions]
 
 
 def _findings_of(report: str) -> tuple[Finding, ...]:

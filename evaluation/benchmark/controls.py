@@ -30,14 +30,6 @@ def blank_image(example: dict[str, Any]) -> Any:
     return CTVolume(hu=hu, affine=affine, original_orientation="SPL")
 
 
-def first_of_each(keys: Sequence[Hashable]) -> list[int]:
-    """Return the index at which each distinct key occurs first, in order."""
-    firsts: dict[Hashable, int] = {}
-    for index, key in enumerate(keys):
-        firsts.setdefault(key, index)
-    return list(firsts.values())
-
-
 def derange(items: Sequence[T], seed: int = 0) -> list[T]:
     """Shuffle items so that no item stays in its place (a random single cycle: Sattolo's algorithm).
 
@@ -57,8 +49,8 @@ def derange(items: Sequence[T], seed: int = 0) -> list[T]:
 def shuffle_images(predictions: Sequence[Prediction], seed: int = 0) -> list[Prediction]:
     """Pair every reference with the report that the model wrote for another scan.
 
-    No second generation is needed. Greedy decoding depends only on the image and the instruction, so the report for
-    another scan's image and instruction is the report that the normal run already wrote for that scan.
+    No second generation is needed. Greedy decoding depends only on the image and the instruction, which is the same
+    for all, so the report for another scan's image is the report that the normal run already wrote for that scan.
     """
     others = derange(predictions, seed)
     return [

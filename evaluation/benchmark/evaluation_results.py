@@ -93,13 +93,19 @@ class BootstrapSettings:
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """The settings that the numbers depend on; `transformers` is its version."""
+    """The settings that the numbers depend on.
+
+    Attributes:
+        transformers: its version.
+        instruction: None in results of the time when each scan had its own.
+    """
 
     batch_size: int
     max_new_tokens: int
     control_seed: int
     transformers: str
     bootstrap: BootstrapSettings
+    instruction: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from argus_processing import CTReadError, CTVolume, read_ct
 from argus_processing.file_kinds import GZIP_MAGIC
-from argus_processing.instructions import INSTRUCTIONS
+from argus_processing.instructions import INSTRUCTION
 
 from ..generation import MAX_NEW_TOKENS
 from ..scan_files import ScanNotReadError, link_open_file, open_below
@@ -176,7 +176,7 @@ def parse_request(body: bytes, model: str) -> ReportRequest:
     texts = [part.text.strip() for part in parts if part.text is not None]
     return ReportRequest(
         urls[0],
-        "\n".join(text for text in texts if text) or INSTRUCTIONS[0],
+        "\n".join(text for text in texts if text) or INSTRUCTION,
         limits.pop() if limits else None,
         bool(asked.stream),
         tuple(asked.stop or ()),

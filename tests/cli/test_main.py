@@ -11,12 +11,12 @@ from argus_evaluation.benchmark.evaluation_results import EvaluationResults, Met
 from argus_inference.console.plain_text import plain_lines
 from argus_inference.generation import generate_batch
 from argus_inference.model_folder import hash_model
-from argus_processing.instructions import INSTRUCTIONS
+from argus_processing.instructions import INSTRUCTION
 
 
 @pytest.fixture(scope="module")
 def expected(loaded, scans) -> list[str]:
-    return [generate_batch(*loaded, [scan], [INSTRUCTIONS[0]], 6)[0].text for scan in scans[:2]]
+    return [generate_batch(*loaded, [scan], [INSTRUCTION], 6)[0].text for scan in scans[:2]]
 
 
 def test_stdout_holds_only_the_report_and_the_notice_comes_once(argus, model_dir, scans, expected, tmp_path):

@@ -5,7 +5,7 @@ import pytest
 from argus_evaluation.benchmark.controls import blank_image
 from argus_inference import generation
 from argus_inference.generation import generate_batch, generate_reports
-from argus_processing.instructions import INSTRUCTIONS, instruction_for
+from argus_processing.instructions import INSTRUCTION, INSTRUCTIONS
 
 SETTINGS = {"model_hash": "abc"}
 OPTIONS = {"settings": SETTINGS, "batch_size": 2, "max_new_tokens": 6}
@@ -34,7 +34,7 @@ def test_lines_hold_the_split_in_order_with_its_references(whole, split):
 
 
 def test_a_batch_gives_what_each_scan_gives_alone(loaded, scans):
-    instructions = [INSTRUCTIONS[0], INSTRUCTIONS[20]]  # of different lengths, so that one is padded
+    instructions = [INSTRUCTION, INSTRUCTIONS[20]]  # of different lengths, so that one is padded
     together = generate_batch(*loaded, scans[:2], instructions, 6)
     alone = [generate_batch(*loaded, [scan], [text], 6)[0] for scan, text in zip(scans[:2], instructions, strict=True)]
     assert together == alone
@@ -93,7 +93,11 @@ def test_finished_lines_are_not_generated_again(loaded, split, whole):
 
 @pytest.mark.parametrize(
     ("changes", "named"),
-    [({"settings": {"model_hash": "other"}}, "model_hash"), ({"max_new_tokens": 7}, "max_new_tokens")],
+    [
+        ({"settings": {"model_hash": "other"}}, "model_hash"),
+        ({"max_new_tokens": 7}, "max_new_tokens"),
+        ({"instruction": INSTRUCTIONS[1]}, "instruction"),
+    ],
 )
 def test_another_models_or_settings_file_is_refused_untouched(loaded, split, whole, changes, named):
     before = whole.read_bytes()
@@ -130,11 +134,20 @@ def test_repeated_scan_ids_are_refused(loaded, split, tmp_path):
         run(loaded, split.select([0, 1, 0]), tmp_path / "predictions.jsonl")
 
 
+def test_all_scans_get_the_papers_instruction_or_another_that_is_given(loaded, split, scans, whole, tmp_path):
+    def alone(text: str) -> list[str]:
+        return [generate_batch(*loaded, [scan], [text], 6)[0].text for scan in scans]
+
+    asked = run(loaded, split, tmp_path / "predictions.jsonl", instruction=INSTRUCTIONS[20])
+    assert [line.prediction for line in asked] == alone(INSTRUCTIONS[20])
+    usual = [json.loads(line)["prediction"] for line in whole.read_text().splitlines()]
+    assert usual == alone(INSTRUCTION) != alone(INSTRUCTIONS[20])
+
+
 def test_a_control_image_takes_the_scans_place(loaded, split, tmp_path):
     lines = run(loaded, split, tmp_path / "blank.jsonl", image_of=blank_image)
-    first = split["scan_id"][0]
-    alone = generate_batch(*loaded, [blank_image({})], [instruction_for(first)], 6)[0]
-    assert lines[0].prediction == alone.text
+    alone = generate_batch(*loaded, [blank_image({})], [INSTRUCTION], 6)[0]
+    assert {line.prediction for line in lines} == {alone.text}
 
 
 def test_a_report_ends_at_its_end_token_or_is_truncated(loaded):

@@ -7,9 +7,9 @@ import torch
 from argus_inference import model_folder
 from argus_inference.generation import generate_batch
 from argus_inference.model_folder import Loading, load_model
-from argus_processing.instructions import INSTRUCTIONS
+from argus_processing.instructions import INSTRUCTION, INSTRUCTIONS
 
-TEXTS = [INSTRUCTIONS[0], INSTRUCTIONS[20]]  # of different lengths, so that one is padded
+TEXTS = [INSTRUCTION, INSTRUCTIONS[20]]  # of different lengths, so that one is padded
 
 
 @pytest.mark.parametrize("count", [1, 2])

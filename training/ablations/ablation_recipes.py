@@ -28,6 +28,7 @@ DRIVEN = {
 EVALUATION_KEYS = {
     "split",
     "limit",
+    "instruction",
     "batch_size",
     "max_new_tokens",
     "subsets",
@@ -65,8 +66,8 @@ class ReportRecipe:
         create: further arguments of `create_model`: tower, compressor, num_projector_layers, dtype.
         sft: settings of the two stages, as in a recipe of `training/sft.py`.
         trainer: the trainer's settings that all trainings share.
-        evaluation: `split`, `limit` (first scans only), `batch_size`, `max_new_tokens`; `subsets`, which are evaluated
-            apart (default: the one that is trained on); `clinical`, keys of the clinical metrics, with
+        evaluation: `split`, `limit` (first scans only), `instruction`, `batch_size`, `max_new_tokens`; `subsets`, which
+            are evaluated apart (default: the one that is trained on); `clinical`, keys of the clinical metrics, with
             `clinical_models` and `clinical_download` as in `argus evaluate`.
 
     Raises:

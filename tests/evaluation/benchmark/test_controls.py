@@ -1,13 +1,7 @@
 import numpy as np
 import pytest
 
-from argus_evaluation.benchmark.controls import (
-    blank_image,
-    derange,
-    first_of_each,
-    most_frequent_report,
-    shuffle_images,
-)
+from argus_evaluation.benchmark.controls import blank_image, derange, most_frequent_report, shuffle_images
 from argus_inference.generation import Prediction
 from argus_processing import ArgusImageProcessor
 
@@ -54,7 +48,3 @@ def test_ties_go_to_what_sorts_first_whatever_the_order():
 def test_no_training_reports_are_refused():
     with pytest.raises(ValueError, match="at least one training report"):
         most_frequent_report([], len)
-
-
-def test_first_of_each_gives_the_first_places():
-    assert first_of_each(["x", "y", "x", "z", "y"]) == [0, 1, 3]

@@ -15,7 +15,7 @@ from argus_inference.generation import generate_batch
 from argus_inference.serving.serve import build_app
 from argus_inference.serving.serve_requests import AllowedScans, RefusedError, ReportRequest, parse_request
 from argus_inference.serving.serve_writing import ReportWriter
-from argus_processing.instructions import INSTRUCTIONS
+from argus_processing.instructions import INSTRUCTION, INSTRUCTIONS
 from argus_processing.read_ct import read_ct
 
 TOKENS = 40
@@ -72,7 +72,7 @@ def test_the_model_is_listed(client):
 
 @pytest.mark.parametrize("text", [None, INSTRUCTIONS[5]])
 def test_streamed_words_are_those_of_generate(client, loaded, folder, text):
-    expected = generate_batch(*loaded, [read_ct(folder / "a b.nii.gz")], [text or INSTRUCTIONS[0]], TOKENS)[0]
+    expected = generate_batch(*loaded, [read_ct(folder / "a b.nii.gz")], [text or INSTRUCTION], TOKENS)[0]
     chunks = [chunk.choices[0] for chunk in ask(client, file_url(folder), text, stream=True)]
     words = [chunk.delta.content for chunk in chunks if chunk.delta.content]
     assert "".join(words).strip() == expected.text and expected.text
@@ -151,7 +151,7 @@ def test_other_hosts_and_forms_are_refused(address):
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_report_ends_before_a_stop_and_its_tokens_are_counted(client, loaded, folder, stream):
     model, processor = loaded
-    whole = generate_batch(model, processor, [read_ct(folder / "a b.nii.gz")], [INSTRUCTIONS[0]], TOKENS)[0]
+    whole = generate_batch(model, processor, [read_ct(folder / "a b.nii.gz")], [INSTRUCTION], TOKENS)[0]
     stop = whole.text[len(whole.text) // 2 :][:3]
     answer = ask(client, file_url(folder), stop=[stop, "never there"], stream=stream, **usage_in(stream))
     if stream:
@@ -164,7 +164,7 @@ def test_a_report_ends_before_a_stop_and_its_tokens_are_counted(client, loaded, 
     assert text.strip() == whole.text[: whole.text.index(stop)].strip()
     assert reason == "stop" and 0 < usage.completion_tokens <= whole.num_tokens
     prompt = processor.apply_chat_template(
-        [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": INSTRUCTIONS[0]}]}],
+        [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": INSTRUCTION}]}],
         tokenize=False,
         add_generation_prompt=True,
     )
