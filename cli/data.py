@@ -39,8 +39,16 @@ def prepare(
     ] = False,
     decisions: Annotated[Path | None, typer.Option(help="Use the published decisions in this folder.")] = None,
     columns: Annotated[Path | None, typer.Option(help="YAML file with column names that are not known.")] = None,
-    judge: Annotated[str | None, typer.Option(help="Chat model (folder or id). Default: the built-in rules.")] = None,
+    judge: Annotated[
+        str | None,
+        typer.Option(
+            help="Chat model: folder, id, or name at --judge-url (the paper: gpt-4o). Default: built-in rules."
+        ),
+    ] = None,
     judge_url: Annotated[str | None, typer.Option(help="OpenAI-compatible address that serves --judge.")] = None,
+    judge_requests: Annotated[
+        int, typer.Option(min=1, help="Number of requests to --judge-url that are under way at a time.")
+    ] = 16,
     trust_remote_code: TrustOption = False,
     anonymous_paths: AnonymousOption = False,
 ) -> None:
@@ -63,9 +71,8 @@ def prepare(
     options["name_of"] = names.name if names else None
     if columns:
         options["columns"] = read_columns(columns)
-    sound = prepare.run(
-        {name: root for name, root in roots.items() if root}, out, options, judge, judge_url, say, trust_remote_code
-    )
+    given = {name: root for name, root in roots.items() if root}
+    sound = prepare.run(given, out, options, judge, judge_url, judge_requests, say, trust_remote_code)
     raise typer.Exit(0 if sound else 2)
 
 

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from argus_inference.console.terminal import show
 from argus_processing.curation.judges import (
+    REQUESTS,
     CachedJudge,
     ChatJudge,
     Judge,
@@ -28,18 +29,21 @@ def run(
     options: dict[str, Any],
     judge: str | None,
     judge_url: str | None,
+    judge_requests: int,
     say: Callable[[str], None],
     trust: bool = False,
 ) -> bool:
     """Curate the downloads, print counts, problems and Table 1; return whether everything could be used.
 
-    `trust` allows code that comes with the judge's folder to run.
+    `judge_requests` is the number of requests to `judge_url` that are under way at a time; `trust` allows code that
+    comes with the judge's folder to run.
 
     Raises:
         ValueError: in the same cases as `prepare`, and for an address without a model.
     """
     datasets.disable_progress_bars()  # there would be one per Parquet file; the volumes have their own bar
-    prepared = prepare(roots, out, PrepareOptions(**options), build_judge(judge, judge_url, out / WORK, trust))
+    asked = build_judge(judge, judge_url, out / WORK, judge_requests, trust)
+    prepared = prepare(roots, out, PrepareOptions(**options), asked)
     show(counts_table(prepared.manifest))
     for kind, number in sorted(Counter(problem.kind for problem in prepared.problems).items()):
         first = next(problem for problem in prepared.problems if problem.kind == kind)
@@ -50,15 +54,19 @@ def run(
     return prepared.is_sound
 
 
-def build_judge(model: str | None, url: str | None, work: Path, trust: bool = False) -> Judge:
+def build_judge(model: str | None, url: str | None, work: Path, requests: int = REQUESTS, trust: bool = False) -> Judge:
     """Return the built-in rules, or a chat model whose answers are kept on disk."""
     if model is None:
         if url is not None:
             raise ValueError("--judge-url needs --judge, the name of the model that the address serves")
         return RuleJudge()
-    backend = TransformersBackend(model, trust=trust) if url is None else OpenAIBackend(model, url)
+    if url is None:
+        chat, chunk = ChatJudge(TransformersBackend(model, trust=trust)), 64
+    else:
+        # Chunks of many requests, because at the end of each some places are free.
+        chat, chunk = ChatJudge(OpenAIBackend(model, url, requests=requests)), 16 * requests
     work.mkdir(parents=True, exist_ok=True)
-    return CachedJudge(ChatJudge(backend), work / "judge.sqlite")
+    return CachedJudge(chat, work / "judge.sqlite", chunk)
 
 
 def beside_the_paper(table1: Table1) -> Table:

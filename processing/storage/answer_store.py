@@ -6,6 +6,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 AnswerFunction = Callable[[Sequence[str]], Sequence[str | None]]
+ReadyFunction = Callable[[Sequence[str]], Iterable[tuple[int, str | None]]]
 
 
 def answer_once(
@@ -27,7 +28,29 @@ def answer_once(
         track: yields the chunks it gets, one by one; for example a progress bar's `track`.
 
     Raises:
-        ValueError: if the file cannot be opened or is not such a store.
+        ValueError: if the file cannot be opened or is not such a store, or an answer is missing.
+    """
+
+    def in_order(part: Sequence[str]) -> Iterable[tuple[int, str | None]]:
+        given = answer(part)
+        if len(given) != len(part):
+            raise ValueError(f"{asked}: {len(given)} answers to {len(part)} questions")
+        return enumerate(given)
+
+    return answer_as_ready(path, asked, questions, in_order, chunk, track)
+
+
+def answer_as_ready(
+    path: Path,
+    asked: str,
+    questions: Sequence[str],
+    answer: ReadyFunction,
+    chunk: int = 64,
+    track: Callable[[Sequence[int]], Iterable[int]] = iter,
+) -> list[str | None]:
+    """Do as `answer_once`, with an `answer` that yields each question's index and answer in any order.
+
+    If it fails, the answers that it gave before are stored too.
     """
     distinct = list(dict.fromkeys(questions))
     with _opened(path) as connection:
@@ -46,14 +69,25 @@ def answer_once(
         missing = [question for question in distinct if question not in kept]
         for start in track(range(0, len(missing), chunk)):
             part = missing[start : start + chunk]
-            pairs = list(zip(part, answer(part), strict=True))
-            with connection:
-                connection.executemany(
-                    "INSERT OR REPLACE INTO kept_answers VALUES (?, ?, ?)",
-                    [(asked, question, given) for question, given in pairs],
-                )
-            kept.update(pairs)
+            kept |= _store(connection, asked, part, answer(part))
     return [kept[question] for question in questions]
+
+
+def _store(
+    connection: sqlite3.Connection, asked: str, questions: Sequence[str], ready: Iterable[tuple[int, str | None]]
+) -> dict[str, str | None]:
+    """Store answers when all are there or one fails; return them by question."""
+    given: dict[str, str | None] = {}
+    try:
+        for index, answer in ready:
+            given[questions[index]] = answer
+    finally:
+        with connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO kept_answers VALUES (?, ?, ?)",
+                [(asked, question, answer) for question, answer in given.items()],
+            )
+    return given
 
 
 def stored_answers(path: Path, asked: str) -> dict[str, str | None]:
