@@ -6,13 +6,9 @@ from argus_processing.instructions import INSTRUCTION, INSTRUCTIONS, VARIANTS, i
 
 
 def test_the_papers_instruction_comes_first_word_for_word():
-    assert (
-        INSTRUCTIONS[0]
-        == INSTRUCTION
-        == (
-            "Please generate a detailed description for the given 3D CT scan, including both normal and abnormal patterns."
-        )
-    )
+    paper = "Please generate a detailed description for the given 3D CT scan, "
+    paper += "including both normal and abnormal patterns."
+    assert INSTRUCTIONS[0] == paper == INSTRUCTION
 
 
 def test_there_are_thirty_other_instructions_besides():
