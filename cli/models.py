@@ -10,8 +10,13 @@ from .options import TrustOption, quiet, say, tell
 app = typer.Typer()
 SavedDtype = Literal["bfloat16", "float32"]
 TowerName = Literal["argus", "m3d", "radfm", "ct2rep"]
+PreprocessingName = Literal["own", "paper"]
 CompressorName = Literal["pixel_shuffle", "average_pooling", "perceiver", "none"]
 Stage = Literal["1", "2"]
+ImageSizeOption = Annotated[
+    tuple[int, int, int] | None,
+    typer.Option(help="Voxels of the grid: depth, height and width. Default: those of the preset."),
+]
 
 
 @app.command(rich_help_panel="Make and plan models")
@@ -32,8 +37,15 @@ def create(
     compressor: Annotated[
         CompressorName | None, typer.Option(help="Kind of compressor. Default: the vision tower's own.")
     ] = None,
-    projector_layers: Annotated[int, typer.Option(min=1, max=2, help="Number of linear layers in the projector.")] = 2,
+    projector_layers: Annotated[
+        int | None,
+        typer.Option(min=1, max=2, help="Number of linear layers in the projector. Default: the vision tower's own."),
+    ] = None,
     num_latents: Annotated[int | None, typer.Option(min=1, help="Number of the perceiver's visual tokens.")] = None,
+    preprocessing: Annotated[
+        PreprocessingName, typer.Option(help="Preprocessing: of the vision tower's own system, or of the Argus paper.")
+    ] = "own",
+    image_size: ImageSizeOption = None,
     trust_remote_code: TrustOption = False,
 ) -> None:
     """Assemble a model folder from a preset, a language model and a vision tower.
@@ -61,6 +73,8 @@ def create(
         compressor=compressor,
         num_projector_layers=projector_layers,
         num_latents=num_latents,
+        preprocessing=preprocessing,
+        image_size=image_size,
         trust_remote_code=trust_remote_code,
     )
     if random_vision:
@@ -73,12 +87,13 @@ def convert(
     checkpoint: Annotated[Path, typer.Argument(help="Published .safetensors or .bin file, or their folder.")],
     out: Annotated[Path, typer.Argument(help="Folder to write, for argus create --vision.")],
     preset: Annotated[str, typer.Option(help="Any preset with the wanted resolution.")] = "argus-8b-nr",
+    image_size: ImageSizeOption = None,
 ) -> None:
     """Make a vision tower from a baseline's published weights."""
     quiet()
     from argus_training.assembly.convert_weights import convert_weights
 
-    tell(str(convert_weights(system, checkpoint, out, preset)))
+    tell(str(convert_weights(system, checkpoint, out, preset, image_size)))
 
 
 @app.command(rich_help_panel="Make and plan models")

@@ -1,5 +1,6 @@
 """List the presets, or sizes of Argus: three language models at two resolutions, and a tiny one at two for a laptop."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from transformers import LlamaConfig
@@ -27,10 +28,10 @@ VISION_PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "hr": {"image_size": (256, 512, 512), "patch_size": (16, 32, 32)},
         "tiny": _TINY_VIT,
     },
-    # The baselines keep their patches. Their normal resolution is the published input, or the grid closest to the
-    # paper's 64 x 256 x 256; each configuration's docstring says what the paper leaves open and what was chosen.
+    # The baselines keep their patches. Their grids are the paper's, or the closest that their patches tile; each
+    # configuration's docstring says what the paper leaves open and what was chosen.
     "m3d": {
-        "nr": {"image_size": (32, 256, 256)},
+        "nr": {"image_size": (64, 256, 256)},
         "hr": {"image_size": (256, 512, 512)},
         "tiny": _TINY_VIT,
     },
@@ -78,6 +79,9 @@ COMPRESSOR_PRESETS["tiny-hr"] = COMPRESSOR_PRESETS["tiny"] | {"num_latents": 16}
 
 # tower -> the compressor of its own system
 TOWER_COMPRESSORS = {"argus": "pixel_shuffle", "m3d": "average_pooling", "radfm": "perceiver", "ct2rep": "none"}
+
+# tower -> linear layers of the projector of its own system (docs/baselines.md). CT2Rep's has one before its decoder.
+TOWER_PROJECTOR_LAYERS = {"argus": 2, "m3d": 2, "radfm": 1, "ct2rep": 1}
 
 _LLAMA_3 = {
     "vocab_size": 128256,
@@ -161,15 +165,18 @@ def preset_names(preset: str) -> tuple[str, str]:
     return PRESETS[preset]
 
 
-def preset_vision_config(preset: str, tower: str = "argus") -> VolumeVisionConfig:
-    """Return the configuration of a tower at a preset's resolution.
+def preset_vision_config(
+    preset: str, tower: str = "argus", image_size: Sequence[int] | None = None
+) -> VolumeVisionConfig:
+    """Return the configuration of a tower at a preset's resolution, or for another grid of voxels.
 
     Raises:
-        ValueError: if there is no such preset or tower.
+        ValueError: if there is no such preset or tower, or its patches do not tile the grid.
     """
     resolution = preset_names(preset)[1]
     check_tower(tower)
-    return TOWERS[tower].config_class(**VISION_PRESETS[tower][resolution])
+    grid = {} if image_size is None else {"image_size": tuple(image_size)}
+    return TOWERS[tower].config_class(**VISION_PRESETS[tower][resolution] | grid)
 
 
 def check_tower(tower: str) -> None:
@@ -185,14 +192,17 @@ def check_tower(tower: str) -> None:
 def connector_settings(preset: str, tower: str = "argus", compressor: str | None = None) -> dict:
     """Return the connector's fields of `ArgusConfig` for a tower at a preset's size.
 
-    Default compressor: the tower's own.
+    Default compressor: the tower's own. The projector is as deep as in the tower's own system.
 
     Raises:
         ValueError: if there is no such preset or tower.
     """
     check_tower(tower)
     own = COMPRESSOR_PRESETS[preset_names(preset)[1]]
-    return own | {"compressor": compressor or TOWER_COMPRESSORS[tower]}
+    return own | {
+        "compressor": compressor or TOWER_COMPRESSORS[tower],
+        "num_projector_layers": TOWER_PROJECTOR_LAYERS[tower],
+    }
 
 
 def preset_config(preset: str, tower: str = "argus") -> ArgusConfig:

@@ -14,6 +14,7 @@ class M3DVisionConfig(ArgusVisionConfig):
     """Configuration of M3D's ViT-B: patches of 4 x 16 x 16 voxels, no bias on queries, keys and values.
 
     The defaults are the published tower: 32 x 256 x 256 voxels in [0, 1], 2,048 tokens, 256 after its average pooling.
+    The Argus paper compares at 64 x 256 x 256: 4,096 tokens, 512 after pooling, with interpolated positions.
     At high resolution (256 x 512 x 512) the Argus paper does not say how the 65,536 tokens are handled. Here patches
     and pooling stay as published, so that the published weights fit, and positions are interpolated: the language
     model gets 8,192 tokens, and attention in the tower costs by far the most of all systems.

@@ -15,7 +15,8 @@ class RadFMVisionConfig(ArgusVisionConfig):
 
     Its positions are three learned tables whose entries are spread over the grid, so that any grid within the tables
     (512 x 512 x 512 voxels) uses trained entries: nothing is interpolated at either resolution.
-    RadFM's code makes 32 latents from the tokens and its paper says 64: 32 is used here, as in the published weights.
+    RadFM's code makes 32 latents from the tokens and the Argus paper says 64: 32 is used here, as in the published
+    weights, which no other number fits.
     The dropout of 0.1 in its code is left out: all systems train alike.
 
     Args:

@@ -39,3 +39,17 @@ def ct2rep_settings(image_size: tuple[int, int, int]) -> dict[str, Any]:
 
 
 TOWER_SETTINGS = {"argus": argus_settings, "m3d": m3d_settings, "radfm": radfm_settings, "ct2rep": ct2rep_settings}
+
+# "own" is what a tower's own system does, "paper" what the Argus paper does to every scan (section 3.2).
+PREPROCESSINGS = ("own", "paper")
+
+
+def preprocessing_settings(tower: str, image_size: tuple[int, int, int], preprocessing: str = "own") -> dict[str, Any]:
+    """Return the settings of `ArgusImageProcessor` for a tower's grid: those of its own system, or the paper's.
+
+    Raises:
+        ValueError: if there is no such preprocessing.
+    """
+    if preprocessing not in PREPROCESSINGS:
+        raise ValueError(f"unknown preprocessing {preprocessing!r}; known: {', '.join(PREPROCESSINGS)}")
+    return (argus_settings if preprocessing == "paper" else TOWER_SETTINGS[tower])(image_size)

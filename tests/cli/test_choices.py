@@ -7,6 +7,7 @@ from argus_evaluation.benchmark.report_comparison import FINDINGS_METRICS
 from argus_inference.model_folder import BITS, DTYPES
 from argus_processing.curation.volume_engines import ENGINES
 from argus_processing.phantom.layouts import LAYOUTS
+from argus_processing.tower_preprocessing import PREPROCESSINGS
 from argus_training.stages.recipe import STAGES
 from modeling_argus.connector_argus import COMPRESSORS
 from modeling_argus.vision_towers_argus import TOWERS
@@ -19,6 +20,7 @@ from modeling_argus.vision_towers_argus import TOWERS
         (options.Bits, BITS),
         (models.TowerName, TOWERS),
         (models.CompressorName, COMPRESSORS),
+        (models.PreprocessingName, PREPROCESSINGS),
         (models.Stage, STAGES),
         (data.Engine, ENGINES),
         (data.Layout, LAYOUTS),

@@ -38,7 +38,7 @@ RADFM_PATCH = 4 * 32 * 32 * 3
 RADFM_REST = 2 * RADFM_PATCH + RADFM_PATCH * 768 + 768 + 2 * 768 + (16 + 16 + 128) * 256
 CT2REP_REST = 2 * 6912 + 6912 * 512 + 512 + 2 * 512 + (2 * 512 + 512) + (512 * 512 + 512) + (512 * 8 + 8) + 2 * 512
 PARAMETERS = {
-    ("m3d", "nr"): vit_layers(768, 768, 3072) + M3D_REST + 2048 * 768,
+    ("m3d", "nr"): vit_layers(768, 768, 3072) + M3D_REST + 4096 * 768,
     ("m3d", "hr"): vit_layers(768, 768, 3072) + M3D_REST + 65536 * 768,
     ("radfm", "nr"): vit_layers(768, 512, 2048) + RADFM_REST,
     ("radfm", "hr"): vit_layers(768, 512, 2048) + RADFM_REST,
@@ -46,7 +46,7 @@ PARAMETERS = {
     ("ct2rep", "hr"): ct2rep_layers() + CT2REP_REST,
 }
 TOKENS = {  # of the tower, and after its own compressor
-    ("m3d", "nr"): (2048, 256),
+    ("m3d", "nr"): (4096, 512),
     ("m3d", "hr"): (65536, 8192),
     ("radfm", "nr"): (1024, 32),
     ("radfm", "hr"): (16384, 32),

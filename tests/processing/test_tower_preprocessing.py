@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from argus_processing import ArgusImageProcessor, CTVolume
 from argus_processing.normalization import centred, foreground
-from argus_processing.tower_preprocessing import TOWER_SETTINGS
+from argus_processing.tower_preprocessing import TOWER_SETTINGS, preprocessing_settings
 
 SPACING = (3.0, 2.0, 2.0)
 
@@ -97,3 +97,15 @@ def test_foreground_is_the_smallest_box_and_all_of_a_scan_without_one():
 def test_what_does_not_fit_the_grid_is_refused():
     with pytest.raises(ValueError, match="does not fit"):
         centred(torch.zeros(2, 2, 2), (3, 2, 2), fill=0.0)
+
+
+@pytest.mark.parametrize("tower", TOWER_SETTINGS)
+def test_the_papers_preprocessing_is_one_for_all_towers(tower, volume):
+    papers = ArgusImageProcessor(**preprocessing_settings(tower, (8, 12, 16), "paper"))
+    assert torch.equal(
+        papers(volume)["pixel_values"], ArgusImageProcessor(image_size=(8, 12, 16))(volume)["pixel_values"]
+    )
+    assert (papers.hu_window, papers.target_spacing_mm) == ([-1000.0, 1000.0], [4.0, 1.0, 1.0])
+    assert preprocessing_settings(tower, (8, 12, 16), "own") == TOWER_SETTINGS[tower]((8, 12, 16))
+    with pytest.raises(ValueError, match="unknown preprocessing 'mine'; known: own, paper"):
+        preprocessing_settings(tower, (8, 12, 16), "mine")

@@ -7,8 +7,8 @@ What a name such as "hr" or "8B" means depends on the data, so the base recipe s
 
     choices: {resolution: {nr: {preset: argus-8b-nr}, hr: {preset: argus-8b-hr}}}
 
-A value `{choose: {resolution: hr}}` of an axis then stands for these overrides. What the grid itself sets wins over
-what is chosen.
+A value `{choose: {resolution: hr}}` of an axis then stands for these overrides. Where two of them differ, the kind that
+the base recipe lists later wins; what the grid itself sets wins over what is chosen.
 """
 
 import itertools
@@ -204,8 +204,9 @@ def apply(overrides: dict[str, Any], base: Base) -> dict[str, Any]:
     """
     settings = base.recipe
     own = dict(overrides)
-    for kind, name in own.pop("choose", {}).items():
-        names = base.choices.get(kind, {})
+    chosen = own.pop("choose", {})
+    for kind in sorted(chosen, key=[*base.choices, *chosen].index):
+        name, names = chosen[kind], base.choices.get(kind, {})
         if name not in names:
             known = f"; known: {', '.join(map(str, names))}" if names else ""
             raise ValueError(f"choose: the base recipe has no {kind} {name!r}{known}")

@@ -7,6 +7,7 @@ from typing import Any
 from transformers import LlamaConfig, TrainingArguments
 from trl import SFTConfig
 
+from argus_training.assembly.convert_weights import CONVERTERS
 from argus_training.assembly.create import create_model
 from argus_training.pretrain import PretrainArguments
 from argus_training.stages.recipe import RecipeArguments
@@ -61,9 +62,9 @@ class ReportRecipe:
         llm: one of `llms`, whose entries hold `path` (a folder or id) or `train` (settings of a tiny Llama's training;
             in it, `text_model` changes the Llama's sizes).
         vision: objectives that pretrain the tower, one after the other, each with its settings in `objectives` (a file
-            name there means the settings in that file); an empty list for random weights; or the folder of a
-            pretrained tower.
-        create: further arguments of `create_model`: tower, compressor, num_projector_layers, dtype.
+            name there means the settings in that file); an empty list for random weights; the folder of a
+            pretrained tower; or the published weights of a baseline, `{convert: m3d, checkpoint: FILE}`.
+        create: further arguments of `create_model`: tower, compressor, num_projector_layers, preprocessing, dtype.
         sft: settings of the two stages, as in a recipe of `training/sft.py`.
         trainer: the trainer's settings that all trainings share.
         evaluation: `split`, `limit` (first scans only), `instruction`, `batch_size`, `max_new_tokens`; `subsets`, which
@@ -77,7 +78,7 @@ class ReportRecipe:
     data: dict[str, Any]
     preset: str
     llm: str
-    vision: list[str] | str
+    vision: list[str] | str | dict[str, str]
     sft: dict[str, Any]
     llms: dict[str, dict] = field(default_factory=dict)
     objectives: dict[str, dict] = field(default_factory=dict)
@@ -101,6 +102,16 @@ class ReportRecipe:
                 raise ValueError(f"vision: unknown objective {name!r}; known: {', '.join(self.objectives)}")
             known = (names_of(PretrainArguments) | names_of(TrainingArguments)) - DRIVEN
             check_names(f"objectives.{name}", self.objectives[name], known)
+        if isinstance(self.vision, dict):
+            self._check_published(self.vision)
+
+    def _check_published(self, vision: dict[str, str]) -> None:
+        check_names("vision", vision, {"convert", "checkpoint"})
+        system, tower = vision.get("convert"), self.create.get("tower", "argus")
+        if system not in CONVERTERS or not vision.get("checkpoint"):
+            raise ValueError(f"vision: convert is one of {', '.join(CONVERTERS)}, with a checkpoint; got {vision}")
+        if system != tower:
+            raise ValueError(f"vision: weights of {system} do not fit the tower {tower}")
 
     def _check_llm(self, llm: dict[str, Any]) -> None:
         check_names(f"llms.{self.llm}", llm, {"path", "train"})

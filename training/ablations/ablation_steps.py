@@ -24,15 +24,21 @@ from argus_processing.storage.folder_owner import claim_for_settings
 from argus_processing.storage.whole_files import write_whole
 from argus_training.ablations.ablation_grid import key_of, overlay
 from argus_training.ablations.ablation_recipes import TEXT_MODEL, ReportRecipe, divide_settings
+from argus_training.assembly.convert_weights import convert_weights
 from argus_training.assembly.create import create_model
 from argus_training.assembly.language import train_language_model
 from argus_training.stages.recipe import RecipeArguments
+from modeling_argus import preset_vision_config
+from modeling_argus.presets_argus import TOWER_PROJECTOR_LAYERS, preset_names
 
 from .. import pretrain, sft
 
 STEP_FILE = "step.json"
 # Setting -> its name in step.json and in the hash, which it had first: runs of that time keep their folders.
 FIRST_NAMES = {"gradient_checkpointing": "activation_checkpointing"}
+# What `create_model` did first, without being told.
+FIRST_PROJECTOR_LAYERS = 2
+OTHER_GRIDS_FIRST = {("m3d", "nr")}
 SHARED_SEED = 0  # for what all seeds of a cell share: language model and vision tower
 
 
@@ -67,7 +73,7 @@ def last_step(settings: dict[str, Any], seed: int) -> Step:
     given = {"llm": llm, "vision": vision}
     steps = tuple(part for part in given.values() if isinstance(part, Step))
     paths = {name: part for name, part in given.items() if isinstance(part, str)}
-    step = Step("create", {**recipe.create, **paths, "preset": recipe.preset, "seed": seed}, steps)
+    step = Step("create", {**_assembly(recipe), **paths, "preset": recipe.preset, "seed": seed}, steps)
     training = overlay(recipe.trainer, recipe.sft)
     stages = RecipeArguments(model_name_or_path="", stage=training.pop("stage", "both")).stages_to_run()
     own = {key: training.pop(key) for key in ("stage1", "stage2") if key in training}
@@ -84,9 +90,28 @@ def _language(recipe: ReportRecipe) -> Step | str:
     return Step("language", {"data": recipe.data, "seed": SHARED_SEED, **overlay(recipe.trainer, llm["train"])})
 
 
+def _assembly(recipe: ReportRecipe) -> dict[str, Any]:
+    """Return the settings of a model's assembly; defaults that were others in earlier versions are among them.
+
+    So a step of that time is not taken for one of today.
+    """
+    tower, resolution = recipe.create.get("tower", "argus"), preset_names(recipe.preset)[1]
+    own: dict[str, Any] = {}
+    if (layers := TOWER_PROJECTOR_LAYERS.get(tower)) != FIRST_PROJECTOR_LAYERS:
+        own["num_projector_layers"] = layers
+    if (tower, resolution) in OTHER_GRIDS_FIRST:
+        own["image_size"] = list(preset_vision_config(recipe.preset, tower).image_size)
+    return own | recipe.create
+
+
 def _vision(recipe: ReportRecipe) -> Step | str | None:
     if isinstance(recipe.vision, str):
         return recipe.vision
+    if isinstance(recipe.vision, dict):
+        system, checkpoint = recipe.vision["convert"], recipe.vision["checkpoint"]
+        grid = list(preset_vision_config(recipe.preset, system, recipe.create.get("image_size")).image_size)
+        settings = {"system": system, "checkpoint": checkpoint, "preset": recipe.preset, "image_size": grid}
+        return Step("convert", settings)
     step = None
     for objective in recipe.vision:
         training = overlay(recipe.trainer, recipe.objectives[objective])
@@ -184,6 +209,14 @@ def _run_vision(step: Step, own: Path, needs: list[Path], folder: Path) -> None:
     free_memory()
 
 
+def _run_convert(step: Step, own: Path, needs: list[Path], folder: Path) -> None:
+    if PartialState().is_main_process:
+        partial = own / "model.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        convert_weights(out=partial, **step.settings)
+    _finish(own / "model.partial", own / "model")
+
+
 def _run_create(step: Step, own: Path, needs: list[Path], folder: Path) -> None:
     if PartialState().is_main_process:
         partial = own / "model.partial"
@@ -220,6 +253,7 @@ def _finish(partial: Path, done: Path) -> None:
 RUNNERS: dict[str, Callable[[Step, Path, list[Path], Path], None]] = {
     "language": _run_language,
     "vision": _run_vision,
+    "convert": _run_convert,
     "create": _run_create,
     "sft": _run_sft,
 }

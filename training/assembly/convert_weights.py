@@ -7,7 +7,7 @@ only with the language model it was trained with, and here all systems share ano
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -267,7 +267,13 @@ CONVERTERS: dict[str, Callable[[Weights, VolumeVisionConfig, str], Weights]] = {
 }
 
 
-def convert_weights(system: str, checkpoint: str | os.PathLike, out: str | os.PathLike, preset: str) -> Path:
+def convert_weights(
+    system: str,
+    checkpoint: str | os.PathLike,
+    out: str | os.PathLike,
+    preset: str,
+    image_size: Sequence[int] | None = None,
+) -> Path:
     """Write a system's published vision tower as a folder that `argus create --vision` takes.
 
     Args:
@@ -275,6 +281,7 @@ def convert_weights(system: str, checkpoint: str | os.PathLike, out: str | os.Pa
         checkpoint: see `read_checkpoint`.
         out: folder to write, whole or not at all; must not hold anything yet.
         preset: a preset of the wanted resolution, such as argus-8b-hr.
+        image_size: another grid of voxels than the preset's for this system, as (depth, height, width).
 
     Raises:
         ValueError: if the system has no weights to convert, keys are unknown, missing or of another shape, or the
@@ -288,7 +295,7 @@ def convert_weights(system: str, checkpoint: str | os.PathLike, out: str | os.Pa
     if system not in CONVERTERS:
         raise ValueError(f"unknown system {system!r}; known: {', '.join(CONVERTERS)}")
     folder = check_new_folder(Path(out))
-    config = preset_vision_config(preset, system)
+    config = preset_vision_config(preset, system, image_size)
     weights = read_checkpoint(Path(checkpoint))
     tower = tower_of(config.model_type).model_class(config)
     try:

@@ -1,7 +1,9 @@
 """Assemble an Argus model folder from a preset, a language model and, optionally, a pretrained vision tower."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -13,7 +15,7 @@ from argus_processing.chat_templates import chat_template_for
 from argus_processing.saved_models.model_folders import LANGUAGE_MODEL, VISION_TOWER
 from argus_processing.saved_models.pretrained import load_config, load_pretrained, load_tokenizer
 from argus_processing.storage.claimed_folders import check_new_folder, whole_folder
-from argus_processing.tower_preprocessing import TOWER_SETTINGS
+from argus_processing.tower_preprocessing import preprocessing_settings
 from argus_training.assembly.model_card import write_model_card
 from modeling_argus import ArgusConfig, ArgusForConditionalGeneration, preset_vision_config
 from modeling_argus.connector_argus import ArgusConnector
@@ -35,8 +37,10 @@ def create_model(
     dtype: str = "bfloat16",
     tower: str = "argus",
     compressor: str | None = None,
-    num_projector_layers: int = 2,
+    num_projector_layers: int | None = None,
     num_latents: int | None = None,
+    preprocessing: str = "own",
+    image_size: Sequence[int] | None = None,
     trust_remote_code: bool = False,
 ) -> Path:
     """Write a model folder that the Auto classes load: weights, configuration, processor and the code.
@@ -51,8 +55,10 @@ def create_model(
         dtype: type of all weights, such as "bfloat16" or "float32".
         tower: name of the system whose vision tower, preprocessing and compressor are used.
         compressor: name in `COMPRESSORS`. Default: the tower's own.
-        num_projector_layers: 1 or 2.
+        num_projector_layers: 1 or 2. Default: as many as in the tower's own system.
         num_latents: visual tokens of the compressor "perceiver". Default: the preset's number.
+        preprocessing: "own", as in the tower's own system, or "paper", as the Argus paper does to every scan.
+        image_size: voxels of the grid as (depth, height, width). Default: the preset's for the tower.
         trust_remote_code: run code that comes with the language model or its tokenizer.
 
     Raises:
@@ -63,15 +69,12 @@ def create_model(
     folder = check_new_folder(Path(out))
     if dtype not in ("bfloat16", "float32"):
         raise ValueError(f"dtype is bfloat16 or float32, got {dtype!r}")
-    vision_config = preset_vision_config(preset, tower)
-    connector = connector_settings(preset, tower, compressor) | {"num_projector_layers": num_projector_layers}
-    if num_latents is not None:
-        if connector["compressor"] != "perceiver":
-            raise ValueError(f"num_latents is for the compressor perceiver, not for {connector['compressor']}")
-        connector["num_latents"] = num_latents
+    vision_config = preset_vision_config(preset, tower, image_size)
+    connector = _connector(preset, tower, compressor, num_projector_layers, num_latents)
+    pixels = preprocessing_settings(tower, vision_config.image_size, preprocessing)
     language_model = load_pretrained(AutoModelForCausalLM, llm, LANGUAGE_MODEL, trust=trust_remote_code, dtype=dtype)
     tokenizer = load_tokenizer(llm, trust=trust_remote_code)
-    processor = _processor(tokenizer, ArgusImageProcessor(**TOWER_SETTINGS[tower](vision_config.image_size)))
+    processor = _processor(tokenizer, ArgusImageProcessor(**pixels))
     # Some tokenizers have a padding token for which the model has no embedding.
     used = [token for token in (processor.image_token_id, *tokenizer.all_special_ids) if token is not None]
     if max(used) >= language_model.config.vocab_size:
@@ -92,9 +95,28 @@ def create_model(
             tower=tower,
             is_pretrained=vision is not None,
             compressor=connector["compressor"],
-            num_projector_layers=num_projector_layers,
+            num_projector_layers=connector["num_projector_layers"],
+            preprocessing=preprocessing,
         )
     return folder
+
+
+def _connector(
+    preset: str, tower: str, compressor: str | None, num_projector_layers: int | None, num_latents: int | None
+) -> dict[str, Any]:
+    """Return the connector's fields of `ArgusConfig`: the preset's, with what is asked for.
+
+    Raises:
+        ValueError: if a number of latents is asked for and the compressor makes none.
+    """
+    connector = connector_settings(preset, tower, compressor)
+    if num_projector_layers is not None:
+        connector["num_projector_layers"] = num_projector_layers
+    if num_latents is not None:
+        if connector["compressor"] != "perceiver":
+            raise ValueError(f"num_latents is for the compressor perceiver, not for {connector['compressor']}")
+        connector["num_latents"] = num_latents
+    return connector
 
 
 def assemble(
@@ -131,7 +153,7 @@ def _vision_tower(vision: str | os.PathLike | None, config: VolumeVisionConfig) 
     names = ("model_type", "image_size", "patch_size", "hidden_size")
     differing = [name for name in names if _list_of(getattr(config, name)) != _list_of(getattr(found, name, None))]
     if differing:
-        raise ValueError(f"{vision}: its {', '.join(differing)} differ from the preset's")
+        raise ValueError(f"{vision}: its {', '.join(differing)} differ from those asked for")
     return load_pretrained(model_class, vision, VISION_TOWER)
 
 

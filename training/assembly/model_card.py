@@ -17,7 +17,14 @@ RANDOM, PRETRAINED = "random weights", "pretrained"
 
 
 def write_model_card(
-    folder: Path, *, preset: str, tower: str, is_pretrained: bool, compressor: str, num_projector_layers: int
+    folder: Path,
+    *,
+    preset: str,
+    tower: str,
+    is_pretrained: bool,
+    compressor: str,
+    num_projector_layers: int,
+    preprocessing: str,
 ) -> None:
     """Write `README.md` into a new model's folder."""
     card = ModelCard.from_template(
@@ -28,6 +35,7 @@ def write_model_card(
         vision=PRETRAINED if is_pretrained else RANDOM,
         compressor=compressor.replace("_", " "),
         num_projector_layers=num_projector_layers,
+        preprocessing="the Argus paper's" if preprocessing == "paper" or tower == "argus" else f"{tower}'s own",
     )
     (folder / CARD).write_text(str(card).rstrip("\n") + "\n", encoding="utf-8")
 

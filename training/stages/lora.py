@@ -14,7 +14,7 @@ from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
 from argus_processing.saved_models.model_folders import REPORT_WRITER
 from argus_processing.saved_models.pretrained import load_pretrained, load_processor
-from argus_training.stages.recipe import TRAINABLE_PARTS, RecipeArguments
+from argus_training.stages.recipe import LANGUAGE_LAYERS, TRAINABLE_PARTS, RecipeArguments
 from argus_training.stages.sharded_weights import check_saved_weights
 from modeling_argus import ArgusForConditionalGeneration
 
@@ -44,9 +44,8 @@ def adapter_config(model: ArgusForConditionalGeneration, recipe: RecipeArguments
         for name, module in model.get_submodule(backbone).named_modules()
         if isinstance(module, nn.Linear)
     }
-    in_full = [
-        name for part in recipe.settings_of(stage)["trainable_parts"] if part != "llm" for name in TRAINABLE_PARTS[part]
-    ]
+    parts = [part for part in recipe.settings_of(stage)["trainable_parts"] if part != "llm"]
+    in_full = [name for part in parts for name in (TRAINABLE_PARTS | LANGUAGE_LAYERS)[part]]
     return LoraConfig(
         r=recipe.lora_r,
         lora_alpha=recipe.lora_alpha,
@@ -54,6 +53,8 @@ def adapter_config(model: ArgusForConditionalGeneration, recipe: RecipeArguments
         # The vision tower's layers have the same names, so the pattern includes the path.
         target_modules=rf"{backbone}\..*\.({'|'.join(sorted(layers))})".replace("model.", r"model\.", 1),
         modules_to_save=in_full or None,
+        # Embeddings that are also the output layer stay so.
+        ensure_weight_tying=model.config.tie_word_embeddings and not LANGUAGE_LAYERS.keys().isdisjoint(parts),
         task_type="CAUSAL_LM",
     )
 

@@ -20,7 +20,7 @@ def load_for_training(
     `upcast_trained` converts the trained parameters back to float32: updates as small as 1e-6 are lost in bfloat16.
     """
     adapts = recipe.has_adapters(stage)
-    in_full = set(recipe.settings_of(stage)["trainable_parts"]) == set(TRAINABLE_PARTS) and not adapts
+    in_full = set(recipe.settings_of(stage)["trainable_parts"]) >= set(TRAINABLE_PARTS) and not adapts
     dtype = torch.bfloat16 if config.bf16 and not in_full else torch.float32
     quantization = four_bit_config() if adapts and recipe.load_in_4bit else None
     return load_pretrained(

@@ -13,7 +13,11 @@ TRAINABLE_PARTS = {
     "connector": ("model.connector",),
     "llm": ("model.language_model", "lm_head"),
 }
+# Layers of the language model that a stage may also name by themselves; beside adapters they train in full.
+LANGUAGE_LAYERS = {"token_embeddings": ("model.language_model.embed_tokens",), "output_layer": ("lm_head",)}
 STAGES = ("1", "2")
+# Settings of a stage that are not the trainer's.
+STAGE_SETTINGS = {"trainable_parts", "learning_rates", "epoch_decay"}
 
 
 @dataclass
@@ -25,7 +29,9 @@ class RecipeArguments:
         subset: subset of the ct3drrg data set: phantom, and the real sources where they are prepared.
         subset_options: further arguments of `load_dataset`, such as data_dir or num_train.
         stage: "1", "2", or "both" in one run.
-        stage1: settings of the first stage that differ from the common ones, and its `trainable_parts`.
+        stage1: settings of the first stage that differ from the common ones, and its `trainable_parts`;
+            `learning_rates` (part -> rate) where they differ from learning_rate, and `epoch_decay`, the factor on all
+            rates after each epoch, in place of lr_scheduler_type.
         stage2: the same for the second stage.
         max_text_tokens: most tokens of prompt and report, beside the visual ones; longer texts are counted and cut.
         train_share: share of the training scans that is used, drawn with the trainer's seed; with the same seed, a
@@ -93,21 +99,31 @@ def check_stage_settings(stage: str, settings: dict[str, Any]) -> None:
     Raises:
         ValueError: naming the stage, the unknown name and the known ones.
     """
+    known_parts = TRAINABLE_PARTS | LANGUAGE_LAYERS
     parts = settings.get("trainable_parts", [])
-    unknown = [part for part in parts if part not in TRAINABLE_PARTS]
+    unknown = [part for part in parts if part not in known_parts]
     if unknown or not parts:
         raise ValueError(
-            f"stage{stage}: trainable_parts is a list out of {', '.join(TRAINABLE_PARTS)}, got {parts or 'nothing'}"
+            f"stage{stage}: trainable_parts is a list out of {', '.join(known_parts)}, got {parts or 'nothing'}"
         )
-    known = {entry.name for entry in fields(SFTConfig)} | {"trainable_parts"}
+    known = {entry.name for entry in fields(SFTConfig)} | STAGE_SETTINGS
     misspelt = sorted(set(settings) - known)
     if misspelt:
         raise ValueError(f"stage{stage}: no such setting: {', '.join(misspelt)}")
+    _check_rates(stage, parts, settings)
+
+
+def _check_rates(stage: str, parts: list[str], settings: dict[str, Any]) -> None:
+    rates, decay = settings.get("learning_rates", {}), settings.get("epoch_decay", 1.0)
+    if unknown := [part for part in rates if part not in parts or part not in TRAINABLE_PARTS]:
+        raise ValueError(f"stage{stage}: learning_rates names {unknown[0]!r}, no part out of {', '.join(parts)}")
+    if not all(isinstance(rate, int | float) and rate > 0 for rate in rates.values()) or not 0 < decay <= 1:
+        raise ValueError(f"stage{stage}: rates are numbers above 0 and epoch_decay is at most 1, got {rates}, {decay}")
 
 
 def stage_config(common: SFTConfig, settings: dict[str, Any], output_dir: str) -> SFTConfig:
     """Return the trainer's settings for one stage: the common ones, overridden by the stage's own."""
-    own = {key: value for key, value in settings.items() if key != "trainable_parts"}
+    own = {key: value for key, value in settings.items() if key not in STAGE_SETTINGS}
     return replace(common, output_dir=output_dir, **own)
 
 
@@ -134,11 +150,12 @@ def set_trainable(model: ArgusForConditionalGeneration, parts: list[str]) -> int
     Raises:
         ValueError: if a part is unknown.
     """
-    unknown = [part for part in parts if part not in TRAINABLE_PARTS]
+    known = TRAINABLE_PARTS | LANGUAGE_LAYERS
+    unknown = [part for part in parts if part not in known]
     if unknown:
-        raise ValueError(f"unknown part {unknown[0]!r}; known: {', '.join(TRAINABLE_PARTS)}")
+        raise ValueError(f"unknown part {unknown[0]!r}; known: {', '.join(known)}")
     model.requires_grad_(False)
     for part in parts:
-        for name in TRAINABLE_PARTS[part]:
+        for name in known[part]:
             model.get_submodule(name).requires_grad_(True)
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

@@ -12,6 +12,7 @@ from argus_training.training_progress import tell_progress
 from modeling_argus import ArgusForConditionalGeneration
 
 from .frozen_vision import NoFrozenCheckpointing, reading_through
+from .learning_rates import LearningRates, RatesTrainer
 from .sharded_weights import model_of, upcast_trained
 
 if TYPE_CHECKING:
@@ -25,10 +26,12 @@ def make_trainer(
     examples: datasets.DatasetDict,
     images: ScanReader | None = None,
     adapters: "LoraConfig | None" = None,
+    rates: LearningRates | None = None,
 ) -> SFTTrainer:
     """Return TRL's own trainer with its own collator.
 
-    `images` reads scans in place of the processor's image processor, for example a cache.
+    `images` reads scans in place of the processor's image processor, for example a cache. `rates` are learning rates
+    beside the one of `config`.
 
     Raises:
         ValueError: if a setting does not go with a cache, or names no token of the tokenizer.
@@ -37,7 +40,8 @@ def make_trainer(
     if config.train_sampling_strategy in ("group_by_length", "batch_rebalance"):
         config.remove_unused_columns = False
     share_pad_token(model, processor, config)
-    trainer = SFTTrainer(
+    trainer = RatesTrainer(
+        rates=rates or LearningRates(),
         model=model,
         args=config,
         data_collator=report_collator(processor, config, images),

@@ -12,6 +12,7 @@ from argus_training.training_progress import logger
 
 from .checkpoints import last_whole_checkpoint, output_folder
 from .frozen_vision import training_images
+from .learning_rates import stage_rates
 from .lora import ADAPTER_FOLDER, adapter_config, merge_adapter
 from .model_loading import load_for_training
 from .recipe import RecipeArguments, accumulation_steps, set_trainable, stage_config
@@ -43,7 +44,7 @@ def train_stage(
     set_trainable(model, settings["trainable_parts"])
     adapters = adapter_config(model, recipe, stage)
     images = training_images(model_path, processor.image_processor, recipe, stage, own, examples)
-    trainer = make_trainer(model, processor, own, examples, images, adapters)
+    trainer = make_trainer(model, processor, own, examples, images, adapters, stage_rates(settings))
     announce(stage, trainer, examples["train"], processor, recipe.max_text_tokens)
     trainer.train(resume_from_checkpoint=last_whole_checkpoint(output_dir))
     partial = output_dir / "model.partial"

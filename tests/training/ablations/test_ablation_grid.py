@@ -132,6 +132,13 @@ def test_what_the_base_recipe_does_not_name_cannot_be_chosen(tmp_path, choose, m
         read_grid(write(tmp_path, with_override({"choose": choose}), base))
 
 
+def test_of_two_choices_the_kind_that_the_base_recipe_lists_later_wins(tmp_path):
+    choices = {"size": {"70B": {"sft": {"lora_r": 128}}}, "system": {"M3D": {"sft": {"lora_r": 16}}}}
+    for choose in ({"size": "70B", "system": "M3D"}, {"system": "M3D", "size": "70B"}):
+        (cell,) = read_grid(write(tmp_path, with_override({"choose": choose}), BASE | {"choices": choices})).cells()
+        assert cell.settings["sft"]["lora_r"] == 16
+
+
 GRIDS = sorted(path for path in RECIPES.glob("*.yaml") if "panels:" in path.read_text())
 NUM_CELLS = {
     "demo": 4,  # the best compressor and two stages are the same cell

@@ -10,8 +10,10 @@ from trl import TrlParser
 
 import argus_training
 from argus_training.ablations.ablation_grid import Cell, read_grid
+from argus_training.ablations.ablation_recipes import divide_settings
 from argus_training.ablations.ablation_steps import last_step
 from argus_training.pretrain import PretrainArguments
+from argus_training.stages.recipe import RecipeArguments
 from modeling_argus import preset_config
 
 RECIPES = Path(argus_training.__file__).parent / "recipes"
@@ -121,10 +123,64 @@ def test_figure_6_crosses_counts_of_scans_sizes_and_resolutions():
 def test_table_2_crosses_systems_sizes_and_resolutions():
     cells = cells_of("table2")
     assert len(cells) == 4 * 3 * 2
+    weights = {"M3D": "downloads/M3D-CLIP/pretrained_ViT.bin", "RadFM": "downloads/RadFM/pytorch_model.bin"}
     for cell in cells:
-        assert cell.settings["create"]["tower"] == cell.values["system"].lower() and "compressor" not in cell.settings
+        system, create = cell.values["system"], cell.settings["create"]
+        assert create.get("tower", "argus") == system.lower() and "compressor" not in create
         assert llm(cell) == LLMS[cell.values["size"]]
-        assert cell.settings["vision"] == (["mae", "flip"] if cell.values["system"] == "Argus" else [])
+        # The paper's preprocessing for every system (section 3.2); Argus's own is that.
+        assert create.get("preprocessing", "paper") == "paper" and ("preprocessing" in create) == (system != "Argus")
+        published = {"convert": system.lower(), "checkpoint": weights.get(system)}
+        vision = {"Argus": ["mae", "flip"], "CT2Rep": []}.get(system, published)
+        assert cell.settings["vision"] == vision
+
+
+def test_table_2s_argus_is_figure_6s_on_all_scans():
+    def models(name: str, axis: str, value: str) -> set[str]:
+        return {last_step(cell.settings, 0).name for cell in cells_of(name) if cell.values[axis] == value}
+
+    assert models("table2", "system", "Argus") == models("figure6", "training scans", "full")
+
+
+# system -> stages: trained parts, learning rate, epochs, schedule, warm-up, scans a step of 8 processes, weight decay
+TABLE_2_STAGES = {
+    "Argus": {
+        "1": (["connector"], 1e-4, 1, "linear", 0.05, 16, 0.0),
+        "2": (["vision", "connector", "llm"], 1e-6, 1, "linear", 0.05, 16, 0.0),
+    },
+    # LaMed/script/pretrain_llama3.sh and finetune_lora_llama3.sh: 16 and 8 scans on each of 8 GPUs.
+    "M3D": {
+        "1": (["connector", "token_embeddings"], 1e-4, 3, "cosine", 0.03, 128, 0.0),
+        "2": (["vision", "connector", "llm", "token_embeddings", "output_layer"], 5e-5, 3, "cosine", 0.03, 64, 0.0),
+    },
+    "RadFM": {"2": (["vision", "connector", "llm"], 1e-6, 1, "linear", 0.05, 16, 0.0)},
+    "CT2Rep": {"2": (["vision", "connector", "llm"], 1e-6, 20, "linear", 0.05, 16, 5e-5)},
+}
+OWN_RATES = {"RadFM": ({"connector": 1e-4}, None), "CT2Rep": ({"vision": 5e-5, "connector": 1e-4}, 0.8)}
+TEXT_TOKENS = {"M3D": 512, "RadFM": 2048}
+
+
+@pytest.mark.parametrize("system", TABLE_2_STAGES)
+def test_a_system_of_table_2_trains_as_its_code_or_the_paper_says(system):
+    for cell in cells_of("table2"):
+        if cell.values["system"] != system:
+            continue
+        steps = [step.settings for step in last_step(cell.settings, 0).with_needs() if step.kind == "sft"]
+        assert [step["stage"] for step in steps] == list(TABLE_2_STAGES[system])
+        for step in steps:
+            own = step | step[f"stage{step['stage']}"]
+            at_once = own["per_device_train_batch_size"] * own["gradient_accumulation_steps"] * 8
+            rates = (own["learning_rate"], own["num_train_epochs"], own["lr_scheduler_type"], own["warmup_steps"])
+            said = (own["trainable_parts"], *rates, at_once, own["weight_decay"])
+            assert said == TABLE_2_STAGES[system][step["stage"]]
+            assert (own.get("learning_rates", {}), own.get("epoch_decay")) == OWN_RATES.get(system, ({}, None))
+            recipe, _ = divide_settings(step, RecipeArguments)
+            recipe = RecipeArguments(model_name_or_path="", **recipe)
+            assert recipe.max_text_tokens == TEXT_TOKENS.get(system, 1024)
+            # M3D's own adapters at every size; of the others, 70B has the paper's.
+            adapters = (recipe.use_peft, recipe.lora_r, recipe.lora_alpha, recipe.lora_dropout)
+            papers = (cell.values["size"] == "70B", 128, 64, 0.1)
+            assert adapters == ((True, 16, 32, 0.05) if system == "M3D" else papers)
 
 
 @pytest.mark.parametrize("name", ["figure3", "figure4", "figure5", "figure6", "table2"])

@@ -7,9 +7,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
+from argus_training.ablations.ablation_recipes import ReportRecipe
+from argus_training.ablations.ablation_steps import last_step, run_step
 from argus_training.assembly import convert_weights as module
 from argus_training.assembly.convert_weights import convert_weights, read_checkpoint
 from argus_training.assembly.create import create_model
+from modeling_argus.vision_argus import interpolate_positions
 from modeling_argus.vision_towers_argus import TOWERS
 
 WIDTH, LAYERS, MLP = 24, 2, 40
@@ -213,16 +216,69 @@ def test_converted_m3d_computes_what_its_architecture_says(tmp_path, volume, nam
     torch.testing.assert_close(actual, m3d_reference(weights, volume), atol=1e-5, rtol=1e-4)
 
 
-def test_m3ds_positions_are_interpolated_to_another_grid(tmp_path, monkeypatch):
-    from modeling_argus import presets_argus
-
-    finer = presets_argus.VISION_PRESETS["m3d"]["tiny"] | {"image_size": (16, 16, 16)}
-    monkeypatch.setitem(presets_argus.VISION_PRESETS["m3d"], "tiny", finer)
+def test_m3ds_positions_are_interpolated_to_another_grid_and_exact_on_their_own(tmp_path):
     weights = m3d_checkpoint(prefix="")
-    folder = convert_weights("m3d", saved(weights, tmp_path / "vit.bin"), tmp_path / "tower", "argus-tiny")
+    checkpoint = saved(weights, tmp_path / "vit.bin")
+    own = convert_weights("m3d", checkpoint, tmp_path / "own", "argus-tiny")
+    positions = load_tower("m3d", own).embeddings.position_embedding.data
+    assert torch.equal(positions, weights["patch_embedding.position_embeddings"][0])
+    finer = convert_weights("m3d", checkpoint, tmp_path / "finer", "argus-tiny", image_size=(16, 16, 16))
+    tower = load_tower("m3d", finer)
+    assert tuple(tower.config.image_size) == (16, 16, 16)
     table = weights["patch_embedding.position_embeddings"][0].T.reshape(1, WIDTH, 4, 2, 2)
     expected = functional.interpolate(table, scale_factor=2, mode="trilinear")[0].flatten(1).T
-    torch.testing.assert_close(load_tower("m3d", folder).embeddings.position_embedding.data, expected)
+    torch.testing.assert_close(tower.embeddings.position_embedding.data, expected)
+
+
+@pytest.mark.parametrize("token_grid", [(16, 16, 16), (64, 32, 32)], ids=["nr", "hr"])
+def test_a_linear_ramp_of_m3ds_positions_stays_linear_at_both_resolutions(token_grid):
+    published = (8, 16, 16)
+    centres = [(torch.arange(count) + 0.5) / count for count in published]
+    ramps = torch.stack(torch.meshgrid(*centres, indexing="ij"), dim=-1).flatten(0, 2)  # a channel for each axis
+    found = interpolate_positions(ramps, published, token_grid).view(*token_grid, 3)
+    for axis, (count, before) in enumerate(zip(token_grid, published, strict=True)):
+        along = (torch.arange(count) + 0.5) / count
+        # Beyond the centres of the outermost patches there is nothing to interpolate: their value stays.
+        expected = along.clamp(0.5 / before, 1 - 0.5 / before)
+        line = found[..., axis].movedim(axis, 0).flatten(1)
+        torch.testing.assert_close(line, expected[:, None].expand_as(line), atol=1e-6, rtol=0)
+
+
+def test_radfms_tables_are_the_same_for_every_grid(tmp_path):
+    checkpoint = saved(radfm_checkpoint(), tmp_path / "radfm.bin")
+    kept = [
+        load_tower("radfm", convert_weights("radfm", checkpoint, tmp_path / str(size), "argus-tiny", size)).state_dict()
+        for size in ((8, 8, 8), (16, 16, 16))
+    ]
+    assert all(torch.equal(kept[0][name], kept[1][name]) for name in kept[0])
+
+
+def test_a_grids_step_converts_the_weights_that_its_recipe_names(tmp_path):
+    checkpoint = saved(m3d_checkpoint(), tmp_path / "pretrained_ViT.bin")
+    recipe = {
+        "data": {"subset": "phantom"},
+        "preset": "argus-tiny",
+        "llm": "given",
+        "llms": {"given": {"path": "llm"}},
+        "sft": {},
+        "vision": {"convert": "m3d", "checkpoint": str(checkpoint)},
+        "create": {"tower": "m3d"},
+    }
+    convert, create, *_ = last_step(recipe, 0).with_needs()
+    assert (convert.kind, create.kind, create.needs) == ("convert", "create", (convert,))
+    folder = run_step(convert, tmp_path / "steps")
+    by_hand = convert_weights("m3d", checkpoint, tmp_path / "tower", "argus-tiny")
+    first, second = (load_file(each / "model.safetensors") for each in (folder, by_hand))
+    assert all(torch.equal(first[name], second[name]) for name in first.keys() | second.keys())
+    other_grid = last_step(recipe | {"create": {"tower": "m3d", "image_size": [16, 16, 16]}}, 0).with_needs()[0]
+    assert other_grid.settings["image_size"] == [16, 16, 16] and other_grid.name != convert.name
+    for wrong, said in (
+        ({"vision": {"convert": "ct2rep", "checkpoint": "x"}}, "convert is one of m3d, radfm"),
+        ({"vision": {"convert": "radfm", "checkpoint": "x"}}, "weights of radfm do not fit the tower m3d"),
+        ({"vision": {"convert": "m3d"}}, "with a checkpoint"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            ReportRecipe(**recipe | wrong)
 
 
 def test_converted_radfm_computes_its_architecture_with_its_perceiver(tmp_path, volume, model_dir):

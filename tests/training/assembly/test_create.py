@@ -9,7 +9,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from argus_inference.model_folder import load_model
 from argus_training.assembly.create import create_model
-from modeling_argus import TOWERS
+from modeling_argus import TOWERS, preset_config
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +62,34 @@ def test_every_tower_runs_in_bfloat16_and_under_autocast(llm, tmp_path, tower):
     assert all(p.grad.isfinite().all() for p in model.model.vision_tower.parameters() if p.grad is not None)
 
 
-@pytest.mark.parametrize("wrong", [{"tower": "eiffel"}, {"compressor": "zip"}, {"num_projector_layers": 3}])
+@pytest.mark.parametrize(
+    "wrong", [{"tower": "eiffel"}, {"compressor": "zip"}, {"num_projector_layers": 3}, {"preprocessing": "none"}]
+)
 def test_unknown_names_are_refused_and_nothing_is_written(llm, tmp_path, wrong):
-    with pytest.raises(ValueError, match=r"eiffel|zip|num_projector_layers"):
+    with pytest.raises(ValueError, match=r"eiffel|zip|num_projector_layers|preprocessing"):
         create_model("argus-tiny", tmp_path / "m", llm=llm, **wrong)
     assert not (tmp_path / "m").exists()
+
+
+# RadFM: embedding_layer.fc is one Linear. M3D: spatial pooling, then an MLP of two. CT2Rep: att_embed is one Linear.
+@pytest.mark.parametrize(("tower", "num_layers"), [("argus", 2), ("m3d", 2), ("radfm", 1), ("ct2rep", 1)])
+def test_a_tower_comes_with_the_projector_of_its_own_system(llm, tmp_path, tower, num_layers):
+    folder = create_model("argus-tiny", tmp_path / "m", llm=llm, dtype="float32", tower=tower)
+    model = AutoModelForImageTextToText.from_pretrained(folder)
+    linear = [layer for layer in model.model.connector.projector if isinstance(layer, torch.nn.Linear)]
+    assert len(linear) == num_layers == preset_config("argus-8b-hr", tower).num_projector_layers
+    layers = f"{num_layers} linear layer{'s' if num_layers > 1 else ''} |"
+    assert layers in (folder / "README.md").read_text()
+
+
+def test_a_baseline_takes_the_papers_preprocessing_and_another_grid(llm, tmp_path):
+    arguments = {"llm": llm, "dtype": "float32", "tower": "m3d"}
+    folder = create_model("argus-tiny", tmp_path / "m", preprocessing="paper", image_size=(64, 64, 64), **arguments)
+    model, processor = load_model(folder)
+    pixels = processor.image_processor
+    assert (pixels.normalization, pixels.crop, pixels.resampling) == ("hu_window", "none", "paper")
+    assert tuple(pixels.image_size) == tuple(model.config.vision_config.image_size) == (64, 64, 64)
+    assert processor.num_image_tokens == 2 * 8  # twice the slices of the preset, in patches of as many
+    assert "| preprocessing | the Argus paper's |" in (folder / "README.md").read_text()
+    with pytest.raises(ValueError, match="do not tile"):
+        create_model("argus-tiny", tmp_path / "n", image_size=(64, 64, 65), **arguments)

@@ -1,8 +1,10 @@
 """Every baseline is created, trained, saved, loaded and evaluated by the same code as Argus."""
 
+import itertools
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,11 +15,14 @@ from trl import SFTConfig
 from argus_inference.generation import generate_batch
 from argus_inference.model_folder import load_model
 from argus_training import sft
+from argus_training.ablations.ablation_grid import overlay, read_base
+from argus_training.ablations.ablation_recipes import divide_settings
 from argus_training.assembly.create import create_model
 from argus_training.stages.recipe import RecipeArguments
 from modeling_argus import TOWERS
 
 BASELINES = {"m3d": 8, "radfm": 8, "ct2rep": 64}  # visual tokens of the tiny preset
+CT3DRRG = read_base(Path(sft.__file__).parent / "recipes" / "ablations" / "ct3drrg.yaml")
 
 
 @pytest.fixture(scope="module")
@@ -30,38 +35,48 @@ def folders(model_dir, tmp_path_factory):
     }
 
 
-@pytest.mark.parametrize("name", BASELINES)
-def test_a_baseline_trains_in_both_stages_and_writes_reports(name, folders, scans, tmp_path):
+def stages_of(system: str) -> dict:
+    """Settings of a system's training on CT-3DRRG, as table 2 has them."""
+    return overlay(CT3DRRG.recipe["sft"], CT3DRRG.choices["system"][system]["sft"])
+
+
+# system -> parts that each stage changes; embeddings are the language model's
+CHANGED = {
+    "M3D": [{"connector", "language_model"}, {"vision_tower", "connector", "language_model"}],
+    "RadFM": [{"vision_tower", "connector", "language_model"}],
+    "CT2Rep": [{"vision_tower", "connector", "language_model"}],
+}
+
+
+@pytest.mark.parametrize("system", CHANGED)
+def test_a_baseline_trains_as_table_2_says_and_writes_reports(system, folders, scans, tmp_path):
+    own, settings = divide_settings(stages_of(system), RecipeArguments)
     recipe = RecipeArguments(
-        model_name_or_path=str(folders[name]),
+        model_name_or_path=str(folders[system.lower()]),
         subset_options={"num_train": 2, "num_validation": 1, "num_test": 1, "spacing_mm": [20.0, 12.0, 12.0]}
         | {"cache_dir": str(tmp_path / "data")},
-        stage1={"trainable_parts": ["connector"], "learning_rate": 1e-2},
-        stage2={"trainable_parts": ["vision", "connector", "llm"], "learning_rate": 1e-3},
+        **own,
     )
+    fast = {"max_steps": 2, "save_strategy": "no", "use_cpu": True, "bf16": False, "gradient_checkpointing": False}
     config = SFTConfig(
         output_dir=str(tmp_path / "run"),
         per_device_train_batch_size=2,
-        max_steps=2,
-        save_strategy="no",
-        use_cpu=True,
-        bf16=False,
         report_to="none",
         disable_tqdm=True,
+        **settings | fast,
     )
     trained = sft.train(recipe, config)
-    start, middle, end = (
-        load_file(folder / "model.safetensors")
-        for folder in (folders[name], trained.parents[1] / "stage1/model", trained)
-    )
-    changed = [
-        {key.split(".")[1] for key in before if not torch.equal(before[key], after[key])}
-        for before, after in ((start, middle), (middle, end))
-    ]
-    assert changed == [{"connector"}, {"vision_tower", "connector", "language_model"}]
+    stages = [tmp_path / "run" / f"stage{stage}" / "model" for stage in recipe.stages_to_run()]
+    weights = [load_file(folder / "model.safetensors") for folder in (folders[system.lower()], *stages)]
+    changed = [{key for key in a if not torch.equal(a[key], b[key])} for a, b in itertools.pairwise(weights)]
+    assert [{key.split(".")[1] for key in names} for names in changed] == CHANGED[system]
+    if system == "M3D":  # its first stage changes of the language model the embeddings alone
+        first = {key for key in changed[0] if ".language_model." in key}
+        assert first == {"model.language_model.embed_tokens.weight"} and first < changed[1]
     model, processor = load_model(trained)
-    assert type(model.model.vision_tower) is TOWERS[name].model_class
-    assert processor.num_image_tokens == BASELINES[name]
+    assert model.config.tie_word_embeddings and model.lm_head.weight is model.get_input_embeddings().weight
+    assert type(model.model.vision_tower) is TOWERS[system.lower()].model_class
+    assert processor.num_image_tokens == BASELINES[system.lower()]
     reports = generate_batch(model, processor, scans[:2], ["Write the report."] * 2, max_new_tokens=8)
     assert all(report.num_tokens > 0 for report in reports)
 
