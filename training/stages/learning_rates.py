@@ -15,7 +15,7 @@ from .sharded_weights import model_of
 
 @dataclass(frozen=True)
 class LearningRates:
-    """What a stage says of its rates beside the trainer's own settings.
+    """Rates of a stage beside those of the trainer's own settings.
 
     Attributes:
         by_part: part of the model -> its learning rate; the others have the trainer's.

@@ -216,7 +216,7 @@ def test_converted_m3d_computes_what_its_architecture_says(tmp_path, volume, nam
     torch.testing.assert_close(actual, m3d_reference(weights, volume), atol=1e-5, rtol=1e-4)
 
 
-def test_m3ds_positions_are_interpolated_to_another_grid_and_exact_on_their_own(tmp_path):
+def test_m3ds_positions_are_exact_on_their_grid_and_interpolated_to_others(tmp_path):
     weights = m3d_checkpoint(prefix="")
     checkpoint = saved(weights, tmp_path / "vit.bin")
     own = convert_weights("m3d", checkpoint, tmp_path / "own", "argus-tiny")
@@ -231,7 +231,7 @@ def test_m3ds_positions_are_interpolated_to_another_grid_and_exact_on_their_own(
 
 
 @pytest.mark.parametrize("token_grid", [(16, 16, 16), (64, 32, 32)], ids=["nr", "hr"])
-def test_a_linear_ramp_of_m3ds_positions_stays_linear_at_both_resolutions(token_grid):
+def test_a_ramp_of_m3ds_positions_stays_linear_at_both_resolutions(token_grid):
     published = (8, 16, 16)
     centres = [(torch.arange(count) + 0.5) / count for count in published]
     ramps = torch.stack(torch.meshgrid(*centres, indexing="ij"), dim=-1).flatten(0, 2)  # a channel for each axis
