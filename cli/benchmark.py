@@ -243,17 +243,30 @@ def reader_study(
 
 @app.command(rich_help_panel="Evaluation")
 def table2(
-    runs: Annotated[Path, typer.Argument(help="YAML file that names the system of each evaluation.")],
-    out: Annotated[Path, typer.Argument(help="Folder for table2.md, .tex and .json.")],
+    runs: Annotated[Path, typer.Argument(help="YAML file that names system, size and resolution of each evaluation.")],
+    out: Annotated[Path, typer.Argument(help="Folder for table2 and metric_table, each as .md, .tex and .json.")],
 ) -> None:
-    """Write Table 2 of the paper from result files; missing numbers are marked, with the reason."""
-    from argus_evaluation.benchmark.run_list import read_runs
-    from argus_evaluation.benchmark.table2 import build_table2
-    from argus_evaluation.benchmark.table2_text import table2_markdown, write_table2
+    """Write Table 2 in the paper's layout, ours beside the paper's, and a table of all metrics, from result files.
 
-    table = build_table2(read_runs(runs))
+    Missing numbers are marked, with the reason.
+    """
+    from argus_evaluation.benchmark.run_list import read_runs
+    from argus_evaluation.tables.metric_table import build_metric_table
+    from argus_evaluation.tables.metric_table_text import write_metric_table
+    from argus_evaluation.tables.table2 import build_table2
+    from argus_evaluation.tables.table2_terminal import terminal_tables
+    from argus_evaluation.tables.table2_text import write_table2
+    from argus_inference.console.terminal import show, show_lines
+
+    named = read_runs(runs)
+    table, metric_table = build_table2(named), build_metric_table(named)
     write_table2(table, out)
-    tell(table2_markdown(table).rstrip("\n"))
+    write_metric_table(metric_table, out)
+    shown, lines = terminal_tables(table)
+    for each in shown:
+        show(each)
+    show_lines(lines)
+    say(f"the whole table is {out / 'table2.md'}; all metrics with intervals are in {out / 'metric_table.md'}")
 
 
 @app.command(rich_help_panel="Evaluation")

@@ -77,7 +77,7 @@ def test_the_files_of_every_room_are_seen():
     assert {"processing/phantom", "training/stages", "inference/serving", "evaluation/metrics/clinical"} <= rooms
     assert {folder for folders in FLOORS for folder in folders} - {"bench"} == set(PACKAGES) - {"hub_cards"}
     assert Path("processing/storage/whole_files.py") in imported_files(Path("processing/phantom/files.py"))
-    assert Path("processing/storage/whole_files.py") in imported_files(Path("evaluation/benchmark/table2_text.py"))
+    assert Path("processing/storage/whole_files.py") in imported_files(Path("evaluation/tables/table2_text.py"))
 
 
 @pytest.mark.parametrize("folder", sum(FLOORS, ()))

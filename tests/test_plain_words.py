@@ -15,7 +15,7 @@ RIDDLE = re.compile(r"(What|How|Who|Where|Why|When|Whether|Which)\b")
 VERB_FOLDERS = ("modeling_argus", "processing", "training", "inference", "evaluation", "cli", "bench")
 VERBS = set(
     """
-    Apply Ask Assemble Build Cache Check Choose Claim Clean Compare Compute Configure Continue Convert Count
+    Apply Ask Assemble Build Cache Check Choose Claim Clean Collect Compare Compute Configure Continue Convert Count
     Decide Decode Define Describe Determine Distinguish Draw Encode End Evaluate Fill Find Generate Give
     Hold Judge Keep Learn List Load Make Mark Match Measure Name Normalize Offer Open Plan Preprocess
     Pretrain Publish Put Read Recognise Reconstruct Refuse Remove Resample Return Run Save Score Select

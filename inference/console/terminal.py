@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderHook, RenderResult
@@ -48,6 +48,13 @@ def show(table: Table, console: Console | None = None) -> None:
         return
     for line in _upright(table):
         console.print(Text(line), soft_wrap=True)
+
+
+def show_lines(lines: Iterable[str], console: Console | None = None) -> None:
+    """Print sentences, each from a new line and broken between words."""
+    console = console or terminal()
+    for line in lines:
+        console.print(Text(line))
 
 
 def _fits(table: Table, console: Console) -> bool:

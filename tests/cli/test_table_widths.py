@@ -1,6 +1,8 @@
 """Every table that a command or a measurement prints, on a terminal of 80 columns."""
 
 import io
+from dataclasses import replace
+from pathlib import Path
 
 import bench_cache
 import bench_gpu
@@ -21,6 +23,10 @@ from argus_evaluation.ablations.ablation_statistics import Summary
 from argus_evaluation.benchmark import results_table
 from argus_evaluation.benchmark.compare import ComparedMetric, ComparedRuns, build_comparison
 from argus_evaluation.benchmark.evaluation_results import ControlResults, EvaluationResults, MetricValue
+from argus_evaluation.benchmark.run_list import Run
+from argus_evaluation.tables.run_columns import SeedResults, SubsetRuns
+from argus_evaluation.tables.table2 import fill_table2
+from argus_evaluation.tables.table2_terminal import terminal_tables
 from argus_inference.console.terminal import show, table_rows
 from argus_processing.curation.overview.table1 import build_table1
 from argus_training.planning.plan import make_plan, plan_table
@@ -102,12 +108,34 @@ def preprocessing():
     return bench_preprocessing.build_table({"hr": dict.fromkeys(names, 1234.56)})
 
 
+def table_2():
+    """Three seeds of the longest name, with the widest numbers and a missing one."""
+    names = ("Avg. NLP", "GREEN", "RadGraph-XL partial")
+    seeds = [
+        SeedResults(
+            Run("CT2Rep", "hr", Path(), "70B", seed),
+            EvaluationResults(
+                n_test=1_564,
+                metrics=dict.fromkeys(names, replace(VALUE, value=seed * 40.0, scale=100)),
+                model_hash=str(seed),
+                subset="ct-rate",
+                split="validation",
+            ),
+        )
+        for seed in (0, 1, 2)
+    ]
+    runs = SubsetRuns("ct-rate", "validation", 1_564, {("hr", "CT2Rep-70B"): tuple(seeds)})
+    (table,), _ = terminal_tables(fill_table2([runs]))
+    return table
+
+
 TABLES = {
     "evaluate": evaluation,
     "compare": comparison,
     "ablate": ablation,
     "prepare: counts": lambda: counts_table({"counts": dict.fromkeys(("ct-rate", "bimcv-r", "inspect"), COUNTS)}),
     "prepare: paper": lambda: beside_the_paper(build_table1({"ct-rate": OURS, "all": OURS})),
+    "table2": table_2,
     "plan": lambda: plan_table(make_plan("argus-tiny", 1, 80)),
     "plan: large": lambda: plan_table(make_plan("argus-70b-hr", 8, 80, 4, 256)),
     "bench: training": lambda: gpu("training"),

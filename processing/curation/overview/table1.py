@@ -67,6 +67,11 @@ class Table1:
     notes: tuple[str, ...]
 
 
+def read_paper_table1() -> PaperTable1:
+    """Read the numbers that the paper prints."""
+    return from_json(PaperTable1, read_yaml_object(PAPER))
+
+
 def phantom_sources(roots: Mapping[str, Path]) -> list[str]:
     """Return the sources whose download is not the real one but was written by `argus phantom`."""
     return [name for name, root in roots.items() if (root / TRUTH_FILE).is_file()]
@@ -79,7 +84,7 @@ def build_table1(statistics: Mapping[str, Mapping[str, Any]], phantoms: Sequence
         statistics: as in the manifest: for each prepared source and for "all", the numbers by name.
         phantoms: sources that hold phantoms.
     """
-    paper = from_json(PaperTable1, read_yaml_object(PAPER))
+    paper = read_paper_table1()
     printed = paper.subsets
     absent = [name for name in printed if name not in statistics]
     # A part of the sources is not comparable with the paper's sum of all three.

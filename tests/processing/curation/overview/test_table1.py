@@ -1,10 +1,17 @@
 import io
+from dataclasses import asdict
 
 from rich.console import Console
 
 from argus_cli.prepare import beside_the_paper
 from argus_inference.console.terminal import show
-from argus_processing.curation.overview.table1 import Table1Row, build_table1, phantom_sources, table1_markdown
+from argus_processing.curation.overview.table1 import (
+    Table1Row,
+    build_table1,
+    phantom_sources,
+    read_paper_table1,
+    table1_markdown,
+)
 from argus_processing.phantom.layouts import write_layout
 
 OURS = {"scans": 25_690, "patients": 21_000, "train": 21_715, "validation": 2_411, "test": 1_564}
@@ -26,6 +33,16 @@ def test_ours_stand_beside_the_papers_with_the_difference():
         "test": ("1,564", "1,564", "+0"),
         "average tokens": ("201.9", "201.40", "+0.5"),
         "maximum tokens": ("900", "824", "+76"),
+    }
+
+
+def test_the_papers_numbers_are_those_printed_in_table_1_and_appendix_a():
+    numbers = {name: tuple(asdict(numbers).values()) for name, numbers in read_paper_table1().subsets.items()}
+    assert numbers == {
+        "bimcv-r": (5_322, 3_726, 532, 1_064, 97.19, 406),
+        "ct-rate": (25_691, 21_715, 2_412, 1_564, 201.40, 824),
+        "inspect": (20_400, 14_280, 2_040, 4_080, 48.71, 267),
+        "all": (49_849, 39_721, 4_984, 5_144, 130.03, 824),
     }
 
 
