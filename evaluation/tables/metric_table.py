@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..benchmark.evaluation_results import MetricValue
+from ..benchmark.results_table import METRIC_ROWS
 from ..benchmark.run_list import Run
 from .paper_table2 import read_paper_table2
 from .run_columns import Column, SubsetRuns, TableNumber, collect_runs, read_number
@@ -13,8 +13,8 @@ METRICS = (
     *("Avg. NLP", "Avg. NLP (9)"),
     *("RadGraph-XL simple", "RadGraph-XL partial", "RadGraph-XL complete", "GREEN", "RaTEScore"),
 )
-# Rows only where a run has them, with the names they are shown under.
-OWN_METRICS = {"finding_f1": "finding F1"}
+# Names under which metrics of findings are shown.
+LABELS = {name: label for label, name in METRIC_ROWS.items() if name not in METRICS}
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,7 @@ def build_metric_table(runs: Sequence[Run]) -> MetricTable:
 
 
 def _build_block(runs: SubsetRuns, columns: Sequence[Column]) -> MetricBlock:
-    every = [each.results.metrics for place in runs.columns.values() for each in place]
-    own = {name: label for name, label in OWN_METRICS.items() if any(_has(metrics.get(name)) for metrics in every)}
-    rows = {name: name for name in METRICS} | own
+    rows = {name: LABELS.get(name, name) for name in (*METRICS, *_others(runs))}
     cells = {
         (column, label): read_number(runs.columns.get(column, ()), name)
         for column in columns
@@ -62,5 +60,8 @@ def _build_block(runs: SubsetRuns, columns: Sequence[Column]) -> MetricBlock:
     return MetricBlock(runs, tuple(rows.values()), cells)
 
 
-def _has(found: MetricValue | None) -> bool:
-    return found is not None and found.value is not None
+def _others(runs: SubsetRuns) -> list[str]:
+    """Return the names of further metrics of which a run has a value: of findings, of stand-ins."""
+    every = [each.results.metrics for place in runs.columns.values() for each in place]
+    found = (name for metrics in every for name, metric in metrics.items() if metric.value is not None)
+    return [name for name in dict.fromkeys(found) if name not in METRICS]

@@ -79,12 +79,18 @@ def test_seeds_are_shown_as_mean_and_deviation_and_named(tmp_path):
     assert "Mean ± sample standard deviation over the seeds 0, 2: Argus-8B hr (ct-rate)." in markdown
 
 
-def test_own_metrics_have_a_row_only_where_a_run_has_them(tmp_path):
-    f1 = MetricValue(0.8254, "argus findings", scale=1)
-    runs = [store_run(tmp_path, "Argus tiny nr -", {}, subset="phantom", metrics={"finding_f1": f1})]
+def test_other_metrics_that_a_run_has_keep_their_own_names(tmp_path):
+    own = {
+        "finding_f1": MetricValue(0.8254, "rules", scale=1),
+        "stand-in for GREEN": MetricValue(0.5, "rules", scale=1),
+    }
+    own["laterality_accuracy"] = MetricValue(None, "rules", scale=1)
+    runs = [store_run(tmp_path, "Argus tiny nr -", {}, subset="phantom", metrics=own)]
     table = build_metric_table([*runs, store_run(tmp_path, "Argus tiny nr -", {}, subset="inspect")])
-    assert ["finding F1" in block.metrics for block in table.blocks] == [False, True]
-    assert "| finding F1 | 0.825 |" in metric_table_markdown(table)
+    assert [block.metrics[len(METRICS) :] for block in table.blocks] == [(), ("finding F1", "stand-in for GREEN")]
+    markdown = metric_table_markdown(table)
+    assert "| finding F1 | 0.825 |" in markdown and "| stand-in for GREEN | 0.500 |" in markdown
+    assert "| GREEN | missing" in markdown  # a stand-in never fills the metric's own row
 
 
 def test_numbers_computed_in_two_ways_are_called_so(runs, tmp_path):
