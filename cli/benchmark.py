@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 app = typer.Typer()
 DataDirOption = Annotated[Path | None, typer.Option(help="Folder of the prepared data; not needed for phantom.")]
 PhantomSeedOption = Annotated[int | None, typer.Option(min=0, help="Seed of the phantoms (phantom only).")]
-ClinicalOption = Annotated[str, typer.Option(help="Metrics that need a model: radgraph, green, rate; comma-separated.")]
+ClinicalOption = Annotated[
+    str,
+    typer.Option(help="Metrics that need a model: radgraph, green, rate; or stand-in, marked as one; comma-separated."),
+]
 ClinicalModelsOption = Annotated[Path | None, typer.Option(help="Folder with one folder for each of their models.")]
 ClinicalDownloadOption = Annotated[bool, typer.Option("--clinical-download", help="Fetch their models from the Hub.")]
 ClinicalAnswersOption = Annotated[
@@ -42,6 +45,10 @@ RateBackendOption = Annotated[
     Literal["argus", "package"], typer.Option(help="What computes RaTEScore: Argus, or its authors' own package.")
 ]
 Findings = Literal["rules", "radgraph", "green"]
+SystemsOption = Annotated[
+    list[str] | None,
+    typer.Option("--system", help="Take only this system of the file, such as 'Argus-8B nr'; repeatable."),
+]
 RunsOption = Annotated[Path, typer.Option("--runs", help="YAML file that names the system of each evaluation.")]
 
 
@@ -215,6 +222,10 @@ def reader_study(
     with_references: Annotated[
         bool, typer.Option("--with-references", help="Score the scans' own reports too, blinded.")
     ] = False,
+    system: SystemsOption = None,
+    without_page: Annotated[
+        bool, typer.Option("--without-page", help="Only draw the cases into OUT, for a later start with readers.")
+    ] = False,
     reader: Annotated[list[str] | None, typer.Option(help="Name of a reader; repeat it for each reader.")] = None,
     host: Annotated[
         str,
@@ -233,12 +244,17 @@ def reader_study(
     from . import reader_study
 
     options = StudyOptions(order_seed, cases, with_references)
+    if without_page:
+        reader_study.draw(runs, out, options, say, system or ())
+        return
     phantoms = _phantom_options("phantom", num_phantoms, seed)
     say(NOTICE)
     names = path_names(anonymous_paths)
     signals_as_usual()
     id_of = names.name if names else str
-    reader_study.run(runs, out, options, data_dir, phantoms, (host, port), say, id_of, reader or (), allowed_host or ())
+    other_hosts, systems = allowed_host or (), system or ()
+    address = (host, port)
+    reader_study.run(runs, out, options, data_dir, phantoms, address, say, id_of, reader or (), other_hosts, systems)
 
 
 @app.command(rich_help_panel="Evaluation")
@@ -279,6 +295,7 @@ def compare_reports(
     limit: Annotated[int, typer.Option(min=1, help="Number of scans to show if no --scan is given.")] = 8,
     title: Annotated[str, typer.Option(help="Heading of the page. Default: the folder's name, or the subset.")] = "",
     subset: Annotated[str | None, typer.Option(help="Subset, if the file has runs of several.")] = None,
+    system: SystemsOption = None,
     findings: Annotated[Findings, typer.Option(help="Metric that names the findings.")] = "rules",
     clinical_answers: Annotated[
         Path | None, typer.Option(help="File of RadGraph's and GREEN's answers. Default: a file in each folder.")
@@ -287,9 +304,8 @@ def compare_reports(
     """Write a page with the systems' reports beside the truth; it marks right, wrong and missed findings."""
     from argus_evaluation.benchmark.report_comparison import write_comparison
 
-    write_comparison(
-        source, out, tuple(scan or ()), limit, title, subset=subset, findings=findings, answers=clinical_answers
-    )
+    options = {"subset": subset, "systems": system or (), "findings": findings, "answers": clinical_answers}
+    write_comparison(source, out, tuple(scan or ()), limit, title, **options)
 
 
 @app.command(rich_help_panel="Evaluation")
@@ -311,12 +327,41 @@ def ablate(
     steps: Annotated[
         Path | None, typer.Option(help="Folder of the trainings, to share between grids. Default: OUT/steps.")
     ] = None,
+    scores: Annotated[
+        Path | None, typer.Option(help="Folder of the scores, to share between grids. Default: OUT/scores.")
+    ] = None,
+    one: Annotated[
+        str | None, typer.Option("--run", help="Score only this run, named as its folder of scores; no tables.")
+    ] = None,
 ) -> None:
     """Train and score every cell of an ablation, and print its tables."""
     quiet()
-    from argus_evaluation.ablations.ablation import run_ablation
+    from argus_evaluation.ablations.ablation import run_ablation, score_run
 
-    run_ablation(grid, out, base, steps)
+    if one is None:
+        run_ablation(grid, out, base, steps, scores)
+    else:
+        score_run(grid, out, one, base, steps, scores)
+
+
+@app.command(rich_help_panel="Evaluation")
+def reproduce(
+    plan: Annotated[Path, typer.Argument(help="YAML file of the plan, such as training/recipes/paper/ct3drrg.yaml.")],
+    out: Annotated[Path, typer.Argument(help="Folder of the reproduction; a second start continues there.")],
+    dry: Annotated[
+        bool, typer.Option("--dry-run", help="Print every command, marked as done or left, and run nothing.")
+    ] = False,
+    gather: Annotated[
+        bool, typer.Option("--gather", help="Only copy the tables and figures that are there to OUT.")
+    ] = False,
+) -> None:
+    """Reproduce the paper: prepare, pretrain, train, score, and write its tables and figures."""
+    if dry and gather:
+        raise ValueError("give either --dry-run or --gather")
+    quiet()
+    from . import reproduce
+
+    (reproduce.dry_run if dry else reproduce.put_in_place if gather else reproduce.run)(plan, out)
 
 
 def _phantom_options(subset: str, num_phantoms: tuple[int, int, int] | None, seed: int | None) -> dict[str, int]:

@@ -23,6 +23,7 @@ def run(
     id_of: Callable[[str], str] = str,
     readers: Sequence[str] = (),
     other_hosts: Sequence[str] = (),
+    systems: Sequence[str] = (),
 ) -> None:
     """Serve a reader study kept in the folder `out` until interrupted; a second start goes on with it.
 
@@ -32,6 +33,7 @@ def run(
         id_of: gives the name that the evaluations used for a scan, from its `scan_id`.
         readers: names of new readers; readers already in the study stay.
         other_hosts: names that the server answers to besides its own.
+        systems: names of the systems whose reports are read. Default: all of the runs file.
 
     Raises:
         ValueError, OSError: if the study cannot be built, if `out` holds another study, or if the address is in use.
@@ -45,9 +47,7 @@ def run(
     for name in readers:
         clean_reader(name)
     prepare_readers()
-    study = build_study(read_runs(runs), **vars(options))
-    for line in too_few_cases(study, options.cases_per_subset):
-        say(line)
+    study = _study(runs, options, say, systems)
     shelf = RecentVolumes(find_scans(study.cases, study.split, data_dir, phantom_options, id_of))
     with claimed_folder(out):
         keep_study(study, out)
@@ -57,6 +57,25 @@ def run(
             serve(study, answers, shelf, links, *address, say, other_hosts)
         finally:
             answers.close()
+
+
+def draw(runs: Path, out: Path, options: StudyOptions, say: Callable[[str], None], systems: Sequence[str] = ()) -> None:
+    """Draw the cases of a study into the folder `out`; `run` goes on with it.
+
+    Raises:
+        ValueError, OSError: as `run`.
+    """
+    study = _study(runs, options, say, systems)
+    with claimed_folder(out):
+        keep_study(study, out)
+
+
+def _study(runs: Path, options: StudyOptions, say: Callable[[str], None], systems: Sequence[str]) -> Study:
+    """Build a study, and say which subset has too few cases."""
+    study = build_study(read_runs(runs, systems), **vars(options))
+    for line in too_few_cases(study, options.cases_per_subset):
+        say(line)
+    return study
 
 
 def too_few_cases(study: Study, asked: int) -> Iterator[str]:

@@ -25,9 +25,10 @@ from .ablation_results import (
     PaperOrder,
     write_kept,
 )
-from .ablation_scores import LOWER_IS_BETTER, score_training
+from .ablation_scores import LOWER_IS_BETTER, score_folder, score_training
 from .ablation_statistics import order_of, summarize
 from .ablation_table import build_table, markdown, notes
+from .compared_systems import compares_systems, write_runs
 from .nodule_contrast import score_nodules
 
 # kind of a grid -> function (settings, seed, folder of the scores, folder of the trainings)
@@ -35,6 +36,9 @@ MEASURES: dict[str, Callable[[dict[str, Any], int, Path, Path], AblationRun]] = 
     "reports": score_training,
     "nodules": score_nodules,
 }
+TABLE_FILE, FIGURE_FILE, RUNS_FILE = "table.md", "figure.png", "runs.yaml"
+FIRST_RUNS_FILE = "runs_first_seed.yaml"
+SCORES = "scores"
 Runs = dict[str, dict[int, AblationRun]]  # by key of the cell's settings and by seed
 LIBRARIES = ("torch", "transformers", "trl", "accelerate", "datasets", "numpy")
 ERROR_BARS = {
@@ -43,17 +47,21 @@ ERROR_BARS = {
 }
 
 
-def run_ablation(path: Path, out: Path, base: Path | None = None, steps: Path | None = None) -> AblationResults:
+def run_ablation(
+    path: Path, out: Path, base: Path | None = None, steps: Path | None = None, scores: Path | None = None
+) -> AblationResults:
     """Train and score all cells of a grid, and write the results.
 
-    Writes under `out`: `results.json`, `table.md`, `figure.png`, and the scores of every run. When started again after
-    an interruption, it goes on with the first run that is not finished.
+    Writes under `out`: `results.json`, `table.md`, `figure.png`, and the scores of every run; if the grid compares
+    systems, also `runs.yaml` and, of the first seed only, `runs_first_seed.yaml`. When started again after an
+    interruption, it goes on with the first run that is not finished.
 
     Args:
         path: the grid's YAML.
         out: folder to write.
         base: base recipe that replaces the grid's own, such as the one for CT-3DRRG.
         steps: folder of the trainings, which several grids can share. Default: `out`/steps.
+        scores: folder of the scores, which several grids can share. Default: `out`/scores.
 
     Raises:
         ValueError: if the grid or the recipe is wrong, or `out` holds another grid's results.
@@ -62,10 +70,31 @@ def run_ablation(path: Path, out: Path, base: Path | None = None, steps: Path | 
     out = Path(out)
     _check_own(out, grid)
     with claimed_folder(out):
-        return _run(grid, out, steps or out / STEPS)
+        return _run(grid, out, steps or out / STEPS, scores or out / SCORES)
 
 
-def _run(grid: Grid, out: Path, steps: Path) -> AblationResults:
+def score_run(
+    path: Path, out: Path, run: str, base: Path | None = None, steps: Path | None = None, scores: Path | None = None
+) -> AblationRun:
+    """Score one run of a grid, and train it first if that is left; tables and figure are left to `run_ablation`.
+
+    Args:
+        path: the grid's YAML.
+        out, base, steps, scores: see `run_ablation`.
+        run: name of the folder of its scores, as `argus reproduce` tells it.
+
+    Raises:
+        ValueError: if the grid has no such run, or as `run_ablation`.
+    """
+    grid = read_grid(path, base)
+    scores = scores or Path(out) / SCORES
+    for cell, seed in planned(grid) if grid.kind == "reports" else ():
+        if score_folder(cell.settings, seed, scores).name == run:
+            return score_training(cell.settings, seed, scores, steps or Path(out) / STEPS)
+    raise ValueError(f"{path}: has no run {run} with this base recipe")
+
+
+def _run(grid: Grid, out: Path, steps: Path, scores: Path) -> AblationResults:
     """Do every run that is not finished, and write the results of all runs."""
     console = terminal(stderr=True)
     runs: Runs = {}
@@ -73,13 +102,16 @@ def _run(grid: Grid, out: Path, steps: Path) -> AblationResults:
     started = time.monotonic()
     for number, (cell, seed) in enumerate(plan, start=1):
         console.rule(f"[bold]{number} of {len(plan)}: {cell.name}, seed {seed}")
-        run = MEASURES[grid.kind](cell.settings, seed, out / "scores", steps)
+        run = MEASURES[grid.kind](cell.settings, seed, scores, steps)
         runs.setdefault(key_of(cell.settings), {})[seed] = run
         _check_metrics(grid, run)
     results = replace(collect(grid, runs), seconds_of_this_start=round(time.monotonic() - started, 1))
     write_kept(out / ABLATION_FILE, results)
-    write_text(out / "table.md", markdown(results))
-    save_figure(results, out / "figure.png")
+    write_text(out / TABLE_FILE, markdown(results))
+    if compares_systems(grid):
+        write_runs(grid, grid.seeds, out / RUNS_FILE, scores, steps)
+        write_runs(grid, grid.seeds[:1], out / FIRST_RUNS_FILE, scores, steps)
+    save_figure(results, out / FIGURE_FILE)
     for panel in results.panels:
         show(build_table(results, panel))
         terminal().print(*notes(results, panel), sep="\n")

@@ -121,12 +121,13 @@ def _cut(text: str, marks: Iterable[Mark]) -> tuple[Piece, ...]:
     return (*pieces, Piece(text[at:])) if at < len(text) or not pieces else tuple(pieces)
 
 
-def read_systems(source: Path, subset: str | None = None) -> list[System]:
+def read_systems(source: Path, subset: str | None = None, systems: Sequence[str] = ()) -> list[System]:
     """Return the systems of a runs file, or the one of a folder that `argus evaluate` wrote.
 
     Args:
         source: runs file or folder.
         subset: the subset whose runs are taken. Default: the only one of the file.
+        systems: names of the systems to take from a runs file. Default: all.
 
     Raises:
         FileNotFoundError: if a folder of the file is not there, or holds no predictions.
@@ -134,7 +135,7 @@ def read_systems(source: Path, subset: str | None = None) -> list[System]:
     """
     if source.is_dir():
         return [System(source.resolve().name, source)]
-    runs = [(read_settings(run.folder).subset, run) for run in read_runs(source)]
+    runs = [(read_settings(run.folder).subset, run) for run in read_runs(source, systems)]
     subsets = list(dict.fromkeys(name for name, _ in runs))
     if subset is None and len(subsets) > 1 or subset is not None and subset not in subsets:
         raise ValueError(f"{source}: has runs of {', '.join(subsets)}; choose one of them with --subset")
@@ -212,6 +213,7 @@ def write_comparison(
     title: str = "",
     *,
     subset: str | None = None,
+    systems: Sequence[str] = (),
     findings: str = "rules",
     answers: Path | None = None,
 ) -> None:
@@ -223,18 +225,18 @@ def write_comparison(
         scan_ids: scans to show. Default: the first `limit`.
         limit: number of scans without `scan_ids`.
         title: heading. Default: the folder's name, or subset and split.
-        subset: see `read_systems`.
+        subset, systems: see `read_systems`.
         findings: the metric that names the findings, of `FINDINGS_METRICS`.
         answers: file with the answers of clinical metrics. Default: that of each run's own folder.
     """
-    systems = read_systems(source, subset)
-    if title and len(systems) == 1:
-        systems = [System(title, systems[0].folder)]
-    if twice := {system.name for system in systems if [other.name for other in systems].count(system.name) > 1}:
+    shown = read_systems(source, subset, systems)
+    if title and len(shown) == 1:
+        shown = [System(title, shown[0].folder)]
+    if twice := {system.name for system in shown if [other.name for other in shown].count(system.name) > 1}:
         raise ValueError(f"{source}: {', '.join(sorted(twice))} comes twice in one subset; name one run of it")
-    metrics = {system.name: FINDINGS_METRICS[findings](answers or system.folder / ANSWERS) for system in systems}
-    settings = {system.name: read_settings(system.folder) for system in systems}
-    comparisons = compare_systems(systems, metrics, scan_ids, limit)
-    first = settings[systems[0].name]
-    heading = title or (systems[0].name if len(systems) == 1 else f"{first.subset} {first.split}")
-    write_text(out, comparison_page(comparisons, settings, heading, metrics[systems[0].name].note(first.subset)))
+    metrics = {system.name: FINDINGS_METRICS[findings](answers or system.folder / ANSWERS) for system in shown}
+    settings = {system.name: read_settings(system.folder) for system in shown}
+    comparisons = compare_systems(shown, metrics, scan_ids, limit)
+    first = settings[shown[0].name]
+    heading = title or (shown[0].name if len(shown) == 1 else f"{first.subset} {first.split}")
+    write_text(out, comparison_page(comparisons, settings, heading, metrics[shown[0].name].note(first.subset)))

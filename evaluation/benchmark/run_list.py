@@ -11,6 +11,7 @@ differ only in it are averaged in the tables. Both can be left out. Folders are 
 are never written here: they are read from each folder.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -62,19 +63,27 @@ class RunSettings:
     dataset: str = ""
 
 
-def read_runs(path: Path) -> list[Run]:
+def read_runs(path: Path, systems: Collection[str] = ()) -> list[Run]:
     """Read a runs file.
+
+    Args:
+        path: the file.
+        systems: names of the runs to take. Default: all.
 
     Raises:
         FileNotFoundError: if the file, or a folder that it names, is not there.
-        ValueError: if it does not have the form above.
+        ValueError: if it does not have the form above, or has no run of a name.
     """
     path = Path(path)
     content = read_yaml(path)
     entries = content.get("runs") if isinstance(content, dict) else None
     if not isinstance(entries, list) or not entries or set(content) != {"runs"}:
         raise ValueError(f"{path}: expected one key, `runs`, with a list of evaluations")
-    return [_read_run(entry, number, path) for number, entry in enumerate(entries, start=1)]
+    runs = [_read_run(entry, number, path) for number, entry in enumerate(entries, start=1)]
+    if missing := [name for name in systems if name not in {run.name for run in runs}]:
+        known = ", ".join(dict.fromkeys(run.name for run in runs))
+        raise ValueError(f"{path}: has no run of {', '.join(missing)}; it has {known}")
+    return [run for run in runs if not systems or run.name in systems]
 
 
 def _read_run(entry: Any, number: int, path: Path) -> Run:

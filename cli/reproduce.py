@@ -1,0 +1,62 @@
+"""Run `argus reproduce`: list a plan's jobs, show what is done and what is left, run what is left."""
+
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.table import Table
+
+from argus_evaluation.reproduction.gather import gather
+from argus_evaluation.reproduction.job_states import claim_jobs, jobs_left
+from argus_evaluation.reproduction.jobs import INDEX, KINDS, Job, list_jobs
+from argus_evaluation.reproduction.paper_plan import read_plan
+from argus_evaluation.reproduction.run_jobs import run_jobs
+from argus_inference.console.terminal import show, terminal
+from argus_processing.storage.claimed_folders import claimed_folder
+from argus_processing.storage.markdown_table import literal_table
+
+from .options import say, tell
+
+
+def run(file: Path, out: Path) -> None:
+    """Run the jobs of a plan that are left in the folder `out`.
+
+    Raises:
+        ValueError: if the plan is wrong, a job fails, or another process runs a plan in `out`.
+    """
+    plan = read_plan(file)
+    jobs = list_jobs(file, plan, out)
+    with claimed_folder(out):
+        claim_jobs(jobs, out)
+        left = jobs_left(jobs, out)
+        show(states_table(jobs, left), terminal(stderr=True))
+        run_jobs(jobs, left, plan.launcher.at_once, out, say)
+    tell((out / INDEX).read_text(encoding="utf-8").rstrip("\n"))
+
+
+def dry_run(file: Path, out: Path) -> None:
+    """Print every command of a plan as a line for a shell, marked as done or left; nothing is run or written."""
+    jobs = list_jobs(file, read_plan(file), out)
+    left = jobs_left(jobs, out)
+    show(states_table(jobs, left), terminal(stderr=True))
+    names = {job.name for job in left}
+    for job in jobs:
+        tell(f"{shlex.join(job.command)}  # {'left' if job.name in names else 'done'}")
+
+
+def put_in_place(file: Path, out: Path) -> None:
+    """Copy the results that are there into `out`, and print the list of them."""
+    tell(gather(read_plan(file), out).read_text(encoding="utf-8").rstrip("\n"))
+
+
+def states_table(jobs: Sequence[Job], left: Sequence[Job]) -> Table:
+    """Return a table with the number of jobs of each kind, and how many of them are done and left."""
+    every, undone = (Counter(job.kind for job in some) for some in (jobs, left))
+    rows = [
+        (name, str(every[kind]), str(every[kind] - undone[kind]), str(undone[kind]))
+        for kind, name in KINDS.items()
+        if every[kind]
+    ]
+    total = ("all", str(len(jobs)), str(len(jobs) - len(left)), str(len(left)))
+    return literal_table(("", "jobs", "done", "left"), (*rows, total), numbers_from=1)

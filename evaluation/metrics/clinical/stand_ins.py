@@ -1,0 +1,32 @@
+"""Score findings read by rules, as marked stand-ins for clinical metrics on a machine without their weights.
+
+The name of each says that it is a stand-in: its numbers are no numbers of the metric that it stands for. The rules know
+13 of CT-RATE's 18 labels in the words of phantoms.
+"""
+
+from collections.abc import Callable, Sequence
+
+from ..metric import Metric, MetricScores
+from ..phantom_truth import score_findings
+from ..report_findings import extract_findings
+from .clinical_weights import ClinicalOptions
+
+# name -> score of `score_findings`
+STAND_INS = {
+    "stand-in for GREEN: finding F1 (rules)": "finding_f1",
+    "stand-in for RadGraph-XL: finding and side F1 (rules)": "finding_side_f1",
+}
+NAMES = tuple(STAND_INS)
+SIGNATURE = "argus findings|rules on report and reference|stand-in"
+
+
+def stand_in_metrics(options: ClinicalOptions) -> dict[str, Metric]:
+    """Return the stand-ins; they need no weights."""
+    return {name: Metric(_score_by(finding), SIGNATURE, scale=1) for name, finding in STAND_INS.items()}
+
+
+def _score_by(name: str) -> Callable[[Sequence[str], Sequence[str]], MetricScores]:
+    def score(predictions: Sequence[str], references: Sequence[str]) -> MetricScores:
+        return score_findings(predictions, [tuple(extract_findings(reference)) for reference in references])[name]
+
+    return score

@@ -1,0 +1,236 @@
+"""List the jobs of a plan, from the downloads to the tables, each after those that it needs.
+
+A job is a command as a person would type it. Trainings and scores are named by the hash of everything that decides
+their result, as in an ablation, so what several grids share is one job.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from argus_processing.curation.prepared_folder import MANIFEST
+from argus_processing.phantom.layouts import TRUTH_FILE
+from argus_training import ablate
+from argus_training.ablations.ablation_grid import Cell, Grid, read_base, read_grid
+from argus_training.ablations.ablation_recipes import ReportRecipe
+from argus_training.ablations.ablation_steps import Step, last_step, model_of
+
+from ..ablations.ablation import FIGURE_FILE, FIRST_RUNS_FILE, RUNS_FILE, SCORES
+from ..ablations.ablation_scores import Evaluation, score_folder
+from ..ablations.compared_systems import compares_systems
+from ..reader_study.answers import ANSWERS_FILE
+from ..reader_study.study import STUDY_FILE
+from .paper_plan import LAUNCHED, PaperPlan
+
+STUDY = "reader-study"
+INDEX = "README.md"
+# kind of job -> its name for people, in the order of the chain
+KINDS = {
+    "phantom": "phantoms",
+    "prepare": "preparation",
+    "convert": "published weights",
+    "language": "language models",
+    "vision": "pretraining",
+    "create": "assembly",
+    "sft": "fine-tuning",
+    "score": "scores",
+    "result": "tables and figures",
+}
+DATA_KINDS = ("phantom", "prepare")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One command of a reproduction.
+
+    Attributes:
+        name: hash-named for trainings and scores, which are the same wherever they are needed.
+        kind: one of `KINDS`.
+        command: program and arguments.
+        makes: the file that is there when the job is done.
+        needs: names of the jobs that come before it.
+        reads: a file that people write; when it is newer than `makes`, the job is done again.
+        evaluation: of a score, which also lacks a clinical metric that can be computed now.
+    """
+
+    name: str
+    kind: str
+    command: tuple[str, ...]
+    makes: Path
+    needs: tuple[str, ...] = ()
+    reads: Path | None = None
+    evaluation: Evaluation | None = None
+
+    def is_made(self) -> bool:
+        """Return whether the job's file is there and up to date with what people wrote."""
+        if not self.makes.exists():
+            return False
+        if self.reads is not None and self.reads.exists():
+            return self.reads.stat().st_mtime_ns <= self.makes.stat().st_mtime_ns
+        return self.evaluation is None or self.evaluation.is_done()
+
+
+@dataclass(frozen=True)
+class PlannedGrid:
+    """One grid of a plan: its file, its content, and the folder of its results."""
+
+    path: str
+    grid: Grid
+    out: Path
+
+    @property
+    def compares_systems(self) -> bool:
+        """Return whether Table 2 is made from it."""
+        return compares_systems(self.grid)
+
+
+def list_jobs(file: Path, plan: PaperPlan, out: Path) -> list[Job]:
+    """Return a plan's jobs in an order in which they can run.
+
+    Args:
+        file: the plan's file.
+        plan: its content.
+        out: folder of the reproduction.
+
+    Raises:
+        ValueError: if a grid or the base recipe is wrong, or what the plan asks for has no grid.
+    """
+    grids = read_grids(plan, out)
+    compared = next((planned for planned in grids if planned.compares_systems), None)
+    if compared is None and (plan.figure7 or plan.table4):
+        raise ValueError(f"{file}: figure7 and table4 need a grid with the axes system and resolution")
+    jobs = [*_data_jobs(plan, out)]
+    for planned in grids:
+        for cell, seed in ablate.planned(planned.grid):
+            jobs += _cell_jobs(plan, planned, cell, seed, out)
+        jobs.append(_grid_job(plan, planned, out))
+        jobs += _systems_jobs(plan, planned, out) if planned is compared else ()
+    results = (job.name for job in jobs if job.kind in ("prepare", "result"))
+    command = _words(plan, "argus", "reproduce", file, out, "--gather")
+    jobs.append(Job("gather", "result", command, out / INDEX, tuple(results)))
+    distinct: dict[str, Job] = {}
+    for job in jobs:
+        distinct.setdefault(job.name, job)
+    return list(distinct.values())
+
+
+def read_grids(plan: PaperPlan, out: Path) -> list[PlannedGrid]:
+    """Read a plan's grids with its base recipe.
+
+    Raises:
+        ValueError: if a grid trains nothing, or two have one name, which would share their results' folder.
+    """
+    grids: list[PlannedGrid] = []
+    for path in plan.grids:
+        grid = read_grid(Path(path), Path(plan.base))
+        if grid.kind != "reports":
+            raise ValueError(f"{path}: trains nothing; a plan names grids of trainings")
+        if any(grid.name == other.grid.name for other in grids):
+            raise ValueError(f"{path}: another grid of the plan has the name {grid.name} too")
+        grids.append(PlannedGrid(path, grid, out / grid.name))
+    return grids
+
+
+def data_folder(plan: PaperPlan) -> Path:
+    """Return the folder of the prepared data, which the base recipe names.
+
+    Raises:
+        ValueError: if it names none.
+    """
+    folder = read_base(Path(plan.base)).recipe.get("data", {}).get("subset_options", {}).get("data_dir")
+    if folder is None:
+        raise ValueError(f"{plan.base}: data: subset_options names no data_dir, the folder of the prepared data")
+    return Path(folder)
+
+
+def _data_jobs(plan: PaperPlan, out: Path) -> Iterator[Job]:
+    said, data = plan.prepare, data_folder(plan)
+    sources, needs = dict(said.sources), []
+    for layout, count in said.phantoms.items():
+        folder = out / "downloads" / layout
+        sources[layout] = str(folder)
+        needs.append(f"phantom-{layout}")
+        options = ("--layout", layout, "--n", str(count), "--seed", str(said.seed))
+        yield Job(needs[-1], "phantom", _words(plan, "argus", "phantom", folder, *options), folder / TRUTH_FILE)
+    if sources:
+        given = [word for source, folder in sources.items() for word in (f"--{source}", folder)]
+        command = _words(plan, "argus", "prepare", data, *given, "--workers", said.workers, *said.arguments)
+        yield Job("prepare", "prepare", command, data / MANIFEST, tuple(needs))
+
+
+def _cell_jobs(plan: PaperPlan, planned: PlannedGrid, cell: Cell, seed: int, out: Path) -> Iterator[Job]:
+    """Yield the trainings of a cell and its score."""
+    step = last_step(cell.settings, seed)
+    for each in step.with_needs():
+        yield _step_job(plan, planned, each, out)
+    scores = score_folder(cell.settings, seed, out / SCORES)
+    evaluation = Evaluation(ReportRecipe(**cell.settings), scores, out / ablate.STEPS)
+    command = _words(plan, *_ablate(plan, planned, out), "--run", scores.name)
+    needs = (step.name, *_prepared(plan))
+    yield Job(f"score-{scores.name}", "score", command, evaluation.file, needs, evaluation=evaluation)
+
+
+def _step_job(plan: PaperPlan, planned: PlannedGrid, step: Step, out: Path) -> Job:
+    script = os.path.relpath(ablate.__file__)
+    grid = ("--config", planned.path, "--base", plan.base, "--output_dir", out, "--step", step.name)
+    command = _words(plan, *_launch(plan, step.kind), ablate.__file__ if script.startswith("..") else script, *grid)
+    data = _prepared(plan) if step.kind in LAUNCHED else ()
+    needs = (*(need.name for need in step.needs), *data)
+    return Job(step.name, step.kind, command, model_of(step, out / ablate.STEPS) / "config.json", needs)
+
+
+def _launch(plan: PaperPlan, kind: str) -> tuple[str, ...]:
+    """Return the program that starts a step; models are assembled and weights converted by one process."""
+    launcher = plan.launcher
+    if launcher.kind == "local" or kind not in LAUNCHED:
+        return ("python",)
+    config = ("--config_file", launcher.configs[kind]) if kind in launcher.configs else ()
+    return ("accelerate", "launch", *config, "--num_processes", str(launcher.processes))
+
+
+def _ablate(plan: PaperPlan, planned: PlannedGrid, out: Path) -> tuple[object, ...]:
+    folders = ("--steps", out / ablate.STEPS, "--scores", out / SCORES)
+    return ("argus", "ablate", planned.path, planned.out, "--base", plan.base, *folders)
+
+
+def _prepared(plan: PaperPlan) -> tuple[str, ...]:
+    return ("prepare",) if plan.prepare.sources or plan.prepare.phantoms else ()
+
+
+def _grid_job(plan: PaperPlan, planned: PlannedGrid, out: Path) -> Job:
+    """Return the job that makes a grid's table and figure."""
+    cells = ablate.planned(planned.grid)
+    needs = dict.fromkeys(f"score-{score_folder(cell.settings, seed, out).name}" for cell, seed in cells)
+    command = _words(plan, *_ablate(plan, planned, out))
+    return Job(planned.grid.name, "result", command, planned.out / FIGURE_FILE, tuple(needs))
+
+
+def _systems_jobs(plan: PaperPlan, planned: PlannedGrid, out: Path) -> Iterator[Job]:
+    """Yield the jobs of Table 2, figure 7 and Table 4, which compare the systems of a grid."""
+    runs, needs = planned.out / FIRST_RUNS_FILE, (planned.grid.name,)
+    command = _words(plan, "argus", "table2", planned.out / RUNS_FILE, out)
+    yield Job("table2-paper", "result", command, out / "table2.json", needs)
+    if page := plan.figure7:
+        options = ("--subset", page.subset, "--findings", page.findings, "--limit", str(page.limit))
+        systems = _each("--system", page.systems)
+        command = _words(plan, "argus", "compare-reports", runs, out / "figure7.html", *options, *systems)
+        yield Job("figure7", "result", command, out / "figure7.html", needs)
+    if study := plan.table4:
+        folder, cases = out / STUDY, ("--cases", study.cases, "--without-page")
+        systems = _each("--system", study.systems)
+        command = _words(plan, "argus", "reader-study", folder, "--runs", runs, *cases, *systems)
+        yield Job(STUDY, "result", command, folder / STUDY_FILE, needs)
+        command = _words(plan, "argus", "table4", folder, out)
+        yield Job("table4", "result", command, out / "table4.json", (STUDY,), folder / ANSWERS_FILE)
+
+
+def _each(option: str, values: Iterable[str]) -> list[str]:
+    return [word for value in values for word in (option, value)]
+
+
+def _words(plan: PaperPlan, *command: object) -> tuple[str, ...]:
+    """Return a command as text, with the number of threads that the plan gives every job."""
+    threads = plan.launcher.threads
+    limit = ("env", f"OMP_NUM_THREADS={threads}") if threads else ()
+    return (*limit, *map(str, command))

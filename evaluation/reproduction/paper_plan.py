@@ -1,0 +1,130 @@
+"""Read the plan of a reproduction, a YAML file that names the data, the grids to train, and how to launch trainings.
+
+    prepare: {sources: {ct-rate: downloads/CT-RATE, bimcv-r: downloads/BIMCV-R, inspect: downloads/INSPECT}}
+    base: ../ablations/ct3drrg.yaml
+    grids: [../ablations/table2.yaml, ../ablations/figure3.yaml]
+    launcher: {kind: accelerate, processes: 8, configs: {sft: ../../accelerate_configs/zero3.yaml}}
+
+Recipes and launch configurations are named relative to the plan, as a grid names its base; downloads relative to the
+working directory. The base recipe names the folder of the prepared data and the baselines' published weights.
+"""
+
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from argus_processing.sources.registry import SOURCES
+from argus_processing.storage.foreign_files import read_yaml_object
+from argus_processing.storage.typed_json import from_json
+
+LAUNCHERS = ("local", "accelerate")
+LAUNCHED = ("language", "vision", "sft")  # kinds of steps that train, and so need a launcher
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """Settings of the data set's preparation.
+
+    Attributes:
+        sources: folder of each source's download.
+        phantoms: in place of downloads, the number of phantoms to draw in each source's layout.
+        seed: of the phantoms.
+        workers: number of volumes read in parallel.
+        arguments: further arguments of `argus prepare`, such as [--judge, MODEL].
+    """
+
+    sources: dict[str, str] = field(default_factory=dict)
+    phantoms: dict[str, int] = field(default_factory=dict)
+    seed: int = 0
+    workers: int = 1
+    arguments: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.sources and self.phantoms:
+            raise ValueError("give sources or phantoms, not both")
+        if unknown := sorted({*self.sources, *self.phantoms} - set(SOURCES)):
+            raise ValueError(f"unknown source {', '.join(unknown)}; known: {', '.join(SOURCES)}")
+
+
+@dataclass(frozen=True)
+class Launcher:
+    """How jobs are started.
+
+    Attributes:
+        kind: "local", one process a training; or "accelerate", `processes` of them.
+        at_once: number of jobs that run at the same time.
+        threads: threads of each job's libraries. Default: their own choice.
+        processes: of a training, over all its machines.
+        configs: file of `accelerate launch` by kind of step: language, vision, sft.
+    """
+
+    kind: str = "local"
+    at_once: int = 1
+    threads: int | None = None
+    processes: int = 1
+    configs: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.kind not in LAUNCHERS:
+            raise ValueError(f"unknown kind {self.kind!r}; known: {', '.join(LAUNCHERS)}")
+        if min(self.at_once, self.processes, self.threads or 1) < 1:
+            raise ValueError("at_once, threads and processes are 1 or more")
+        if unknown := sorted(set(self.configs) - set(LAUNCHED)):
+            raise ValueError(f"configs: no such kind of step: {', '.join(unknown)}; known: {', '.join(LAUNCHED)}")
+
+
+@dataclass(frozen=True)
+class Figure7:
+    """The page of reports beside the truth: its subset, its systems by name, and the metric that names findings."""
+
+    subset: str
+    systems: tuple[str, ...]
+    findings: str = "rules"
+    limit: int = 8
+
+
+@dataclass(frozen=True)
+class ReaderStudy:
+    """The reader study behind Table 4: its systems by name, and the number of cases drawn from each subset."""
+
+    systems: tuple[str, ...]
+    cases: int = 100
+
+
+@dataclass(frozen=True)
+class PaperPlan:
+    """Content of a plan's file; `figure7` and `table4` need a grid with the axes system and resolution."""
+
+    base: str
+    grids: tuple[str, ...]
+    prepare: Preparation = field(default_factory=Preparation)
+    launcher: Launcher = field(default_factory=Launcher)
+    figure7: Figure7 | None = None
+    table4: ReaderStudy | None = None
+
+
+def read_plan(path: Path) -> PaperPlan:
+    """Read a plan; the files that it names beside itself become paths from the working directory.
+
+    Raises:
+        FileNotFoundError: if it is not there.
+        ValueError: naming the file and the key that is unknown, missing or wrong.
+    """
+    try:
+        plan = from_json(PaperPlan, read_yaml_object(path))
+    except ValueError as error:
+        told = str(error)
+        raise ValueError(told if told.startswith(f"{path}: ") else f"{path}: {told}") from None
+    if not plan.grids:
+        raise ValueError(f"{path}: grids: name at least one grid")
+    configs = {kind: _beside(path, name) for kind, name in plan.launcher.configs.items()}
+    return replace(
+        plan,
+        base=_beside(path, plan.base),
+        grids=tuple(_beside(path, name) for name in plan.grids),
+        launcher=replace(plan.launcher, configs=configs),
+    )
+
+
+def _beside(path: Path, name: str) -> str:
+    return os.path.normpath(Path(path).parent / name)

@@ -1,0 +1,146 @@
+"""Run the jobs that are left on this machine, each as a process with a log of its own."""
+
+import fcntl
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from argus_processing.storage.whole_files import make_folder
+
+from .jobs import Job
+
+LOGS = "logs"
+SECONDS_TO_END = 30  # after which a job that was asked to end is killed
+LAST_BYTES = 4096  # of a log, in which its last line is searched
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Running:
+    """A job with its process and the time of its start."""
+
+    job: Job
+    process: subprocess.Popen
+    started: float
+
+
+def run_jobs(jobs: Sequence[Job], left: Sequence[Job], at_once: int, out: Path, say: Say) -> None:
+    """Run the jobs that are left, `at_once` at a time, each after those that it needs.
+
+    Args:
+        jobs: all jobs of the plan, in an order in which they can run.
+        left: those of them to run.
+        at_once: number of jobs that run at the same time.
+        out: folder of the reproduction; each job's output goes to `logs/NAME.log` in it.
+        say: called with one line when a job starts and when it ends.
+
+    Raises:
+        ValueError: naming the first job that failed, and its log. No job is started after it, and those that run are
+            waited for.
+    """
+    done = {job.name for job in jobs} - {job.name for job in left}
+    waiting = list(left)
+    running: dict[Future, Running] = {}
+    failed: list[str] = []
+    with ThreadPoolExecutor(at_once) as threads, ended(running):
+        while running or (waiting and not failed):
+            for job in [] if failed else ready(waiting, done)[: at_once - len(running)]:
+                waiting.remove(job)
+                say(f"starts: {job.name} ({len(done) + len(running) + 1} of {len(jobs)})")
+                one = Running(job, start(job, out), time.monotonic())
+                running[threads.submit(one.process.wait)] = one
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                one = running.pop(future)
+                if told := failure(one.job, future.result(), out):
+                    failed.append(told)
+                    continue
+                done.add(one.job.name)
+                say(f"done: {one.job.name}, {time.monotonic() - one.started:.0f} s; {len(jobs) - len(done)} left")
+    if failed:
+        raise ValueError(failed[0])
+
+
+def ready(waiting: Sequence[Job], done: set[str]) -> list[Job]:
+    """Return the waiting jobs whose needs are all done."""
+    return [job for job in waiting if done.issuperset(job.needs)]
+
+
+def start(job: Job, out: Path) -> subprocess.Popen:
+    """Start a job as a process group of its own, with its output in its log.
+
+    The log is locked for as long as a process of the job has it open, so that a job that outlived a killed start is
+    not started a second time.
+
+    Raises:
+        ValueError: if such a job still runs.
+    """
+    path = log_of(job, out)
+    make_folder(path.parent)
+    with path.open("ab") as log:
+        try:
+            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"{job.name}: still runs from an earlier start; wait for its end, see {path}") from None
+        log.truncate(0)
+        log.write(f"{shlex.join(job.command)}\n".encode())
+        log.flush()
+        return subprocess.Popen(
+            job.command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment(),
+            start_new_session=True,
+        )
+
+
+def environment() -> dict[str, str]:
+    """Return an environment in which `python`, `argus` and `accelerate` are those of this program."""
+    return os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
+
+
+def log_of(job: Job, out: Path) -> Path:
+    """Return the file with a job's output."""
+    return out / LOGS / f"{job.name}.log"
+
+
+def failure(job: Job, code: int, out: Path) -> str | None:
+    """Describe in one line why a job failed; return None if it is done."""
+    if code == 0 and job.makes.exists():
+        return None
+    ended_with = f"ended with code {code}" if code else f"did not write {job.makes}"
+    return f"{job.name} {ended_with}: {last_line(log_of(job, out))}; all of it: {log_of(job, out)}"
+
+
+def last_line(log: Path) -> str:
+    """Return the last line of a log that is not empty."""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - LAST_BYTES))
+        lines = file.read().decode(errors="replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+
+
+@contextmanager
+def ended(running: dict[Future, Running]) -> Iterator[None]:
+    """End the running jobs if the block is left by an error or a signal."""
+    try:
+        yield
+    finally:
+        for one in running.values():
+            _signal(one.process, signal.SIGTERM)
+        for future in wait(running, timeout=SECONDS_TO_END).not_done:
+            _signal(running[future].process, signal.SIGKILL)
+
+
+def _signal(process: subprocess.Popen, number: int) -> None:
+    """Send a signal to a process and those that it started; one that has ended is passed over."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
