@@ -5,7 +5,7 @@ their result, as in an ablation, so what several grids share is one job.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,9 +102,12 @@ def list_jobs(file: Path, plan: PaperPlan, out: Path) -> list[Job]:
         raise ValueError(f"{file}: figure7 and table4 need a grid with the axes system and resolution")
     jobs = [*_data_jobs(plan, out)]
     for planned in grids:
+        scores = []
         for cell, seed in ablate.planned(planned.grid):
-            jobs += _cell_jobs(plan, planned, cell, seed, out)
-        jobs.append(_grid_job(plan, planned, out))
+            *steps, score = _cell_jobs(plan, planned, cell, seed, out)
+            jobs += (*steps, score)
+            scores.append(score.name)
+        jobs.append(_grid_job(plan, planned, scores, out))
         jobs += _systems_jobs(plan, planned, out) if planned is compared else ()
     results = (job.name for job in jobs if job.kind in ("prepare", "result"))
     command = _words(plan, "argus", "reproduce", file, out, "--gather")
@@ -160,7 +163,7 @@ def _data_jobs(plan: PaperPlan, out: Path) -> Iterator[Job]:
 
 
 def _cell_jobs(plan: PaperPlan, planned: PlannedGrid, cell: Cell, seed: int, out: Path) -> Iterator[Job]:
-    """Yield the trainings of a cell and its score."""
+    """Yield the trainings of a cell and, last, its score."""
     step = last_step(cell.settings, seed)
     for each in step.with_needs():
         yield _step_job(plan, planned, each, out)
@@ -198,12 +201,10 @@ def _prepared(plan: PaperPlan) -> tuple[str, ...]:
     return ("prepare",) if plan.prepare.sources or plan.prepare.phantoms else ()
 
 
-def _grid_job(plan: PaperPlan, planned: PlannedGrid, out: Path) -> Job:
-    """Return the job that makes a grid's table and figure."""
-    cells = ablate.planned(planned.grid)
-    needs = dict.fromkeys(f"score-{score_folder(cell.settings, seed, out).name}" for cell, seed in cells)
+def _grid_job(plan: PaperPlan, planned: PlannedGrid, scores: Sequence[str], out: Path) -> Job:
+    """Return the job that makes a grid's table and figure from its scores."""
     command = _words(plan, *_ablate(plan, planned, out))
-    return Job(planned.grid.name, "result", command, planned.out / FIGURE_FILE, tuple(needs))
+    return Job(planned.grid.name, "result", command, planned.out / FIGURE_FILE, tuple(scores))
 
 
 def _systems_jobs(plan: PaperPlan, planned: PlannedGrid, out: Path) -> Iterator[Job]:

@@ -5,7 +5,7 @@ import pytest
 
 from argus_cli import benchmark, reader_study
 from argus_evaluation.reader_study.server import serve
-from argus_evaluation.reader_study.study import CASES_PER_SUBSET, Case, Study, StudyOptions
+from argus_evaluation.reader_study.study import CASES_PER_SUBSET, Case, Study, StudyOptions, read_study
 
 
 def test_without_the_extra_the_command_says_what_to_install(monkeypatch, tmp_path):
@@ -39,3 +39,14 @@ def test_a_subset_with_fewer_cases_than_asked_for_is_told():
 
 def test_the_command_draws_as_many_cases_as_the_paper():
     assert inspect.signature(benchmark.reader_study).parameters["cases"].default == CASES_PER_SUBSET == 100
+
+
+def test_the_cases_can_be_drawn_without_a_page(argus, make_runs, tmp_path):
+    reports = {"s1": ("told", "true"), "s2": ("told", "true")}
+    runs = make_runs({(system, "nr", "ct-rate"): reports for system in ("A", "B", "C")})
+    systems = ("--system", "A nr", "--system", "C nr")
+    code, _, stderr = argus("reader-study", tmp_path / "study", "--runs", runs, *systems, "--without-page")
+    assert code == 0 and "ct-rate: 2 cases, all that the runs hold; 100 were asked for" in stderr
+    assert read_study(tmp_path / "study").systems == ("A nr", "C nr")
+    code, table, _ = argus("table4", tmp_path / "study", tmp_path)
+    assert code == 0 and "| A nr | missing |" in table and "0 readers" in table and "B nr" not in table

@@ -59,3 +59,28 @@ def test_a_grid_that_trains_nothing_is_refused(tmp_path, monkeypatch, capsys):
         ablate.main()
     assert stopped.value.code == 2
     assert "nothing to train" in capsys.readouterr().err
+
+
+def test_one_step_is_trained_with_those_that_it_needs_and_no_other(tmp_path, monkeypatch, capsys):
+    ran: list[str] = []
+
+    def leave_a_model(step, own, needs, folder):
+        ran.append(step.name)
+        model = ablation_steps.model_of(step, folder)
+        model.mkdir(parents=True)
+        (model / "config.json").write_text("{}")
+
+    monkeypatch.setattr(ablation_steps, "RUNNERS", dict.fromkeys(ablation_steps.RUNNERS, leave_a_model))
+    monkeypatch.chdir(tmp_path)
+    base = BASE | {"llms": {"given": {"path": "llm"}}, "sft": BASE["sft"] | {"stage": "both"}}
+    Path("base.yaml").write_text(yaml.safe_dump(base))
+    Path("grid.yaml").write_text(yaml.safe_dump(GRID | {"seeds": [0, 1]}))
+    names = list(ablate.steps_of(ablate.read_grid(Path("grid.yaml"))))
+    assert [name.split("-")[0] for name in names] == ["create", "sft", "sft"] * 2
+    monkeypatch.setattr(sys, "argv", ["ablate.py", *ARGUMENTS, "--step", names[4]])
+    ablate.main()
+    assert ran == names[3:5]
+    monkeypatch.setattr(sys, "argv", ["ablate.py", *ARGUMENTS, "--step", "sft-0"])
+    with pytest.raises(SystemExit):
+        ablate.main()
+    assert "grid.yaml: has no step sft-0 with this base recipe" in capsys.readouterr().err

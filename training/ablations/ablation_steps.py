@@ -11,6 +11,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ class Step:
     settings: dict[str, Any]
     needs: tuple["Step", ...] = ()
 
-    @property
+    @cached_property
     def name(self) -> str:
         """Return the name of the step's folder: kind and hash."""
         said = key_of({"settings": kept_settings(self), "needs": [step.name for step in self.needs]})

@@ -26,9 +26,12 @@ from argus_evaluation.ablations.ablation_results import (
     read_kept,
     write_kept,
 )
+from argus_evaluation.ablations.ablation_scores import score_folder
 from argus_evaluation.ablations.ablation_statistics import order_of, summarize
 from argus_evaluation.ablations.ablation_table import markdown, notes, rows
+from argus_evaluation.ablations.compared_systems import compares_systems, write_runs
 from argus_training import sft
+from argus_training.ablations.ablation_grid import read_grid
 from argus_training.stages import stage_training
 
 DATA = {"num_train": 4, "num_validation": 1, "num_test": 2, "spacing_mm": [20.0, 12.0, 12.0]}
@@ -129,6 +132,30 @@ def test_a_finished_ablation_started_again_trains_nothing(grid, finished, monkey
     monkeypatch.setattr("argus_evaluation.ablations.ablation_scores.evaluate_model", refuse)
     before = without_times(read_results(finished))
     assert without_times(ablation.run_ablation(grid, finished)) == before
+
+
+def test_one_run_is_scored_alone_and_counts_for_every_grid(grid, finished, monkeypatch, tmp_path):
+    monkeypatch.setattr("argus_evaluation.ablations.ablation.score_training", lambda *arguments: arguments)
+    name = sorted(path.name for path in (finished / "scores").iterdir())[0]
+    _, seed, scores, steps = ablation.score_run(grid, tmp_path, name, scores=finished / "scores", steps=finished)
+    assert (seed, scores, steps) == (0, finished / "scores", finished)
+    with pytest.raises(ValueError, match="grid.yaml: has no run sft-1 with this base recipe"):
+        ablation.score_run(grid, tmp_path, "sft-1")
+
+
+def test_a_grid_of_systems_names_the_folders_of_their_evaluations(grid, tmp_path):
+    systems = {"system": {"Argus": {}}, "size": {"8B": {}}, "resolution": {"nr": {}}}
+    content = yaml.safe_load(grid.read_text()) | {"seeds": [3, 4], "panels": [{"axes": systems}]}
+    (tmp_path / "systems.yaml").write_text(yaml.safe_dump(content | {"base": str(grid.parent / "base.yaml")}))
+    (tmp_path / "out").mkdir()
+    compared = read_grid(tmp_path / "systems.yaml")
+    assert compares_systems(compared) and not compares_systems(read_grid(grid))
+    write_runs(compared, (3, 4), tmp_path / "out" / "runs.yaml", tmp_path / "scores", tmp_path)
+    runs = yaml.safe_load((tmp_path / "out" / "runs.yaml").read_text())["runs"]
+    (cell,) = compared.cells()
+    folders = [f"../scores/{score_folder(cell.settings, seed, Path()).name}" for seed in (3, 4)]
+    common = {"system": "Argus", "size": "8B", "resolution": "nr"}
+    assert runs == [common | {"seed": seed, "folder": folder} for seed, folder in zip((3, 4), folders, strict=True)]
 
 
 def test_another_grids_results_are_refused(grid, finished, tmp_path):

@@ -23,6 +23,15 @@ def test_size_and_seed_can_be_given_and_the_size_is_in_the_name(tmp_path):
     assert (second.size, second.seed, second.label, second.name) == ("", None, "A", "A nr")
 
 
+def test_systems_are_taken_by_name_and_an_unknown_one_is_told(tmp_path):
+    path = tmp_path / "runs.yaml"
+    names = ("A, size: 8B, resolution: nr", "A, size: 8B, resolution: hr", "B, resolution: nr", "B, resolution: nr")
+    path.write_text("runs:\n" + "".join(f"  - {{system: {name}, folder: .}}\n" for name in names))
+    assert [run.name for run in read_runs(path, ["B nr", "A-8B hr"])] == ["A-8B hr", "B nr", "B nr"]
+    with pytest.raises(ValueError, match="runs.yaml: has no run of C; it has A-8B nr, A-8B hr, B nr$"):
+        read_runs(path, ["B nr", "C"])
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

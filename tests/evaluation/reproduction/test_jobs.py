@@ -1,0 +1,135 @@
+"""The jobs of a plan: shared, in order, and each a command that the program it calls takes."""
+
+import shlex
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+from typer.main import get_command
+
+from argus_cli.main import app
+from argus_evaluation.reproduction.jobs import KINDS, Job, list_jobs
+from argus_evaluation.reproduction.paper_plan import read_plan
+from argus_training import ablate
+from argus_training.ablations.ablation_grid import read_grid
+
+ROOT = Path(__file__).parents[3]
+PLANS = sorted(path.relative_to(ROOT) for path in (ROOT / "training" / "recipes" / "paper").glob("*.yaml"))
+OUT = Path("runs/paper")
+
+
+def jobs_of(file: Path) -> list[Job]:
+    return list_jobs(file, read_plan(file), OUT)
+
+
+def named(jobs: list[Job]) -> dict[str, Job]:
+    return {job.name: job for job in jobs}
+
+
+def test_what_grids_and_seeds_share_is_one_job_before_what_needs_it(plan_file):
+    jobs = jobs_of(plan_file)
+    counts = Counter(job.kind for job in jobs)
+    # Argus's two stages are a cell of both grids with one seed; its tower is trained once for both seeds.
+    assert counts == {
+        "phantom": 2, "prepare": 1, "vision": 1, "create": 4, "sft": 8 + 1, "score": 4 + 1, "result": 7,
+    }  # fmt: skip
+    seen: set[str] = set()
+    for job in jobs:
+        assert seen.issuperset(job.needs) and job.name not in seen
+        seen.add(job.name)
+    assert jobs[-1].name == "gather" and set(counts) <= set(KINDS)
+
+
+def test_phantoms_take_the_place_of_the_downloads(plan_file):
+    jobs = named(jobs_of(plan_file))
+    assert shlex.join(jobs["phantom-inspect"].command) == (
+        "argus phantom runs/paper/downloads/inspect --layout inspect --n 9 --seed 0"
+    )
+    assert shlex.join(jobs["prepare"].command) == (
+        "argus prepare data --ct-rate runs/paper/downloads/ct-rate --inspect runs/paper/downloads/inspect --workers 2"
+    )
+    assert jobs["prepare"].needs == ("phantom-ct-rate", "phantom-inspect")
+
+
+def test_only_trainings_are_launched_and_each_by_the_configuration_of_its_kind(change):
+    launcher = {"kind": "accelerate", "processes": 8, "configs": {"vision": "ddp.yaml", "sft": "zero3.yaml"}}
+    starts = {job.kind: shlex.join(job.command).split(" --config ")[0] for job in jobs_of(change(launcher=launcher))}
+    script = ablate.__file__
+    assert starts["vision"] == f"accelerate launch --config_file recipes/ddp.yaml --num_processes 8 {script}"
+    assert starts["sft"] == f"accelerate launch --config_file recipes/zero3.yaml --num_processes 8 {script}"
+    assert starts["create"] == f"python {script}"
+    assert starts["score"].startswith("argus ablate ")
+
+
+def test_a_number_of_threads_is_part_of_every_command(change):
+    jobs = jobs_of(change(launcher={"threads": 1}))
+    assert all(job.command[:2] == ("env", "OMP_NUM_THREADS=1") for job in jobs)
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"grids": ["figure4.yaml"]}, "figure7 and table4 need a grid with the axes system and resolution"),
+        ({"grids": ["table2.yaml", "copy.yaml"]}, "another grid of the plan has the name table2 too"),
+        ({"base": "nowhere.yaml"}, "no data_dir"),
+    ],
+)
+def test_a_plan_whose_grids_do_not_fit_is_refused(change, keys, message):
+    folder = Path("recipes")
+    (folder / "copy.yaml").write_text((folder / "table2.yaml").read_text())
+    base = yaml.safe_load((folder / "base.yaml").read_text()) | {"data": {"subset": "phantom"}}
+    (folder / "nowhere.yaml").write_text(yaml.safe_dump(base))
+    with pytest.raises(ValueError, match=message):
+        jobs_of(change(**keys))
+
+
+PROGRAM = get_command(app)
+TRAINING = ablate.build_parser()
+
+
+def parse_argus(words: list[str]) -> None:
+    context = PROGRAM.make_context("argus", words)
+    name, command, rest = PROGRAM.resolve_command(context, [*context._protected_args, *context.args])
+    command.make_context(name, rest, parent=context)
+
+
+def parse_training(words: list[str], steps: dict) -> None:
+    assert Path(words[0]).resolve() == Path(ablate.__file__).resolve()
+    arguments = TRAINING.parse_args(words[1:])
+    key = (arguments.config, arguments.base)
+    if key not in steps:
+        steps[key] = ablate.steps_of(read_grid(*key))
+    assert arguments.step in steps[key]
+
+
+def parse_launch(words: list[str]) -> None:
+    arguments = launch_command_parser().parse_args(words)
+    assert arguments.config_file is None or Path(arguments.config_file).is_file()
+    _validate_launch_command(arguments)
+
+
+@pytest.mark.parametrize("file", PLANS, ids=lambda path: path.stem)
+def test_each_printed_command_is_taken_by_the_program_that_it_calls(file, argus, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    code, stdout, stderr = argus("reproduce", file, OUT, "--dry-run")
+    assert code == 0 and "left" in stderr and not OUT.exists()
+    lines = [shlex.split(line, comments=True) for line in stdout.splitlines()]
+    assert len(lines) > 40 and stdout.count("  # left\n") == len(lines)
+    commands = [line[2:] if line[0] == "env" else line for line in lines]
+    steps: dict = {}
+    launches = set()
+    for program, *words in commands:
+        if program == "argus":
+            parse_argus(words)
+        elif program == "python":
+            parse_training(words, steps)
+        else:
+            assert (program, words[0]) == ("accelerate", "launch")
+            script = words.index("--config") - 1
+            launches.add(tuple(words[1 : script + 1]))
+            parse_training(words[script:], steps)
+    for launch in launches:
+        parse_launch(list(launch))
+    assert Counter(program for program, *_ in commands)["argus"] > 10

@@ -1,0 +1,32 @@
+"""Plans as they are read and as they are refused."""
+
+import pytest
+
+from argus_evaluation.reproduction.paper_plan import read_plan
+
+
+def test_files_beside_a_plan_are_found_from_the_working_directory(plan_file):
+    plan = read_plan(plan_file)
+    assert (plan.base, plan.grids) == ("recipes/base.yaml", ("recipes/table2.yaml", "recipes/figure4.yaml"))
+    assert plan.prepare.phantoms == {"ct-rate": 8, "inspect": 9} and plan.launcher.kind == "local"
+    assert plan.figure7.findings == "rules" and plan.table4.cases == 2
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"grid": []}, "has an unknown grid"),
+        ({"launcher": {"kind": "local", "gpus": 8}}, "launcher: has an unknown gpus"),
+        ({"launcher": {"kind": "ray"}}, "unknown kind 'ray'; known: local, accelerate"),
+        ({"launcher": {"at_once": 0}}, "are 1 or more"),
+        ({"launcher": {"kind": "accelerate", "configs": {"create": "ddp.yaml"}}}, "no such kind of step: create"),
+        ({"prepare": {"sources": {"mimic": "x"}}}, "unknown source mimic; known: "),
+        ({"prepare": {"sources": {"ct-rate": "x"}, "phantoms": {"inspect": 3}}}, "not both"),
+        ({"prepare": {"phantoms": {"ct-rate": "many"}}}, "prepare/phantoms/ct-rate: expected a whole number"),
+        ({"grids": []}, "name at least one grid"),
+        ({"grids": "table2.yaml"}, "grids: expected a list"),
+    ],
+)
+def test_a_wrong_plan_is_refused_with_its_file_and_key(change, keys, message):
+    with pytest.raises(ValueError, match=f"^recipes/plan.yaml: .*{message}"):
+        read_plan(change(**keys))

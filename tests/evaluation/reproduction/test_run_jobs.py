@@ -1,0 +1,146 @@
+"""Jobs run as processes: in order, at once, failed, interrupted, and gone on with."""
+
+import fcntl
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from argus_evaluation.reproduction.job_states import JOBS_FILE, claim_jobs, jobs_left
+from argus_evaluation.reproduction.jobs import Job
+from argus_evaluation.reproduction.run_jobs import log_of, run_jobs
+from argus_inference.console.interruption import Interrupted, signals_raise
+
+COPY = "cat {needed} >{made}.part; echo {name} >>{made}.part; echo {name} >>order; mv {made}.part {made}"
+
+
+def job(name: str, *needs: str, kind: str = "result", script: str = COPY) -> Job:
+    """A job that writes the names of all jobs before it and its own, one a line."""
+    needed = " ".join(f"{need}.txt" for need in needs) or os.devnull
+    command = ("sh", "-ec", script.format(name=name, needed=needed, made=f"{name}.txt"))
+    return Job(name, kind, command, Path(f"{name}.txt"), needs)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+DIAMOND = [job("a", kind="prepare"), job("b", "a", kind="sft"), job("c", "a", kind="sft"), job("d", "b", "c")]
+
+
+def run(jobs: list[Job], at_once: int = 1) -> list[str]:
+    said: list[str] = []
+    out = Path("out")
+    out.mkdir(exist_ok=True)
+    claim_jobs(jobs, out)
+    run_jobs(jobs, jobs_left(jobs, out), at_once, out, said.append)
+    return said
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_each_job_runs_once_after_those_that_it_needs(folder, at_once):
+    said = run(DIAMOND, at_once)
+    assert Path("d.txt").read_text().split() == ["a", "b", "a", "c", "d"]
+    assert sorted(Path("order").read_text().split()) == ["a", "b", "c", "d"]
+    assert said[0] == "starts: a (1 of 4)" and said[-1].startswith("done: d, ") and said[-1].endswith("; 0 left")
+    assert run(DIAMOND, at_once) == []
+
+
+def test_two_jobs_run_at_the_same_time(folder):
+    # Each waits for the other's file: one after the other would never end.
+    wait = "touch {name}.here; while [ ! -e {other}.here ]; do sleep 0.01; done; touch {made}"
+    jobs = [job("a", script=wait.replace("{other}", "b")), job("b", script=wait.replace("{other}", "a"))]
+    run(jobs, at_once=2)
+    assert jobs_left(jobs, Path("out")) == []
+
+
+def test_a_failed_job_stops_the_run_in_one_line_that_names_its_log(folder):
+    broken = job("b", "a", script="echo reading; echo no such scan >&2; exit 2")
+    with pytest.raises(ValueError, match="^b ended with code 2: no such scan; all of it: out/logs/b.log$"):
+        run([DIAMOND[0], broken, job("d", "b")])
+    assert Path("out/logs/b.log").read_text().endswith("reading\nno such scan\n")
+    assert not Path("d.txt").exists()
+    run([DIAMOND[0], job("b", "a"), job("d", "b")])
+    assert Path("order").read_text().split() == ["a", "b", "d"]
+
+
+def test_a_job_that_makes_nothing_has_failed(folder):
+    with pytest.raises(ValueError, match="a did not write a.txt: it said nothing|a did not write a.txt: sh -ec"):
+        run([job("a", script="true")])
+
+
+def test_a_signal_ends_the_running_job_and_what_it_started(folder):
+    script = "sleep 60 & echo $! >child; wait"
+    main = threading.get_ident()
+
+    def interrupt() -> None:
+        while not Path("child").exists() or not Path("child").read_text():
+            time.sleep(0.01)
+        signal.pthread_kill(main, signal.SIGTERM)
+
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(Interrupted), signals_raise():
+        run([job("a", script=script)])
+    child = int(Path("child").read_text())
+    for _ in range(500):
+        if not Path(f"/proc/{child}").exists() or "\nState:\tZ" in Path(f"/proc/{child}/status").read_text():
+            break
+        time.sleep(0.01)
+    else:
+        pytest.fail("the job's own process outlived it")
+    run([job("a")])
+    assert Path("a.txt").exists()
+
+
+def test_a_job_that_outlived_a_killed_start_is_not_started_twice(folder):
+    log = log_of(DIAMOND[0], Path("out"))
+    log.parent.mkdir(parents=True)
+    with log.open("ab") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(ValueError, match="a: still runs from an earlier start; wait for its end, see out/logs/a"):
+            run(DIAMOND)
+    run(DIAMOND)
+
+
+def test_python_is_the_one_that_runs_this(folder):
+    script = "python -c 'import sys; print(sys.prefix)' >{made}"
+    run([job("a", script=script)])
+    assert Path("a.txt").read_text().strip() == sys.prefix
+
+
+def test_a_table_is_made_again_when_what_it_needs_is_and_a_training_is_not(folder):
+    run(DIAMOND)
+    Path("a.txt").unlink()
+    assert [job.name for job in jobs_left(DIAMOND, Path("out"))] == ["a"]
+    Path("c.txt").unlink()
+    assert [job.name for job in jobs_left(DIAMOND, Path("out"))] == ["a", "c", "d"]
+
+
+def test_what_people_write_makes_a_table_anew(folder):
+    answers = Path("answers")
+    one = Job("t", "result", job("t").command, Path("t.txt"), reads=answers)
+    run([one])
+    answers.touch()
+    os.utime(answers, ns=(0, Path("t.txt").stat().st_mtime_ns + 1))
+    assert jobs_left([one], Path("out")) == [one]
+    os.utime(answers, ns=(0, Path("t.txt").stat().st_mtime_ns))
+    assert jobs_left([one], Path("out")) == []
+
+
+def test_other_commands_remake_tables_and_refuse_to_take_over_data(folder):
+    run(DIAMOND)
+    changed = job("d", "b", "c", script=COPY + " # changed")
+    assert [left.name for left in jobs_left([*DIAMOND[:3], changed], Path("out"))] == ["d"]
+    run([*DIAMOND[:3], changed])
+    assert Path("order").read_text().split()[-1] == "d" and jobs_left([*DIAMOND[:3], changed], Path("out")) == []
+    other = job("a", kind="prepare", script=COPY + " # other data")
+    kept = Path("out", JOBS_FILE).read_bytes()
+    with pytest.raises(ValueError, match="was made by another command than the plan's job a now has"):
+        run([other, *DIAMOND[1:]])
+    assert Path("a.txt").exists() and Path("out", JOBS_FILE).read_bytes() == kept
