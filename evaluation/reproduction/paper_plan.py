@@ -48,7 +48,7 @@ class Preparation:
 
 @dataclass(frozen=True)
 class Launcher:
-    """How jobs are started.
+    """Settings that start the jobs.
 
     Attributes:
         kind: "local", one process a training; or "accelerate", `processes` of them.

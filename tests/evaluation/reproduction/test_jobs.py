@@ -53,7 +53,7 @@ def test_phantoms_take_the_place_of_the_downloads(plan_file):
     assert jobs["prepare"].needs == ("phantom-ct-rate", "phantom-inspect")
 
 
-def test_only_trainings_are_launched_and_each_by_the_configuration_of_its_kind(change):
+def test_trainings_are_launched_each_by_the_configuration_of_its_kind(change):
     launcher = {"kind": "accelerate", "processes": 8, "configs": {"vision": "ddp.yaml", "sft": "zero3.yaml"}}
     starts = {job.kind: shlex.join(job.command).split(" --config ")[0] for job in jobs_of(change(launcher=launcher))}
     script = ablate.__file__
