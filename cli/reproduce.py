@@ -1,6 +1,5 @@
 """Run `argus reproduce`: list a plan's jobs, show what is done and what is left, run what is left."""
 
-import shlex
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from argus_evaluation.reproduction.job_states import claim_jobs, jobs_left
 from argus_evaluation.reproduction.jobs import INDEX, KINDS, Job, list_jobs
 from argus_evaluation.reproduction.paper_plan import read_plan
 from argus_evaluation.reproduction.run_jobs import run_jobs
+from argus_evaluation.reproduction.slurm_arrays import FOLDER, arrays_of, shell_line, submission_lines, submit
 from argus_inference.console.terminal import show, terminal
 from argus_processing.storage.claimed_folders import claimed_folder
 from argus_processing.storage.markdown_table import literal_table
@@ -20,7 +20,7 @@ from .options import say, tell
 
 
 def run(file: Path, out: Path) -> None:
-    """Run the jobs of a plan that are left in the folder `out`.
+    """Run the jobs of a plan that are left in the folder `out`, or submit them to Slurm.
 
     Raises:
         ValueError: if the plan is wrong, a job fails, or another process runs a plan in `out`.
@@ -31,18 +31,25 @@ def run(file: Path, out: Path) -> None:
         claim_jobs(jobs, out)
         left = jobs_left(jobs, out)
         show(states_table(jobs, left), terminal(stderr=True))
+        if plan.launcher.kind == "slurm":
+            ids = submit(arrays_of(left, plan.launcher), out)
+            tell(f"{len(left)} jobs are submitted as {len(ids)} arrays ({', '.join(ids)}), scripts in {out / FOLDER}")
+            return
         run_jobs(jobs, left, plan.launcher.at_once, out, say)
     tell((out / INDEX).read_text(encoding="utf-8").rstrip("\n"))
 
 
 def dry_run(file: Path, out: Path) -> None:
     """Print every command of a plan as a line for a shell, marked as done or left; nothing is run or written."""
-    jobs = list_jobs(file, read_plan(file), out)
+    plan = read_plan(file)
+    jobs = list_jobs(file, plan, out)
     left = jobs_left(jobs, out)
     show(states_table(jobs, left), terminal(stderr=True))
     names = {job.name for job in left}
     for job in jobs:
-        tell(f"{shlex.join(job.command)}  # {'left' if job.name in names else 'done'}")
+        tell(f"{shell_line(job.command)}  # {'left' if job.name in names else 'done'}")
+    for line in submission_lines(arrays_of(left, plan.launcher), out) if plan.launcher.kind == "slurm" else ():
+        tell(line)
 
 
 def put_in_place(file: Path, out: Path) -> None:

@@ -189,7 +189,11 @@ def _launch(plan: PaperPlan, kind: str) -> tuple[str, ...]:
     if launcher.kind == "local" or kind not in LAUNCHED:
         return ("python",)
     config = ("--config_file", launcher.configs[kind]) if kind in launcher.configs else ()
-    return ("accelerate", "launch", *config, "--num_processes", str(launcher.processes))
+    command = ("accelerate", "launch", *config, "--num_processes", str(launcher.processes))
+    # The variables are set by Slurm and by the array's script, on each node.
+    port = ("--main_process_port", "$MAIN_PORT") if launcher.kind == "slurm" else ()
+    machines = ("--num_machines", str(launcher.nodes), "--machine_rank", "$SLURM_NODEID")
+    return (*command, *port, *((*machines, "--main_process_ip", "$MAIN_NODE") if launcher.nodes > 1 else ()))
 
 
 def _ablate(plan: PaperPlan, planned: PlannedGrid, out: Path) -> tuple[object, ...]:

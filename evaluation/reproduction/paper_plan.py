@@ -17,8 +17,9 @@ from argus_processing.sources.registry import SOURCES
 from argus_processing.storage.foreign_files import read_yaml_object
 from argus_processing.storage.typed_json import from_json
 
-LAUNCHERS = ("local", "accelerate")
+LAUNCHERS = ("local", "accelerate", "slurm")
 LAUNCHED = ("language", "vision", "sft")  # kinds of steps that train, and so need a launcher
+RESOURCES = ("training", "scores", "cpu")  # what a job on a cluster needs: GPUs, one of them, none
 
 
 @dataclass(frozen=True)
@@ -51,26 +52,31 @@ class Launcher:
     """Settings that start the jobs.
 
     Attributes:
-        kind: "local", one process a training; or "accelerate", `processes` of them.
-        at_once: number of jobs that run at the same time.
+        kind: "local", one process a training; "accelerate", `processes` of them; "slurm", arrays of jobs.
+        at_once: number of jobs that run at the same time, without Slurm.
         threads: threads of each job's libraries. Default: their own choice.
         processes: of a training, over all its machines.
+        nodes: machines of a training, with Slurm.
         configs: file of `accelerate launch` by kind of step: language, vision, sft.
+        sbatch: options of the arrays by what their jobs need: training, scores (one GPU), cpu.
     """
 
     kind: str = "local"
     at_once: int = 1
     threads: int | None = None
     processes: int = 1
+    nodes: int = 1
     configs: dict[str, str] = field(default_factory=dict)
+    sbatch: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.kind not in LAUNCHERS:
             raise ValueError(f"unknown kind {self.kind!r}; known: {', '.join(LAUNCHERS)}")
-        if min(self.at_once, self.processes, self.threads or 1) < 1:
-            raise ValueError("at_once, threads and processes are 1 or more")
-        if unknown := sorted(set(self.configs) - set(LAUNCHED)):
-            raise ValueError(f"configs: no such kind of step: {', '.join(unknown)}; known: {', '.join(LAUNCHED)}")
+        if min(self.at_once, self.processes, self.nodes, 1 if self.threads is None else self.threads) < 1:
+            raise ValueError("at_once, threads, processes and nodes are 1 or more")
+        for key, known in (("configs", LAUNCHED), ("sbatch", RESOURCES)):
+            if unknown := sorted(set(getattr(self, key)) - set(known)):
+                raise ValueError(f"{key}: no such kind: {', '.join(unknown)}; known: {', '.join(known)}")
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,14 @@ def test_files_beside_a_plan_are_found_from_the_working_directory(plan_file):
     [
         ({"grid": []}, "has an unknown grid"),
         ({"launcher": {"kind": "local", "gpus": 8}}, "launcher: has an unknown gpus"),
-        ({"launcher": {"kind": "ray"}}, "unknown kind 'ray'; known: local, accelerate"),
+        ({"launcher": {"kind": "ray"}}, "unknown kind 'ray'; known: local, accelerate, slurm"),
         ({"launcher": {"at_once": 0}}, "are 1 or more"),
-        ({"launcher": {"kind": "accelerate", "configs": {"create": "ddp.yaml"}}}, "no such kind of step: create"),
+        ({"launcher": {"kind": "accelerate", "configs": {"create": "ddp.yaml"}}}, "configs: no such kind: create"),
+        ({"launcher": {"threads": 0}}, "are 1 or more"),
+        (
+            {"launcher": {"kind": "slurm", "sbatch": {"gpu": []}}},
+            "sbatch: no such kind: gpu; known: training, scores, cpu",
+        ),
         ({"prepare": {"sources": {"mimic": "x"}}}, "unknown source mimic; known: "),
         ({"prepare": {"sources": {"ct-rate": "x"}, "phantoms": {"inspect": 3}}}, "not both"),
         ({"prepare": {"phantoms": {"ct-rate": "many"}}}, "prepare/phantoms/ct-rate: expected a whole number"),
