@@ -3,12 +3,13 @@
 Ours and the paper's are never mixed: a number that could not be computed stays missing, with the reason.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from argus_processing.curation.overview.table1 import read_paper_table1
 
 from ..benchmark.run_list import Run
+from ..metrics.clinical.stand_ins import STAND_INS
 from .paper_table2 import PaperTable2, Resolution, read_paper_table2, read_paper_values
 from .run_columns import SubsetRuns, TableNumber, collect_runs, read_number
 
@@ -60,7 +61,7 @@ class Table2:
     Attributes:
         source: where the paper's numbers are printed.
         subsets: headings by subset; the paper's, then others that have a run.
-        metrics: names of our metrics by the paper's headings.
+        metrics: names of our metrics by the paper's headings, and stand-ins by their own names, if a run has them.
         blocks: one for each resolution.
         runs: the runs by subset.
     """
@@ -99,20 +100,26 @@ def fill_table2(runs: Sequence[SubsetRuns]) -> Table2:
     paper = read_paper_table2()
     collected = {found.subset: found for found in runs}
     subsets = paper.subsets | {name: name for name in collected if name not in paper.subsets}
+    paper = replace(paper, subsets=subsets, metrics=paper.metrics | _stand_ins(runs))
     labels = list(dict.fromkeys([*paper.rows, *(label for found in runs for _, label in found.columns)]))
     blocks = tuple(
-        Table2Block(at, title, tuple(_mark_best([_row(paper, at, label, subsets, collected) for label in labels])))
+        Table2Block(at, title, tuple(_mark_best([_row(paper, at, label, collected) for label in labels])))
         for at, title in paper.resolutions.items()
     )
     return Table2(paper.source, subsets, paper.metrics, blocks, tuple(runs))
 
 
-def _row(
-    paper: PaperTable2, resolution: str, label: str, subsets: Iterable[str], collected: Mapping[str, SubsetRuns]
-) -> Table2Row:
+def _stand_ins(runs: Sequence[SubsetRuns]) -> dict[str, str]:
+    """Return the stand-ins for clinical metrics that a run has; each is a column of its own, under its own name."""
+    places = [each.results.metrics for found in runs for place in found.columns.values() for each in place]
+    return {name: name for name in STAND_INS if any(name in metrics for metrics in places)}
+
+
+def _row(paper: PaperTable2, resolution: str, label: str, collected: Mapping[str, SubsetRuns]) -> Table2Row:
+    """Return a row with the columns of this layout, which may hold more than the paper's."""
     printed, column = read_paper_values(), (resolution, label)
     cells = {}
-    for subset in subsets:
+    for subset in paper.subsets:
         place = collected[subset].columns.get(column, ()) if subset in collected else ()
         for heading, metric in paper.metrics.items():
             value = printed.get((resolution, label, subset, heading))

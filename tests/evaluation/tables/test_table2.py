@@ -62,6 +62,20 @@ def test_each_number_stands_beside_the_papers_with_the_difference(tmp_path):
     assert "not measured here" in markdown and "other scans" not in markdown
 
 
+def test_a_stand_in_has_a_column_of_its_own_beside_the_missing_metric(tmp_path):
+    name = "stand-in for GREEN: finding F1 (rules)"
+    metrics = {each: MetricValue(value, "") for each, value in SCORES.items()}
+    metrics |= {"GREEN": MetricValue(None, "", missing="no weights"), name: MetricValue(0.25, "stand-in", scale=1)}
+    table = build_table2([store_run(tmp_path, "Argus 8B nr -", {}, metrics=metrics, **WHOLE)])
+    markdown = table2_markdown(table)
+    assert list(table.metrics)[-1] == name and f"| CT-RATE {name} |" in markdown.splitlines()[2]
+    assert lines_of(markdown, "Argus-8B")[0][:5] == ["40.00", "missing [a]", "68.00", "30.00", "0.250"]
+    assert lines_of(markdown, "*paper: Argus-8B*")[0][:5] == ["43.31", "56.60", "67.67", "29.82", ""]
+    assert lines_of(markdown, "*difference*")[0][:5] == ["-3.31", "", "+0.33", "+0.18", ""]
+    assert "- [a] no weights" in markdown
+    assert name not in table2_markdown(build_table2([store_run(tmp_path, "M3D 8B nr -", SCORES)]))
+
+
 def test_all_of_the_papers_numbers_are_shown_and_marked(tmp_path):
     markdown = table2_markdown(build_table2([store_run(tmp_path, "Argus tiny nr -", {})]))
     shown = [
