@@ -7,7 +7,7 @@ TRIED := cache,clinical,evaluate,judge,meteor,monai,qlora,quantized,ray,reader,s
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo ablation-demo pretrain-demo test test-browser test-metric-packages fuzz quality docs test-oldest bench bounds readme clean
+.PHONY: demo ablation-demo pretrain-demo test test-browser test-metric-packages test-deepspeed fuzz quality docs test-oldest bench bounds readme clean
 
 demo: $(VENV)/installed-demo
 	$(BIN)/argus demo runs/demo
@@ -117,6 +117,18 @@ $(PACKAGES)/installed: metric-packages.txt $(VENV)/installed
 	$(PACKAGES)/bin/python -m pip install --quiet --no-deps -r metric-packages.txt
 	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' > \
 		"$$($(PACKAGES)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tested.pth"
+	touch $@
+
+# One step under ZeRO-3 with offload, on CPUs, in an environment like that; a C++ compiler must be there.
+DEEPSPEED := $(VENV)/deepspeed
+test-deepspeed: $(DEEPSPEED)/installed
+	TORCH_EXTENSIONS_DIR=$(abspath $(DEEPSPEED))/compiled $(DEEPSPEED)/bin/python -m pytest tests/training/deepspeed_training.py
+
+$(DEEPSPEED)/installed: deepspeed-packages.txt $(VENV)/installed
+	$(BIN)/python -m venv $(DEEPSPEED)
+	$(DEEPSPEED)/bin/python -m pip install --quiet --no-deps -r deepspeed-packages.txt
+	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' > \
+		"$$($(DEEPSPEED)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tested.pth"
 	touch $@
 
 clean:

@@ -3,7 +3,7 @@
     prepare: {sources: {ct-rate: downloads/CT-RATE, bimcv-r: downloads/BIMCV-R, inspect: downloads/INSPECT}}
     base: ../ablations/ct3drrg.yaml
     grids: [../ablations/table2.yaml, ../ablations/figure3.yaml]
-    launcher: {kind: accelerate, processes: 8, configs: {sft: ../../accelerate_configs/zero3.yaml}}
+    launcher: {kind: accelerate, processes: 8, configs: {sft: ../../accelerate_configs/zero3_offload.yaml}}
 
 Recipes and launch configurations are named relative to the plan, as a grid names its base; downloads relative to the
 working directory. The base recipe names the folder of the prepared data and the baselines' published weights.

@@ -9,6 +9,7 @@ from trl import SFTConfig
 from argus_processing.saved_models.model_folders import REPORT_WRITER
 from argus_processing.saved_models.pretrained import load_pretrained
 from argus_training.stages.recipe import TRAINABLE_PARTS, RecipeArguments
+from argus_training.stages.sharded_weights import forget_unused_conversions
 from modeling_argus import ArgusForConditionalGeneration
 
 
@@ -23,7 +24,7 @@ def load_for_training(
     in_full = set(recipe.settings_of(stage)["trainable_parts"]) >= set(TRAINABLE_PARTS) and not adapts
     dtype = torch.bfloat16 if config.bf16 and not in_full else torch.float32
     quantization = four_bit_config() if adapts and recipe.load_in_4bit else None
-    return load_pretrained(
+    model = load_pretrained(
         AutoModelForImageTextToText,
         model_path,
         REPORT_WRITER,
@@ -32,6 +33,8 @@ def load_for_training(
         quantization_config=quantization,
         attn_implementation=recipe.attn_implementation,
     )
+    forget_unused_conversions(model)
+    return model
 
 
 def four_bit_config() -> BitsAndBytesConfig:

@@ -30,6 +30,17 @@ def upcast_trained(model: torch.nn.Module) -> None:
             parameter.data = parameter.data.float()
 
 
+def forget_unused_conversions(model: torch.nn.Module) -> None:
+    """Let a model that was loaded under ZeRO-3 be saved with the names of its own weights.
+
+    Transformers renames old names in loading and renames back in saving. Under ZeRO-3 it also remembers the renamings
+    that matched nothing, and the language model's weights would get a prefix that they never had.
+    """
+    conversions = vars(model).get("_weight_conversions")
+    if conversions and is_deepspeed_zero3_enabled():
+        vars(model)["_weight_conversions"] = [each for each in conversions if each.was_used()]
+
+
 def count_trained(model: torch.nn.Module) -> int:
     """Count the trained parameters, including those that ZeRO-3 keeps in other processes."""
     return sum(
