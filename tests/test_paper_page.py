@@ -10,11 +10,17 @@ import yaml
 from typer.main import get_command
 
 from argus_cli.main import app
+from argus_evaluation.reproduction.paper_plan import Launcher
+from argus_processing.storage.typed_json import from_json
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "paper.md").read_text(encoding="utf-8")
 CODES = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", PAGE, flags=re.DOTALL))
-BLOCKS = [line for block in re.findall(r"```\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
+BLOCKS = [
+    line
+    for block in re.findall(r"^```\n(.*?)^```", re.sub(r"```yaml.*?```", "", PAGE, flags=re.S), re.S | re.M)
+    for line in block.splitlines()
+]
 FOLDERS = {path.name for path in ROOT.iterdir() if path.is_dir()}
 PATHS = sorted({code for code in CODES if code.split("/")[0] in FOLDERS and "/" in code and " " not in code})
 PROGRAMS = ("argus", "accelerate", "make", "python")
@@ -47,6 +53,14 @@ def test_a_wrong_command_would_be_seen():
     with pytest.raises(typer.TyperException, match="--modle"):
         get_command(app).commands["evaluate"].make_context("evaluate", ["OUT", "--modle", "DIR"])
     assert len(PATHS) > 30 and len(COMMANDS) > 18
+
+
+def test_the_launcher_that_it_shows_can_be_read():
+    (block,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    launcher = from_json(Launcher, yaml.safe_load(block)["launcher"])
+    assert launcher.kind == "slurm" and launcher.processes == 8 * launcher.nodes
+    plans = ROOT / "training" / "recipes" / "paper"
+    assert all((plans / name).is_file() for name in launcher.configs.values())
 
 
 def test_every_section_table_and_figure_of_the_paper_has_its_place():
