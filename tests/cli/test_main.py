@@ -172,6 +172,9 @@ def test_create_takes_a_baselines_tower_and_another_compressor(argus, model_dir,
         "3",
         "--projector-layers",
         "1",
+        "--preprocessing",
+        "paper",
+        *("--image-size", "64", "64", "64"),
     )
     code, stdout, stderr = argus("create", "argus-tiny", tmp_path / "m", "--llm", llm, *options)
     assert (code, stdout) == (0, ""), stderr
@@ -180,6 +183,9 @@ def test_create_takes_a_baselines_tower_and_another_compressor(argus, model_dir,
     said = json.loads((tmp_path / "m" / "config.json").read_text())
     assert said["vision_config"]["model_type"] == "m3d_vision"
     assert (said["compressor"], said["num_latents"], said["num_projector_layers"]) == ("perceiver", 3, 1)
+    pixels = json.loads((tmp_path / "m" / "processor_config.json").read_text())["image_processor"]
+    assert said["vision_config"]["image_size"] == pixels["image_size"] == [64, 64, 64]
+    assert (pixels["normalization"], pixels["resampling"]) == ("hu_window", "paper")
 
 
 @pytest.mark.parametrize(

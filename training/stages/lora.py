@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from accelerate.utils import parse_flag_from_env
 from torch import nn
 from transformers import AutoModelForImageTextToText
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
@@ -30,7 +31,7 @@ def adapter_config(model: ArgusForConditionalGeneration, recipe: RecipeArguments
     The stage's other parts are trained in full and saved in the adapter's folder along with it.
 
     Raises:
-        ValueError: if PEFT is not installed.
+        ValueError: if PEFT is not installed, or FSDP would have to shard embeddings that are also the output layer.
     """
     if not recipe.has_adapters(stage):
         return None
@@ -46,6 +47,12 @@ def adapter_config(model: ArgusForConditionalGeneration, recipe: RecipeArguments
     }
     parts = [part for part in recipe.settings_of(stage)["trainable_parts"] if part != "llm"]
     in_full = [name for part in parts for name in (TRAINABLE_PARTS | LANGUAGE_LAYERS)[part]]
+    shares = model.config.tie_word_embeddings and not LANGUAGE_LAYERS.keys().isdisjoint(parts)
+    if shares and parse_flag_from_env("ACCELERATE_USE_FSDP"):
+        raise ValueError(
+            f"stage{stage}: FSDP cannot train embeddings that are also the output layer beside adapters; start it with "
+            "training/accelerate_configs/zero3_offload.yaml"
+        )
     return LoraConfig(
         r=recipe.lora_r,
         lora_alpha=recipe.lora_alpha,
@@ -54,7 +61,7 @@ def adapter_config(model: ArgusForConditionalGeneration, recipe: RecipeArguments
         target_modules=rf"{backbone}\..*\.({'|'.join(sorted(layers))})".replace("model.", r"model\.", 1),
         modules_to_save=in_full or None,
         # Embeddings that are also the output layer stay so.
-        ensure_weight_tying=model.config.tie_word_embeddings and not LANGUAGE_LAYERS.keys().isdisjoint(parts),
+        ensure_weight_tying=shares,
         task_type="CAUSAL_LM",
     )
 
