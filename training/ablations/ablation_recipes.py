@@ -62,8 +62,9 @@ class ReportRecipe:
         llm: one of `llms`, whose entries hold `path` (a folder or id) or `train` (settings of a tiny Llama's training;
             in it, `text_model` changes the Llama's sizes).
         vision: objectives that pretrain the tower, one after the other, each with its settings in `objectives` (a file
-            name there means the settings in that file); an empty list for random weights; the folder of a
-            pretrained tower; or the published weights of a baseline, `{convert: m3d, checkpoint: FILE}`.
+            name there means the settings in that file); an empty list for random weights; the folder of a pretrained
+            tower, in which {resolution} stands for nr or hr; or the published weights of a baseline, such as
+            `{convert: m3d, checkpoint: FILE}`.
         create: further arguments of `create_model`: tower, compressor, num_projector_layers, preprocessing, dtype.
         sft: settings of the two stages, as in a recipe of `training/sft.py`.
         trainer: the trainer's settings that all trainings share.

@@ -107,7 +107,7 @@ def _assembly(recipe: ReportRecipe) -> dict[str, Any]:
 
 def _vision(recipe: ReportRecipe) -> Step | str | None:
     if isinstance(recipe.vision, str):
-        return recipe.vision
+        return recipe.vision.replace("{resolution}", preset_names(recipe.preset)[1])
     if isinstance(recipe.vision, dict):
         system, checkpoint = recipe.vision["convert"], recipe.vision["checkpoint"]
         grid = list(preset_vision_config(recipe.preset, system, recipe.create.get("image_size")).image_size)

@@ -77,6 +77,8 @@ def test_given_folders_are_settings_and_no_steps():
     create = last_step(given, 0).with_needs()[0]
     assert create.kind == "create"
     assert create.settings["llm"] == "some/llm" and create.settings["vision"] == "some/tower"
+    by_resolution = given | {"vision": "towers/m3d-{resolution}", "preset": "argus-8b-hr"}
+    assert last_step(by_resolution, 0).with_needs()[0].settings["vision"] == "towers/m3d-hr"
 
 
 @pytest.fixture

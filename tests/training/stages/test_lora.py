@@ -1,4 +1,4 @@
-"""Which layers get adapters and which train in full beside them."""
+"""Layers that get adapters, and parts that train in full beside them."""
 
 import re
 
