@@ -34,31 +34,31 @@ from argus_training.ablations.ablation_steps import last_step, run_step, subset_
 from argus_training.stages.checkpoints import RECIPE_FILE
 
 RECIPE = Path(argus_training.__file__).parent / "recipes" / "demo.yaml"
-SEED = 0
 MODEL = "argus-tiny"
 OTHER_FOLDER = "remove it or choose another folder"
 
 
-def run_demo(out: Path) -> EvaluationResults:
+def run_demo(out: Path, seed: int = 0) -> EvaluationResults:
     """Make phantoms, train on them, evaluate on held-out ones and write one report; return the results.
 
     Writes under `out`: `argus-tiny` (the model folder), `results.json`, `preview.png`, `report.txt` and the folders of
-    the steps. When started again after an interruption, it goes on with the first step that is not finished.
+    the steps. When started again after an interruption, it goes on with the first step that is not finished. The seed
+    decides all weights and the order of the reports; phantoms are the same for every seed.
 
     Raises:
         ValueError: if `out` holds a run with other settings.
     """
     with claimed_folder(Path(out)):
-        return _run(Path(out))
+        return _run(Path(out), seed)
 
 
-def _run(out: Path) -> EvaluationResults:
+def _run(out: Path, seed: int) -> EvaluationResults:
     started = time.monotonic()
     console = Console(stderr=True)
     settings = read_base(RECIPE).recipe
     recipe = ReportRecipe(**settings)
-    claim(settings, out)
-    cell = last_step(settings, SEED)
+    claim(settings, seed, out)
+    cell = last_step(settings, seed, shared_seed=seed)
     language, vision, *_ = cell.with_needs()
     with timed(console, "phantoms: synthetic chest CTs with known findings"):
         splits = load_dataset("ct3drrg", recipe.data["subset"], **subset_options(recipe.data, out), num_proc=2)
@@ -80,8 +80,8 @@ def _run(out: Path) -> EvaluationResults:
     return results
 
 
-def claim(settings: dict[str, Any], out: Path) -> None:
-    """Write the recipe's settings into `out`, which marks it as the folder of this cell.
+def claim(settings: dict[str, Any], seed: int, out: Path) -> None:
+    """Write the recipe's settings, and the seed if it is not 0, into `out`, which marks it as the folder of this cell.
 
     Raises:
         ValueError: if it was made with other settings, or holds a model that nothing tells the settings of.
@@ -89,7 +89,8 @@ def claim(settings: dict[str, Any], out: Path) -> None:
     path = out / RECIPE_FILE
     if (out / MODEL).exists() and not path.exists():
         raise ValueError(f"{out}: holds a model {MODEL} of unknown settings; {OTHER_FOLDER}")
-    claim_for_settings(path, settings, write=partial(write_json, path, settings), advice=OTHER_FOLDER)
+    said = settings | ({"seed": seed} if seed else {})
+    claim_for_settings(path, said, write=partial(write_json, path, said), advice=OTHER_FOLDER)
 
 
 @contextmanager

@@ -181,12 +181,15 @@ def serve(
 
 
 @app.command(rich_help_panel="Start here")
-def demo(out: Annotated[Path, typer.Argument(help="Folder to write.")]) -> None:
+def demo(
+    out: Annotated[Path, typer.Argument(help="Folder to write.")],
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the training; the phantoms stay the same.")] = 0,
+) -> None:
     """Train a tiny model on phantoms, write reports and score them."""
     quiet()
     from .demo import run_demo
 
-    run_demo(out)
+    run_demo(out, seed)
 
 
 if __name__ == "__main__":

@@ -63,13 +63,14 @@ class Step:
         return list({step.name: step for step in chain}.values())
 
 
-def last_step(settings: dict[str, Any], seed: int) -> Step:
+def last_step(settings: dict[str, Any], seed: int, shared_seed: int = SHARED_SEED) -> Step:
     """Plan a cell: return the step whose result is the model to score, with the steps it needs.
 
-    The seed decides the connector's weights and the order of the reports; language model and tower are trained once.
+    The seed decides the connector's weights and the order of the reports; language model and tower are trained once,
+    with `shared_seed`.
     """
     recipe = ReportRecipe(**settings)
-    llm, vision = _language(recipe), _vision(recipe)
+    llm, vision = _language(recipe, shared_seed), _vision(recipe, shared_seed)
     # A folder that the recipe names is a setting; a model that is trained first is a step.
     given = {"llm": llm, "vision": vision}
     steps = tuple(part for part in given.values() if isinstance(part, Step))
@@ -84,11 +85,11 @@ def last_step(settings: dict[str, Any], seed: int) -> Step:
     return step
 
 
-def _language(recipe: ReportRecipe) -> Step | str:
+def _language(recipe: ReportRecipe, seed: int) -> Step | str:
     llm = recipe.llms[recipe.llm]
     if "path" in llm:
         return llm["path"]
-    return Step("language", {"data": recipe.data, "seed": SHARED_SEED, **overlay(recipe.trainer, llm["train"])})
+    return Step("language", {"data": recipe.data, "seed": seed, **overlay(recipe.trainer, llm["train"])})
 
 
 def _assembly(recipe: ReportRecipe) -> dict[str, Any]:
@@ -105,7 +106,7 @@ def _assembly(recipe: ReportRecipe) -> dict[str, Any]:
     return own | recipe.create
 
 
-def _vision(recipe: ReportRecipe) -> Step | str | None:
+def _vision(recipe: ReportRecipe, seed: int) -> Step | str | None:
     if isinstance(recipe.vision, str):
         return recipe.vision.replace("{resolution}", preset_names(recipe.preset)[1])
     if isinstance(recipe.vision, dict):
@@ -116,7 +117,7 @@ def _vision(recipe: ReportRecipe) -> Step | str | None:
     step = None
     for objective in recipe.vision:
         training = overlay(recipe.trainer, recipe.objectives[objective])
-        settings = {**recipe.data, "preset": recipe.preset, "objective": objective, "seed": SHARED_SEED, **training}
+        settings = {**recipe.data, "preset": recipe.preset, "objective": objective, "seed": seed, **training}
         step = Step("vision", settings, (step,) if step else ())
     return step
 

@@ -11,11 +11,12 @@ from typing import Any
 
 import datasets
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, set_seed
-from trl import SFTConfig, SFTTrainer
+from trl import SFTConfig
 
 from argus_processing.phantom.layouts import report_sections
 from argus_processing.storage.claimed_folders import whole_folder
 from argus_training.assembly.report_tokenizer import train_tokenizer
+from argus_training.labelled_loss import LabelledLossTrainer
 from argus_training.stages.checkpoints import last_whole_checkpoint
 from argus_training.stages.report_examples import report_messages
 from argus_training.training_progress import tell_progress
@@ -104,7 +105,7 @@ def train_language_model(
     )
     texts = [message["content"] for row in examples for message in row["prompt"] + row["completion"]]
     tokenizer = train_tokenizer(texts, TEXT_PRESETS["tiny"]["vocab_size"])
-    trainer = SFTTrainer(
+    trainer = LabelledLossTrainer(
         model=tiny_llama(tokenizer, config.seed, sizes), args=config, train_dataset=examples, processing_class=tokenizer
     )
     tell_progress(trainer)

@@ -1,7 +1,8 @@
 """Pretrain the vision tower with labels: classify the findings of a CT and their sides."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import datasets
 import torch
@@ -93,8 +94,32 @@ class LabelObjective(nn.Module):
         return ModelOutput(loss=sum(losses) / len(losses), logits=logits)
 
 
+def share_of_f1(told: torch.Tensor, true: torch.Tensor) -> float:
+    """Return F1 over all entries of two boolean tensors, 0 if nothing is told and nothing is true."""
+    hits = (told & true).sum().item()
+    return 2 * hits / max(1, told.sum().item() + true.sum().item())
+
+
+def measure(names: list[str]) -> Callable[[LabelObjective, Callable[[], Iterator[dict]], Path], dict[str, float]]:
+    """Return a function that measures F1 of held-out labels, of labels with a side, and of those with a place."""
+    parts = torch.tensor([min(name.count(","), 2) for name in names])
+
+    @torch.no_grad()
+    def show(module: LabelObjective, batches: Callable[[], Iterator[dict]], folder: Path) -> dict[str, float]:
+        told, true = [], []
+        for batch in batches():
+            told.append(module(batch["pixel_values"]).logits.cpu() > 0)
+            true.append(batch["labels"].cpu() > 0)
+        told_all, true_all = torch.cat(told), torch.cat(true)
+        by_part = {name: parts == number for number, name in enumerate(("label_f1", "sided_f1", "placed_f1"))}
+        scores = {name: share_of_f1(told_all[:, own], true_all[:, own]) for name, own in by_part.items()}
+        return {"num_scans": len(true_all)} | scores
+
+    return show
+
+
 def build(tower: ArgusVisionModel, split: datasets.Dataset, options: dict, seed: int) -> Objective:
     """Make the objective for a split's findings; `options` are the fields of `LabelSettings`, `seed` is not used."""
     names = target_names(split["findings"])
     module = LabelObjective(tower, len(names), settings_from(LabelSettings, options))
-    return Objective(module, lambda row: {"labels": target_vector(row["findings"], names)})
+    return Objective(module, lambda row: {"labels": target_vector(row["findings"], names)}, measure(names))

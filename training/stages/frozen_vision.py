@@ -13,6 +13,7 @@ from trl import SFTConfig
 from argus_processing import ArgusImageProcessor, ArgusProcessor
 from argus_processing.scan_types import ScanReader
 from argus_processing.storage.volume_cache import VolumeCache
+from argus_processing.storage.volume_memory import VolumeMemory, fits_in_memory
 from argus_training.training_progress import logger
 from modeling_argus.vision_towers_argus import VisionTower
 
@@ -54,6 +55,8 @@ def training_images(
 ) -> ScanReader:
     """Return the reader of a stage's scans: the image processor, or the cache that the recipe names.
 
+    Without a cache, scans that fit into 2 GB are kept in memory.
+
     If the recipe names a feature cache and the stage freezes the tower, scans missing in the cache are encoded first;
     the processes share this work.
 
@@ -62,9 +65,12 @@ def training_images(
         ValueError: if the cache cannot be used.
     """
     images = VolumeCache(recipe.volume_cache, image_processor) if recipe.volume_cache else image_processor
-    if recipe.feature_cache is None or "vision" in recipe.settings_of(stage)["trainable_parts"]:
-        return images
     splits = ["train"] if config.eval_strategy == "no" else ["train", "validation"]
+    if recipe.feature_cache is None or "vision" in recipe.settings_of(stage)["trainable_parts"]:
+        # Worker processes would each fill a memory of their own, and lose it with the epoch.
+        in_memory = not (recipe.volume_cache or config.dataloader_num_workers or config.chat_template_path)
+        num_scans = sum(len(examples[split]) for split in splits)
+        return VolumeMemory(image_processor) if in_memory and fits_in_memory(num_scans, image_processor) else images
     scans = [path for split in splits for path in examples[split]["image"]]
     dtype = torch.bfloat16 if config.bf16 else torch.float32
     tower = load_tower(model_path)

@@ -7,7 +7,8 @@ from typing import Any, cast
 
 import torch
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
-from trl import SFTTrainer
+
+from argus_training.labelled_loss import LabelledLossTrainer
 
 from .recipe import TRAINABLE_PARTS
 from .sharded_weights import model_of
@@ -31,8 +32,10 @@ def stage_rates(settings: dict[str, Any]) -> LearningRates:
     return LearningRates(settings.get("learning_rates", {}), settings.get("epoch_decay"))
 
 
-class RatesTrainer(SFTTrainer):
+class RatesTrainer(LabelledLossTrainer):
     """TRL's trainer with the learning rates of a stage."""
+
+    lr_scheduler: LRScheduler | None
 
     def __init__(self, *args: Any, rates: LearningRates, **kwargs: Any):
         self.rates = rates

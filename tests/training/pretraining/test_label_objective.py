@@ -1,7 +1,14 @@
 import pytest
 import torch
+from transformers.modeling_outputs import ModelOutput
 
-from argus_training.pretraining.label_objective import LabelObjective, target_names, target_vector, targets_of
+from argus_training.pretraining.label_objective import (
+    LabelObjective,
+    measure,
+    target_names,
+    target_vector,
+    targets_of,
+)
 
 RIGHT = {"label": "Lung nodule", "side": "right", "place": "upper lobe"}
 BOTH = {"label": "Pleural effusion", "side": "bilateral", "place": None}
@@ -52,3 +59,17 @@ def test_both_readings_send_gradients_to_the_tower(objective):
         objective(torch.rand(1, 1, 8, 16, 16), torch.ones(1, 2)).loss.backward()
         assert objective.vision_tower.embeddings.patch_embedding.weight.grad.abs().sum() > 0
         layer.weight.data = kept
+
+
+def test_held_out_labels_sides_and_places_are_measured_apart(tmp_path):
+    names = ["Lung nodule", "Lung nodule, left", "Lung nodule, right", "Lung nodule, right, upper lobe"]
+    true = torch.tensor([[1.0, 0, 1, 1], [0, 0, 0, 0], [1, 1, 0, 0]])
+    logits = torch.tensor([[2.0, -1, 1, -1], [3, -1, -1, -1], [-1, 1, 1, -1]])
+
+    def batches():
+        for row in range(3):
+            yield {"pixel_values": logits[row : row + 1], "labels": true[row : row + 1]}
+
+    scores = measure(names)(lambda given: ModelOutput(logits=given), batches, tmp_path)
+    # Labels: 1 right, 1 too many, 1 missed. Sides: 2 right, 1 too many. Places: 1 missed.
+    assert scores == {"num_scans": 3, "label_f1": 0.5, "sided_f1": pytest.approx(0.8), "placed_f1": 0}
