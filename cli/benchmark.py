@@ -13,6 +13,7 @@ from .options import (
     AnonymousOption,
     BatchOption,
     BitsOption,
+    DeviceMapOption,
     DtypeOption,
     StaticOption,
     TokensOption,
@@ -74,6 +75,7 @@ def evaluate(
     dtype: DtypeOption = None,
     bits: BitsOption = None,
     static_cache: StaticOption = False,
+    device_map: DeviceMapOption = None,
     trust_remote_code: TrustOption = False,
     clinical: ClinicalOption = "",
     clinical_models: ClinicalModelsOption = None,
@@ -87,6 +89,8 @@ def evaluate(
 
     Exit code 2 means that a scan could not be read; such a scan is left out of every score and named. The results hold
     the data set's scan ids; if an id holds a patient's name, so do the results, unless --anonymous-paths is given.
+    Several processes share the scans: `torchrun --nproc-per-node 8 -m argus_cli.main evaluate ...`, also on several
+    machines.
     """
     if (model is None) != recompute:
         raise ValueError("give either --model, to evaluate it, or --recompute, to check what OUT holds")
@@ -97,38 +101,40 @@ def evaluate(
         raise typer.Exit(_recompute(out, metrics))
     from argus_inference.model_folder import Loading, check_model_folder
 
-    loading = Loading(dtype, bits, static_cache, trust_remote_code)
+    loading = Loading(dtype, bits, static_cache, trust_remote_code, device_map)
     check_model_folder(model, trust_remote_code)
     quiet()
     names = path_names(anonymous_paths)
-    metrics = _metrics(clinical, clinical_models, clinical_download, clinical_answers, green_compat, rate_backend, out)
     from argus_evaluation.benchmark.benchmark import evaluate_model
     from argus_evaluation.benchmark.evaluated_split import load_split, load_train_reports
     from argus_evaluation.benchmark.results_table import build_table, signature_lines
     from argus_inference.console.terminal import show
+    from argus_inference.processes import joined_processes
     from argus_processing.instructions import INSTRUCTION
 
     options = _phantom_options(subset, num_phantoms, seed)
-    dataset = load_split(subset, split, data_dir, options, limit)
-    train_reports = load_train_reports(subset, data_dir, options)
-    results = evaluate_model(
-        model,
-        dataset,
-        train_reports,
-        out,
-        subset=subset,
-        split=split,
-        instruction=INSTRUCTION if instruction is None else instruction,
-        batch_size=batch_size,
-        max_new_tokens=max_new_tokens,
-        metrics=metrics,
-        loading=loading,
-        say=say,
-        **({"id_of": names.name} if names else {}),
-    )
-    show(build_table(results))
-    tell("\n".join(signature_lines(results)))
-    raise typer.Exit(2 if results.unreadable else 0)
+    with joined_processes() as processes:
+        wanted = (clinical, clinical_models, clinical_download, clinical_answers, green_compat, rate_backend, out)
+        results = evaluate_model(
+            model,
+            load_split(subset, split, data_dir, options, limit),
+            load_train_reports(subset, data_dir, options),
+            out,
+            subset=subset,
+            split=split,
+            instruction=INSTRUCTION if instruction is None else instruction,
+            batch_size=batch_size,
+            max_new_tokens=max_new_tokens,
+            metrics=_metrics(*wanted) if processes.is_main else {},
+            loading=loading,
+            say=say,
+            processes=processes,
+            **({"id_of": names.name} if names else {}),
+        )
+    if processes.is_main:
+        show(build_table(results))
+        tell("\n".join(signature_lines(results)))
+        raise typer.Exit(2 if results.unreadable else 0)
 
 
 def _metrics(

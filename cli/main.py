@@ -23,6 +23,7 @@ from .options import (
     AnonymousOption,
     BatchOption,
     BitsOption,
+    DeviceMapOption,
     DtypeOption,
     ModelOption,
     StaticOption,
@@ -129,6 +130,7 @@ def report(
     dtype: DtypeOption = None,
     bits: BitsOption = None,
     static_cache: StaticOption = False,
+    device_map: DeviceMapOption = None,
     trust_remote_code: TrustOption = False,
     anonymous_paths: AnonymousOption = False,
 ) -> None:
@@ -142,7 +144,7 @@ def report(
 
     from . import report
 
-    loading = Loading(dtype, bits, static_cache, trust_remote_code)
+    loading = Loading(dtype, bits, static_cache, trust_remote_code, device_map)
     say(NOTICE)
     quiet()
     names = path_names(anonymous_paths)
@@ -164,6 +166,7 @@ def serve(
     dtype: DtypeOption = None,
     bits: BitsOption = None,
     static_cache: StaticOption = False,
+    device_map: DeviceMapOption = None,
     trust_remote_code: TrustOption = False,
 ) -> None:
     """Serve a model through OpenAI's chat completions API: a CT in, its report out, streamed on request."""
@@ -175,7 +178,7 @@ def serve(
 
     say(NOTICE)
     quiet()
-    loading = Loading(dtype, bits, static_cache, trust_remote_code)
+    loading = Loading(dtype, bits, static_cache, trust_remote_code, device_map)
     signals_as_usual()
     serve_model(model, scans, host, port, loading, say, allowed_host or ())
 

@@ -24,6 +24,10 @@ DtypeOption = Annotated[
 Bits = Literal[8, 4]
 BitsOption = Annotated[Bits | None, typer.Option(help="Bits of the language model's weights.")]
 StaticOption = Annotated[bool, typer.Option("--static-cache", help="Key-value cache of fixed size; compiled on a GPU.")]
+DeviceMap = Literal["auto"]
+DeviceMapOption = Annotated[
+    DeviceMap | None, typer.Option(help="auto: spread the layers of one model over all GPUs, for 70B.")
+]
 AllowedHostOption = Annotated[
     list[str] | None,
     typer.Option("--allowed-host", help="Another host name that the server answers to; repeatable."),

@@ -1,25 +1,25 @@
-"""Generate reports greedily in batches over a whole split; an interrupted run continues its JSONL file."""
+"""Generate reports greedily in batches over a whole split, in one process or several; interrupted runs continue."""
 
+import copy
 import hashlib
 import json
-import os
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from argus_processing.failures import reason_of
 from argus_processing.instructions import INSTRUCTION
-from argus_processing.storage.folder_owner import claim_for_settings
-from argus_processing.storage.json_lines import finished_bytes, json_line, read_finished_lines
-from argus_processing.storage.typed_json import from_json
-from argus_processing.storage.whole_files import check_can_write, naming, write_json
+from argus_processing.storage.whole_files import naming
 
 from .console.progress import progress_bar
+from .predictions_file import Prediction, continue_predictions, part_of, put_in_order, read_predictions, to_line
+from .preparation import prepare_ahead
+from .processes import ALONE, Processes
 
 MAX_NEW_TOKENS = 1024  # the text length that training keeps: no report is cut shorter than it was taught
-OTHER_FOLDER = "give another output folder or move it away"
 
 
 @dataclass(frozen=True)
@@ -27,17 +27,6 @@ class Generated:
     """One generated report; `truncated` is true if the token limit cut it before it ended."""
 
     text: str
-    num_tokens: int
-    truncated: bool
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One line of a predictions file."""
-
-    scan_id: str
-    prediction: str
-    reference: str
     num_tokens: int
     truncated: bool
 
@@ -57,10 +46,25 @@ def generate_batch(
     streamer that receives the tokens as they come. `stopping` is a `StoppingCriteriaList` that may end the reports
     earlier.
     """
+    prompts = [prompt_of(processor, instruction) for instruction in instructions]
+    return generate_from(
+        model, processor, inputs_of(processor, prompts, images), max_new_tokens, streamer=streamer, stopping=stopping
+    )
+
+
+def generate_from(
+    model: Any,
+    processor: Any,
+    inputs: Any,
+    max_new_tokens: int = MAX_NEW_TOKENS,
+    *,
+    streamer: Any | None = None,
+    stopping: Any | None = None,
+) -> list[Generated]:
+    """Write one report for each scan of a model's inputs; see `generate_batch`."""
     import torch
 
-    prompts = [prompt_of(processor, instruction) for instruction in instructions]
-    inputs = inputs_of(processor, prompts, images).to(model.device)
+    inputs = inputs.to(device_of(model))
     inputs["pixel_values"] = inputs["pixel_values"].to(model.dtype)
     with torch.inference_mode():
         tokens = model.generate(
@@ -74,6 +78,12 @@ def generate_batch(
         )
     ends = _end_tokens(model)
     return [_decode(processor, row, ends) for row in tokens[:, inputs["input_ids"].shape[1] :].tolist()]
+
+
+def device_of(model: Any) -> Any:
+    """Return the device on which a model takes its inputs, also where weights wait in the host's memory or on disk."""
+    device = getattr(getattr(model, "_hf_hook", None), "execution_device", None)
+    return model.device if device is None else device
 
 
 def inputs_of(processor: Any, prompts: Sequence[str], images: Sequence[Any] | None) -> Any:
@@ -134,90 +144,112 @@ def generate_reports(
     label: str = "reports",
     id_of: Callable[[str], str] = str,
     on_failure: Callable[[str, str], None] | None = None,
+    processes: Processes = ALONE,
 ) -> list[Prediction]:
     """Generate a report for every example of `dataset` and return them in its order.
 
     Lines are appended batch by batch; a second start keeps the finished lines and goes on. Batches start at fixed
     places in the dataset, and a batch that was written in part is generated again in full. So an interrupted run ends
-    with the same file, byte for byte, as a run without interruption.
+    with the same file, byte for byte, as a run without interruption. While the reports of a batch are generated, the
+    scans of the next one are read and preprocessed.
+
+    Several processes share the batches, never a batch, because its composition decides the last digits. Each keeps its
+    lines in a file of its own, and the first one joins them: the same file as of one process, also after an
+    interruption and with another number of processes.
 
     Args:
         dataset: examples with `scan_id` (unique), `report` and the columns that `image_of` needs.
         settings: everything else that the predictions depend on, besides the arguments here; most of all the
             model's hash. It is kept in `<out_jsonl>.settings.json`.
         instruction: the same for every scan.
-        image_of: gives an example's image; a control gives another image here.
+        image_of: gives an example's image; a control gives another image here. Called in a thread.
         label: the name beside the progress bar.
         id_of: gives the name under which a scan is written, from its `scan_id`.
         on_failure: called with the `scan_id` and the reason when a scan cannot be read or no report can be written for
             it. That scan is left out, and the next start tries it again. Default: such a scan ends the run.
+        processes: those that generate together; only the first one needs `settings`.
 
     Raises:
         ValueError: if `out_jsonl` belongs to another model, data set or setting, or scan ids repeat.
+        ConnectionError: if another process has ended.
     """
-    texts = dataset.select_columns(["scan_id", "report"])
+    path, texts = Path(out_jsonl), dataset.select_columns(["scan_id", "report"])
     _check_unique(texts["scan_id"])
     names = [id_of(scan_id) for scan_id in texts["scan_id"]]
-    options: dict[str, Any] = {"instruction": instruction, "max_new_tokens": max_new_tokens}
-    guard = {**settings, **options, "dataset": _fingerprint(names, texts["report"])}
-    done = _resume(Path(out_jsonl), guard)
-    predict = _predict if on_failure is None else partial(_predict_each, on_failure=on_failure)
-    with naming(out_jsonl), Path(out_jsonl).open("a", encoding="utf-8") as file, progress_bar() as progress:
-        task = progress.add_task(label, total=len(dataset), completed=len(done))
-        for start in range(0, len(dataset), batch_size):
-            stop = min(start + batch_size, len(dataset))
-            if all(name in done for name in names[start:stop]):
-                continue
-            examples = [dataset[index] for index in range(start, stop)]
-            for line in predict(model, processor, examples, image_of, **options):
-                named = replace(line, scan_id=id_of(line.scan_id))
-                if named.scan_id not in done:
-                    file.write(json_line(asdict(named)))
-                    done[named.scan_id] = named
+    if processes.is_main:
+        options = {"instruction": instruction, "max_new_tokens": max_new_tokens}
+        continue_predictions(path, {**settings, **options, "dataset": _fingerprint(names, texts["report"])}, names)
+    processes.wait()
+    done = {line.scan_id for line in read_predictions(path)} if path.exists() else set()
+    # Nobody writes into that file before everybody has read it.
+    processes.wait()
+    batches = [range(start, min(start + batch_size, len(names))) for start in range(0, len(names), batch_size)]
+    own = processes.share([batch for batch in batches if not all(names[index] in done for index in batch)])
+    writer = _ReportWriter(model, processor, dataset, image_of, instruction, max_new_tokens, on_failure)
+    target = path if processes.count == 1 else part_of(path, processes.rank)
+    with naming(target), target.open("a", encoding="utf-8") as file, progress_bar(processes.is_main) as progress:
+        # Of its own share alone each process knows how much is done.
+        counted = (len(names), len(done)) if processes.count == 1 else (sum(map(len, own)), 0)
+        task = progress.add_task(label, total=counted[0], completed=counted[1])
+        for new in writer.write_all(own, names, texts["report"], done):
+            file.writelines(map(to_line, new))
             file.flush()
-            progress.update(task, completed=len(done))
-    return [done[name] for name in names if name in done]
+            progress.advance(task, len(new))
+    processes.wait()
+    if processes.is_main:
+        put_in_order(path, names)
+    processes.wait()
+    finished = {line.scan_id: line for line in read_predictions(path)}
+    return [finished[name] for name in names if name in finished]
 
 
-def _predict_each(
-    model: Any,
-    processor: Any,
-    examples: Sequence[dict[str, Any]],
-    image_of: Callable[[dict[str, Any]], Any],
-    instruction: str,
-    max_new_tokens: int,
-    on_failure: Callable[[str, str], None],
-) -> list[Prediction]:
-    """Write the reports of one batch; if that fails, try each scan alone, so that a bad scan does not stop others."""
-    try:
-        return _predict(model, processor, examples, image_of, instruction, max_new_tokens)
-    except BaseException as error:
-        reason = reason_of(error, "be reported on")
-    if len(examples) == 1:
-        on_failure(examples[0]["scan_id"], reason)
-        return []
-    return [
-        line
-        for example in examples
-        for line in _predict_each(model, processor, [example], image_of, instruction, max_new_tokens, on_failure)
-    ]
+@dataclass(frozen=True)
+class _ReportWriter:
+    """Everything that a batch of reports is written with."""
 
+    model: Any
+    processor: Any
+    dataset: Any
+    image_of: Callable[[dict[str, Any]], Any]
+    instruction: str
+    max_new_tokens: int
+    on_failure: Callable[[str, str], None] | None
 
-def _predict(
-    model: Any,
-    processor: Any,
-    examples: Sequence[dict[str, Any]],
-    image_of: Callable[[dict[str, Any]], Any],
-    instruction: str,
-    max_new_tokens: int,
-) -> list[Prediction]:
-    """Write the reports of one batch of examples."""
-    images = [image_of(example) for example in examples]
-    reports = generate_batch(model, processor, images, [instruction] * len(images), max_new_tokens)
-    return [
-        Prediction(example["scan_id"], report.text, example["report"], report.num_tokens, report.truncated)
-        for example, report in zip(examples, reports, strict=True)
-    ]
+    def preparation(self) -> Callable[[Sequence[int]], Any]:
+        """Return the function that reads and preprocesses the scans of a batch, for use in another thread."""
+        # A processor of its own: a tokenizer that is used by two threads at a time refuses one of them.
+        return partial(self._prepare, copy.deepcopy(self.processor))
+
+    def _prepare(self, processor: Any, batch: Sequence[int]) -> Any:
+        images = [self.image_of(self.dataset[index]) for index in batch]
+        return inputs_of(processor, [prompt_of(processor, self.instruction)] * len(images), images)
+
+    def write_all(
+        self, batches: Sequence[Sequence[int]], names: Sequence[str], references: Sequence[str], done: Container[str]
+    ) -> Iterator[list[Prediction]]:
+        """Yield the new lines of each batch, without those that are done."""
+        with closing(prepare_ahead(self.preparation(), batches)) as prepared:
+            for batch, ready in prepared:
+                yield [
+                    Prediction(names[index], report.text, references[index], report.num_tokens, report.truncated)
+                    for index, report in self.write(batch, ready.result)
+                    if names[index] not in done
+                ]
+
+    def write(self, batch: Sequence[int], inputs: Callable[[], Any]) -> list[tuple[int, Generated]]:
+        """Write the reports of a batch; if that fails, try each scan alone, so that a bad one does not stop others."""
+        try:
+            reports = generate_from(self.model, self.processor, inputs(), self.max_new_tokens)
+            return list(zip(batch, reports, strict=True))
+        except BaseException as error:
+            if self.on_failure is None:
+                raise
+            reason = reason_of(error, "be reported on")
+        if len(batch) == 1:
+            self.on_failure(self.dataset[batch[0]]["scan_id"], reason)
+            return []
+        alone = ([index] for index in batch)
+        return [report for one in alone for report in self.write(one, partial(self._prepare, self.processor, one))]
 
 
 def _check_unique(scan_ids: Sequence[str]) -> None:
@@ -235,24 +267,3 @@ def _fingerprint(names: Sequence[str], reports: Sequence[str]) -> str:
     for name, report in zip(names, reports, strict=True):
         digest.update(json.dumps([name, report]).encode())
     return digest.hexdigest()
-
-
-def _resume(out_jsonl: Path, guard: dict[str, Any]) -> dict[str, Prediction]:
-    """Return the finished lines of `out_jsonl` by scan id, after checking that they were made under `guard`."""
-    sidecar = check_can_write(out_jsonl.with_name(out_jsonl.name + ".settings.json"))
-    if not out_jsonl.exists():
-        write_json(sidecar, guard)
-        return {}
-    if not sidecar.exists():
-        raise ValueError(f"{out_jsonl}: has no {sidecar.name} beside it to say which model wrote it; move it away")
-    claim_for_settings(sidecar, guard, owned=out_jsonl, advice=OTHER_FOLDER)
-    return _read_finished(out_jsonl)
-
-
-def _read_finished(out_jsonl: Path) -> dict[str, Prediction]:
-    """Read the whole lines of a predictions file and cut a half-written last one off it."""
-    make = partial(from_json, Prediction)
-    lines = read_finished_lines(out_jsonl, make, fault="is not a prediction", advice=OTHER_FOLDER)
-    if (size := finished_bytes(out_jsonl)) < out_jsonl.stat().st_size:
-        os.truncate(out_jsonl, size)
-    return {line.scan_id: line for line in lines}

@@ -1,6 +1,6 @@
 """Load a saved Argus model, and compute the hash that identifies it."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 HASHED_FILES = ("*.safetensors", "*config.json", "tokenizer.json", "chat_template.jinja")
 DTYPES = ("float32", "bfloat16", "float16")
 BITS = (8, 4)
+DEVICE_MAPS = ("auto",)
 
 
 def check_model_folder(folder: Path, trust: bool = False) -> Path:
@@ -61,6 +62,8 @@ class Loading:
             the connector are not changed.
         static_cache: keep keys and values in a block of fixed size; on a GPU, transformers then compiles the decoding.
         trust: run the code that comes with the folder; an Argus folder needs none.
+        device_map: "auto" spreads the model's layers over all GPUs, and over the host's memory and the disk where these
+            do not suffice. Default: the whole model on one device.
 
     Raises:
         ValueError: if a setting is unknown, or bitsandbytes is missing.
@@ -70,8 +73,11 @@ class Loading:
     bits: int | None = None
     static_cache: bool = False
     trust: bool = False
+    device_map: str | None = None
 
     def __post_init__(self):
+        if self.device_map not in (None, *DEVICE_MAPS):
+            raise ValueError(f"device_map is {', '.join(DEVICE_MAPS)}, got {self.device_map!r}")
         if self.dtype not in (None, *DTYPES):
             raise ValueError(f"dtype is {', '.join(DTYPES)}, got {self.dtype!r}")
         if self.bits not in (None, *BITS):
@@ -79,15 +85,20 @@ class Loading:
         if self.bits and find_spec("bitsandbytes") is None:
             raise ValueError("8- and 4-bit weights need bitsandbytes: pip install '.[quantized]'")
 
+    def to_settings(self) -> dict[str, Any]:
+        """Return the settings that predictions keep beside them, which older ones without `device_map` share."""
+        return {name: value for name, value in asdict(self).items() if name != "device_map" or value is not None}
+
     def arguments(self, device: str) -> dict[str, Any]:
         """Return the arguments of `from_pretrained`."""
         import torch
         from transformers import BitsAndBytesConfig
 
         default = "auto" if device == "cuda" else torch.float32
+        places = self.device_map or {"": device}
         dtype = getattr(torch, self.dtype) if self.dtype else default
         if self.bits is None:
-            return {"dtype": dtype, "device_map": {"": device}}
+            return {"dtype": dtype, "device_map": places}
         config = BitsAndBytesConfig(
             load_in_8bit=self.bits == 8,
             load_in_4bit=self.bits == 4,
@@ -95,7 +106,7 @@ class Loading:
             bnb_4bit_compute_dtype=torch.bfloat16 if dtype == "auto" else dtype,
             llm_int8_skip_modules=["model.vision_tower", "model.connector", "lm_head"],
         )
-        return {"dtype": dtype, "device_map": {"": device}, "quantization_config": config}
+        return {"dtype": dtype, "device_map": places, "quantization_config": config}
 
 
 def load_model(folder: Path, loading: Loading | None = None) -> tuple[Any, Any]:

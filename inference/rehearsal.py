@@ -9,7 +9,7 @@ from argus_processing.instructions import INSTRUCTION
 from argus_processing.saved_models.pretrained import refusing
 from argus_processing.storage.foreign_files import ForeignFileError
 
-from .generation import inputs_of, prompt_of
+from .generation import device_of, inputs_of, prompt_of
 
 
 def rehearse(folder: Path, model: Any, processor: Any) -> None:
@@ -29,14 +29,14 @@ def rehearse(folder: Path, model: Any, processor: Any) -> None:
 
 def _patch(model: Any, processor: Any) -> torch.Tensor:
     """Encode one patch of air."""
-    patch = torch.zeros(1, 1, *model.config.vision_config.patch_size, device=model.device, dtype=model.dtype)
+    patch = torch.zeros(1, 1, *model.config.vision_config.patch_size, device=device_of(model), dtype=model.dtype)
     return model.model.vision_tower(patch).last_hidden_state
 
 
 def _visual_tokens(model: Any, processor: Any) -> torch.Tensor:
     """Compress and project the tokens of a whole grid, all zero."""
     vision = model.config.vision_config
-    tokens = torch.zeros(1, vision.num_tokens, vision.hidden_size, device=model.device, dtype=model.dtype)
+    tokens = torch.zeros(1, vision.num_tokens, vision.hidden_size, device=device_of(model), dtype=model.dtype)
     return model.model.connector(tokens)
 
 
@@ -47,7 +47,7 @@ def _next_token(model: Any, processor: Any) -> torch.Tensor:
     tokens = inputs_of(processor, [text, f"{text} {text}"], None)["input_ids"]
     if int(tokens.max()) >= model.config.text_config.vocab_size:
         raise ValueError(f"its tokenizer gives token {int(tokens.max())}, which the language model does not have")
-    last = tokens[:1, -1:].to(model.device)
+    last = tokens[:1, -1:].to(device_of(model))
     written = model.generate(
         input_ids=last,
         attention_mask=torch.ones_like(last),

@@ -66,6 +66,9 @@ class ArgusModel(ArgusPreTrainedModel):
         self.vision_tower = tower_of(vision.model_type).model_class._from_config(vision)
         self.connector = ArgusConnector(config)
         self.language_model = AutoModel.from_config(config.get_text_config(), trust_remote_code=False)
+        # Where a model is spread over devices, tower and connector lie whole on one: both are small, and add parameters
+        # of their own to what their layers give.
+        self._no_split_modules = [type(self.vision_tower).__name__, type(self.connector).__name__]
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:

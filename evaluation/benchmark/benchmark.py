@@ -1,7 +1,8 @@
 """Evaluate a model on a split: generate reports, run the controls, store every report, score, save."""
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import transformers
 
 from argus_inference.generation import MAX_NEW_TOKENS, Prediction, generate_reports
 from argus_inference.model_folder import Loading, hash_model, load_model
+from argus_inference.processes import ALONE, Processes
 from argus_processing.instructions import INSTRUCTION
 from argus_processing.phantom.findings import Finding
 from argus_processing.storage.claimed_folders import claimed_folder
@@ -21,7 +23,14 @@ from ..metrics.nlp_metrics import METRICS
 from ..metrics.report_findings import extract_findings
 from ..metrics.significance import LEVEL, RESAMPLES, SEED
 from .controls import blank_image, most_frequent_report, shuffle_images
-from .evaluation_results import BootstrapSettings, EvaluationResults, EvaluationSettings, LoadedWith, write_results
+from .evaluation_results import (
+    BootstrapSettings,
+    EvaluationResults,
+    EvaluationSettings,
+    LoadedWith,
+    read_results,
+    write_results,
+)
 from .scoring import score_stored
 from .stored_reports import MODEL, REPORTS_FILE, StoredReport, write_stored_reports
 
@@ -43,6 +52,7 @@ def evaluate_model(
     loading: Loading | None = None,
     say: Callable[[str], None] = warnings.warn,
     id_of: Callable[[str], str] = str,
+    processes: Processes = ALONE,
 ) -> EvaluationResults:
     """Evaluate a saved model on a split and write predictions and results into the folder `out`.
 
@@ -64,20 +74,24 @@ def evaluate_model(
         say: called with one line for each scan that cannot be read. Such a scan is left out of every score and listed
             in the results as `unreadable`; the next start tries it again.
         id_of: gives the name under which a scan is written, from its `scan_id`.
+        processes: those that share the batches of scans; the first one computes the metrics and writes the results.
 
     Returns what `results.json` holds.
 
     Raises:
         ValueError: if there are fewer than two scans, a column is missing, `out` holds another model's predictions, or
             another process is writing there.
+        ConnectionError: if another of the processes has ended.
     """
     _check_dataset(dataset, instruction, batch_size, max_new_tokens)
     loading = loading or Loading()
-    with claimed_folder(out) as folder:
-        model_hash = hash_model(model_dir)
-        told = {"model_hash": model_hash, "subset": subset, "split": split}
+    if loading.device_map is not None and processes.on_this_machine > 1:
+        raise ValueError("--device-map spreads one model over all GPUs of a machine: start one process on each machine")
+    with _shared_folder(out, processes) as folder:
+        model_hash = hash_model(model_dir) if processes.is_main else ""
+        told: dict[str, Any] = {"model_hash": model_hash, "subset": subset, "split": split}
         if loading != Loading():
-            told["loading"] = asdict(loading)
+            told["loading"] = loading.to_settings()
         model, processor = load_model(model_dir, loading)
         unreadable: list[str] = []
 
@@ -86,29 +100,42 @@ def evaluate_model(
             say(f"{scan_id}: {reason}")
 
         dataset = dataset.cast_column("image", datasets.Nifti(decode=False))
-        generation = _Generation(model, processor, folder, told, instruction, batch_size, max_new_tokens, id_of)
-        predictions, blank, kept = _generate_all(generation, dataset, leave_out)
-        most_frequent = most_frequent_report(train_reports, _findings_of)
-        scores = score_stored(store_reports(folder, predictions, blank, most_frequent, kept), metrics)
-        results = EvaluationResults(
-            **vars(scores),
-            model_hash=model_hash,
-            subset=subset,
-            split=split,
-            loading=None if loading == Loading() else LoadedWith(**asdict(loading)),
-            unreadable=tuple(unreadable),
-            reports_sha256=hash_file(folder / REPORTS_FILE),
-            settings=EvaluationSettings(
-                batch_size,
-                max_new_tokens,
-                CONTROL_SEED,
-                transformers.__version__,
-                BootstrapSettings(RESAMPLES, LEVEL, SEED),
-                instruction,
-            ),
+        generation = _Generation(
+            model, processor, folder, told, instruction, batch_size, max_new_tokens, id_of, processes
         )
-        write_results(folder, results)
-    return results
+        predictions, blank, kept = _generate_all(generation, dataset, leave_out)
+        left_out = {name for part in processes.gather(unreadable) for name in part}
+        if processes.is_main:
+            most_frequent = most_frequent_report(train_reports, _findings_of)
+            scores = score_stored(store_reports(folder, predictions, blank, most_frequent, kept), metrics)
+            results = EvaluationResults(
+                **vars(scores),
+                model_hash=model_hash,
+                subset=subset,
+                split=split,
+                loading=None if loading == Loading() else LoadedWith(**asdict(loading)),
+                unreadable=tuple(name for name in map(id_of, dataset["scan_id"]) if name in left_out),
+                reports_sha256=hash_file(folder / REPORTS_FILE),
+                settings=EvaluationSettings(
+                    batch_size,
+                    max_new_tokens,
+                    CONTROL_SEED,
+                    transformers.__version__,
+                    BootstrapSettings(RESAMPLES, LEVEL, SEED),
+                    instruction,
+                ),
+            )
+            write_results(folder, results)
+        processes.wait()
+    return results if processes.is_main else read_results(out)
+
+
+@contextmanager
+def _shared_folder(out: Path, processes: Processes) -> Iterator[Path]:
+    """Claim a folder for all processes together: the first one does, and the others wait for it."""
+    with claimed_folder(out) if processes.is_main else nullcontext(Path(out)) as folder:
+        processes.wait()
+        yield folder
 
 
 @dataclass(frozen=True)
@@ -123,6 +150,7 @@ class _Generation:
     batch_size: int
     max_new_tokens: int
     id_of: Callable[[str], str]
+    processes: Processes
 
     def run(self, dataset: datasets.Dataset, file_name: str, image: str, **options: Any) -> list[Prediction]:
         """Generate a report for each row; `image` is told in the settings that the file keeps."""
@@ -136,6 +164,7 @@ class _Generation:
             batch_size=self.batch_size,
             max_new_tokens=self.max_new_tokens,
             id_of=self.id_of,
+            processes=self.processes,
             **options,
         )
 

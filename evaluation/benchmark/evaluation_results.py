@@ -80,6 +80,7 @@ class LoadedWith:
     bits: int | None = None
     static_cache: bool = False
     trust: bool = False
+    device_map: str | None = None
 
 
 @dataclass(frozen=True)

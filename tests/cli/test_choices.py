@@ -4,7 +4,7 @@ import pytest
 
 from argus_cli import benchmark, data, models, options
 from argus_evaluation.benchmark.report_comparison import FINDINGS_METRICS
-from argus_inference.model_folder import BITS, DTYPES
+from argus_inference.model_folder import BITS, DEVICE_MAPS, DTYPES
 from argus_processing.curation.volume_engines import ENGINES
 from argus_processing.phantom.layouts import LAYOUTS
 from argus_processing.tower_preprocessing import PREPROCESSINGS
@@ -18,6 +18,7 @@ from modeling_argus.vision_towers_argus import TOWERS
     [
         (options.Dtype, DTYPES),
         (options.Bits, BITS),
+        (options.DeviceMap, DEVICE_MAPS),
         (models.TowerName, TOWERS),
         (models.CompressorName, COMPRESSORS),
         (models.PreprocessingName, PREPROCESSINGS),

@@ -5,6 +5,8 @@ import pytest
 from argus_evaluation.benchmark.controls import blank_image
 from argus_inference import generation
 from argus_inference.generation import generate_batch, generate_reports
+from argus_inference.predictions_file import part_of
+from argus_inference.processes import Processes
 from argus_processing.instructions import INSTRUCTION, INSTRUCTIONS
 
 SETTINGS = {"model_hash": "abc"}
@@ -159,3 +161,49 @@ def test_a_report_ends_at_its_end_token_or_is_truncated(loaded):
     assert (ended.text, ended.num_tokens, ended.truncated) == ("No lung nodule.", len(words), False)
     assert (cut.text, cut.num_tokens, cut.truncated) == ("No lung nodule.", len(words), True)
     assert generation._decode(processor, [end], {end}) == generation.Generated("", 0, False)
+
+
+class Unjoined(Processes):
+    """A process of several that waits for nobody, and is killed when its share is done."""
+
+    waits = 0
+
+    def gather(self, value):
+        Unjoined.waits += 1
+        if Unjoined.waits % 3 == 0:
+            raise ConnectionError("killed")
+        return [value] * self.count
+
+
+def run_killed(loaded, split, out, count, **changes):
+    for rank in range(count):
+        with pytest.raises(ConnectionError):
+            run(loaded, split, out, processes=Unjoined(rank, count), **changes)
+
+
+def test_processes_share_whole_batches_each_once(loaded, split, tmp_path):
+    out, ids = tmp_path / "predictions.jsonl", split["scan_id"][:]
+    run_killed(loaded, split, out, 2)
+    written = [[json.loads(line)["scan_id"] for line in part_of(out, rank).open()] for rank in range(2)]
+    assert written == [ids[:2], ids[2:]] and not out.exists()
+
+
+@pytest.mark.parametrize("counts", [(3,), (2, 3), (1, 3)])
+def test_processes_of_any_number_end_with_the_file_of_one(loaded, split, whole, tmp_path, counts):
+    out = tmp_path / "predictions.jsonl"
+    for count in counts:
+        run_killed(loaded, split, out, count, batch_size=1)
+        # What the last process wrote last is lost.
+        last = out if count == 1 else part_of(out, count - 1)
+        last.write_bytes(last.read_bytes()[:-20])
+    assert [line.scan_id for line in run(loaded, split, out)] == split["scan_id"][:]
+    assert out.read_bytes() == whole.read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [out.name, f"{out.name}.settings.json"]
+
+
+def test_another_models_lines_of_several_processes_are_refused(loaded, split, tmp_path):
+    out = tmp_path / "predictions.jsonl"
+    run_killed(loaded, split, out, 2)
+    with pytest.raises(ValueError, match="other settings"):
+        run(loaded, split, out, settings={"model_hash": "other"})
+    assert part_of(out, 0).read_text() and part_of(out, 1).read_text()

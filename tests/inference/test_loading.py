@@ -3,6 +3,7 @@
 import hostile_folders as hostile
 import pytest
 import torch
+from transformers.integrations import accelerate
 
 from argus_inference import model_folder
 from argus_inference.generation import generate_batch
@@ -91,3 +92,25 @@ def test_only_the_language_model_gets_fewer_bits(model_dir, scans, bits):
     quantized = {8: "Linear8bitLt", 4: "Linear4bit"}[bits]
     assert {part for part, names in kinds.items() if quantized in names} == {"model.language_model"}
     assert generate_batch(model, processor, scans[:1], TEXTS[:1], 3)[0].num_tokens > 0
+
+
+@pytest.mark.parametrize(("share", "devices"), [(0.9, {"cpu", "disk"}), (0.5, {"disk"})])
+def test_a_model_spread_over_memory_and_disk_writes_the_same(model_dir, loaded, scans, monkeypatch, share, devices):
+    infer = accelerate.infer_auto_device_map
+    size = sum(weight.numel() * weight.element_size() for weight in loaded[0].parameters())
+    # As if the model did not fit into this machine's memory.
+    monkeypatch.setattr(
+        accelerate,
+        "infer_auto_device_map",
+        lambda model, max_memory, **options: infer(model, max_memory={"cpu": int(share * size)}, **options),
+    )
+    model, processor = load_model(model_dir, Loading(device_map="auto"))
+    assert set(model.hf_device_map.values()) == devices
+    # Nothing below a tower, a connector or a layer of the language model has a place of its own.
+    whole = (
+        "model.vision_tower.",
+        "model.connector.",
+        *(f"model.language_model.layers.{layer}." for layer in range(4)),
+    )
+    assert not any(place.startswith(whole) for place in model.hf_device_map)
+    assert generate_batch(model, processor, scans[:2], TEXTS, 12) == generate_batch(*loaded, scans[:2], TEXTS, 12)

@@ -20,7 +20,7 @@ from argus_cli import main as cli
 from argus_inference import generation
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests were started in the background
-generate, calls = generation.generate_batch, []
+generate, calls = generation.generate_from, []
 
 def generate_and_wait(*arguments, **options):
     calls.append(1)
@@ -29,7 +29,7 @@ def generate_and_wait(*arguments, **options):
         signal.pause()
     return generate(*arguments, **options)
 
-generation.generate_batch = generate_and_wait
+generation.generate_from = generate_and_wait
 cli.main()
 """
 
