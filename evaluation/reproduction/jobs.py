@@ -6,7 +6,7 @@ their result, as in an ablation, so what several grids share is one job.
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from argus_processing.curation.prepared_folder import MANIFEST
@@ -38,6 +38,7 @@ KINDS = {
     "result": "tables and figures",
 }
 DATA_KINDS = ("phantom", "prepare")
+STEP_KINDS = ("convert", "language", "vision", "create", "sft")
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,23 @@ def list_jobs(file: Path, plan: PaperPlan, out: Path) -> list[Job]:
     distinct: dict[str, Job] = {}
     for job in jobs:
         distinct.setdefault(job.name, job)
-    return list(distinct.values())
+    return absorb(list(distinct.values())) if plan.launcher.kind == "local" else list(distinct.values())
+
+
+def absorb(jobs: Sequence[Job]) -> list[Job]:
+    """Leave out each step that only one step or score needs: the command of that one runs it too.
+
+    On one machine this saves most starts of a process; steps that several need stay jobs of their own.
+    """
+    left = {job.name: job for job in jobs}
+    for job in reversed(jobs):
+        users = [other for other in left.values() if job.name in other.needs]
+        if job.kind in STEP_KINDS and len(users) == 1:
+            (user,) = users
+            needs = dict.fromkeys(name for name in (*job.needs, *user.needs) if name != job.name)
+            left[user.name] = replace(user, needs=tuple(needs))
+            del left[job.name]
+    return list(left.values())
 
 
 def read_grids(plan: PaperPlan, out: Path) -> list[PlannedGrid]:

@@ -52,7 +52,7 @@ class Launcher:
     """Settings that start the jobs.
 
     Attributes:
-        kind: "local", one process a training; "accelerate", `processes` of them; "slurm", arrays of jobs.
+        kind: "local", one process a cell; "accelerate", `processes` of them; "slurm", arrays of jobs.
         at_once: number of jobs that run at the same time, without Slurm.
         threads: threads of each job's libraries. Default: their own choice.
         processes: of a training, over all its machines.

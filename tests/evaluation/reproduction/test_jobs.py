@@ -28,18 +28,37 @@ def named(jobs: list[Job]) -> dict[str, Job]:
     return {job.name: job for job in jobs}
 
 
-def test_what_grids_and_seeds_share_is_one_job_before_what_needs_it(plan_file):
-    jobs = jobs_of(plan_file)
-    counts = Counter(job.kind for job in jobs)
-    # Argus's two stages are a cell of both grids with one seed; its tower is trained once for both seeds.
-    assert counts == {
-        "phantom": 2, "prepare": 1, "vision": 1, "create": 4, "sft": 8 + 1, "score": 4 + 1, "result": 7,
-    }  # fmt: skip
+ACCELERATED = {"kind": "accelerate", "processes": 8, "configs": {"vision": "ddp.yaml", "sft": "zero3.yaml"}}
+
+
+def check_order(jobs: list[Job]) -> None:
     seen: set[str] = set()
     for job in jobs:
         assert seen.issuperset(job.needs) and job.name not in seen
         seen.add(job.name)
-    assert jobs[-1].name == "gather" and set(counts) <= set(KINDS)
+    assert jobs[-1].name == "gather" and {job.kind for job in jobs} <= set(KINDS)
+
+
+def test_what_grids_and_seeds_share_is_one_job_before_what_needs_it(change):
+    jobs = jobs_of(change(launcher=ACCELERATED))
+    check_order(jobs)
+    # Argus's two stages are a cell of both grids with one seed; its tower is trained once for both seeds.
+    assert Counter(job.kind for job in jobs) == {
+        "phantom": 2, "prepare": 1, "vision": 1, "create": 4, "sft": 8 + 1, "score": 4 + 1, "result": 7,
+    }  # fmt: skip
+
+
+def test_on_one_machine_only_what_several_cells_share_is_trained_apart(plan_file):
+    jobs = jobs_of(plan_file)
+    check_order(jobs)
+    # The tower, and the model of the first seed before its two-stage and its one-stage training.
+    assert Counter(job.kind for job in jobs) == {
+        "phantom": 2, "prepare": 1, "vision": 1, "create": 1, "score": 5, "result": 7,
+    }  # fmt: skip
+    (tower,), (model,) = ([job for job in jobs if job.kind == kind] for kind in ("vision", "create"))
+    assert model.needs == (tower.name,)
+    needs = [set(job.needs) - {"prepare"} for job in jobs if job.kind == "score"]
+    assert needs == [set(), {model.name}, set(), {tower.name}, {model.name}]
 
 
 def test_phantoms_take_the_place_of_the_downloads(plan_file):
@@ -54,8 +73,7 @@ def test_phantoms_take_the_place_of_the_downloads(plan_file):
 
 
 def test_trainings_are_launched_each_by_the_configuration_of_its_kind(change):
-    launcher = {"kind": "accelerate", "processes": 8, "configs": {"vision": "ddp.yaml", "sft": "zero3.yaml"}}
-    starts = {job.kind: shlex.join(job.command).split(" --config ")[0] for job in jobs_of(change(launcher=launcher))}
+    starts = {job.kind: shlex.join(job.command).split(" --config ")[0] for job in jobs_of(change(launcher=ACCELERATED))}
     script = ablate.__file__
     assert starts["vision"] == f"accelerate launch --config_file recipes/ddp.yaml --num_processes 8 {script}"
     assert starts["sft"] == f"accelerate launch --config_file recipes/zero3.yaml --num_processes 8 {script}"
