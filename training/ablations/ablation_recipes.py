@@ -26,6 +26,7 @@ DRIVEN = {
     "subset",
     "subset_options",
 }
+DATA_KEYS = {"subset", "subset_options"}
 EVALUATION_KEYS = {
     "split",
     "limit",
@@ -60,7 +61,8 @@ class ReportRecipe:
         data: `subset` of ct3drrg, and `subset_options`.
         preset: size and resolution of the vision tower.
         llm: one of `llms`, whose entries hold `path` (a folder or id) or `train` (settings of a tiny Llama's training;
-            in it, `text_model` changes the Llama's sizes).
+            in it, `text_model` changes the Llama's sizes, and `data` names other data than the recipe's: phantoms
+            with known findings, which it reads as keywords).
         vision: objectives that pretrain the tower, one after the other, each with its settings in `objectives` (a file
             name there means the settings in that file); an empty list for random weights; the folder of a pretrained
             tower, in which {resolution} stands for nr or hr; or the published weights of a baseline, such as
@@ -88,7 +90,7 @@ class ReportRecipe:
     evaluation: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):
-        check_names("data", self.data, {"subset", "subset_options"})
+        check_names("data", self.data, DATA_KEYS)
         check_names("evaluation", self.evaluation, EVALUATION_KEYS)
         check_names("trainer", self.trainer, names_of(TrainingArguments) - DRIVEN)
         check_names("create", self.create, set(inspect.signature(create_model).parameters) - DRIVEN)
@@ -119,7 +121,8 @@ class ReportRecipe:
         if len(llm) != 1:
             raise ValueError(f"llms.{self.llm}: give either path or train")
         training = llm.get("train", {})
-        check_names(f"llms.{self.llm}.train", training, names_of(SFTConfig) - DRIVEN | {TEXT_MODEL})
+        check_names(f"llms.{self.llm}.train", training, names_of(SFTConfig) - DRIVEN | {TEXT_MODEL, "data"})
+        check_names(f"llms.{self.llm}.train.data", training.get("data", {}), DATA_KEYS)
         sizes = set(inspect.signature(LlamaConfig).parameters)
         check_names(f"llms.{self.llm}.train.{TEXT_MODEL}", training.get(TEXT_MODEL, {}), sizes)
 

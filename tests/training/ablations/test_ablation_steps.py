@@ -57,6 +57,13 @@ def test_the_demos_steps_keep_the_folders_of_earlier_versions():
     ]
 
 
+def test_a_language_model_may_learn_from_other_data_than_the_cells():
+    data = {"subset": "phantom", "subset_options": {"num_train": 9}}
+    other = overlay(SETTINGS, {"data": {"subset": "all"}, "llms": {"tiny": {"train": {"data": data}}}})
+    language, vision, *_ = last_step(other, 0).with_needs()
+    assert language.settings["data"] == data and vision.settings["subset"] == "all"
+
+
 def test_the_trainers_common_settings_are_under_each_trainings_own():
     steps = {step.name.split("-")[0] + str(n): step for n, step in enumerate(last_step(SETTINGS, 3).with_needs())}
     assert steps["vision1"].settings["learning_rate"] == 0.5
