@@ -7,7 +7,7 @@ TRIED := cache,clinical,evaluate,judge,meteor,monai,qlora,quantized,ray,reader,s
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo ablation-demo pretrain-demo test test-browser test-metric-packages test-deepspeed fuzz quality docs test-oldest bench bounds readme clean
+.PHONY: demo ablation-demo pretrain-demo paper-demo test test-browser test-metric-packages test-deepspeed fuzz quality docs test-oldest bench bounds readme clean
 
 demo: $(VENV)/installed-demo
 	$(BIN)/argus demo runs/demo
@@ -15,6 +15,11 @@ demo: $(VENV)/installed-demo
 # Compressors, and one stage against two, on phantoms with four seeds each: under 40 minutes on two cores.
 ablation-demo: $(VENV)/installed-demo
 	$(BIN)/argus ablate training/recipes/ablations/demo.yaml runs/ablation-demo
+
+# The paper in small, from phantoms in the layouts of the three downloads to its tables and figures, in runs/paper/: under
+# an hour on two cores. Started again after an interruption, it goes on with what is left.
+paper-demo: $(VENV)/installed-paper
+	$(BIN)/argus reproduce training/recipes/paper/phantom.yaml runs/paper
 
 # A file's tests stay together, in one of two processes with one thread each.
 ON_TWO_CORES := --numprocesses 2 --dist loadfile
@@ -79,6 +84,11 @@ $(VENV)/installed-demo: pyproject.toml setup.cfg constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[meteor]'
+	touch $@
+
+# With the cache of preprocessed volumes.
+$(VENV)/installed-paper: $(VENV)/installed-demo
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[cache,meteor]'
 	touch $@
 
 $(VENV)/installed: pyproject.toml setup.cfg constraints.txt
