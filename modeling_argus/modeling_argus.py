@@ -41,7 +41,8 @@ class ArgusPreTrainedModel(PreTrainedModel):
     base_model_prefix = "model"
     input_modalities = ("image", "text")  # type: ignore[assignment] # a tuple in transformers' own models too
     supports_gradient_checkpointing = True
-    _skip_keys_device_placement = ["past_key_values"]
+    # `cache` is the name of transformers from 5.24 on.
+    _skip_keys_device_placement = ["past_key_values", "cache"]
     _supports_flash_attn = True
     _supports_sdpa = True
     _supports_attention_backend = True
@@ -158,10 +159,9 @@ class ArgusModel(ArgusPreTrainedModel):
         outputs = self.language_model(
             attention_mask=attention_mask,
             position_ids=position_ids,
-            past_key_values=past_key_values,
             inputs_embeds=embeddings,
             # Set here, not by the configuration: the output is read by name.
-            **kwargs | {"return_dict": True},
+            **kwargs | _named_cache(past_key_values) | {"return_dict": True},
         )
         return ArgusModelOutputWithPast(
             last_hidden_state=outputs.last_hidden_state,
@@ -170,6 +170,11 @@ class ArgusModel(ArgusPreTrainedModel):
             attentions=outputs.attentions,
             image_hidden_states=None if encoded is None else encoded.pooler_output,
         )
+
+
+def _named_cache(past_key_values: Cache | None) -> dict[str, Cache]:
+    """Return a given cache by its name; from transformers 5.24 on it comes and goes among the others, as `cache`."""
+    return {} if past_key_values is None else {"past_key_values": past_key_values}
 
 
 def without_token(config: GenerationConfig | None, token: int) -> GenerationConfig | None:
@@ -257,11 +262,10 @@ class ArgusForConditionalGeneration(ArgusPreTrainedModel, GenerationMixin):
             pixel_values=pixel_values,
             attention_mask=attention_mask,
             position_ids=position_ids,
-            past_key_values=past_key_values,
             inputs_embeds=inputs_embeds,
             mm_encoder_outputs=mm_encoder_outputs,
             vision_tokens=vision_tokens,
-            **kwargs | {"return_dict": True},
+            **kwargs | _named_cache(past_key_values) | {"return_dict": True},
         )
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.lm_head(outputs.last_hidden_state[:, kept])

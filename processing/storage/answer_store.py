@@ -32,7 +32,7 @@ def answer_once(
     """
 
     def in_order(part: Sequence[str]) -> Iterable[tuple[int, str | None]]:
-        given = answer(part)
+        given = list(answer(part))
         if len(given) != len(part):
             raise ValueError(f"{asked}: {len(given)} answers to {len(part)} questions")
         return enumerate(given)

@@ -19,7 +19,9 @@ def test_a_static_cache_writes_the_same_reports_as_a_dynamic_one(model_dir, load
     expected = generate_batch(*loaded, scans[:count], TEXTS[:count], 12)
     used = []
     hook = model.model.language_model.register_forward_pre_hook(
-        lambda module, args, kwargs: used.append(type(kwargs["past_key_values"]).__name__), with_kwargs=True
+        # From transformers 5.24 on it is named `cache`.
+        lambda module, args, kwargs: used.append(type(kwargs.get("cache", kwargs.get("past_key_values"))).__name__),
+        with_kwargs=True,
     )
     assert generate_batch(model, processor, scans[:count], TEXTS[:count], 12) == expected
     hook.remove()
