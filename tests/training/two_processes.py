@@ -3,6 +3,7 @@
 The processes are forked from a server that has imported everything once.
 """
 
+import importlib
 import json
 import multiprocessing
 import os
@@ -72,10 +73,9 @@ def run_in_process(rank: int, world: int, strategy: str, meeting: str, kill_at: 
         os.environ["ACCELERATE_TORCH_DEVICE"] = "cpu"
         PartialState._prepare_backend = lambda *_: ("gloo", DistributedType.MULTI_GPU)
     if strategy.startswith("zero"):
-        from deepspeed.comm import torch as exchange
-
         # Gloo instead of DeepSpeed's own exchange through shared memory, which would be compiled first, for a minute.
-        exchange.build_shm_op = lambda: None
+        # The module is not found as an attribute of its package: there the name stands for PyTorch.
+        importlib.import_module("deepspeed.comm.torch").build_shm_op = lambda: None
     make_trainer, save_model = stage_training.make_trainer, stage_training.save_model
 
     def make_and_watch(*arguments):
