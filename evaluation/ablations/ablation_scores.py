@@ -14,7 +14,8 @@ from typing import Any
 
 import datasets
 
-from argus_inference.model_folder import load_model
+from argus_inference.model_folder import Loading, load_model
+from argus_processing.saved_models.pretrained import load_processor
 from argus_training.ablations.ablation_grid import key_of, overlay
 from argus_training.ablations.ablation_recipes import ReportRecipe, divide_settings
 from argus_training.ablations.ablation_steps import last_step, run_step, seconds_of, subset_options
@@ -78,8 +79,13 @@ class Evaluation:
     @property
     def options(self) -> dict[str, Any]:
         """Return the settings of report generation alone."""
-        own = {"split", "limit", "subsets", "clinical", "clinical_models", "clinical_download"}
+        own = {"split", "limit", "device_map", "subsets", "clinical", "clinical_models", "clinical_download"}
         return {key: value for key, value in self.recipe.evaluation.items() if key not in own}
+
+    @property
+    def loading(self) -> Loading:
+        """Return the settings of loading the model."""
+        return Loading(device_map=self.recipe.evaluation.get("device_map"))
 
     @property
     def folders(self) -> dict[str, Path]:
@@ -108,10 +114,10 @@ class Evaluation:
         for subset, folder in self.folders.items():
             dataset, done = self._evaluate(subset, folder, model_dir)
             results.append(done)
-            loss = report_loss(self.recipe, model_dir, dataset, folder)
+            loss = report_loss(self.recipe, model_dir, dataset, folder, self.loading)
             by_subset[subset] = with_average(flat_metrics(done)) | {"report_loss": loss}
         metrics = over_subsets(by_subset) if "subsets" in self.recipe.evaluation else next(iter(by_subset.values()))
-        metrics["num_visual_tokens"] = load_model(model_dir)[1].num_image_tokens
+        metrics["num_visual_tokens"] = load_processor(model_dir).num_image_tokens
         return AblationRun(
             metrics=metrics,
             model_hash=results[0].model_hash,
@@ -132,6 +138,7 @@ class Evaluation:
             subset=subset,
             split=split,
             metrics=METRICS | self.clinical(folder),
+            loading=self.loading,
             **self.options,
         )
         return dataset, results
@@ -174,7 +181,9 @@ def missing_metrics(results: EvaluationResults) -> dict[str, str]:
     return missing
 
 
-def report_loss(recipe: ReportRecipe, model_dir: Path, dataset: datasets.Dataset, out: Path) -> float:
+def report_loss(
+    recipe: ReportRecipe, model_dir: Path, dataset: datasets.Dataset, out: Path, loading: Loading | None = None
+) -> float:
     """Compute the cross-entropy of the true reports' tokens given their scans, in nats.
 
     It is the mean over batches of the mean over tokens.
@@ -183,7 +192,7 @@ def report_loss(recipe: ReportRecipe, model_dir: Path, dataset: datasets.Dataset
 
     from argus_training.stages.report_trainer import make_trainer
 
-    model, processor = load_model(model_dir)
+    model, processor = load_model(model_dir, loading)
     arguments, own = divide_settings(overlay(recipe.trainer, recipe.sft), RecipeArguments)
     own |= {"output_dir": str(out / "loss"), "eval_strategy": "epoch", "save_strategy": "no"}
     config = SFTConfig(**own, per_device_eval_batch_size=recipe.evaluation.get("batch_size", 4))

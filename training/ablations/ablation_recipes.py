@@ -33,6 +33,7 @@ EVALUATION_KEYS = {
     "instruction",
     "batch_size",
     "max_new_tokens",
+    "device_map",
     "subsets",
     "clinical",
     "clinical_models",
@@ -70,7 +71,8 @@ class ReportRecipe:
         create: further arguments of `create_model`: tower, compressor, num_projector_layers, preprocessing, dtype.
         sft: settings of the two stages, as in a recipe of `training/sft.py`.
         trainer: the trainer's settings that all trainings share.
-        evaluation: `split`, `limit` (first scans only), `instruction`, `batch_size`, `max_new_tokens`; `subsets`, which
+        evaluation: `split`, `limit` (first scans only), `instruction`, `batch_size`, `max_new_tokens`, `device_map`
+            ("auto" for a model that one GPU cannot hold); `subsets`, which
             are evaluated apart (default: the one that is trained on); `clinical`, keys of the clinical metrics, with
             `clinical_models` and `clinical_download` as in `argus evaluate`.
 

@@ -10,6 +10,7 @@ from argus_evaluation.ablations import ablation_scores
 from argus_evaluation.ablations.ablation_results import AblationRun, write_kept
 from argus_evaluation.ablations.ablation_scores import Evaluation, missing_metrics, over_subsets, with_average
 from argus_evaluation.benchmark.evaluation_results import EvaluationResults, MetricValue
+from argus_inference.model_folder import Loading
 from argus_training.ablations.ablation_recipes import ReportRecipe
 
 THREE = {"GREEN": 30.0, "RaTEScore": 60.0, "RadGraph-XL partial": 15.0}
@@ -76,8 +77,8 @@ def evaluated(monkeypatch) -> list[tuple]:
     monkeypatch.setattr(ablation_scores, "evaluate_model", evaluate)
     monkeypatch.setattr(ablation_scores, "load_split", load)
     monkeypatch.setattr(ablation_scores, "load_train_reports", lambda subset, options: [f"report of {subset}"])
-    monkeypatch.setattr(ablation_scores, "report_loss", lambda recipe, model_dir, dataset, out: 2.0)
-    monkeypatch.setattr(ablation_scores, "load_model", lambda path: (None, SimpleNamespace(num_image_tokens=8)))
+    monkeypatch.setattr(ablation_scores, "report_loss", lambda *arguments: 2.0)
+    monkeypatch.setattr(ablation_scores, "load_processor", lambda path: SimpleNamespace(num_image_tokens=8))
     return asked
 
 
@@ -85,7 +86,7 @@ def test_each_subset_is_evaluated_apart_in_a_folder_of_its_own(evaluated, tmp_pa
     said = recipe(subsets=["ct-rate", "inspect"], clinical=["green"], batch_size=3)
     run = Evaluation(said, tmp_path, tmp_path).score(Path("model"))
     assert evaluated == [
-        (subset, "test", tmp_path / subset, {"batch_size": 3}, [f"report of {subset}"])
+        (subset, "test", tmp_path / subset, {"batch_size": 3, "loading": Loading()}, [f"report of {subset}"])
         for subset in ("ct-rate", "inspect")
     ]
     assert run.num_scans == 4 and run.metrics["Avg. clinical"] == 7.0 and run.metrics["Avg. clinical inspect"] == 7.0
@@ -110,3 +111,9 @@ def test_a_clinical_metric_that_was_missing_is_computed_later(monkeypatch, tmp_p
     assert not evaluation.is_done()
     write_kept(evaluation.file, AblationRun(metrics={"GREEN": 30.0}, seconds={}))
     assert evaluation.is_done()
+
+
+def test_a_model_too_large_for_a_gpu_is_spread_as_the_recipe_says():
+    spread = Evaluation(recipe(device_map="auto", batch_size=2), Path("out"), Path("steps"))
+    assert spread.loading.device_map == "auto" and spread.options == {"batch_size": 2}
+    assert Evaluation(recipe(), Path("out"), Path("steps")).loading.device_map is None
