@@ -3,6 +3,7 @@
 from typing import Any, TypeGuard
 
 import torch
+from torch.distributed.fsdp import FSDPModule
 from torch.nn import functional
 from transformers import PreTrainedModel
 from trl import SFTConfig, SFTTrainer
@@ -42,5 +43,9 @@ class LabelledLossTrainer(SFTTrainer):
 
 
 def can_skip(model: torch.nn.Module, loss_type: str) -> TypeGuard[PreTrainedModel]:
-    """Return whether a model is a plain one that trains on a CPU, by the negative log-likelihood."""
-    return isinstance(model, PreTrainedModel) and model.training and model.device.type == "cpu" and loss_type == "nll"
+    """Return whether a model is a plain one that trains on a CPU, by the negative log-likelihood.
+
+    One that FSDP2 shards is still of its own class, but only its own forward gathers the weights.
+    """
+    is_plain = isinstance(model, PreTrainedModel) and not isinstance(model, FSDPModule)
+    return is_plain and model.training and model.device.type == "cpu" and loss_type == "nll"
