@@ -16,6 +16,7 @@ from argus_processing.storage.foreign_files import ForeignFileError
 # The command itself, which says on stdout that its second batch begins, and then waits to be told to end.
 PROGRAM = """
 import signal
+import time
 from argus_cli import main as cli
 from argus_inference import generation
 
@@ -26,7 +27,8 @@ def generate_and_wait(*arguments, **options):
     calls.append(1)
     if len(calls) == 2:
         print("second batch", flush=True)
-        signal.pause()
+        while True:  # one long wait would miss a signal that came just before it
+            time.sleep(0.01)
     return generate(*arguments, **options)
 
 generation.generate_from = generate_and_wait
