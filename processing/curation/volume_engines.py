@@ -1,6 +1,8 @@
 """Read many volumes on one machine's cores or on a Ray cluster, always in separate processes."""
 
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
@@ -70,6 +72,7 @@ def examine_on_ray(tasks: list[VolumeTask], workers: int) -> Results:
     except ImportError:
         raise ValueError("--engine ray needs Ray: pip install '.[ray]'") from None
     started_here = not ray.is_initialized()
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     if started_here:
         ray.init(num_cpus=None if _has_cluster() else workers, include_dashboard=False, log_to_driver=False)
     try:
@@ -81,6 +84,9 @@ def examine_on_ray(tasks: list[VolumeTask], workers: int) -> Results:
     finally:
         if started_here:
             ray.shutdown()
+            # Ray leaves a handler behind. A process forked later could lose the signal by which its pool ends it.
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, on_sigterm)
 
 
 def _has_cluster() -> bool:

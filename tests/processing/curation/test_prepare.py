@@ -2,6 +2,7 @@ import errno
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -170,8 +171,10 @@ def test_two_workers_write_the_same_bytes_on_either_engine(engine, downloads, pr
     if engine == "ray":
         pytest.importorskip("ray")
     out, _ = prepared
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     prepare(downloads, tmp_path / "two", PrepareOptions(workers=2, engine=engine))
     assert files_of(tmp_path / "two") == files_of(out)
+    assert signal.getsignal(signal.SIGTERM) == on_sigterm
 
 
 def test_a_killed_run_goes_on_without_reading_again(downloads, prepared, tmp_path, monkeypatch):
