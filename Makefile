@@ -16,20 +16,24 @@ demo: $(VENV)/installed-demo
 ablation-demo: $(VENV)/installed-demo
 	$(BIN)/argus ablate training/recipes/ablations/demo.yaml runs/ablation-demo
 
-# The paper in small, from phantoms in the layouts of the three downloads to its tables and figures, in runs/paper/: less
-# than an hour on two cores by estimate. Started again after an interruption, it goes on with what is left.
+# The paper in small, from phantoms in the layouts of the three downloads to its tables and figures, in runs/paper/: under
+# an hour on two cores. Started again after an interruption, it goes on with what is left.
 paper-demo: $(VENV)/installed-paper
 	$(BIN)/argus reproduce training/recipes/paper/phantom.yaml runs/paper
 
+# A file's tests stay together, in one of two processes with one thread each.
+ON_TWO_CORES := --numprocesses 2 --dist loadfile
+test: export OMP_NUM_THREADS := 1
 test: $(VENV)/installed
-	$(BIN)/pytest
+	$(BIN)/pytest $(ON_TWO_CORES)
 
 # The oldest libraries of pyproject.toml's ranges, in an environment of their own of 6 GB; OLDEST_TESTS=tests is all.
 OLDEST_TESTS ?= tests/test_import_rules.py tests/modeling_argus/test_modeling_argus.py \
     tests/modeling_argus/test_connector_argus.py tests/modeling_argus/test_presets_argus.py \
     tests/processing/test_processing_argus.py tests/training/test_sft.py
+test-oldest: export OMP_NUM_THREADS := 1
 test-oldest: $(VENV)-oldest/installed
-	$(VENV)-oldest/bin/pytest $(OLDEST_TESTS)
+	$(VENV)-oldest/bin/pytest $(ON_TWO_CORES) $(OLDEST_TESTS)
 
 # The reader study in Chromium, which must be there (Debian: apt-get install chromium); `make test` passes over it.
 test-browser: $(VENV)/installed-browser
