@@ -19,7 +19,8 @@ from argus_processing.storage.typed_json import from_json
 
 LAUNCHERS = ("local", "accelerate", "slurm")
 LAUNCHED = ("language", "vision", "sft")  # kinds of steps that train, and so need a launcher
-RESOURCES = ("training", "scores", "cpu")  # what a job on a cluster needs: GPUs, one of them, none
+# What a job on a cluster needs: a training's GPUs, one of them, all of a machine for one model, none.
+RESOURCES = TRAINING, SCORES, SPREAD, CPU = ("training", "scores", "spread", "cpu")
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,10 @@ class Launcher:
         at_once: number of jobs that run at the same time, without Slurm.
         threads: threads of each job's libraries. Default: their own choice.
         processes: of a training, over all its machines.
-        nodes: machines of a training, with Slurm.
+        nodes: machines of a training, with Slurm; each other job has one.
         configs: file of `accelerate launch` by kind of step: language, vision, sft.
-        sbatch: options of the arrays by what their jobs need: training, scores (one GPU), cpu.
+        sbatch: options of the arrays by what their jobs need: training; scores (one GPU); spread, scores of a model
+            that is spread over a machine's GPUs (default: as training); cpu. Nodes and tasks are added.
     """
 
     kind: str = "local"

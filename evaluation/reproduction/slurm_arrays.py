@@ -12,7 +12,7 @@ from argus_processing.storage.foreign_files import read_json_object
 from argus_processing.storage.whole_files import make_folder, write_json, write_text
 
 from .jobs import Job
-from .paper_plan import LAUNCHED, RESOURCES, Launcher
+from .paper_plan import CPU, LAUNCHED, SCORES, SPREAD, TRAINING, Launcher
 from .run_jobs import LOGS
 
 FOLDER, SUBMITTED_FILE = "slurm", "submitted.json"
@@ -40,12 +40,16 @@ srun --kill-on-bad-exit=1 --output="{logs}/${{JOBS[$SLURM_ARRAY_TASK_ID]}}.log" 
 
 @dataclass(frozen=True)
 class JobArray:
-    """The jobs of one level that need the same resources; it starts when the arrays in `after` have all succeeded."""
+    """The jobs of one level that need the same resources; it starts when the arrays in `after` have all succeeded.
+
+    On each of its `nodes` one task starts the job's command.
+    """
 
     name: str
     jobs: tuple[Job, ...]
     options: tuple[str, ...]
     after: tuple[str, ...]
+    nodes: int = 1
 
     def script(self, out: Path) -> Path:
         """Return the place of its script."""
@@ -54,8 +58,12 @@ class JobArray:
 
 def resources_of(job: Job) -> str:
     """Return which of `RESOURCES` a job needs."""
-    training, scores, cpu = RESOURCES
-    return training if job.kind in LAUNCHED else scores if job.kind == "score" else cpu
+    if job.kind in LAUNCHED:
+        return TRAINING
+    if job.kind != "score":
+        return CPU
+    is_spread = job.evaluation is not None and job.evaluation.loading.device_map is not None
+    return SPREAD if is_spread else SCORES
 
 
 def arrays_of(left: Sequence[Job], launcher: Launcher) -> list[JobArray]:
@@ -72,8 +80,9 @@ def arrays_of(left: Sequence[Job], launcher: Launcher) -> list[JobArray]:
             JobArray(
                 f"{level:02}-{kind}",
                 tuple(job for job in own if resources_of(job) == kind),
-                launcher.sbatch.get(kind, ()),
+                options_of(kind, launcher),
                 before,
+                launcher.nodes if kind == TRAINING else 1,
             )
             for kind in kinds
         ]
@@ -82,14 +91,22 @@ def arrays_of(left: Sequence[Job], launcher: Launcher) -> list[JobArray]:
     return arrays
 
 
+def options_of(kind: str, launcher: Launcher) -> tuple[str, ...]:
+    """Return the options of an array; a model that is spread over GPUs needs a training's machine, if none is named."""
+    default = launcher.sbatch.get(TRAINING, ()) if kind == SPREAD else ()
+    return launcher.sbatch.get(kind, default)
+
+
 def script_text(array: JobArray, out: Path) -> str:
     """Return the script of an array."""
+    # The last of several options counts: the commands name as many machines.
+    placed = (f"--nodes={array.nodes}", "--ntasks-per-node=1")
     return TEMPLATE.format(
         title=f"{len(array.jobs)} jobs of argus reproduce; submitted again, those that are done end at once.",
         name=array.name,
         last=len(array.jobs) - 1,
         logs=out / LOGS,
-        options="".join(f"#SBATCH {option}\n" for option in array.options),
+        options="".join(f"#SBATCH {option}\n" for option in (*array.options, *placed)),
         jobs="\n".join(f"    {shlex.quote(job.name)}" for job in array.jobs),
         commands="\n".join(f"    {shlex.quote(shell_line(job.command))}" for job in array.jobs),
         path=shlex.quote(str(Path(sys.executable).parent)),

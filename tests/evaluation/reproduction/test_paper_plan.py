@@ -23,7 +23,7 @@ def test_files_beside_a_plan_are_found_from_the_working_directory(plan_file):
         ({"launcher": {"threads": 0}}, "are 1 or more"),
         (
             {"launcher": {"kind": "slurm", "sbatch": {"gpu": []}}},
-            "sbatch: no such kind: gpu; known: training, scores, cpu",
+            "sbatch: no such kind: gpu; known: training, scores, spread, cpu",
         ),
         ({"prepare": {"sources": {"mimic": "x"}}}, "unknown source mimic; known: "),
         ({"prepare": {"sources": {"ct-rate": "x"}, "phantoms": {"inspect": 3}}}, "not both"),

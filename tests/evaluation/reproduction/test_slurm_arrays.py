@@ -6,11 +6,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 from accelerate.commands.launch import launch_command_parser
 
 from argus_evaluation.reproduction.jobs import Job, list_jobs
 from argus_evaluation.reproduction.paper_plan import Launcher, read_plan
-from argus_evaluation.reproduction.slurm_arrays import arrays_of, script_text, shell_line, submit
+from argus_evaluation.reproduction.slurm_arrays import arrays_of, options_of, script_text, shell_line, submit
 
 OUT = Path("out")
 OPTIONS = {"training": ("--gpus-per-node=8",), "scores": ("--gpus-per-node=1",), "cpu": ("--cpus-per-task=16",)}
@@ -69,6 +70,29 @@ def test_levels_follow_the_needs_and_only_some_ask_for_gpus():
         script = script_text(array, OUT)
         assert f"#SBATCH --array=0-{len(array.jobs) - 1}\n" in script
         assert ("--gpus-per-node" in script) == (not array.name.endswith("cpu"))
+
+
+def test_each_machine_of_a_training_is_asked_for_and_starts_one_task():
+    # Without --nodes Slurm gives one machine, and accelerate would wait on it for the other for ever.
+    for array in arrays_of(CHAIN, Launcher("slurm", nodes=2, processes=16, sbatch=OPTIONS)):
+        lines = script_text(array, OUT).splitlines()
+        nodes = 2 if array.name.endswith("training") else 1
+        assert [line for line in lines if "--nodes" in line] == [f"#SBATCH --nodes={nodes}"]
+        assert "#SBATCH --ntasks-per-node=1" in lines
+
+
+def test_scores_of_a_spread_model_ask_for_a_trainings_machine(change):
+    file = change(launcher=SLURM)
+    base = Path("recipes/base.yaml")
+    said = yaml.safe_load(base.read_text())
+    base.write_text(yaml.safe_dump(said | {"evaluation": said["evaluation"] | {"device_map": "auto"}}))
+    arrays = arrays_of(list_jobs(file, read_plan(file), OUT), read_plan(file).launcher)
+    spread = [array for array in arrays if array.name.endswith("spread")]
+    assert {job.kind for array in spread for job in array.jobs} == {"score"}
+    assert not any(array.name.endswith("scores") for array in arrays)
+    assert {(array.options, array.nodes) for array in spread} == {(OPTIONS["training"], 1)}
+    own = options_of("spread", Launcher(sbatch=OPTIONS | {"spread": ("--gpus=4",)}))
+    assert own == ("--gpus=4",) and options_of("scores", Launcher(sbatch=OPTIONS)) == OPTIONS["scores"]
 
 
 def test_arrays_wait_for_those_before_them_and_their_scripts_run_each_job(cluster):
