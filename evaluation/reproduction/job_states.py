@@ -29,10 +29,13 @@ def jobs_left(jobs: Sequence[Job], out: Path) -> list[Job]:
 
 
 def claim_jobs(jobs: Sequence[Job], out: Path) -> None:
-    """Keep the commands of data, tables and figures in `out`, and remove tables and figures of other commands.
+    """Keep the commands of data, tables and figures in `out`, and remove tables and figures that are left.
+
+    They are removed before anything runs: after an interruption, an old table beside new scores would count as done.
 
     Raises:
-        ValueError: if data or weights were made by another command; they are not removed.
+        ValueError: if data were made by another command, or readers scored a study that another command drew; nothing
+            is removed.
     """
     changed = changed_jobs(jobs, out)
     for job in jobs:
@@ -41,8 +44,13 @@ def claim_jobs(jobs: Sequence[Job], out: Path) -> None:
                 f"{job.makes.parent}: was made by another command than the plan's job {job.name} now has; remove it or "
                 f"choose other folders"
             )
-    for job in jobs:
-        if job.name in changed:
+        if job.name in changed and job.has_answers():
+            raise ValueError(
+                f"{job.makes.parent}: readers have scored it, and the plan's job {job.name} now has another command; "
+                f"move it away or choose another folder"
+            )
+    for job in jobs_left(jobs, out):
+        if job.kind == "result" and not job.has_answers():
             job.makes.unlink(missing_ok=True)
     write_json(out / JOBS_FILE, _kept_ids(out) | job_ids(jobs))
 
@@ -59,6 +67,10 @@ def _kept_ids(out: Path) -> dict[str, str]:
 
 
 def job_ids(jobs: Sequence[Job]) -> dict[str, str]:
-    """Return, for each job that its name alone does not define, a hash of its command and of what it needs."""
-    names = [job for job in jobs if job.kind == "result" or job.kind in DATA_KINDS]
-    return {job.name: hashlib.sha256(json.dumps([job.command, job.needs]).encode()).hexdigest()[:16] for job in names}
+    """Return, for each job that its name alone does not define, a hash of its command, its needs and what it shows."""
+    named = [job for job in jobs if job.kind == "result" or job.kind in DATA_KINDS]
+    return {job.name: _hash([job.command, job.needs, *filter(None, [job.shows])]) for job in named}
+
+
+def _hash(said: list[object]) -> str:
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]

@@ -4,6 +4,7 @@ A job is a command as a person would type it. Trainings and scores are named by 
 their result, as in an ablation, so what several grids share is one job.
 """
 
+import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -51,7 +52,9 @@ class Job:
         command: program and arguments.
         makes: the file that is there when the job is done.
         needs: names of the jobs that come before it.
+        shows: of a table, what it shows beside the scores, such as titles: with another content it is made again.
         reads: a file that people write; when it is newer than `makes`, the job is done again.
+        answers: a file in which people write about `makes`; once it holds something, `makes` is never removed.
         evaluation: of a score, which also lacks a clinical metric that can be computed now.
     """
 
@@ -60,7 +63,9 @@ class Job:
     command: tuple[str, ...]
     makes: Path
     needs: tuple[str, ...] = ()
+    shows: str = ""
     reads: Path | None = None
+    answers: Path | None = None
     evaluation: Evaluation | None = None
 
     def is_made(self) -> bool:
@@ -70,6 +75,10 @@ class Job:
         if self.reads is not None and self.reads.exists():
             return self.reads.stat().st_mtime_ns <= self.makes.stat().st_mtime_ns
         return self.evaluation is None or self.evaluation.is_done()
+
+    def has_answers(self) -> bool:
+        """Return whether people have written about the job's file."""
+        return self.answers is not None and self.answers.exists() and self.answers.stat().st_size > 0
 
 
 @dataclass(frozen=True)
@@ -225,7 +234,16 @@ def _prepared(plan: PaperPlan) -> tuple[str, ...]:
 def _grid_job(plan: PaperPlan, planned: PlannedGrid, scores: Sequence[str], out: Path) -> Job:
     """Return the job that makes a grid's table and figure from its scores."""
     command = _words(plan, *_ablate(plan, planned, out))
-    return Job(planned.grid.name, "result", command, planned.out / FIGURE_FILE, tuple(scores))
+    return Job(planned.grid.name, "result", command, planned.out / FIGURE_FILE, tuple(scores), _shown(planned.grid))
+
+
+def _shown(grid: Grid) -> str:
+    """Return what a grid's table and figure show beside the scores of its cells, which have names of their own."""
+    panels = [
+        (panel.title, {axis: list(values) for axis, values in panel.axes.items()}, panel.paper, panel.ours)
+        for panel in grid.panels
+    ]
+    return json.dumps([grid.title, grid.seeds, grid.score, grid.metrics, panels])
 
 
 def _systems_jobs(plan: PaperPlan, planned: PlannedGrid, out: Path) -> Iterator[Job]:
@@ -242,9 +260,10 @@ def _systems_jobs(plan: PaperPlan, planned: PlannedGrid, out: Path) -> Iterator[
         folder, cases = out / STUDY, ("--cases", study.cases, "--without-page")
         systems = _each("--system", study.systems)
         command = _words(plan, "argus", "reader-study", folder, "--runs", runs, *cases, *systems)
-        yield Job(STUDY, "result", command, folder / STUDY_FILE, needs)
+        answers = folder / ANSWERS_FILE
+        yield Job(STUDY, "result", command, folder / STUDY_FILE, needs, answers=answers)
         command = _words(plan, "argus", "table4", folder, out)
-        yield Job("table4", "result", command, out / "table4.json", (STUDY,), folder / ANSWERS_FILE)
+        yield Job("table4", "result", command, out / "table4.json", (STUDY,), reads=answers)
 
 
 def _each(option: str, values: Iterable[str]) -> list[str]:

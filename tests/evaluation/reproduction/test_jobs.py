@@ -86,6 +86,22 @@ def test_a_number_of_threads_is_part_of_every_command(change):
     assert all(job.command[:2] == ("env", "OMP_NUM_THREADS=1") for job in jobs)
 
 
+def test_a_grid_with_another_title_or_score_is_another_table_of_the_same_scores(plan_file):
+    before = named(jobs_of(plan_file))
+    grid = Path("recipes/figure4.yaml")
+    said = yaml.safe_load(grid.read_text())
+    for change in (
+        {"title": "Other"},
+        {"score": "BLEU-1"},
+        {"metrics": ["CIDEr"]},
+        {"panels": [said["panels"][0] | {"ours": "all"}]},
+    ):
+        grid.write_text(yaml.safe_dump(said | change, sort_keys=False))
+        after = named(jobs_of(plan_file))
+        assert {name for name in before if before[name] != after[name]} == {"figure4"}
+        assert after["figure4"].needs == before["figure4"].needs
+
+
 @pytest.mark.parametrize(
     ("keys", "message"),
     [

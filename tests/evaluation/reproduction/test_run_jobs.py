@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,35 @@ def test_what_people_write_makes_a_table_anew(folder):
     assert jobs_left([one], Path("out")) == [one]
     os.utime(answers, ns=(0, Path("t.txt").stat().st_mtime_ns))
     assert jobs_left([one], Path("out")) == []
+
+
+def test_a_table_that_is_left_is_gone_before_its_scores_are_new(folder):
+    run(DIAMOND)
+    Path("c.txt").unlink()
+    claim_jobs(DIAMOND, Path("out"))
+    # The run ends when the score is made and the table is not yet.
+    run_jobs(DIAMOND, [DIAMOND[2]], 1, Path("out"), lambda line: None)
+    assert [left.name for left in jobs_left(DIAMOND, Path("out"))] == ["d"]
+
+
+def test_what_a_table_shows_makes_it_anew(folder):
+    titled = [replace(DIAMOND[3], shows=title) for title in ("GREEN", "RaTEScore")]
+    run([*DIAMOND[:3], titled[0]])
+    assert [left.name for left in jobs_left([*DIAMOND[:3], titled[1]], Path("out"))] == ["d"]
+    assert run([*DIAMOND[:3], titled[1]])[-1].startswith("done: d, ")
+    assert jobs_left([*DIAMOND[:3], titled[1]], Path("out")) == []
+
+
+def test_a_study_that_readers_have_scored_is_never_removed(folder):
+    study = replace(job("study"), answers=Path("answers"))
+    run([study])
+    other = replace(job("study", script=COPY + " # other cases"), answers=Path("answers"))
+    Path("answers").write_text("")
+    assert [left.name for left in jobs_left([other], Path("out"))] == ["study"]
+    Path("answers").write_text("4\n")
+    with pytest.raises(ValueError, match="readers have scored it, and the plan's job study now has another command"):
+        run([other])
+    assert Path("study.txt").exists() and jobs_left([study], Path("out")) == []
 
 
 def test_other_commands_remake_tables_and_refuse_to_take_over_data(folder):
