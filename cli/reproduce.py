@@ -1,13 +1,13 @@
 """Run `argus reproduce`: list a plan's jobs, show what is done and what is left, run what is left."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from rich.table import Table
 
 from argus_evaluation.reproduction.gather import gather
-from argus_evaluation.reproduction.job_states import claim_jobs, jobs_left
+from argus_evaluation.reproduction.job_states import claim_jobs, jobs_left, jobs_waiting
 from argus_evaluation.reproduction.jobs import INDEX, KINDS, Job, list_jobs
 from argus_evaluation.reproduction.paper_plan import read_plan
 from argus_evaluation.reproduction.run_jobs import run_jobs
@@ -29,8 +29,10 @@ def run(file: Path, out: Path) -> None:
     jobs = list_jobs(file, plan, out)
     with claimed_folder(out):
         claim_jobs(jobs, out)
-        left = jobs_left(jobs, out)
-        show(states_table(jobs, left), terminal(stderr=True))
+        left, waiting = jobs_left(jobs, out), jobs_waiting(jobs, out)
+        show(states_table(jobs, left, waiting), terminal(stderr=True))
+        for name, reason in waiting.items():
+            say(f"{name} waits: {reason}")
         if plan.launcher.kind == "slurm":
             ids = submit(arrays_of(left, plan.launcher), out)
             tell(f"{len(left)} jobs are submitted as {len(ids)} arrays ({', '.join(ids)}), scripts in {out / FOLDER}")
@@ -40,14 +42,17 @@ def run(file: Path, out: Path) -> None:
 
 
 def dry_run(file: Path, out: Path) -> None:
-    """Print every command of a plan as a line for a shell, marked as done or left; nothing is run or written."""
+    """Print every command of a plan as a line for a shell, marked as done or left; nothing is run or written.
+
+    A job that waits, such as a page that shows GREEN's findings without GREEN's weights, is told with its reason.
+    """
     plan = read_plan(file)
     jobs = list_jobs(file, plan, out)
-    left = jobs_left(jobs, out)
-    show(states_table(jobs, left), terminal(stderr=True))
-    names = {job.name for job in left}
+    left, waiting = jobs_left(jobs, out), jobs_waiting(jobs, out)
+    show(states_table(jobs, left, waiting), terminal(stderr=True))
+    states = {job.name: "left" for job in left} | {name: f"waits: {reason}" for name, reason in waiting.items()}
     for job in jobs:
-        tell(f"{shell_line(job.command)}  # {'left' if job.name in names else 'done'}")
+        tell(f"{shell_line(job.command)}  # {states.get(job.name, 'done')}")
     for line in submission_lines(arrays_of(left, plan.launcher), out) if plan.launcher.kind == "slurm" else ():
         tell(line)
 
@@ -57,13 +62,14 @@ def put_in_place(file: Path, out: Path) -> None:
     tell(gather(read_plan(file), out).read_text(encoding="utf-8").rstrip("\n"))
 
 
-def states_table(jobs: Sequence[Job], left: Sequence[Job]) -> Table:
-    """Return a table with the number of jobs of each kind, and how many of them are done and left."""
-    every, undone = (Counter(job.kind for job in some) for some in (jobs, left))
+def states_table(jobs: Sequence[Job], left: Sequence[Job], waiting: Collection[str]) -> Table:
+    """Return a table with the number of jobs of each kind, and how many of them are done and left; left also waits."""
+    every = Counter(job.kind for job in jobs)
+    undone = Counter(job.kind for job in (*left, *(job for job in jobs if job.name in waiting)))
     rows = [
         (name, str(every[kind]), str(every[kind] - undone[kind]), str(undone[kind]))
         for kind, name in KINDS.items()
         if every[kind]
     ]
-    total = ("all", str(len(jobs)), str(len(jobs) - len(left)), str(len(left)))
+    total = ("all", str(len(jobs)), str(len(jobs) - undone.total()), str(undone.total()))
     return literal_table(("", "jobs", "done", "left"), (*rows, total), numbers_from=1)

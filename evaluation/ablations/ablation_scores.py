@@ -108,6 +108,12 @@ class Evaluation:
         lacking = [metric for name, metric in self.clinical(self.out).items() if kept.metrics.get(name) is None]
         return all(metric.missing() for metric in lacking)
 
+    def lacks(self, name: str) -> str | None:
+        """Return why a clinical metric is neither among the scores nor can be computed now; None if it is or can."""
+        if self.file.exists() and read_kept(self.file, AblationRun).metrics.get(name) is not None:
+            return None
+        return self.clinical(self.out)[name].missing()
+
     def score(self, model_dir: Path) -> AblationRun:
         """Evaluate a model on every subset; also compute the loss of the true reports."""
         by_subset, results = {}, []

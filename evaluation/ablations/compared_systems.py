@@ -11,6 +11,7 @@ from argus_processing.storage.whole_files import write_text
 from argus_training.ablations.ablation_grid import Cell, Grid
 from argus_training.ablations.ablation_recipes import ReportRecipe
 
+from ..benchmark.run_list import RESOLUTIONS, label_of
 from .ablation_scores import Evaluation, score_folder
 
 COMPARED = ("system", "size", "resolution")  # axes whose values a runs file names
@@ -22,12 +23,29 @@ def compares_systems(grid: Grid) -> bool:
     return any(NEEDED <= set(panel.axes) for panel in grid.panels)
 
 
+def compared_names(grid: Grid) -> list[str]:
+    """Return the names of a grid's systems, such as Argus-8B nr.
+
+    Raises:
+        ValueError: if a resolution has another name than a runs file may have.
+    """
+    every = [cell.values for cell in _compared_cells(grid)]
+    if strange := next((values["resolution"] for values in every if values["resolution"] not in RESOLUTIONS), None):
+        raise ValueError(f"the axis resolution has {' and '.join(RESOLUTIONS)}, not {strange}")
+    labels = (f"{label_of(values['system'], values.get('size', ''))} {values['resolution']}" for values in every)
+    return list(dict.fromkeys(labels))
+
+
+def _compared_cells(grid: Grid) -> list[Cell]:
+    return [cell for panel in grid.panels if NEEDED <= set(panel.axes) for cell in panel.cells]
+
+
 def write_runs(grid: Grid, seeds: Sequence[int], out: Path, scores: Path, steps: Path) -> None:
     """Write `out`, the runs file of a grid's systems: for each, every subset's evaluation with these seeds.
 
     Folders are relative to the file.
     """
-    cells = [cell for panel in grid.panels if NEEDED <= set(panel.axes) for cell in panel.cells]
+    cells = _compared_cells(grid)
     runs = [run for seed in seeds for cell in cells for run in _runs_of(cell, seed, out, scores, steps)]
     write_text(out, yaml.safe_dump({"runs": runs}, sort_keys=False))
 

@@ -14,18 +14,30 @@ JOBS_FILE = "jobs.json"
 
 
 def jobs_left(jobs: Sequence[Job], out: Path) -> list[Job]:
-    """Return the jobs that are not done in `out`.
+    """Return the jobs that are not done in `out` and wait for nothing.
 
     A table or figure is left, too, if a job that it needs is left, or the plan now has another command for it. A
     training or a score is not: its name says everything that decides its result.
     """
+    return [job for job in jobs_undone(jobs, out) if job.lacks() is None]
+
+
+def jobs_waiting(jobs: Sequence[Job], out: Path) -> dict[str, str]:
+    """Return the jobs that cannot be done now, with what each waits for; no other job waits for them."""
+    reasons = {job.name: job.lacks() for job in jobs_undone(jobs, out)}
+    return {name: reason for name, reason in reasons.items() if reason is not None}
+
+
+def jobs_undone(jobs: Sequence[Job], out: Path) -> list[Job]:
+    """Return the jobs that are left or wait."""
     changed = changed_jobs(jobs, out)
-    left: dict[str, Job] = {}
+    undone: dict[str, Job] = {}
     for job in jobs:
-        is_outdated = job.kind == "result" and (job.name in changed or any(name in left for name in job.needs))
+        needed = [name for name in job.needs if name in undone and undone[name].lacks() is None]
+        is_outdated = job.kind == "result" and (job.name in changed or needed)
         if is_outdated or not job.is_made():
-            left[job.name] = job
-    return list(left.values())
+            undone[job.name] = job
+    return list(undone.values())
 
 
 def claim_jobs(jobs: Sequence[Job], out: Path) -> None:
@@ -49,7 +61,7 @@ def claim_jobs(jobs: Sequence[Job], out: Path) -> None:
                 f"{job.makes.parent}: readers have scored it, and the plan's job {job.name} now has another command; "
                 f"move it away or choose another folder"
             )
-    for job in jobs_left(jobs, out):
+    for job in jobs_undone(jobs, out):
         if job.kind == "result" and not job.has_answers():
             job.makes.unlink(missing_ok=True)
     write_json(out / JOBS_FILE, _kept_ids(out) | job_ids(jobs))

@@ -6,8 +6,9 @@ their result, as in an ablation, so what several grids share is one job.
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from argus_processing.curation.prepared_folder import MANIFEST
@@ -19,7 +20,9 @@ from argus_training.ablations.ablation_steps import Step, last_step, model_of
 
 from ..ablations.ablation import FIGURE_FILE, FIRST_RUNS_FILE, RUNS_FILE, SCORES
 from ..ablations.ablation_scores import Evaluation, score_folder
-from ..ablations.compared_systems import compares_systems
+from ..ablations.compared_systems import compared_names, compares_systems
+from ..metrics.clinical.clinical_metrics import CLINICAL_METRICS
+from ..metrics.metric import nothing_missing
 from ..reader_study.answers import ANSWERS_FILE
 from ..reader_study.study import STUDY_FILE
 from .paper_plan import LAUNCHED, PaperPlan
@@ -56,6 +59,7 @@ class Job:
         reads: a file that people write; when it is newer than `makes`, the job is done again.
         answers: a file in which people write about `makes`; once it holds something, `makes` is never removed.
         evaluation: of a score, which also lacks a clinical metric that can be computed now.
+        lacks: tells what the job waits for, such as weights, or None; other jobs do not wait for it then.
     """
 
     name: str
@@ -67,6 +71,7 @@ class Job:
     reads: Path | None = None
     answers: Path | None = None
     evaluation: Evaluation | None = None
+    lacks: Callable[[], str | None] = field(default=nothing_missing, compare=False)
 
     def is_made(self) -> bool:
         """Return whether the job's file is there and up to date with what people wrote."""
@@ -110,6 +115,8 @@ def list_jobs(file: Path, plan: PaperPlan, out: Path) -> list[Job]:
     compared = next((planned for planned in grids if planned.compares_systems), None)
     if compared is None and (plan.figure7 or plan.table4):
         raise ValueError(f"{file}: figure7 and table4 need a grid with the axes system and resolution")
+    if compared is not None:
+        _check_shown(file, plan, compared)
     jobs = [*_data_jobs(plan, out)]
     for planned in grids:
         scores = []
@@ -126,6 +133,30 @@ def list_jobs(file: Path, plan: PaperPlan, out: Path) -> list[Job]:
     for job in jobs:
         distinct.setdefault(job.name, job)
     return absorb(list(distinct.values())) if plan.launcher.kind == "local" else list(distinct.values())
+
+
+def _check_shown(file: Path, plan: PaperPlan, compared: PlannedGrid) -> None:
+    """Check figure 7 and Table 4 before anything is trained: their systems, subset and metric.
+
+    Raises:
+        ValueError: naming what the compared grid or its base recipe does not have.
+    """
+    try:
+        names = compared_names(compared.grid)
+    except ValueError as error:
+        raise ValueError(f"{compared.path}: {error}") from None
+    first = compared.grid.cells()[0].settings
+    for key, asked in (("figure7", plan.figure7), ("table4", plan.table4)):
+        if unknown := [name for name in (asked.systems if asked else ()) if name not in names]:
+            raise ValueError(f"{file}: {key}: {compared.path} has no {', '.join(unknown)}; it has {', '.join(names)}")
+    if (page := plan.figure7) is None:
+        return
+    evaluation = first.get("evaluation", {})
+    subsets, clinical = evaluation.get("subsets", [first["data"]["subset"]]), evaluation.get("clinical", ())
+    if page.subset not in subsets:
+        raise ValueError(f"{file}: figure7: {plan.base} evaluates no {page.subset}; it evaluates {', '.join(subsets)}")
+    if page.findings in CLINICAL_METRICS and page.findings not in clinical:
+        raise ValueError(f"{file}: figure7: findings: {plan.base} does not ask for the clinical metric {page.findings}")
 
 
 def absorb(jobs: Sequence[Job]) -> list[Job]:
@@ -255,7 +286,8 @@ def _systems_jobs(plan: PaperPlan, planned: PlannedGrid, out: Path) -> Iterator[
         options = ("--subset", page.subset, "--findings", page.findings, "--limit", str(page.limit))
         systems = _each("--system", page.systems)
         command = _words(plan, "argus", "compare-reports", runs, out / "figure7.html", *options, *systems)
-        yield Job("figure7", "result", command, out / "figure7.html", needs)
+        lacks = partial(_lacks, page.findings, _first_evaluations(planned, out))
+        yield Job("figure7", "result", command, out / "figure7.html", needs, lacks=lacks)
     if study := plan.table4:
         folder, cases = out / STUDY, ("--cases", study.cases, "--without-page")
         systems = _each("--system", study.systems)
@@ -264,6 +296,22 @@ def _systems_jobs(plan: PaperPlan, planned: PlannedGrid, out: Path) -> Iterator[
         yield Job(STUDY, "result", command, folder / STUDY_FILE, needs, answers=answers)
         command = _words(plan, "argus", "table4", folder, out)
         yield Job("table4", "result", command, out / "table4.json", (STUDY,), reads=answers)
+
+
+def _first_evaluations(planned: PlannedGrid, out: Path) -> list[Evaluation]:
+    """Return the evaluations of a grid's cells with the first seed, which the figures and the study show."""
+    seed = planned.grid.seeds[0]
+    return [
+        Evaluation(ReportRecipe(**cell.settings), score_folder(cell.settings, seed, out / SCORES), out / ablate.STEPS)
+        for cell in planned.grid.cells()
+    ]
+
+
+def _lacks(findings: str, evaluations: Iterable[Evaluation]) -> str | None:
+    """Return why the metric that names a page's findings has not answered in one of the evaluations, and cannot now."""
+    names = CLINICAL_METRICS[findings].names if findings in CLINICAL_METRICS else ()
+    reasons = (evaluation.lacks(name) for evaluation in evaluations for name in names)
+    return next(filter(None, reasons), None)
 
 
 def _each(option: str, values: Iterable[str]) -> list[str]:

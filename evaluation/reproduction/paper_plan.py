@@ -17,6 +17,8 @@ from argus_processing.sources.registry import SOURCES
 from argus_processing.storage.foreign_files import read_yaml_object
 from argus_processing.storage.typed_json import from_json
 
+from ..benchmark.report_comparison import FINDINGS_METRICS
+
 LAUNCHERS = ("local", "accelerate", "slurm")
 LAUNCHED = ("language", "vision", "sft")  # kinds of steps that train, and so need a launcher
 # What a job on a cluster needs: a training's GPUs, one of them, all of a machine for one model, none.
@@ -90,6 +92,12 @@ class Figure7:
     findings: str = "rules"
     limit: int = 8
 
+    def __post_init__(self) -> None:
+        if self.findings not in FINDINGS_METRICS:
+            raise ValueError(f"figure7: unknown findings {self.findings!r}; known: {', '.join(FINDINGS_METRICS)}")
+        if self.limit < 1 or not self.systems:
+            raise ValueError("figure7 needs at least one system, and a limit of 1 or more")
+
 
 @dataclass(frozen=True)
 class ReaderStudy:
@@ -97,6 +105,10 @@ class ReaderStudy:
 
     systems: tuple[str, ...]
     cases: int = 100
+
+    def __post_init__(self) -> None:
+        if self.cases < 1 or not self.systems:
+            raise ValueError("table4 needs at least one system and one case")
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import shlex
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -10,6 +11,8 @@ from accelerate.commands.launch import _validate_launch_command, launch_command_
 from typer.main import get_command
 
 from argus_cli.main import app
+from argus_evaluation.ablations import ablation_scores
+from argus_evaluation.reproduction.job_states import jobs_left, jobs_waiting
 from argus_evaluation.reproduction.jobs import KINDS, Job, list_jobs
 from argus_evaluation.reproduction.paper_plan import read_plan
 from argus_training import ablate
@@ -86,7 +89,7 @@ def test_a_number_of_threads_is_part_of_every_command(change):
     assert all(job.command[:2] == ("env", "OMP_NUM_THREADS=1") for job in jobs)
 
 
-def test_a_grid_with_another_title_or_score_is_another_table_of_the_same_scores(plan_file):
+def test_a_grid_with_another_title_or_score_is_another_table(plan_file):
     before = named(jobs_of(plan_file))
     grid = Path("recipes/figure4.yaml")
     said = yaml.safe_load(grid.read_text())
@@ -117,6 +120,52 @@ def test_a_plan_whose_grids_do_not_fit_is_refused(change, keys, message):
     (folder / "nowhere.yaml").write_text(yaml.safe_dump(base))
     with pytest.raises(ValueError, match=message):
         jobs_of(change(**keys))
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        (
+            {"figure7": {"subset": "ct-rate", "systems": ["M3D NR"]}},
+            "figure7: recipes/table2.yaml has no M3D NR; it has M3D nr, Argus nr",
+        ),
+        ({"table4": {"systems": ["Argus hr"]}}, "table4: recipes/table2.yaml has no Argus hr"),
+        (
+            {"figure7": {"subset": "bimcv-r", "systems": ["Argus nr"]}},
+            "figure7: recipes/base.yaml evaluates no bimcv-r; it evaluates ct-rate, inspect",
+        ),
+        (
+            {"figure7": {"subset": "ct-rate", "systems": ["Argus nr"], "findings": "green"}},
+            "figure7: findings: recipes/base.yaml does not ask for the clinical metric green",
+        ),
+    ],
+)
+def test_what_figure_7_and_table_4_ask_for_is_checked_first(change, keys, message):
+    with pytest.raises(ValueError, match=f"^recipes/plan.yaml: {message}"):
+        jobs_of(change(**keys))
+
+
+def test_a_resolution_that_table_2_does_not_know_is_refused(plan_file):
+    grid = Path("recipes/table2.yaml")
+    grid.write_text(grid.read_text().replace("nr: {}", "low: {}"))
+    with pytest.raises(ValueError, match="^recipes/table2.yaml: the axis resolution has nr and hr, not low"):
+        jobs_of(plan_file)
+
+
+def test_a_page_waits_for_weights_and_nothing_waits_for_it(change, monkeypatch):
+    base = Path("recipes/base.yaml")
+    said = yaml.safe_load(base.read_text())
+    base.write_text(yaml.safe_dump(said | {"evaluation": said["evaluation"] | {"clinical": ["green"]}}))
+    file = change(figure7={"subset": "ct-rate", "systems": ["Argus nr"], "findings": "green"})
+    reason: list[str | None] = ["no weights"]
+    metric = SimpleNamespace(missing=lambda: reason[0])
+    monkeypatch.setattr(ablation_scores, "clinical_metrics", lambda asked, options: {"GREEN": metric})
+    jobs = jobs_of(file)
+    assert jobs_waiting(jobs, OUT) == {"figure7": "no weights"}
+    left = {job.name for job in jobs_left(jobs, OUT)}
+    assert left == {job.name for job in jobs} - {"figure7"}
+    reason[0] = None
+    assert jobs_waiting(jobs, OUT) == {} and jobs_left(jobs, OUT) == jobs
 
 
 PROGRAM = get_command(app)
@@ -150,7 +199,10 @@ def test_each_printed_command_is_taken_by_the_program_that_it_calls(file, argus,
     code, stdout, stderr = argus("reproduce", file, OUT, "--dry-run")
     assert code == 0 and "left" in stderr and not OUT.exists()
     lines = [shlex.split(line, comments=True) for line in stdout.splitlines()]
-    assert len(lines) > 40 and stdout.count("  # left\n") == len(lines)
+    # Without GREEN's weights the page that shows its findings waits.
+    waiting = 1 if "--findings green" in stdout else 0
+    assert stdout.count("  # waits: no weights: put the model StanfordAIMI/GREEN") == waiting
+    assert len(lines) > 40 and stdout.count("  # left\n") == len(lines) - waiting
     commands = [line[2:] if line[0] == "env" else line for line in lines]
     steps: dict = {}
     launches = set()
