@@ -115,7 +115,11 @@ class Evaluation:
         return self.clinical(self.out)[name].missing()
 
     def score(self, model_dir: Path) -> AblationRun:
-        """Evaluate a model on every subset; also compute the loss of the true reports."""
+        """Evaluate a model on every subset; also compute the loss of the true reports.
+
+        Raises:
+            ValueError: if there is no report on a scan; `argus evaluate` leaves it out, and tells so by its exit code.
+        """
         by_subset, results = {}, []
         for subset, folder in self.folders.items():
             dataset, done = self._evaluate(subset, folder, model_dir)
@@ -147,6 +151,12 @@ class Evaluation:
             loading=self.loading,
             **self.options,
         )
+        if results.unreadable:
+            # Cells would be compared on other scans, and the score would count as done.
+            raise ValueError(
+                f"{folder}: no report on {len(results.unreadable)} of {len(dataset)} scans, the first is "
+                f"{results.unreadable[0]}; what was written is kept: repair the cause and start again"
+            )
         return dataset, results
 
 

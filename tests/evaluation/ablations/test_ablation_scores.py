@@ -1,5 +1,6 @@
 """Scores of a cell: each subset apart, and the mean clinical metric that is the axis of the paper's figures."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -91,6 +92,13 @@ def test_each_subset_is_evaluated_apart_in_a_folder_of_its_own(evaluated, tmp_pa
     ]
     assert run.num_scans == 4 and run.metrics["Avg. clinical"] == 7.0 and run.metrics["Avg. clinical inspect"] == 7.0
     assert run.metrics["BLEU-1"] == 7.0 and run.metrics["report_loss"] == 2.0 and run.metrics["num_visual_tokens"] == 8
+
+
+def test_a_scan_without_a_report_is_no_score(evaluated, tmp_path, monkeypatch):
+    fine = ablation_scores.evaluate_model
+    monkeypatch.setattr(ablation_scores, "evaluate_model", lambda *a, **b: replace(fine(*a, **b), unreadable=("s7",)))
+    with pytest.raises(ValueError, match="inspect: no report on 1 of 2 scans, the first is s7; what was written is"):
+        Evaluation(recipe(subsets=["inspect"]), tmp_path, tmp_path).score(Path("model"))
 
 
 def test_without_subsets_the_trained_one_is_evaluated(evaluated, tmp_path):
