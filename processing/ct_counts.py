@@ -62,7 +62,8 @@ class Histogram:
         step = max(1, math.ceil((hu.size / SAMPLED_VOXELS) ** (1 / 3)))
         sample = hu[::step, ::step, ::step].ravel(order="K")
         low, high = ends_of(hu) if ends is None else ends
-        rounded = np.rint(np.clip(sample, -EDGE, EDGE))
+        clipped = np.clip(sample, -EDGE, EDGE)
+        rounded = np.rint(clipped) if hu.dtype.kind == "f" else clipped
         fractional = hu.dtype.kind == "f" and bool((rounded != sample).any())
         counts = np.bincount(rounded.astype(np.int64) + EDGE, minlength=2 * EDGE + 1)
         return cls(low, high, int((sample == low).sum()), int((sample == high).sum()), fractional, counts)
@@ -74,7 +75,7 @@ class Histogram:
 
     def count(self, low: float, high: float) -> int:
         """Count the voxels from `low` to `high`, both included."""
-        first, last = (int(np.clip(edge, -EDGE, EDGE)) + EDGE for edge in (low, high))
+        first, last = (int(min(max(edge, -EDGE), EDGE)) + EDGE for edge in (low, high))
         return int(self.counts[first : last + 1].sum())
 
     def share(self, low: float, high: float) -> float:

@@ -7,6 +7,7 @@ So a slice `hu[d]` is the radiological picture: row 0 is anterior, column 0 is t
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import nibabel as nib
@@ -58,7 +59,7 @@ class CTVolume:
     def __post_init__(self) -> None:
         if self.hu.ndim != 3 or self.hu.dtype not in (np.int16, np.float32):
             raise ValueError(f"hu must be a (D, H, W) int16 or float32 array, got {self.hu.shape} {self.hu.dtype}")
-        if self.affine.shape != (4, 4) or nib.aff2axcodes(self.affine) != CANONICAL_AXES:
+        if self.affine.shape != (4, 4) or axis_codes(self.affine) != CANONICAL_AXES:
             raise ValueError(f"affine must be 4x4 with axes {CANONICAL_AXES}; use from_array or from_nibabel")
 
     @property
@@ -139,11 +140,10 @@ class CTVolume:
     @classmethod
     def turned(cls, hu: HuVolume, affine: Affine, warnings: tuple[str, ...] = ()) -> "CTVolume":
         """Turn as `from_file_axes` does, without a look at the values: they may not have been read yet."""
-        start = nib.io_orientation(affine)
-        turn = nib.orientations.ornt_transform(start, nib.orientations.axcodes2ornt(CANONICAL_AXES))
+        turn = nib.orientations.ornt_transform(orientation_of(affine), nib.orientations.axcodes2ornt(CANONICAL_AXES))
         turned = nib.orientations.apply_orientation(hu, turn)
         turned_affine = np.asarray(affine, dtype=np.float64) @ nib.orientations.inv_ornt_aff(turn, hu.shape)
-        return cls(turned, turned_affine, "".join(nib.aff2axcodes(affine)), warnings)
+        return cls(turned, turned_affine, "".join(axis_codes(affine)), warnings)
 
     def arrived(self, num_voxels: int) -> range:
         """Return the slices that are whole when only the first `num_voxels`, as they lie in memory, have been read."""
@@ -152,6 +152,21 @@ class CTVolume:
             return range(0)  # each slice is spread over the whole file
         num_slices = num_voxels * depth // self.hu.size
         return range(num_slices) if step > 0 else range(depth - num_slices, depth)
+
+
+def orientation_of(affine: np.ndarray) -> np.ndarray:
+    """Return nibabel's orientation of an affine's axes, `(3, 2)`; a scan asks for the same few again and again."""
+    return _orientation_of(np.asarray(affine, dtype=np.float64).tobytes())
+
+
+@lru_cache(maxsize=64)
+def _orientation_of(numbers: bytes) -> np.ndarray:
+    return nib.io_orientation(np.frombuffer(numbers).reshape(4, 4))
+
+
+def axis_codes(affine: np.ndarray) -> tuple[str, ...]:
+    """Return the directions in which an affine's axes rise, as `nibabel.aff2axcodes` does."""
+    return nib.orientations.ornt2axcodes(orientation_of(affine))
 
 
 @np.errstate(all="ignore")  # values that are not finite are refused below, without numpy's warnings
@@ -238,9 +253,9 @@ def _compare_forms(sform: Affine, qform: Affine, shape: tuple[int, ...], unit: f
     """Check that sform and qform name the same sides, and warn if they place the volume differently."""
     if not is_usable(sform):
         return ()  # the check of the affine refuses it
-    codes = nib.aff2axcodes(sform)
-    if None not in codes and codes != nib.aff2axcodes(qform):
-        here, there = ("".join(str(code) for code in nib.aff2axcodes(form)) for form in (sform, qform))
+    codes = axis_codes(sform)
+    if None not in codes and codes != axis_codes(qform):
+        here, there = ("".join(str(code) for code in axis_codes(form)) for form in (sform, qform))
         raise read_error(name, f"sform says {here} and qform says {there}: the orientation is ambiguous", CONVERT_AGAIN)
     corner = np.append(np.asarray(shape[:3], dtype=np.float64) - 1, 1)
     drift = unit * np.abs((sform - qform)[:3] @ corner).max() if len(corner) == 4 else 0.0

@@ -6,10 +6,10 @@ import os
 import stat
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 import nibabel as nib
 import numpy as np
@@ -30,7 +30,8 @@ FIRST_VOXEL = {348: 352, 540: 544}  # the lowest vox_offset of a single file
 MAX_EXTENSION_BYTES = 64 << 20  # between header and voxels
 MIN_EXTENSION_BYTES = 16  # and a multiple of it, as the format says
 MAX_TRAILING_BYTES = 1 << 20  # padding after the voxels
-CHUNK_BYTES = 1 << 20  # a multiple of every voxel's size
+CHUNK_BYTES = 1 << 20  # read at once, at most
+PACKED_BYTES = 1 << 18  # that are inflated at once: less than CHUNK_BYTES of a CT, so that blocks need not be cut
 BLOCKS_AHEAD = 8  # that are inflated and wait
 MAX_DEFLATE_RATIO = 1032  # limit of the format: a file that claims more is incomplete or malicious
 AGAIN = "convert the scan again from its source"
@@ -71,7 +72,7 @@ def read_nifti_bytes(content: bytes, name: object = "image", follow: Follower | 
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
+def _opened(path: Path) -> Iterator[io.BufferedIOBase]:
     """Open a regular file; a pipe, device or socket would block, or never end."""
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     with open(descriptor, "rb") as file:
@@ -80,7 +81,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         yield file
 
 
-def _read(file: BinaryIO, size: int, name: object, follow: Follower | None) -> CTVolume:
+def _read(file: io.BufferedIOBase, size: int, name: object, follow: Follower | None) -> CTVolume:
     """Read a whole NIfTI of `size` stored bytes, and describe damage in words."""
     packed = file.read(2) == GZIP_MAGIC
     file.seek(0)
@@ -140,6 +141,9 @@ class Readable(Protocol):
     def read(self, size: int, /) -> bytes:
         """Return `size` bytes, or fewer at the end."""
 
+    def read1(self, size: int, /) -> bytes:
+        """Return at most `size` bytes, as they come; none at the end."""
+
 
 class GzipContent:
     """The content of a gzip file, member after member.
@@ -147,7 +151,7 @@ class GzipContent:
     Bytes after the last one (a line break, padding, anything else) are not read: `followed` is then true.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: io.BufferedIOBase) -> None:
         self._file = file
         self._inflater: inflating.Decompress | None = None
         self._pending = b""
@@ -168,6 +172,17 @@ class GzipContent:
             size -= len(part)
         return b"".join(parts)
 
+    def read1(self, size: int) -> bytes:
+        """Return at most `size` bytes, as they are inflated; none at the end.
+
+        Raises:
+            EOFError, `DAMAGED`: as `read` does.
+        """
+        part = b""
+        while size > 0 and not part and not self._ended:
+            part = self._inflate(size)
+        return part
+
     def _inflate(self, size: int) -> bytes:
         if self._inflater is None or self._inflater.eof:
             self._inflater = self._next_member()
@@ -177,14 +192,14 @@ class GzipContent:
         part = inflater.decompress(self._pending, size)
         self._pending = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
         if not part and not inflater.eof and not self._pending:
-            self._pending = self._file.read(CHUNK_BYTES // 8)
+            self._pending = self._file.read(PACKED_BYTES)
             if not self._pending:
                 raise EOFError
         return part
 
     def _next_member(self) -> "inflating.Decompress | None":
         if len(self._pending) < len(GZIP_MAGIC):
-            self._pending += self._file.read(CHUNK_BYTES // 8)
+            self._pending += self._file.read(PACKED_BYTES)
         if self._pending.startswith(GZIP_MAGIC):
             return inflating.decompressobj(wbits=31)
         self._ended, self.followed = True, bool(self._pending)
@@ -271,28 +286,40 @@ def _skip(stream: Readable, count: int) -> None:
 
 
 def _read_ahead(stream: Readable, size: int) -> Iterator[bytes]:
-    """Yield the next `size` bytes in blocks of `CHUNK_BYTES`; a thread reads and inflates some blocks ahead.
+    """Yield the next `size` bytes in blocks of at most `CHUNK_BYTES`; a thread reads and inflates some blocks ahead.
 
     Raises:
         EOFError: if there are fewer.
     """
-    ahead: deque[tuple[int, Future[bytes]]] = deque()
+    left = size
+
+    def read_block() -> bytes:
+        nonlocal left
+        block = stream.read1(min(CHUNK_BYTES, left))
+        left -= len(block)
+        return block
+
     with ThreadPoolExecutor(1) as reader:
-        for start in range(0, size, CHUNK_BYTES):
-            length = min(CHUNK_BYTES, size - start)
-            ahead.append((length, reader.submit(stream.read, length)))
-            if len(ahead) > BLOCKS_AHEAD:
-                yield _next_block(ahead)
-        while ahead:
-            yield _next_block(ahead)
+        ahead = deque(reader.submit(read_block) for _ in range(BLOCKS_AHEAD))
+        to_come = size
+        while to_come:
+            block = ahead.popleft().result()
+            if not block:
+                raise EOFError
+            ahead.append(reader.submit(read_block))
+            to_come -= len(block)
+            yield block
 
 
-def _next_block(ahead: "deque[tuple[int, Future[bytes]]]") -> bytes:
-    length, future = ahead.popleft()
-    block = future.result()
-    if len(block) < length:
-        raise EOFError
-    return block
+def _whole_voxels(blocks: Iterator[bytes], voxel_bytes: int) -> Iterator[bytes]:
+    """Cut blocks at voxels: the start of a voxel waits for the next block."""
+    start = b""
+    for block in blocks:
+        whole = start + block if start else block
+        end = len(whole) - len(whole) % voxel_bytes
+        start = whole[end:]
+        if end:
+            yield whole[:end]
 
 
 def _read_voxels(
@@ -308,7 +335,7 @@ def _read_voxels(
     whole = dtype.kind in "iu" and slope.is_integer() and intercept.is_integer()
     hu = np.empty(count, np.int16 if whole else np.float32)
     start, low, high = 0, math.inf, -math.inf
-    for block in _read_ahead(stream, count * dtype.itemsize):
+    for block in _whole_voxels(_read_ahead(stream, count * dtype.itemsize), dtype.itemsize):
         part = rescale_to_hu(np.frombuffer(block, dtype), slope, intercept)
         if part.dtype != hu.dtype and hu.dtype == np.int16:
             check_memory((count,), 4, "the volume as float32")

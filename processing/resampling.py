@@ -228,10 +228,13 @@ class PlaneFiller:
 
     def _combine(self, hu: HuVolume, terms: list[tuple[int, float]]) -> torch.Tensor:
         """Return a weighted sum of clipped slices; slices without weight are not read."""
-        self._combined.zero_()
-        for index, weight in terms:
+        for number, (index, weight) in enumerate(terms):
             np.copyto(self._slice.numpy(), hu[index])
-            self._combined.add_(self._slice.clamp_(*self.window), alpha=weight)
+            clipped = self._slice.clamp_(*self.window)
+            if number:
+                self._combined.add_(clipped, alpha=weight)
+            else:
+                torch.mul(clipped, weight, out=self._combined)
         return self._combined
 
     def _in_plane(self, hu: torch.Tensor) -> torch.Tensor:

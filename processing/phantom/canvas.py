@@ -1,6 +1,7 @@
 """Draw soft-edged shapes on a volume, in millimetres, on any grid."""
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -45,6 +46,7 @@ class Canvas:
         self.grid = grid
         self.hu = np.full(grid.shape, -1000.0, dtype=np.float32)
         self.axes = grid.axis(0), grid.axis(1), grid.axis(2)
+        self._centres = [axis.tolist() for axis in self.axes]  # bisecting a list of some dozens is faster than an array
         self.edge_mm = float(np.mean(grid.spacing_mm))
         self.lungs: dict[str, NDArray[np.bool_]] = {}
         self.body = np.ones(grid.shape[1:], dtype=np.float32)
@@ -57,9 +59,9 @@ class Canvas:
     def box(self, low: Point, high: Point) -> Box:
         """Return the index box that holds every voxel between two corners, with a margin of one edge width."""
         parts = []
-        for axis, lowest, highest in zip(self.axes, low, high, strict=True):
-            start = int(np.searchsorted(axis, lowest - self.edge_mm))
-            parts.append(slice(start, max(start, int(np.searchsorted(axis, highest + self.edge_mm)))))
+        for centres, lowest, highest in zip(self._centres, low, high, strict=True):
+            start = bisect_left(centres, lowest - self.edge_mm)
+            parts.append(slice(start, max(start, bisect_left(centres, highest + self.edge_mm))))
         depth, rows, columns = parts
         return depth, rows, columns
 

@@ -64,6 +64,15 @@ def test_members_that_follow_each_other_are_one_content(hu, affine, write_nifti,
     assert volume.warnings == ()
 
 
+@pytest.mark.parametrize("name", ["scan.nii", "scan.nii.gz"])
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_voxels_that_two_blocks_share_are_whole(hu, affine, write_nifti, monkeypatch, name, dtype):
+    path = write_nifti(hu.astype(dtype), affine, name=name)
+    monkeypatch.setattr(read_nifti, "CHUNK_BYTES", 997)
+    monkeypatch.setattr(read_nifti, "PACKED_BYTES", 31)
+    np.testing.assert_array_equal(read_ct(path).hu, hu)
+
+
 def test_wrong_checksum_of_an_earlier_member_is_refused(hu, affine, write_nifti):
     content = write_nifti(hu, affine, name="scan.nii").read_bytes()
     first = bytearray(gzip.compress(content[:3000]))
