@@ -131,7 +131,8 @@ def list_jobs(file: Path, plan: PaperPlan, out: Path) -> list[Job]:
     jobs.append(Job("gather", "result", command, out / INDEX, tuple(results)))
     distinct: dict[str, Job] = {}
     for job in jobs:
-        distinct.setdefault(job.name, job)
+        if distinct.setdefault(job.name, job).makes != job.makes:
+            raise ValueError(f"{file}: {job.name} is the name of a grid and of another job; rename the grid")
     return absorb(list(distinct.values())) if plan.launcher.kind == "local" else list(distinct.values())
 
 
@@ -179,7 +180,7 @@ def read_grids(plan: PaperPlan, out: Path) -> list[PlannedGrid]:
     """Read a plan's grids with its base recipe.
 
     Raises:
-        ValueError: if a grid trains nothing, or two have one name, which would share their results' folder.
+        ValueError: if a grid trains nothing, asks for an unknown metric, or shares its name, and so its folder.
     """
     grids: list[PlannedGrid] = []
     for path in plan.grids:
@@ -188,6 +189,10 @@ def read_grids(plan: PaperPlan, out: Path) -> list[PlannedGrid]:
             raise ValueError(f"{path}: trains nothing; a plan names grids of trainings")
         if any(grid.name == other.grid.name for other in grids):
             raise ValueError(f"{path}: another grid of the plan has the name {grid.name} too")
+        asked = {name for cell in grid.cells() for name in cell.settings.get("evaluation", {}).get("clinical", ())}
+        if unknown := sorted(asked - set(CLINICAL_METRICS)):
+            known = ", ".join(CLINICAL_METRICS)
+            raise ValueError(f"{path}: evaluation.clinical: unknown {', '.join(unknown)}; known: {known}")
         grids.append(PlannedGrid(path, grid, out / grid.name))
     return grids
 
@@ -199,7 +204,7 @@ def data_folder(plan: PaperPlan) -> Path:
         ValueError: if it names none.
     """
     folder = read_base(Path(plan.base)).recipe.get("data", {}).get("subset_options", {}).get("data_dir")
-    if folder is None:
+    if not isinstance(folder, str):
         raise ValueError(f"{plan.base}: data: subset_options names no data_dir, the folder of the prepared data")
     return Path(folder)
 

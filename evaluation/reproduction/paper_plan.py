@@ -46,8 +46,10 @@ class Preparation:
     def __post_init__(self) -> None:
         if self.sources and self.phantoms:
             raise ValueError("give sources or phantoms, not both")
-        if unknown := sorted({*self.sources, *self.phantoms} - set(SOURCES)):
+        if unknown := sorted(map(str, {*self.sources, *self.phantoms} - set(SOURCES))):
             raise ValueError(f"unknown source {', '.join(unknown)}; known: {', '.join(SOURCES)}")
+        if min([self.workers, *self.phantoms.values()]) < 1 or self.seed < 0:
+            raise ValueError("prepare: workers and phantoms are 1 or more, and the seed is not below 0")
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class Launcher:
         if min(self.at_once, self.processes, self.nodes, 1 if self.threads is None else self.threads) < 1:
             raise ValueError("at_once, threads, processes and nodes are 1 or more")
         for key, known in (("configs", LAUNCHED), ("sbatch", RESOURCES)):
-            if unknown := sorted(set(getattr(self, key)) - set(known)):
+            if unknown := sorted(map(str, set(getattr(self, key)) - set(known))):
                 raise ValueError(f"{key}: no such kind: {', '.join(unknown)}; known: {', '.join(known)}")
 
 
@@ -138,6 +140,8 @@ def read_plan(path: Path) -> PaperPlan:
     if not plan.grids:
         raise ValueError(f"{path}: grids: name at least one grid")
     configs = {kind: _beside(path, name) for kind, name in plan.launcher.configs.items()}
+    if missing := next((name for name in configs.values() if not Path(name).is_file()), None):
+        raise ValueError(f"{path}: launcher: configs: {missing}: no such file")
     return replace(
         plan,
         base=_beside(path, plan.base),

@@ -67,7 +67,7 @@ def _made(kind: Any, content: Any, place: str) -> Any:
 
 def _made_dataclass(kind: Any, content: dict[str, Any], place: str) -> Any:
     known = {field.name: field for field in fields(kind)}
-    if unknown := sorted(content.keys() - known.keys()):
+    if unknown := sorted(map(str, content.keys() - known.keys())):
         raise ValueError(f"{_named(place)}has an unknown {', '.join(unknown)}")
     needed = {name for name, field in known.items() if field.default is MISSING and field.default_factory is MISSING}
     if missing := sorted(needed - content.keys()):

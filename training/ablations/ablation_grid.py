@@ -13,16 +13,63 @@ the base recipe lists later wins; what the grid itself sets wins over what is ch
 
 import itertools
 import json
+import re
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from argus_processing.storage.foreign_files import read_yaml_object
-from argus_training.ablations.ablation_recipes import DRIVEN, RECIPES
+from argus_processing.storage.typed_json import from_json
+from argus_training.ablations.ablation_recipes import DRIVEN, RECIPES, check_mapping, names_of
 
-_GRID_KEYS = {"name", "title", "kind", "base", "seeds", "score", "metrics", "panels", "settings"}
-_PANEL_KEYS = {"title", "axes", "paper", "ours"}
+_FOLDER_NAME = re.compile(r"\w[\w.-]*")
+
+
+@dataclass(frozen=True)
+class _PaperOrder:
+    """Form of a panel's `paper` in a file."""
+
+    axis: str = ""
+    order: tuple[str, ...] = ()
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class _PanelFile:
+    """Form of a panel in a file; what its axes hold is checked where the cells are made."""
+
+    axes: dict[str, Any]
+    title: str = ""
+    paper: _PaperOrder = _PaperOrder()
+    ours: str = ""
+
+
+@dataclass(frozen=True)
+class _GridFile:
+    """Form of a grid's file."""
+
+    name: str
+    base: str
+    seeds: list[int]
+    panels: list[_PanelFile]
+    title: str = ""
+    kind: str = ""
+    score: str | None = None
+    metrics: list[str] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _BaseFile:
+    """Form of what a base recipe holds beside the settings of the cells, which their recipe checks."""
+
+    choices: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    score: str | None = None
+    metrics: list[str] = field(default_factory=list)
+
+
+_GRID_KEYS, _PANEL_KEYS, _BASE_KEYS = map(names_of, (_GridFile, _PanelFile, _BaseFile))
 
 
 @dataclass(frozen=True)
@@ -112,6 +159,7 @@ def read_grid(path: Path, base: Path | None = None) -> Grid:
     kind = said.get("kind", "reports")
     if kind not in RECIPES:
         raise ValueError(f"{path}: unknown kind {kind!r}; known: {', '.join(RECIPES)}")
+    _check_form(path, said)
     seeds = said["seeds"]
     if not seeds or len(set(seeds)) != len(seeds) or not all(isinstance(seed, int) and seed >= 0 for seed in seeds):
         raise ValueError(f"{path}: seeds is a list of distinct integers from 0 up, got {seeds}")
@@ -126,12 +174,36 @@ def read_grid(path: Path, base: Path | None = None) -> Grid:
     return Grid(said["name"], said.get("title", said["name"]), kind, tuple(seeds), score, metrics, panels)
 
 
+def _check_form(path: Path, said: dict[str, Any]) -> None:
+    """Check the types of a grid's values, and that its name can be that of a folder."""
+    for panel in said["panels"] if isinstance(said["panels"], list) else ():
+        if isinstance(panel, dict):
+            _check_keys(path, panel, _PANEL_KEYS, {"axes"})
+    try:
+        from_json(_GridFile, said)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    if not _FOLDER_NAME.fullmatch(said["name"]):
+        raise ValueError(f"{path}: name: letters, digits, dots and lines only, got {said['name']!r}")
+    if not said["panels"]:
+        raise ValueError(f"{path}: panels: give at least one")
+
+
 def read_base(path: Path) -> Base:
-    """Read a base recipe; replace an objective given as a file by that recipe without the keys that the grid sets."""
+    """Read a base recipe; replace an objective given as a file by that recipe without the keys that the grid sets.
+
+    Raises:
+        ValueError: naming the file, and what in it has another form.
+    """
     path = Path(path)
     recipe = _read_yaml(path)
+    try:
+        from_json(_BaseFile, {name: recipe[name] for name in _BASE_KEYS if name in recipe})
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
     choices = recipe.pop("choices", {})
     for said in (recipe, *(overrides for names in choices.values() for overrides in names.values())):
+        check_mapping(f"{path}: objectives", said.get("objectives", {}))
         for name, given in said.get("objectives", {}).items():
             if isinstance(given, str):
                 settings = _read_yaml(path.parent / given)
@@ -147,7 +219,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _check_keys(path: Path, said: dict, known: set[str], needed: set[str]) -> None:
-    if unknown := sorted(set(said) - known):
+    if unknown := sorted(map(str, set(said) - known)):
         raise ValueError(f"{path}: no such key: {', '.join(unknown)}; known: {', '.join(sorted(known))}")
     if missing := sorted(needed - set(said)):
         raise ValueError(f"{path}: lacks {', '.join(missing)}")
@@ -157,11 +229,14 @@ def _panel(path: Path, said: dict[str, Any], base: Base, settings: dict[str, Any
     _check_keys(path, said, _PANEL_KEYS, {"axes"})
     axes = said["axes"]
     for axis, values in axes.items():
-        if not isinstance(values, dict) or not all(isinstance(overrides, dict) for overrides in values.values()):
+        named = values if isinstance(values, dict) else {}
+        if not named or not all(isinstance(overrides, dict) for overrides in named.values()):
             raise ValueError(f"{path}: axis {axis!r} is a mapping of names to overrides, such as {{a: {{seed: 1}}}}")
+    if not axes:
+        raise ValueError(f"{path}: axes: give at least one")
+    axes = {str(axis): {str(name): overrides for name, overrides in values.items()} for axis, values in axes.items()}
     paper = said.get("paper", {})
     _check_paper(path, paper, axes)
-    axes = {str(axis): {str(name): overrides for name, overrides in values.items()} for axis, values in axes.items()}
     cells = tuple(
         _cell(path, dict(zip(axes, names, strict=True)), axes, base, settings, kind)
         for names in itertools.product(*axes.values())
@@ -205,6 +280,7 @@ def apply(overrides: dict[str, Any], base: Base) -> dict[str, Any]:
     settings = base.recipe
     own = dict(overrides)
     chosen = own.pop("choose", {})
+    check_mapping("choose", chosen)
     for kind in sorted(chosen, key=[*base.choices, *chosen].index):
         name, names = chosen[kind], base.choices.get(kind, {})
         if name not in names:

@@ -1,16 +1,23 @@
 """Define the recipes of an ablation's cells: a whole training from language model to reports, or a preprocessing."""
 
 import inspect
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from transformers import LlamaConfig, TrainingArguments
 from trl import SFTConfig
 
+from argus_processing.ct3drrg import CT3DRRG
+from argus_processing.curation.prepared_folder import SPLITS
+from argus_processing.tower_preprocessing import PREPROCESSINGS
 from argus_training.assembly.convert_weights import CONVERTERS
-from argus_training.assembly.create import create_model
+from argus_training.assembly.create import DTYPES, create_model
 from argus_training.pretrain import PretrainArguments
 from argus_training.stages.recipe import RecipeArguments
+from modeling_argus import TOWERS
+from modeling_argus.connector_argus import COMPRESSORS
+from modeling_argus.presets_argus import preset_names
 
 # The driver sets these from folders, seeds and the rest of the recipe.
 DRIVEN = {
@@ -40,6 +47,14 @@ EVALUATION_KEYS = {
     "clinical_download",
 }
 TEXT_MODEL = "text_model"
+SUBSETS = tuple(config.name for config in CT3DRRG.BUILDER_CONFIGS)
+# setting of `create` -> its values; None stands for the tower's own
+CREATE_CHOICES: dict[str, Sequence[str | None]] = {
+    "tower": tuple(TOWERS),
+    "compressor": (None, *COMPRESSORS),
+    "preprocessing": PREPROCESSINGS,
+    "dtype": DTYPES,
+}
 
 
 def names_of(dataclass_type: type) -> set[str]:
@@ -77,7 +92,7 @@ class ReportRecipe:
             `clinical_models` and `clinical_download` as in `argus evaluate`.
 
     Raises:
-        ValueError: if a key is unknown or a name is not in its table.
+        ValueError: if a key is unknown, a name is not in its table, or a value has another form.
     """
 
     data: dict[str, Any]
@@ -92,8 +107,14 @@ class ReportRecipe:
     evaluation: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):
+        self._check_forms()
         check_names("data", self.data, DATA_KEYS)
+        check_choice("data.subset", self.data.get("subset"), SUBSETS)
         check_names("evaluation", self.evaluation, EVALUATION_KEYS)
+        self._check_evaluation()
+        preset_names(self.preset)
+        for name, known in CREATE_CHOICES.items():
+            check_choice(f"create.{name}", self.create.get(name, known[0]), known)
         check_names("trainer", self.trainer, names_of(TrainingArguments) - DRIVEN)
         check_names("create", self.create, set(inspect.signature(create_model).parameters) - DRIVEN)
         check_names("sft", self.sft, (names_of(SFTConfig) | names_of(RecipeArguments)) - DRIVEN)
@@ -110,6 +131,31 @@ class ReportRecipe:
         if isinstance(self.vision, dict):
             self._check_published(self.vision)
 
+    def _check_forms(self) -> None:
+        for name in ("data", "sft", "llms", "objectives", "create", "trainer", "evaluation"):
+            check_mapping(name, getattr(self, name))
+        for table in ("llms", "objectives"):
+            for name, entry in getattr(self, table).items():
+                check_mapping(f"{table}.{name}", entry)
+        check_mapping("data.subset_options", self.data.get("subset_options", {}))
+        is_list = isinstance(self.vision, list) and all(isinstance(name, str) for name in self.vision)
+        if not is_list and not isinstance(self.vision, str | dict):
+            raise ValueError(f"vision: expected objectives, a folder, or weights to convert, got {self.vision!r}")
+
+    def _check_evaluation(self) -> None:
+        """Check the values that would fail only when everything is trained."""
+        said = self.evaluation
+        check_choice("evaluation.split", said.get("split", "test"), SPLITS)
+        check_choice("evaluation.device_map", said.get("device_map"), (None, "auto"))
+        for name in ("subsets", "clinical"):
+            if not isinstance(said.get(name, []), list) or not all(isinstance(one, str) for one in said.get(name, [])):
+                raise ValueError(f"evaluation.{name}: expected a list of names, got {said[name]!r}")
+        for subset in said.get("subsets", ()):
+            check_choice("evaluation.subsets", subset, SUBSETS)
+        for name in ("limit", "batch_size", "max_new_tokens"):
+            if type(number := said.get(name, 1)) is not int or number < 1:
+                raise ValueError(f"evaluation.{name}: expected a whole number from 1, got {number!r}")
+
     def _check_published(self, vision: dict[str, str]) -> None:
         check_names("vision", vision, {"convert", "checkpoint"})
         system, tower = vision.get("convert"), self.create.get("tower", "argus")
@@ -122,6 +168,8 @@ class ReportRecipe:
         check_names(f"llms.{self.llm}", llm, {"path", "train"})
         if len(llm) != 1:
             raise ValueError(f"llms.{self.llm}: give either path or train")
+        if not isinstance(llm.get("path", ""), str):
+            raise ValueError(f"llms.{self.llm}.path: expected a folder or an id, got {llm['path']!r}")
         training = llm.get("train", {})
         check_names(f"llms.{self.llm}.train", training, names_of(SFTConfig) - DRIVEN | {TEXT_MODEL, "data"})
         check_names(f"llms.{self.llm}.train.data", training.get("data", {}), DATA_KEYS)
@@ -160,6 +208,26 @@ class NodulesRecipe:
 
 # kind of a grid -> recipe of its cells
 RECIPES = {"reports": ReportRecipe, "nodules": NodulesRecipe}
+
+
+def check_mapping(where: str, value: Any) -> None:
+    """Check that a value is a mapping.
+
+    Raises:
+        ValueError: naming `where` and the value.
+    """
+    if not isinstance(value, dict):
+        raise ValueError(f"{where}: expected a mapping of names to settings, got {value!r}")
+
+
+def check_choice(where: str, value: Any, known: Sequence[Any]) -> None:
+    """Check that a value is one of those known.
+
+    Raises:
+        ValueError: naming `where`, the value and the known ones.
+    """
+    if value not in known:
+        raise ValueError(f"{where}: unknown {value!r}; known: {', '.join(map(str, known))}")
 
 
 def check_names(where: str, settings: dict[str, Any], known: set[str]) -> None:

@@ -22,6 +22,7 @@ from modeling_argus.connector_argus import ArgusConnector
 from modeling_argus.presets_argus import TOWER_COMPRESSORS, connector_settings
 from modeling_argus.vision_towers_argus import VisionTower, VolumeVisionConfig, tower_of
 
+DTYPES = ("bfloat16", "float32")
 _IMAGE_TOKENS = ("<|reserved_special_token_0|>", "<image>")
 # File of a compressor's weights, beside the weights of the tower that it was trained with.
 COMPRESSOR_FILE = "compressor.safetensors"
@@ -67,7 +68,7 @@ def create_model(
             files are damaged or bring code.
     """
     folder = check_new_folder(Path(out))
-    if dtype not in ("bfloat16", "float32"):
+    if dtype not in DTYPES:
         raise ValueError(f"dtype is bfloat16 or float32, got {dtype!r}")
     vision_config = preset_vision_config(preset, tower, image_size)
     connector = _connector(preset, tower, compressor, num_projector_layers, num_latents)

@@ -59,9 +59,11 @@ def plan_file(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def change(plan_file):
-    """Change keys of the plan."""
+    """Change keys of the plan; the launcher's configurations that it names are there, as empty files."""
 
     def write(**keys) -> Path:
+        for name in keys.get("launcher", {}).get("configs", {}).values():
+            (plan_file.parent / name).touch()
         content = yaml.safe_load(plan_file.read_text()) | keys
         plan_file.write_text(yaml.safe_dump(content, sort_keys=False))
         return plan_file

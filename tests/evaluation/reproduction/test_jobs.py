@@ -145,6 +145,20 @@ def test_what_figure_7_and_table_4_ask_for_is_checked_first(change, keys, messag
         jobs_of(change(**keys))
 
 
+def test_a_grid_with_the_name_of_another_job_is_refused(plan_file):
+    grid = Path("recipes/figure4.yaml")
+    grid.write_text(grid.read_text().replace("name: figure4", "name: figure7"))
+    with pytest.raises(ValueError, match="figure7 is the name of a grid and of another job; rename the grid"):
+        jobs_of(plan_file)
+
+
+def test_an_unknown_clinical_metric_is_refused_before_any_training(plan_file):
+    base = Path("recipes/base.yaml")
+    base.write_text(base.read_text().replace("stand-in", "gren"))
+    with pytest.raises(ValueError, match="^recipes/table2.yaml: evaluation.clinical: unknown gren; known: radgraph"):
+        jobs_of(plan_file)
+
+
 def test_a_resolution_that_table_2_does_not_know_is_refused(plan_file):
     grid = Path("recipes/table2.yaml")
     grid.write_text(grid.read_text().replace("nr: {}", "low: {}"))

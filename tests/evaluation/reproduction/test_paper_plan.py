@@ -1,5 +1,7 @@
 """Plans as they are read and as they are refused."""
 
+from pathlib import Path
+
 import pytest
 
 from argus_evaluation.reproduction.paper_plan import read_plan
@@ -31,6 +33,8 @@ def test_files_beside_a_plan_are_found_from_the_working_directory(plan_file):
         ({"figure7": {"subset": "ct-rate", "systems": ["Argus nr"], "findings": "gren"}}, "unknown findings 'gren'"),
         ({"figure7": {"subset": "ct-rate", "systems": []}}, "figure7 needs at least one system"),
         ({"table4": {"systems": ["Argus nr"], "cases": 0}}, "table4 needs at least one system and one case"),
+        ({"prepare": {"phantoms": {"ct-rate": 0}}}, "workers and phantoms are 1 or more"),
+        ({"prepare": {"phantoms": {1: 2}}}, "unknown source 1; known: "),
         ({"grids": []}, "name at least one grid"),
         ({"grids": "table2.yaml"}, "grids: expected a list"),
     ],
@@ -38,3 +42,10 @@ def test_files_beside_a_plan_are_found_from_the_working_directory(plan_file):
 def test_a_wrong_plan_is_refused_with_its_file_and_key(change, keys, message):
     with pytest.raises(ValueError, match=f"^recipes/plan.yaml: .*{message}"):
         read_plan(change(**keys))
+
+
+def test_a_launch_configuration_that_is_not_there_is_refused(change):
+    file = change(launcher={"kind": "accelerate", "configs": {"sft": "zero3.yaml"}})
+    Path("recipes/zero3.yaml").unlink()
+    with pytest.raises(ValueError, match="^recipes/plan.yaml: launcher: configs: recipes/zero3.yaml: no such file"):
+        read_plan(file)

@@ -71,6 +71,20 @@ def test_an_overlay_joins_mappings_replaces_lists_and_keeps_the_base():
         ({"llms": {"given": {"train": {}}}}, "either path or train"),
         ({"evaluation": {"splits": "test"}}, "evaluation: no such setting: splits"),
         ({"trainer": {"output_dir": "x"}}, "trainer: no such setting: output_dir"),
+        ({"trainer": None}, "trainer: expected a mapping of names to settings, got None"),
+        ({"objectives": {"labels": None}}, "objectives.labels: expected a mapping"),
+        ({"llms": {"given": {"path": 8}}}, "llms.given.path: expected a folder or an id, got 8"),
+        ({"vision": 3}, "vision: expected objectives, a folder, or weights to convert, got 3"),
+        ({"preset": ["argus-tiny"]}, "unhashable|unknown preset"),
+        ({"data": {"subset": "mimic"}}, "data.subset: unknown 'mimic'; known: phantom, all, "),
+        ({"create": {"compressor": "zip"}}, "create.compressor: unknown 'zip'; known: None, pixel_shuffle"),
+        ({"create": {"tower": "eiffel"}}, "create.tower: unknown 'eiffel'; known: argus, "),
+        ({"create": {"dtype": "float16"}}, "create.dtype: unknown 'float16'; known: bfloat16, float32"),
+        ({"evaluation": {"subsets": ["ct-rat"]}}, "evaluation.subsets: unknown 'ct-rat'; known: "),
+        ({"evaluation": {"clinical": "green"}}, "evaluation.clinical: expected a list of names, got 'green'"),
+        ({"evaluation": {"split": "tset"}}, "evaluation.split: unknown 'tset'; known: train, validation, test"),
+        ({"evaluation": {"batch_size": 0}}, "evaluation.batch_size: expected a whole number from 1, got 0"),
+        ({"choose": ["hr"]}, "choose: expected a mapping"),
     ],
 )
 def test_an_unknown_setting_is_refused_with_file_and_cell(tmp_path, override, message):
@@ -89,6 +103,19 @@ def test_an_unknown_setting_is_refused_with_file_and_cell(tmp_path, override, me
         ({"seeds": [1, 1]}, "seeds is a list of distinct"),
         ({"kind": "none such"}, "unknown kind 'none such'"),
         ({"panels": [{"axes": {"x": ["a"]}}]}, "axis 'x' is a mapping"),
+        ({"panels": [{"axes": {"x": {}}}]}, "axis 'x' is a mapping"),
+        ({"panels": [{"axes": {}}]}, "axes: give at least one"),
+        ({"panels": [{"axes": ["x"]}]}, "panels/axes: expected a mapping, got"),
+        ({"panels": ["x"]}, "panels: expected a mapping, got 'x'"),
+        ({"panels": []}, "panels: give at least one"),
+        ({"panels": None}, "panels: expected a list, got None"),
+        ({"seeds": 3}, "seeds: expected a list, got 3"),
+        ({"seeds": [[1]]}, r"seeds: expected a whole number, got \[1\]"),
+        ({"name": 7}, "name: expected a text, got 7"),
+        ({"name": "../up"}, "name: letters, digits, dots and lines only, got '../up'"),
+        ({"metrics": "GREEN"}, "metrics: expected a list, got 'GREEN'"),
+        ({"settings": ["x"]}, "settings: expected a mapping"),
+        ({3: {}}, "no such key: 3"),
         ({"panels": [{"axes": {"x": {"a": {}}}, "paper": {"axis": "y", "order": ["a"]}}]}, "unknown axis 'y'"),
         ({"panels": [{"axes": {"x": {"a": {}}}, "paper": {"axis": "x", "order": ["b"]}}]}, "names 'b'"),
     ],
@@ -96,6 +123,20 @@ def test_an_unknown_setting_is_refused_with_file_and_cell(tmp_path, override, me
 def test_a_wrong_grid_is_refused(tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
         read_grid(write(tmp_path, GRID | change))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"choices": ["hr"]}, "choices: expected a mapping"),
+        ({"choices": {"resolution": {"hr": None}}}, "choices/resolution/hr: expected a mapping, got None"),
+        ({"objectives": ["mae"]}, "objectives: expected a mapping"),
+        ({"score": 3}, "score: expected a text, got 3"),
+    ],
+)
+def test_a_base_recipe_of_another_form_is_refused_with_its_file(tmp_path, change, message):
+    with pytest.raises(ValueError, match=f"base.yaml: {message}"):
+        read_grid(write(tmp_path, GRID, BASE | change))
 
 
 def test_another_base_recipe_takes_the_place_of_the_grids_own(tmp_path):
