@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase, set_seed
+from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 from argus_processing import ArgusImageProcessor, ArgusProcessor
 from argus_processing.chat_templates import chat_template_for
@@ -19,7 +19,7 @@ from argus_processing.tower_preprocessing import preprocessing_settings
 from argus_training.assembly.model_card import write_model_card
 from modeling_argus import ArgusConfig, ArgusForConditionalGeneration, preset_vision_config
 from modeling_argus.connector_argus import ArgusConnector
-from modeling_argus.presets_argus import TOWER_COMPRESSORS, connector_settings
+from modeling_argus.presets_argus import TEXT_PRESETS, TOWER_COMPRESSORS, connector_settings, preset_names
 from modeling_argus.vision_towers_argus import VisionTower, VolumeVisionConfig, tower_of
 
 DTYPES = ("bfloat16", "float32")
@@ -80,6 +80,7 @@ def create_model(
     used = [token for token in (processor.image_token_id, *tokenizer.all_special_ids) if token is not None]
     if max(used) >= language_model.config.vocab_size:
         language_model.resize_token_embeddings(len(tokenizer))
+    num_parameters = language_model.num_parameters()
     set_seed(seed)
     vision_tower = _vision_tower(vision, vision_config).to(language_model.dtype)
     model = assemble(vision_tower, language_model, processor.image_token_id, **connector)
@@ -98,8 +99,16 @@ def create_model(
             compressor=connector["compressor"],
             num_projector_layers=connector["num_projector_layers"],
             preprocessing=preprocessing,
+            language_model=f"{language_model.config.model_type}, {num_parameters:,} parameters",
+            has_presets_size=_has_presets_size(language_model.config, preset),
         )
     return folder
+
+
+def _has_presets_size(config: PreTrainedConfig, preset: str) -> bool:
+    """Return whether a language model is as wide and deep as that of a preset, which any can stand in for."""
+    own = TEXT_PRESETS[preset_names(preset)[0]]
+    return all(getattr(config, name, None) == own[name] for name in ("hidden_size", "num_hidden_layers"))
 
 
 def _connector(

@@ -5,7 +5,7 @@ import shutil
 import hostile_folders as hostile
 import pytest
 import torch
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor
 
 from argus_inference.model_folder import load_model
 from argus_training.assembly.create import create_model
@@ -60,6 +60,22 @@ def test_every_tower_runs_in_bfloat16_and_under_autocast(llm, tmp_path, tower):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         model.get_image_features(volume).pooler_output.float().square().sum().backward()
     assert all(p.grad.isfinite().all() for p in model.model.vision_tower.parameters() if p.grad is not None)
+
+
+def test_the_card_tells_the_size_of_the_language_model_and_not_the_presets(llm, tmp_path):
+    cards = {}
+    for preset in ("argus-tiny", "argus-3b-nr"):
+        create_model(preset, tmp_path / preset, llm=llm, dtype="float32")
+        cards[preset] = (tmp_path / preset / "README.md").read_text()
+    number = AutoModelForCausalLM.from_pretrained(llm).num_parameters()
+    assert all(
+        f"| language model | as given to `argus create`: llama, {number:,} parameters |" in card
+        for card in cards.values()
+    )
+    assert "# argus-tiny\n" in cards["argus-tiny"] and "| preset | argus-tiny |" in cards["argus-tiny"]
+    # A grid's preset gives the vision alone: the same one stands over a 3B and a 70B model.
+    assert "# Argus with the vision of argus-3b-nr\n" in cards["argus-3b-nr"]
+    assert "| preset | argus-3b-nr, with a language model of another size |" in cards["argus-3b-nr"]
 
 
 @pytest.mark.parametrize(
