@@ -37,7 +37,7 @@ def run(file: Path, out: Path) -> None:
             ids = submit(arrays_of(left, plan.launcher), out)
             tell(f"{len(left)} jobs are submitted as {len(ids)} arrays ({', '.join(ids)}), scripts in {out / FOLDER}")
             return
-        run_jobs(jobs, left, plan.launcher.at_once, out, say)
+        run_jobs(jobs, left, plan.launcher.at_once, out, say, waiting)
     tell((out / INDEX).read_text(encoding="utf-8").rstrip("\n"))
 
 

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -32,7 +32,9 @@ class Running:
     started: float
 
 
-def run_jobs(jobs: Sequence[Job], left: Sequence[Job], at_once: int, out: Path, say: Say) -> None:
+def run_jobs(
+    jobs: Sequence[Job], left: Sequence[Job], at_once: int, out: Path, say: Say, waiting: Collection[str] = ()
+) -> None:
     """Run the jobs that are left, `at_once` at a time, each after those that it needs.
 
     Args:
@@ -41,20 +43,21 @@ def run_jobs(jobs: Sequence[Job], left: Sequence[Job], at_once: int, out: Path, 
         at_once: number of jobs that run at the same time.
         out: folder of the reproduction; each job's output goes to `logs/NAME.log` in it.
         say: called with one line when a job starts and when it ends.
+        waiting: names of those that cannot be done now; no job waits for them.
 
     Raises:
         ValueError: naming the first job that failed, and its log. No job is started after it, and those that run are
             waited for.
     """
     done = {job.name for job in jobs} - {job.name for job in left}
-    waiting = list(left)
+    to_start, total = list(left), len(jobs) - len(waiting)
     running: dict[Future, Running] = {}
     failed: list[str] = []
     with ThreadPoolExecutor(at_once) as threads, ended(running):
-        while running or (waiting and not failed):
-            for job in [] if failed else ready(waiting, done)[: at_once - len(running)]:
-                waiting.remove(job)
-                say(f"starts: {job.name} ({len(done) + len(running) + 1} of {len(jobs)})")
+        while running or (to_start and not failed):
+            for job in [] if failed else ready(to_start, done)[: at_once - len(running)]:
+                to_start.remove(job)
+                say(f"starts: {job.name} ({len(done) - len(waiting) + len(running) + 1} of {total})")
                 one = Running(job, start(job, out), time.monotonic())
                 running[threads.submit(one.process.wait)] = one
             for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -68,9 +71,9 @@ def run_jobs(jobs: Sequence[Job], left: Sequence[Job], at_once: int, out: Path, 
         raise ValueError(failed[0])
 
 
-def ready(waiting: Sequence[Job], done: set[str]) -> list[Job]:
-    """Return the waiting jobs whose needs are all done."""
-    return [job for job in waiting if done.issuperset(job.needs)]
+def ready(to_start: Sequence[Job], done: set[str]) -> list[Job]:
+    """Return the jobs to start whose needs are all done."""
+    return [job for job in to_start if done.issuperset(job.needs)]
 
 
 def start(job: Job, out: Path) -> subprocess.Popen:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from argus_evaluation.reproduction.job_states import JOBS_FILE, claim_jobs, jobs_left
+from argus_evaluation.reproduction.job_states import JOBS_FILE, claim_jobs, jobs_left, jobs_waiting
 from argus_evaluation.reproduction.jobs import Job
 from argus_evaluation.reproduction.run_jobs import log_of, run_jobs
 from argus_inference.console.interruption import Interrupted, signals_raise
@@ -51,6 +51,16 @@ def test_each_job_runs_once_after_those_that_it_needs(folder, at_once):
     assert sorted(Path("order").read_text().split()) == ["a", "b", "c", "d"]
     assert said[0] == "starts: a (1 of 4)" and said[-1].startswith("done: d, ") and said[-1].endswith("; 0 left")
     assert run(DIAMOND, at_once) == []
+
+
+def test_what_waits_holds_no_job_up_and_is_not_counted(folder):
+    page = replace(job("page", "d"), lacks=lambda: "no weights")
+    jobs = [*DIAMOND, page, job("list", "d", "page", script="touch {made}")]
+    Path("out").mkdir()
+    waiting, said = jobs_waiting(jobs, Path("out")), []
+    run_jobs(jobs, jobs_left(jobs, Path("out")), 1, Path("out"), said.append, waiting)
+    assert waiting == {"page": "no weights"} and not Path("page.txt").exists() and Path("list.txt").exists()
+    assert said[0] == "starts: a (1 of 5)" and said[-1].endswith("; 0 left")
 
 
 def test_two_jobs_run_at_the_same_time(folder):
