@@ -31,6 +31,7 @@ from argus_processing.storage.whole_files import write_json, write_text
 from argus_training.ablations.ablation_grid import read_base
 from argus_training.ablations.ablation_recipes import ReportRecipe
 from argus_training.ablations.ablation_steps import last_step, run_step, subset_options
+from argus_training.ablations.step_beside import step_beside
 from argus_training.stages.checkpoints import RECIPE_FILE
 
 RECIPE = Path(argus_training.__file__).parent / "recipes" / "demo.yaml"
@@ -62,9 +63,8 @@ def _run(out: Path, seed: int) -> EvaluationResults:
     language, vision, *_ = cell.with_needs()
     with timed(console, "phantoms: synthetic chest CTs with known findings"):
         splits = load_dataset("ct3drrg", recipe.data["subset"], **subset_options(recipe.data, out), num_proc=2)
-    with timed(console, "language: a tiny Llama reads the training reports"):
-        run_step(language, out)
-    with timed(console, "vision: a small 3D ViT looks at the training scans"):
+    sides = "a tiny Llama reads the training reports; beside it, a small 3D ViT looks at the training scans"
+    with timed(console, sides), step_beside(language, out):
         run_step(vision, out)
     with timed(console, "stage 1 (connector) and stage 2 (vision, connector, language model)"):
         model_dir = copy_model(run_step(cell, out), out / MODEL)

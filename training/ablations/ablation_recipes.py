@@ -13,9 +13,9 @@ from argus_processing.curation.prepared_folder import SPLITS
 from argus_processing.tower_preprocessing import PREPROCESSINGS
 from argus_training.assembly.convert_weights import CONVERTERS
 from argus_training.assembly.create import DTYPES, create_model
-from argus_training.pretrain import PretrainArguments
+from argus_training.pretrain import TOWER_SIZES, PretrainArguments
 from argus_training.stages.recipe import RecipeArguments
-from modeling_argus import TOWERS
+from modeling_argus import TOWERS, preset_vision_config
 from modeling_argus.connector_argus import COMPRESSORS
 from modeling_argus.presets_argus import preset_names
 
@@ -80,9 +80,9 @@ class ReportRecipe:
             in it, `text_model` changes the Llama's sizes, and `data` names other data than the recipe's: phantoms
             with known findings, which it reads as keywords).
         vision: objectives that pretrain the tower, one after the other, each with its settings in `objectives` (a file
-            name there means the settings in that file); an empty list for random weights; the folder of a pretrained
-            tower, in which {resolution} stands for nr or hr; or the published weights of a baseline, such as
-            `{convert: m3d, checkpoint: FILE}`.
+            name there means the settings in that file; `vision` in them holds the tower's own, but no size); an empty
+            list for random weights; the folder of a pretrained tower, in which {resolution} stands for nr or hr; or
+            the published weights of a baseline, such as `{convert: m3d, checkpoint: FILE}`.
         create: further arguments of `create_model`: tower, compressor, num_projector_layers, preprocessing, dtype.
         sft: settings of the two stages, as in a recipe of `training/sft.py`.
         trainer: the trainer's settings that all trainings share.
@@ -126,8 +126,7 @@ class ReportRecipe:
         for name in self.vision if isinstance(self.vision, list) else []:
             if name not in self.objectives:
                 raise ValueError(f"vision: unknown objective {name!r}; known: {', '.join(self.objectives)}")
-            known = (names_of(PretrainArguments) | names_of(TrainingArguments)) - DRIVEN
-            check_names(f"objectives.{name}", self.objectives[name], known)
+            self._check_objective(name, self.objectives[name])
         if isinstance(self.vision, dict):
             self._check_published(self.vision)
 
@@ -155,6 +154,13 @@ class ReportRecipe:
         for name in ("limit", "batch_size", "max_new_tokens"):
             if type(number := said.get(name, 1)) is not int or number < 1:
                 raise ValueError(f"evaluation.{name}: expected a whole number from 1, got {number!r}")
+
+    def _check_objective(self, name: str, settings: dict[str, Any]) -> None:
+        known = (names_of(PretrainArguments) | names_of(TrainingArguments)) - DRIVEN | {"vision"}
+        check_names(f"objectives.{name}", settings, known)
+        tower = set(preset_vision_config(self.preset).to_dict()) - set(TOWER_SIZES)
+        check_mapping(f"objectives.{name}.vision", settings.get("vision", {}))
+        check_names(f"objectives.{name}.vision", settings.get("vision", {}), tower)
 
     def _check_published(self, vision: dict[str, str]) -> None:
         check_names("vision", vision, {"convert", "checkpoint"})

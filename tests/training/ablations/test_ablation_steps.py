@@ -73,6 +73,15 @@ def test_the_trainers_common_settings_are_under_each_trainings_own():
     assert steps["sft5"].settings["seed"] == 3 and steps["sft5"].settings["stage"] == "2"
 
 
+def test_an_objective_may_set_the_tower_but_not_its_size():
+    assert changed({"objectives": {"labels": {"vision": {"initializer_range": 0.05}}}}) == {
+        *("vision 1", "vision 2", "create", "stage 1", "stage 2")
+    }
+    for setting in ("hidden_size", "patch_size", "colour"):
+        with pytest.raises(ValueError, match=f"objectives.labels.vision: no such setting: {setting}"):
+            last_step(overlay(SETTINGS, {"objectives": {"labels": {"vision": {setting: 8}}}}), 0)
+
+
 def test_one_stage_is_one_step_from_the_assembled_model():
     kinds = [step.kind for step in last_step(overlay(SETTINGS, {"sft": {"stage": "2"}}), 0).with_needs()]
     assert kinds == ["language", "vision", "vision", "create", "sft"]
