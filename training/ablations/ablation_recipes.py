@@ -13,7 +13,7 @@ from argus_processing.curation.prepared_folder import SPLITS
 from argus_processing.tower_preprocessing import PREPROCESSINGS
 from argus_training.assembly.convert_weights import CONVERTERS
 from argus_training.assembly.create import DTYPES, create_model
-from argus_training.pretrain import TOWER_SIZES, PretrainArguments
+from argus_training.pretrain import PretrainArguments
 from argus_training.stages.recipe import RecipeArguments
 from modeling_argus import TOWERS, preset_vision_config
 from modeling_argus.connector_argus import COMPRESSORS
@@ -47,6 +47,7 @@ EVALUATION_KEYS = {
     "clinical_download",
 }
 TEXT_MODEL = "text_model"
+GRID = {"model_type", "image_size", "patch_size"}  # of a tower: the preset's
 SUBSETS = tuple(config.name for config in CT3DRRG.BUILDER_CONFIGS)
 # setting of `create` -> its values; None stands for the tower's own
 CREATE_CHOICES: dict[str, Sequence[str | None]] = {
@@ -80,9 +81,9 @@ class ReportRecipe:
             in it, `text_model` changes the Llama's sizes, and `data` names other data than the recipe's: phantoms
             with known findings, which it reads as keywords).
         vision: objectives that pretrain the tower, one after the other, each with its settings in `objectives` (a file
-            name there means the settings in that file; `vision` in them holds the tower's own, but no size); an empty
-            list for random weights; the folder of a pretrained tower, in which {resolution} stands for nr or hr; or
-            the published weights of a baseline, such as `{convert: m3d, checkpoint: FILE}`.
+            name there means the settings in that file; `vision` in them holds the tower's own, but not its grid); an
+            empty list for random weights; the folder of a pretrained tower, in which {resolution} stands for nr or hr;
+            or the published weights of a baseline, such as `{convert: m3d, checkpoint: FILE}`.
         create: further arguments of `create_model`: tower, compressor, num_projector_layers, preprocessing, dtype.
         sft: settings of the two stages, as in a recipe of `training/sft.py`.
         trainer: the trainer's settings that all trainings share.
@@ -158,7 +159,7 @@ class ReportRecipe:
     def _check_objective(self, name: str, settings: dict[str, Any]) -> None:
         known = (names_of(PretrainArguments) | names_of(TrainingArguments)) - DRIVEN | {"vision"}
         check_names(f"objectives.{name}", settings, known)
-        tower = set(preset_vision_config(self.preset).to_dict()) - set(TOWER_SIZES)
+        tower = set(preset_vision_config(self.preset).to_dict()) - GRID
         check_mapping(f"objectives.{name}.vision", settings.get("vision", {}))
         check_names(f"objectives.{name}.vision", settings.get("vision", {}), tower)
 

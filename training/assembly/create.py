@@ -160,7 +160,7 @@ def _vision_tower(vision: str | os.PathLike | None, config: VolumeVisionConfig) 
     if vision is None:
         return model_class(config)
     found = load_config(vision, VISION_TOWER)
-    names = ("model_type", "image_size", "patch_size", "hidden_size")
+    names = ("model_type", "image_size", "patch_size")  # the rest is the tower's own
     differing = [name for name in names if _list_of(getattr(config, name)) != _list_of(getattr(found, name, None))]
     if differing:
         raise ValueError(f"{vision}: its {', '.join(differing)} differ from those asked for")

@@ -73,11 +73,11 @@ def test_the_trainers_common_settings_are_under_each_trainings_own():
     assert steps["sft5"].settings["seed"] == 3 and steps["sft5"].settings["stage"] == "2"
 
 
-def test_an_objective_may_set_the_tower_but_not_its_size():
+def test_an_objective_may_set_the_tower_but_not_its_grid():
     assert changed({"objectives": {"labels": {"vision": {"initializer_range": 0.05}}}}) == {
         *("vision 1", "vision 2", "create", "stage 1", "stage 2")
     }
-    for setting in ("hidden_size", "patch_size", "colour"):
+    for setting in ("image_size", "patch_size", "colour"):
         with pytest.raises(ValueError, match=f"objectives.labels.vision: no such setting: {setting}"):
             last_step(overlay(SETTINGS, {"objectives": {"labels": {"vision": {setting: 8}}}}), 0)
 
