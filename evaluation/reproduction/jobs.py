@@ -112,7 +112,11 @@ def list_jobs(file: Path, plan: PaperPlan, out: Path) -> list[Job]:
         ValueError: if a grid or the base recipe is wrong, or what the plan asks for has no grid.
     """
     grids = read_grids(plan, out)
-    compared = next((planned for planned in grids if planned.compares_systems), None)
+    comparing = [planned for planned in grids if planned.compares_systems]
+    if len(comparing) > 1:
+        names = ", ".join(planned.grid.name for planned in comparing)
+        raise ValueError(f"{file}: {names} all compare systems, and Table 2 is made from one; put them into one grid")
+    compared = comparing[0] if comparing else None
     if compared is None and (plan.figure7 or plan.table4):
         raise ValueError(f"{file}: figure7 and table4 need a grid with the axes system and resolution")
     if compared is not None:

@@ -46,10 +46,10 @@ def _begin(threads: int) -> None:
     """Prepare the other process: it has its threads, is silent, and ends if the first one is killed."""
     torch.set_num_threads(threads)
     sys.stderr = open(os.devnull, "w")
-    parent = multiprocessing.parent_process()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
 
-    def end_with_parent() -> None:
+
+def _end_with_parent() -> None:
+    if (parent := multiprocessing.parent_process()) is not None:
         wait([parent.sentinel])
         os._exit(1)
-
-    threading.Thread(target=end_with_parent, daemon=True).start()

@@ -110,12 +110,16 @@ def test_a_grid_with_another_title_or_score_is_another_table(plan_file):
     [
         ({"grids": ["figure4.yaml"]}, "figure7 and table4 need a grid with the axes system and resolution"),
         ({"grids": ["table2.yaml", "copy.yaml"]}, "another grid of the plan has the name table2 too"),
+        ({"grids": ["table2.yaml", "more.yaml"]}, "table2, more all compare systems, and Table 2 is made from one"),
         ({"base": "nowhere.yaml"}, "no data_dir"),
     ],
 )
 def test_a_plan_whose_grids_do_not_fit_is_refused(change, keys, message):
     folder = Path("recipes")
     (folder / "copy.yaml").write_text((folder / "table2.yaml").read_text())
+    (folder / "more.yaml").write_text(
+        yaml.safe_dump(yaml.safe_load((folder / "copy.yaml").read_text()) | {"name": "more"})
+    )
     base = yaml.safe_load((folder / "base.yaml").read_text()) | {"data": {"subset": "phantom"}}
     (folder / "nowhere.yaml").write_text(yaml.safe_dump(base))
     with pytest.raises(ValueError, match=message):
