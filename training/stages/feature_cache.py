@@ -182,6 +182,8 @@ def fill(
         num_workers=num_workers,
         collate_fn=_PixelValues(images),
         pin_memory=torch.device(device).type == "cuda",
+        # Started anew: a copy of this process, which has computed and shows a bar, can crash while it reads a scan.
+        multiprocessing_context="spawn" if num_workers else None,
     )
     encoder: torch.nn.Module = tower
     encoder.to(device)
