@@ -161,7 +161,9 @@ def orientation_of(affine: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def _orientation_of(numbers: bytes) -> np.ndarray:
-    return nib.io_orientation(np.frombuffer(numbers).reshape(4, 4))
+    orientation = nib.io_orientation(np.frombuffer(numbers).reshape(4, 4))
+    orientation.flags.writeable = False  # it is shared by all who ask
+    return orientation
 
 
 def axis_codes(affine: np.ndarray) -> tuple[str, ...]:

@@ -100,7 +100,9 @@ def create_model(
             num_projector_layers=connector["num_projector_layers"],
             preprocessing=preprocessing,
             language_model=f"{language_model.config.model_type}, {num_parameters:,} parameters",
-            has_presets_size=_has_presets_size(language_model.config, preset),
+            vision_tower=f"width {vision_tower.config.hidden_size}, {vision_tower.num_parameters():,} parameters",
+            has_presets_size=_has_presets_size(language_model.config, preset)
+            and vision_tower.config.hidden_size == vision_config.hidden_size,
         )
     return folder
 

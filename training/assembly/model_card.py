@@ -26,18 +26,20 @@ def write_model_card(
     num_projector_layers: int,
     preprocessing: str,
     language_model: str,
+    vision_tower: str,
     has_presets_size: bool,
 ) -> None:
     """Write `README.md` into a new model's folder.
 
-    Where the language model has another size than the preset's, as in a grid of sizes, the preset is no title.
+    Where the language model or the tower has another size than the preset's, the preset is no title.
     """
     card = ModelCard.from_template(
         ModelCardData(library_name="transformers", pipeline_tag="image-text-to-text", tags=["medical", "ct", "3d"]),
         template_str=(files(CARDS) / TEMPLATE).read_text(encoding="utf-8"),
-        title=preset if has_presets_size else f"Argus with the vision of {preset}",
-        preset=preset if has_presets_size else f"{preset}, with a language model of another size",
+        title=preset if has_presets_size else f"Argus on the grid of {preset}",
+        preset=preset if has_presets_size else f"{preset}, with a language model or a tower of another size",
         language_model=language_model,
+        vision_tower=vision_tower,
         tower=tower,
         vision=PRETRAINED if is_pretrained else RANDOM,
         compressor=compressor.replace("_", " "),

@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, Auto
 
 from argus_inference.model_folder import load_model
 from argus_training.assembly.create import create_model
-from modeling_argus import TOWERS, preset_config
+from modeling_argus import TOWERS, ArgusVisionConfig, ArgusVisionModel, preset_config, preset_vision_config
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +74,16 @@ def test_the_card_tells_the_size_of_the_language_model_and_not_the_presets(llm, 
     )
     assert "# argus-tiny\n" in cards["argus-tiny"] and "| preset | argus-tiny |" in cards["argus-tiny"]
     # A grid's preset gives the vision alone: the same one stands over a 3B and a 70B model.
-    assert "# Argus with the vision of argus-3b-nr\n" in cards["argus-3b-nr"]
-    assert "| preset | argus-3b-nr, with a language model of another size |" in cards["argus-3b-nr"]
+    assert "# Argus on the grid of argus-3b-nr\n" in cards["argus-3b-nr"]
+    assert "| preset | argus-3b-nr, with a language model or a tower of another size |" in cards["argus-3b-nr"]
+
+
+def test_the_card_tells_that_a_tower_is_narrower_than_the_presets(llm, tmp_path):
+    config = preset_vision_config("argus-tiny").to_dict() | {"hidden_size": 96, "intermediate_size": 192}
+    ArgusVisionModel(ArgusVisionConfig(**config)).save_pretrained(tmp_path / "tower")
+    create_model("argus-tiny", tmp_path / "model", llm=llm, vision=tmp_path / "tower", dtype="float32")
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert "# Argus on the grid of argus-tiny\n" in card and "| size of the vision tower | width 96, " in card
 
 
 @pytest.mark.parametrize(
