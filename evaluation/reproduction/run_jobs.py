@@ -6,11 +6,11 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from argus_processing.storage.whole_files import make_folder
@@ -23,13 +23,40 @@ LAST_BYTES = 4096  # of a log, in which its last line is searched
 Say = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Running:
-    """A job with its process and the time of its start."""
+class Processes:
+    """The processes of the jobs that run, and whether more may start.
 
-    job: Job
-    process: subprocess.Popen
-    started: float
+    A signal stops the main thread between any two of its steps. So a thread that no signal stops starts a process and
+    enters it in the list, and none starts once the list has been read for the last time.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._started: list[subprocess.Popen] = []
+        self._closed = False
+
+    def run(self, job: Job, out: Path) -> int:
+        """Start a job, wait for its end and return its exit code."""
+        with self._lock:
+            if self._closed:
+                return -signal.SIGTERM
+            process = start(job, out)
+            self._started.append(process)
+        return process.wait()
+
+    def end(self) -> None:
+        """End the processes that run, and start no more."""
+        with self._lock:
+            self._closed = True
+        running = [process for process in self._started if process.poll() is None]
+        for process in running:
+            _signal(process, signal.SIGTERM)
+        last = time.monotonic() + SECONDS_TO_END
+        for process in running:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(max(0, last - time.monotonic()))
+                continue
+            _signal(process, signal.SIGKILL)
 
 
 def run_jobs(
@@ -51,22 +78,22 @@ def run_jobs(
     """
     done = {job.name for job in jobs} - {job.name for job in left}
     to_start, total = list(left), len(jobs) - len(waiting)
-    running: dict[Future, Running] = {}
+    running: dict[Future, tuple[Job, float]] = {}
     failed: list[str] = []
-    with ThreadPoolExecutor(at_once) as threads, ended(running):
+    processes = Processes()
+    with ThreadPoolExecutor(at_once) as threads, ended(processes):
         while running or (to_start and not failed):
             for job in [] if failed else ready(to_start, done)[: at_once - len(running)]:
                 to_start.remove(job)
                 say(f"starts: {job.name} ({len(done) - len(waiting) + len(running) + 1} of {total})")
-                one = Running(job, start(job, out), time.monotonic())
-                running[threads.submit(one.process.wait)] = one
+                running[threads.submit(processes.run, job, out)] = job, time.monotonic()
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                one = running.pop(future)
-                if told := failure(one.job, future.result(), out):
+                job, started = running.pop(future)
+                if told := failure(job, future.result(), out):
                     failed.append(told)
                     continue
-                done.add(one.job.name)
-                say(f"done: {one.job.name}, {time.monotonic() - one.started:.0f} s; {len(jobs) - len(done)} left")
+                done.add(job.name)
+                say(f"done: {job.name}, {time.monotonic() - started:.0f} s; {len(jobs) - len(done)} left")
     if failed:
         raise ValueError(failed[0])
 
@@ -132,15 +159,12 @@ def last_line(log: Path) -> str:
 
 
 @contextmanager
-def ended(running: dict[Future, Running]) -> Iterator[None]:
-    """End the running jobs if the block is left by an error or a signal."""
+def ended(processes: Processes) -> Iterator[None]:
+    """End the processes if the block is left by an error or a signal."""
     try:
         yield
     finally:
-        for one in running.values():
-            _signal(one.process, signal.SIGTERM)
-        for future in wait(running, timeout=SECONDS_TO_END).not_done:
-            _signal(running[future].process, signal.SIGKILL)
+        processes.end()
 
 
 def _signal(process: subprocess.Popen, number: int) -> None:

@@ -30,7 +30,9 @@ COMMANDS=(
 {commands}
 )
 export PATH={path}:"$PATH"
-MAIN_NODE=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+# Not `| head`: a scontrol that still writes when head has ended would end the script.
+NODES=$(scontrol show hostnames "$SLURM_JOB_NODELIST")
+MAIN_NODE=${{NODES%%$'\\n'*}}
 MAIN_PORT=$((20000 + SLURM_JOB_ID % 20000))
 export MAIN_NODE MAIN_PORT
 srun --kill-on-bad-exit=1 --output="{logs}/${{JOBS[$SLURM_ARRAY_TASK_ID]}}.log" \\

@@ -6,14 +6,16 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from argus_evaluation.reproduction import run_jobs as run_jobs_module
 from argus_evaluation.reproduction.job_states import JOBS_FILE, claim_jobs, jobs_left, jobs_waiting
 from argus_evaluation.reproduction.jobs import Job
-from argus_evaluation.reproduction.run_jobs import log_of, run_jobs
+from argus_evaluation.reproduction.run_jobs import log_of, run_jobs, start
 from argus_inference.console.interruption import Interrupted, signals_raise
 
 COPY = "cat {needed} >{made}.part; echo {name} >>{made}.part; echo {name} >>order; mv {made}.part {made}"
@@ -86,6 +88,18 @@ def test_a_job_that_makes_nothing_has_failed(folder):
         run([job("a", script="true")])
 
 
+def ends_soon(child: int) -> bool:
+    """Tell whether a process ends within ten seconds."""
+    for _ in range(1000):
+        status = Path(f"/proc/{child}/status")
+        with suppress(FileNotFoundError, ProcessLookupError):
+            if "\nState:\tZ" not in status.read_text():
+                time.sleep(0.01)
+                continue
+        return True
+    return False
+
+
 def test_a_signal_ends_the_running_job_and_what_it_started(folder):
     script = "sleep 60 & echo $! >child; wait"
     main = threading.get_ident()
@@ -98,15 +112,23 @@ def test_a_signal_ends_the_running_job_and_what_it_started(folder):
     threading.Thread(target=interrupt).start()
     with pytest.raises(Interrupted), signals_raise():
         run([job("a", script=script)])
-    child = int(Path("child").read_text())
-    for _ in range(500):
-        if not Path(f"/proc/{child}").exists() or "\nState:\tZ" in Path(f"/proc/{child}/status").read_text():
-            break
-        time.sleep(0.01)
-    else:
-        pytest.fail("the job's own process outlived it")
+    assert ends_soon(int(Path("child").read_text())), "the job's own process outlived it"
     run([job("a")])
     assert Path("a.txt").exists()
+
+
+def test_a_signal_while_a_job_starts_leaves_no_process(folder, monkeypatch):
+    started = []
+
+    def start_under_signal(*said):
+        started.append(start(*said))
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)
+        return started[-1]
+
+    monkeypatch.setattr(run_jobs_module, "start", start_under_signal)
+    with pytest.raises(Interrupted), signals_raise():
+        run([job("a", script="exec sleep 60")])
+    assert [process.wait(10) for process in started] == [-signal.SIGTERM]
 
 
 def test_a_job_that_outlived_a_killed_start_is_not_started_twice(folder):

@@ -31,7 +31,8 @@ def cluster(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     write_program(tmp_path / "bin", "sbatch", 'echo "$@" >>submitted; echo $((100 + $(wc -l <submitted)))')
     write_program(tmp_path / "bin", "squeue", "cat queue 2>/dev/null || true")
-    write_program(tmp_path / "bin", "scontrol", "echo node1; echo node2")
+    # More nodes than a pipe holds: a reader that leaves early is noticed.
+    write_program(tmp_path / "bin", "scontrol", "echo node1; yes node2 | head -n 100000")
     write_program(
         tmp_path / "bin", "srun", 'while [ "${1#-}" != "$1" ]; do log=${1#--output=}; shift; done; "$@" >$log'
     )
