@@ -44,7 +44,7 @@ def score_findings(predictions: Sequence[str], truths: Sequence[Sequence[Finding
         `precision`, `recall`, `finding_f1` over all labels (side ignored), with each label as a part, which counts the
         scans where it is `present`;
         `macro_f1`, the mean over the labels that occur in the truth;
-        `finding_side_f1`, for which label and side must both be right;
+        `finding_side_f1`, for which label and side must both be right, and `finding_place_f1`, also the place;
         `laterality_accuracy`, the share of right sides among the `sided` findings: those truly present with a side and
         also reported with a side. A label that always has the same side (emphysema in both lungs) tells nothing and is
         left out. It is not defined if there is no such finding.
@@ -63,6 +63,7 @@ def score_findings(predictions: Sequence[str], truths: Sequence[Sequence[Finding
         "recall": _with_labels(_recall, by_label),
         "macro_f1": score_of_sums(by_label.reshape(len(pairs), -1), _macro_f1),
         "finding_side_f1": _f1(_counts(pairs, lambda finding: (finding.label, finding.side))),
+        "finding_place_f1": _f1(_counts(pairs, lambda finding: finding)),
         "laterality_accuracy": replace(
             score_of_sums(sides, ratio_of_sums),
             flags={"sided": sides[:, 1].astype(int)},

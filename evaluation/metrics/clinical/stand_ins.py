@@ -15,6 +15,7 @@ from .clinical_weights import ClinicalOptions
 STAND_INS = {
     "stand-in for GREEN: finding F1 (rules)": "finding_f1",
     "stand-in for RadGraph-XL: finding and side F1 (rules)": "finding_side_f1",
+    "stand-in for RaTEScore: finding, side and place F1 (rules)": "finding_place_f1",
 }
 NAMES = tuple(STAND_INS)
 SIGNATURE = "argus findings|rules on report and reference|stand-in"

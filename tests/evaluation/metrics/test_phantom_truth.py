@@ -56,7 +56,15 @@ def test_reads_text_the_phantom_never_wrote(text, expected):
 def test_perfect_reports_score_one():
     truths = [truth_of(seed) for seed in range(60)]
     scores = score_findings([report_of(seed) for seed in range(60)], truths)
-    for name in ("finding_f1", "precision", "recall", "macro_f1", "finding_side_f1", "laterality_accuracy"):
+    for name in (
+        "finding_f1",
+        "precision",
+        "recall",
+        "macro_f1",
+        "finding_side_f1",
+        "finding_place_f1",
+        "laterality_accuracy",
+    ):
         assert scores[name].value == 1.0
     # Emphysema is always in both lungs: its side is no achievement.
     sided = [finding for truth in truths for finding in truth if finding.side and finding.label != "Emphysema"]
