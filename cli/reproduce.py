@@ -10,7 +10,7 @@ from argus_evaluation.reproduction.gather import gather
 from argus_evaluation.reproduction.job_states import claim_jobs, jobs_left, jobs_waiting
 from argus_evaluation.reproduction.jobs import INDEX, KINDS, Job, list_jobs
 from argus_evaluation.reproduction.paper_plan import read_plan
-from argus_evaluation.reproduction.run_jobs import run_jobs
+from argus_evaluation.reproduction.run_jobs import run_jobs, visible_gpus
 from argus_evaluation.reproduction.slurm_arrays import FOLDER, arrays_of, shell_line, submission_lines, submit
 from argus_inference.console.terminal import show, terminal
 from argus_processing.storage.claimed_folders import claimed_folder
@@ -37,7 +37,8 @@ def run(file: Path, out: Path) -> None:
             ids = submit(arrays_of(left, plan.launcher), out)
             tell(f"{len(left)} jobs are submitted as {len(ids)} arrays ({', '.join(ids)}), scripts in {out / FOLDER}")
             return
-        run_jobs(jobs, left, plan.launcher.at_once, out, say, waiting)
+        gpus = visible_gpus(plan.launcher.processes) if plan.launcher.kind == "accelerate" else ()
+        run_jobs(jobs, left, plan.launcher.at_once, out, say, waiting, gpus)
     tell((out / INDEX).read_text(encoding="utf-8").rstrip("\n"))
 
 
@@ -53,8 +54,10 @@ def dry_run(file: Path, out: Path) -> None:
     states = {job.name: "left" for job in left} | {name: f"waits: {reason}" for name, reason in waiting.items()}
     for job in jobs:
         tell(f"{shell_line(job.command)}  # {states.get(job.name, 'done')}")
-    for line in submission_lines(arrays_of(left, plan.launcher), out) if plan.launcher.kind == "slurm" else ():
-        tell(line)
+    if plan.launcher.kind == "slurm":
+        tell("# without --dry-run the scripts are written, and submitted by these lines:")
+        for line in submission_lines(arrays_of(left, plan.launcher), out):
+            tell(line)
 
 
 def put_in_place(file: Path, out: Path) -> None:

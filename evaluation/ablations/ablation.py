@@ -1,5 +1,6 @@
 """Run a whole ablation: every cell of a grid with every seed once, then a JSON file, a table and a figure."""
 
+import difflib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -25,7 +26,7 @@ from .ablation_results import (
     PaperOrder,
     write_kept,
 )
-from .ablation_scores import LOWER_IS_BETTER, score_folder, score_training
+from .ablation_scores import LOWER_IS_BETTER, known_scores, score_folder, score_training
 from .ablation_statistics import order_of, summarize
 from .ablation_table import build_table, markdown, notes
 from .compared_systems import compares_systems, write_runs
@@ -96,6 +97,7 @@ def score_run(
 
 def _run(grid: Grid, out: Path, steps: Path, scores: Path) -> AblationResults:
     """Do every run that is not finished, and write the results of all runs."""
+    check_scores(grid, grid.name)
     console = terminal(stderr=True)
     runs: Runs = {}
     plan = list(planned(grid))
@@ -123,6 +125,20 @@ def _check_own(out: Path, grid: Grid) -> None:
     advice = "choose another folder (--steps shares the trainings)"
     name = {"name": grid.name}
     claim_for_settings(out / ABLATION_FILE, name, settings_in=lambda said: {"name": said["name"]}, advice=advice)
+
+
+def check_scores(grid: Grid, where: str) -> None:
+    """Check the names of a grid's score and columns before anything is trained.
+
+    Raises:
+        ValueError: beginning with `where`, if an evaluation of its cells gives no such score.
+    """
+    for cell in grid.cells() if grid.kind == "reports" else ():
+        known = known_scores(cell.settings.get("evaluation", {}))
+        if missing := sorted({grid.score, *grid.metrics} - known):
+            near = difflib.get_close_matches(missing[0], sorted(known), n=1)
+            advice = f"did you mean {near[0]}?" if near else "take names of a results.json, or ask for their metric"
+            raise ValueError(f"{where}: its evaluation gives no score {', '.join(missing)}; {advice}")
 
 
 def _check_metrics(grid: Grid, run: AblationRun) -> None:

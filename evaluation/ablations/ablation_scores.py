@@ -25,14 +25,17 @@ from argus_training.stages.report_examples import report_examples
 from ..benchmark.benchmark import evaluate_model
 from ..benchmark.evaluated_split import load_split, load_train_reports
 from ..benchmark.evaluation_results import EvaluationResults
-from ..metrics.clinical.clinical_metrics import clinical_metrics
+from ..benchmark.results_table import CONTROLS
+from ..metrics.clinical.clinical_metrics import CLINICAL_METRICS, clinical_metrics
 from ..metrics.clinical.clinical_weights import ANSWERS, ClinicalOptions
 from ..metrics.metric import Metric
-from ..metrics.nlp_metrics import METRICS
+from ..metrics.nlp_metrics import AVERAGES, METRICS
+from ..metrics.phantom_truth import FINDING_METRICS
 from .ablation_results import AblationRun, read_kept, write_kept
 
 SCORE_FILE = "score.json"
-LOWER_IS_BETTER = {"report_loss"}
+REPORT_LOSS, NUM_VISUAL_TOKENS = "report_loss", "num_visual_tokens"
+LOWER_IS_BETTER = {REPORT_LOSS}
 AVERAGE_CLINICAL = "Avg. clinical"
 AVERAGED = ("GREEN", "RaTEScore", "RadGraph-XL partial")
 Scores = dict[str, float | None]
@@ -125,9 +128,9 @@ class Evaluation:
             dataset, done = self._evaluate(subset, folder, model_dir)
             results.append(done)
             loss = report_loss(self.recipe, model_dir, dataset, folder, self.loading)
-            by_subset[subset] = with_average(flat_metrics(done)) | {"report_loss": loss}
+            by_subset[subset] = with_average(flat_metrics(done)) | {REPORT_LOSS: loss}
         metrics = over_subsets(by_subset) if "subsets" in self.recipe.evaluation else next(iter(by_subset.values()))
-        metrics["num_visual_tokens"] = load_processor(model_dir).num_image_tokens
+        metrics[NUM_VISUAL_TOKENS] = load_processor(model_dir).num_image_tokens
         return AblationRun(
             metrics=metrics,
             model_hash=results[0].model_hash,
@@ -158,6 +161,18 @@ class Evaluation:
                 f"{results.unreadable[0]}; what was written is kept: repair the cause and start again"
             )
         return dataset, results
+
+
+def known_scores(evaluation: Mapping[str, Any]) -> set[str]:
+    """Return the names of the scores that an evaluation with these settings can give.
+
+    Scores of findings are among them, which only data with known findings have.
+    """
+    clinical = {name for key in evaluation.get("clinical", ()) for name in CLINICAL_METRICS[key].names}
+    names = {*METRICS, *AVERAGES, *FINDING_METRICS, *clinical}
+    names |= {f"{name}_{control}" for name in names for control in CONTROLS} | {REPORT_LOSS, NUM_VISUAL_TOKENS}
+    names |= {AVERAGE_CLINICAL} if clinical.issuperset(AVERAGED) else set()
+    return names | {f"{name} {subset}" for name in names for subset in evaluation.get("subsets", ())}
 
 
 def with_average(scores: Scores) -> Scores:

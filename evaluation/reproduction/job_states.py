@@ -79,9 +79,9 @@ def _kept_ids(out: Path) -> dict[str, str]:
 
 
 def job_ids(jobs: Sequence[Job]) -> dict[str, str]:
-    """Return, for each job that its name alone does not define, a hash of its command, its needs and what it shows."""
+    """Return, for each job that its name alone does not define, a hash of its settings, its needs and what it shows."""
     named = [job for job in jobs if job.kind == "result" or job.kind in DATA_KINDS]
-    return {job.name: _hash([job.command, job.needs, *filter(None, [job.shows])]) for job in named}
+    return {job.name: _hash([job.settings, job.needs, *filter(None, [job.shows])]) for job in named}
 
 
 def _hash(said: list[object]) -> str:

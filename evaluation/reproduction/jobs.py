@@ -18,14 +18,14 @@ from argus_training.ablations.ablation_grid import Cell, Grid, read_base, read_g
 from argus_training.ablations.ablation_recipes import ReportRecipe
 from argus_training.ablations.ablation_steps import Step, last_step, model_of
 
-from ..ablations.ablation import FIGURE_FILE, FIRST_RUNS_FILE, RUNS_FILE, SCORES
+from ..ablations.ablation import FIGURE_FILE, FIRST_RUNS_FILE, RUNS_FILE, SCORES, check_scores
 from ..ablations.ablation_scores import Evaluation, score_folder
 from ..ablations.compared_systems import compared_names, compares_systems
 from ..metrics.clinical.clinical_metrics import CLINICAL_METRICS
 from ..metrics.metric import nothing_missing
 from ..reader_study.answers import ANSWERS_FILE
 from ..reader_study.study import STUDY_FILE
-from .paper_plan import LAUNCHED, PaperPlan
+from .paper_plan import CPU, LAUNCHED, SCORING, SPREAD, TRAINING, PaperPlan
 
 STUDY = "reader-study"
 INDEX = "README.md"
@@ -42,6 +42,7 @@ KINDS = {
     "result": "tables and figures",
 }
 DATA_KINDS = ("phantom", "prepare")
+WORKERS = "--workers"
 STEP_KINDS = ("convert", "language", "vision", "create", "sft")
 
 
@@ -72,6 +73,23 @@ class Job:
     answers: Path | None = None
     evaluation: Evaluation | None = None
     lacks: Callable[[], str | None] = field(default=nothing_missing, compare=False)
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """Return the command without what changes only its speed: the numbers of threads and of workers."""
+        words = self.command[2:] if self.command[0] == "env" else self.command
+        place = words.index(WORKERS) if WORKERS in words else len(words)
+        return words[:place] + words[place + 2 :]
+
+    @property
+    def resources(self) -> str:
+        """Return which of `RESOURCES` the job needs."""
+        if self.kind in LAUNCHED:
+            return TRAINING
+        if self.kind != "score":
+            return CPU
+        is_spread = self.evaluation is not None and self.evaluation.loading.device_map is not None
+        return SPREAD if is_spread else SCORING
 
     def is_made(self) -> bool:
         """Return whether the job's file is there and up to date with what people wrote."""
@@ -197,6 +215,7 @@ def read_grids(plan: PaperPlan, out: Path) -> list[PlannedGrid]:
         if unknown := sorted(asked - set(CLINICAL_METRICS)):
             known = ", ".join(CLINICAL_METRICS)
             raise ValueError(f"{path}: evaluation.clinical: unknown {', '.join(unknown)}; known: {known}")
+        check_scores(grid, path)
         grids.append(PlannedGrid(path, grid, out / grid.name))
     return grids
 
@@ -224,7 +243,7 @@ def _data_jobs(plan: PaperPlan, out: Path) -> Iterator[Job]:
         yield Job(needs[-1], "phantom", _words(plan, "argus", "phantom", folder, *options), folder / TRUTH_FILE)
     if sources:
         given = [word for source, folder in sources.items() for word in (f"--{source}", folder)]
-        command = _words(plan, "argus", "prepare", data, *given, "--workers", said.workers, *said.arguments)
+        command = _words(plan, "argus", "prepare", data, *given, WORKERS, said.workers, *said.arguments)
         yield Job("prepare", "prepare", command, data / MANIFEST, tuple(needs))
 
 

@@ -22,7 +22,7 @@ from ..benchmark.report_comparison import FINDINGS_METRICS
 LAUNCHERS = ("local", "accelerate", "slurm")
 LAUNCHED = ("language", "vision", "sft")  # kinds of steps that train, and so need a launcher
 # What a job on a cluster needs: a training's GPUs, one of them, all of a machine for one model, none.
-RESOURCES = TRAINING, SCORES, SPREAD, CPU = ("training", "scores", "spread", "cpu")
+RESOURCES = TRAINING, SCORING, SPREAD, CPU = ("training", "scores", "spread", "cpu")
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,8 @@ class Launcher:
 
     Attributes:
         kind: "local", one process a cell; "accelerate", `processes` of them; "slurm", arrays of jobs.
-        at_once: number of jobs that run at the same time, without Slurm.
+        at_once: number of jobs that run at the same time, without Slurm. With "accelerate" a training has all GPUs
+            to itself, a score has one, and of the jobs that need none, such as an assembly, one runs at a time.
         threads: threads of each job's libraries. Default: their own choice.
         processes: of a training, over all its machines.
         nodes: machines of a training, with Slurm; each other job has one.

@@ -16,11 +16,37 @@ from pathlib import Path
 from argus_processing.storage.whole_files import make_folder
 
 from .jobs import Job
+from .paper_plan import CPU, SCORING
 
 LOGS = "logs"
 SECONDS_TO_END = 30  # after which a job that was asked to end is killed
 LAST_BYTES = 4096  # of a log, in which its last line is searched
 Say = Callable[[str], None]
+
+
+class SharedMachine:
+    """The named GPUs, which the jobs share, and the memory for one job that needs none; without names no job waits.
+
+    A training has all GPUs to itself, and so has a model that is spread over them; a score has one.
+    """
+
+    def __init__(self, gpus: Sequence[str] = ()) -> None:
+        self._gpus = tuple(gpus)
+        self._taken: dict[str, tuple[str, ...]] = {}  # by name of the job
+
+    def take(self, job: Job) -> tuple[str, ...] | None:
+        """Give a job its GPUs, the first ones that are free; return None if it must wait."""
+        free = [name for name in self._gpus if not any(name in taken for taken in self._taken.values())]
+        needed = {CPU: 0, SCORING: 1}.get(job.resources, len(self._gpus))
+        is_second = job.resources == CPU and () in self._taken.values()
+        if self._gpus and (needed > len(free) or is_second):
+            return None
+        self._taken[job.name] = tuple(free[:needed])
+        return self._taken[job.name]
+
+    def give_back(self, job: Job) -> None:
+        """Take back what a job had."""
+        del self._taken[job.name]
 
 
 class Processes:
@@ -35,12 +61,12 @@ class Processes:
         self._started: list[subprocess.Popen] = []
         self._closed = False
 
-    def run(self, job: Job, out: Path) -> int:
+    def run(self, job: Job, out: Path, gpus: Sequence[str] = ()) -> int:
         """Start a job, wait for its end and return its exit code."""
         with self._lock:
             if self._closed:
                 return -signal.SIGTERM
-            process = start(job, out)
+            process = start(job, out, gpus)
             self._started.append(process)
         return process.wait()
 
@@ -60,7 +86,13 @@ class Processes:
 
 
 def run_jobs(
-    jobs: Sequence[Job], left: Sequence[Job], at_once: int, out: Path, say: Say, waiting: Collection[str] = ()
+    jobs: Sequence[Job],
+    left: Sequence[Job],
+    at_once: int,
+    out: Path,
+    say: Say,
+    waiting: Collection[str] = (),
+    gpus: Sequence[str] = (),
 ) -> None:
     """Run the jobs that are left, `at_once` at a time, each after those that it needs.
 
@@ -71,6 +103,7 @@ def run_jobs(
         out: folder of the reproduction; each job's output goes to `logs/NAME.log` in it.
         say: called with one line when a job starts and when it ends.
         waiting: names of those that cannot be done now; no job waits for them.
+        gpus: names of the GPUs that trainings and scores share; see `visible_gpus`. Default: a job uses all it sees.
 
     Raises:
         ValueError: naming the first job that failed, and its log. No job is started after it, and those that run are
@@ -80,15 +113,18 @@ def run_jobs(
     to_start, total = list(left), len(jobs) - len(waiting)
     running: dict[Future, tuple[Job, float]] = {}
     failed: list[str] = []
-    processes = Processes()
+    processes, machine = Processes(), SharedMachine(gpus)
     with ThreadPoolExecutor(at_once) as threads, ended(processes):
         while running or (to_start and not failed):
-            for job in [] if failed else ready(to_start, done)[: at_once - len(running)]:
+            for job in [] if failed else ready(to_start, done):
+                if len(running) == at_once or (own := machine.take(job)) is None:
+                    continue
                 to_start.remove(job)
                 say(f"starts: {job.name} ({len(done) - len(waiting) + len(running) + 1} of {total})")
-                running[threads.submit(processes.run, job, out)] = job, time.monotonic()
+                running[threads.submit(processes.run, job, out, own)] = job, time.monotonic()
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 job, started = running.pop(future)
+                machine.give_back(job)
                 if told := failure(job, future.result(), out):
                     failed.append(told)
                     continue
@@ -103,7 +139,13 @@ def ready(to_start: Sequence[Job], done: set[str]) -> list[Job]:
     return [job for job in to_start if done.issuperset(job.needs)]
 
 
-def start(job: Job, out: Path) -> subprocess.Popen:
+def visible_gpus(count: int) -> list[str]:
+    """Return the names of that many GPUs, the first ones of those that this program may use."""
+    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return allowed.split(",")[:count] if allowed else [str(number) for number in range(count)]
+
+
+def start(job: Job, out: Path, gpus: Sequence[str] = ()) -> subprocess.Popen:
     """Start a job as a process group of its own, with its output in its log.
 
     The log is locked for as long as a process of the job has it open, so that a job that outlived a killed start is
@@ -127,14 +169,18 @@ def start(job: Job, out: Path) -> subprocess.Popen:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=environment(),
+            env=environment(gpus),
             start_new_session=True,
         )
 
 
-def environment() -> dict[str, str]:
-    """Return an environment in which `python`, `argus` and `accelerate` are those of this program."""
-    return os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
+def environment(gpus: Sequence[str] = ()) -> dict[str, str]:
+    """Return an environment in which `python`, `argus` and `accelerate` are those of this program.
+
+    In it only the named GPUs are seen. Default: those that this program sees.
+    """
+    path = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
+    return os.environ | path | ({"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {})
 
 
 def log_of(job: Job, out: Path) -> Path:

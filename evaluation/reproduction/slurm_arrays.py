@@ -12,7 +12,7 @@ from argus_processing.storage.foreign_files import read_json_object
 from argus_processing.storage.whole_files import make_folder, write_json, write_text
 
 from .jobs import Job
-from .paper_plan import CPU, LAUNCHED, SCORES, SPREAD, TRAINING, Launcher
+from .paper_plan import SPREAD, TRAINING, Launcher
 from .run_jobs import LOGS
 
 FOLDER, SUBMITTED_FILE = "slurm", "submitted.json"
@@ -58,16 +58,6 @@ class JobArray:
         return out / FOLDER / f"{self.name}.sbatch"
 
 
-def resources_of(job: Job) -> str:
-    """Return which of `RESOURCES` a job needs."""
-    if job.kind in LAUNCHED:
-        return TRAINING
-    if job.kind != "score":
-        return CPU
-    is_spread = job.evaluation is not None and job.evaluation.loading.device_map is not None
-    return SPREAD if is_spread else SCORES
-
-
 def arrays_of(left: Sequence[Job], launcher: Launcher) -> list[JobArray]:
     """Return the arrays of the jobs that are left, each after all arrays of the level before it."""
     levels: dict[str, int] = {}
@@ -77,11 +67,11 @@ def arrays_of(left: Sequence[Job], launcher: Launcher) -> list[JobArray]:
     before: tuple[str, ...] = ()
     for level in sorted(set(levels.values())):
         own = [job for job in left if levels[job.name] == level]
-        kinds = dict.fromkeys(resources_of(job) for job in own)
+        kinds = dict.fromkeys(job.resources for job in own)
         made = [
             JobArray(
                 f"{level:02}-{kind}",
-                tuple(job for job in own if resources_of(job) == kind),
+                tuple(job for job in own if job.resources == kind),
                 options_of(kind, launcher),
                 before,
                 launcher.nodes if kind == TRAINING else 1,

@@ -163,6 +163,14 @@ def test_an_unknown_clinical_metric_is_refused_before_any_training(plan_file):
         jobs_of(plan_file)
 
 
+def test_a_misspelt_score_is_refused_before_any_training(plan_file):
+    base = Path("recipes/base.yaml")
+    base.write_text(base.read_text().replace("score: report_loss", "score: reports_loss"))
+    told = "^recipes/table2.yaml: its evaluation gives no score reports_loss; did you mean report_loss?"
+    with pytest.raises(ValueError, match=told):
+        jobs_of(plan_file)
+
+
 def test_a_resolution_that_table_2_does_not_know_is_refused(plan_file):
     grid = Path("recipes/table2.yaml")
     grid.write_text(grid.read_text().replace("nr: {}", "low: {}"))

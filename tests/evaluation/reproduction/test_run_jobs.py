@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from argus_evaluation.reproduction import run_jobs as run_jobs_module
-from argus_evaluation.reproduction.job_states import JOBS_FILE, claim_jobs, jobs_left, jobs_waiting
+from argus_evaluation.reproduction.job_states import JOBS_FILE, changed_jobs, claim_jobs, jobs_left, jobs_waiting
 from argus_evaluation.reproduction.jobs import Job
-from argus_evaluation.reproduction.run_jobs import log_of, run_jobs, start
+from argus_evaluation.reproduction.run_jobs import SharedMachine, log_of, run_jobs, start, visible_gpus
 from argus_inference.console.interruption import Interrupted, signals_raise
 
 COPY = "cat {needed} >{made}.part; echo {name} >>{made}.part; echo {name} >>order; mv {made}.part {made}"
@@ -37,12 +38,12 @@ def folder(tmp_path, monkeypatch) -> Path:
 DIAMOND = [job("a", kind="prepare"), job("b", "a", kind="sft"), job("c", "a", kind="sft"), job("d", "b", "c")]
 
 
-def run(jobs: list[Job], at_once: int = 1) -> list[str]:
+def run(jobs: list[Job], at_once: int = 1, gpus: Sequence[str] = ()) -> list[str]:
     said: list[str] = []
     out = Path("out")
     out.mkdir(exist_ok=True)
     claim_jobs(jobs, out)
-    run_jobs(jobs, jobs_left(jobs, out), at_once, out, said.append)
+    run_jobs(jobs, jobs_left(jobs, out), at_once, out, said.append, gpus=gpus)
     return said
 
 
@@ -71,6 +72,38 @@ def test_two_jobs_run_at_the_same_time(folder):
     jobs = [job("a", script=wait.replace("{other}", "b")), job("b", script=wait.replace("{other}", "a"))]
     run(jobs, at_once=2)
     assert jobs_left(jobs, Path("out")) == []
+
+
+def test_a_training_has_all_gpus_a_score_one_and_one_job_none():
+    machine = SharedMachine(["4", "6"])
+    kinds = {"a": "score", "b": "score", "c": "score", "t": "sft", "d": "create", "e": "create"}
+    jobs = {name: job(name, kind=kind) for name, kind in kinds.items()}
+    taken = {name: machine.take(one) for name, one in jobs.items()}
+    assert taken == {"a": ("4",), "b": ("6",), "c": None, "t": None, "d": (), "e": None}
+    machine.give_back(jobs["b"])
+    assert machine.take(jobs["t"]) is None and machine.take(jobs["c"]) == ("6",)
+    for name in "acd":
+        machine.give_back(jobs[name])
+    assert machine.take(jobs["t"]) == ("4", "6") and machine.take(jobs["a"]) is None and machine.take(jobs["e"]) == ()
+    assert [SharedMachine().take(one) for one in jobs.values()] == 6 * [()]
+
+
+def test_scores_run_beside_each_other_with_a_gpu_each(folder, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6,7")
+    # Each waits for the other's file: one after the other would never end.
+    told = 'echo "$CUDA_VISIBLE_DEVICES" >{name}; mv {name} {made}; while [ ! -e {other}.txt ]; do sleep 0.01; done'
+    pair = [job(a, kind="score", script=told.replace("{other}", b)) for a, b in ("ab", "ba")]
+    training = job("t", "a", "b", kind="sft", script='echo "$CUDA_VISIBLE_DEVICES" >{made}')
+    run([*pair, training], at_once=3, gpus=visible_gpus(2))
+    assert {Path(f"{name}.txt").read_text() for name in "ab"} == {"4\n", "6\n"}
+    assert Path("t.txt").read_text() == "4,6\n"
+
+
+def test_gpus_are_those_that_the_program_may_use(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,GPU-8e1f,6")
+    assert visible_gpus(2) == ["4", "GPU-8e1f"]
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert visible_gpus(3) == ["0", "1", "2"]
 
 
 def test_a_failed_job_stops_the_run_in_one_line_that_names_its_log(folder):
@@ -193,6 +226,18 @@ def test_a_study_that_readers_have_scored_is_never_removed(folder):
     with pytest.raises(ValueError, match="readers have scored it, and the plan's job study now has another command"):
         run([other])
     assert Path("study.txt").exists() and jobs_left([study], Path("out")) == []
+
+
+def test_more_workers_or_threads_are_no_other_command(folder):
+    def prepared(*said: str) -> Job:
+        return replace(job("a", kind="prepare"), command=said)
+
+    made = prepared("argus", "prepare", "data", "--workers", "2", "--seed", "1")
+    (folder / "new").mkdir()
+    claim_jobs([prepared("argus", "prepare", "data", "--seed", "1")], folder / "new")
+    for same in (made, prepared("env", "OMP_NUM_THREADS=1", *made.command)):
+        assert changed_jobs([same], folder / "new") == set()
+    assert changed_jobs([prepared("argus", "prepare", "data", "--seed", "2")], folder / "new") == {"a"}
 
 
 def test_other_commands_remake_tables_and_refuse_to_take_over_data(folder):
