@@ -107,7 +107,7 @@ class Weights:
     def _advice(self, options: ClinicalOptions, error: Exception | None) -> str:
         place = (options.folder or Path("FOLDER")) / self.name
         what = f"{self.archive} of {self.repo_id}, unpacked," if self.archive else f"the model {self.repo_id}"
-        given = "" if options.folder else ", give it as --clinical-models FOLDER"
+        given = "" if options.folder else ", give it as --clinical-models FOLDER (in a recipe: clinical_models)"
         if options.download:
             return f"not fetched from the Hub ({type(error).__name__}): put {what} into {place}{given}"
         return f"no weights: put {what} into {place}{given}, or let --clinical-download fetch it from the Hub"
