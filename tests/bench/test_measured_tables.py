@@ -34,10 +34,9 @@ def test_tables_hold_the_files_numbers(tmp_path):
     assert "| tiny Argus | 0.71 | 0.90 | 31.3 | 50.0 |" in table
     assert "| shuffled images | 0.20 | - | 31.3 | 50.0 |" in table
     assert "100 scans, 700 s from nothing, 1.5 GB" in table
-    row = {"argus_seconds": 0.5, "monai_seconds": 4.0, "times_faster": 8.0, "memory_share": 0.2}
-    assert "| to the nr grid | 0.50 s | 4.00 s | 8.0 | 20% of MONAI's |" in preprocessing_table(
-        {"summary": {"nr": row}}
-    )
+    row = {"argus_seconds": 0.5, "inflate_seconds": 0.3, "monai_seconds": 4.0, "times_faster": 8.0, "memory_share": 0.2}
+    told = preprocessing_table({"summary": {"nr": row}})
+    assert "| to the nr grid | 0.50 s | 0.30 s | 4.00 s | 8.0 | 20% of MONAI's |" in told
 
 
 def test_pretraining_tables_hold_the_files_numbers():
