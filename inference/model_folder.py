@@ -1,6 +1,7 @@
 """Load a saved Argus model, and compute the hash that identifies it."""
 
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ HASHED_FILES = ("*.safetensors", "*config.json", "tokenizer.json", "chat_templat
 DTYPES = ("float32", "bfloat16", "float16")
 BITS = (8, 4)
 DEVICE_MAPS = ("auto",)
+ACCELERATE_THAT_SPREADS = "1.15"
 
 
 def check_model_folder(folder: Path, trust: bool = False) -> Path:
@@ -66,7 +68,7 @@ class Loading:
             do not suffice. Default: the whole model on one device.
 
     Raises:
-        ValueError: if a setting is unknown, or bitsandbytes is missing.
+        ValueError: if a setting is unknown, bitsandbytes is missing, or accelerate is too old for it.
     """
 
     dtype: str | None = None
@@ -78,6 +80,8 @@ class Loading:
     def __post_init__(self):
         if self.device_map not in (None, *DEVICE_MAPS):
             raise ValueError(f"device_map is {', '.join(DEVICE_MAPS)}, got {self.device_map!r}")
+        if self.device_map:
+            _check_accelerate()
         if self.dtype not in (None, *DTYPES):
             raise ValueError(f"dtype is {', '.join(DTYPES)}, got {self.dtype!r}")
         if self.bits not in (None, *BITS):
@@ -107,6 +111,17 @@ class Loading:
             llm_int8_skip_modules=["model.vision_tower", "model.connector", "lm_head"],
         )
         return {"dtype": dtype, "device_map": places, "quantization_config": config}
+
+
+def _check_accelerate() -> None:
+    """Refuse accelerate before 1.15, with which weights of a model that is partly on disk are mixed up."""
+    from accelerate.utils import compare_versions
+
+    if compare_versions("accelerate", "<", ACCELERATE_THAT_SPREADS):
+        raise ValueError(
+            f"device_map needs accelerate {ACCELERATE_THAT_SPREADS} or newer, and this is {version('accelerate')}: "
+            f"pip install --upgrade accelerate"
+        )
 
 
 def load_model(folder: Path, loading: Loading | None = None) -> tuple[Any, Any]:

@@ -1,12 +1,19 @@
 """Define `ArgusConfig`, the configuration of the whole Argus model."""
 
-from typing import cast
+from typing import Any, cast
 
+from transformers import configuration_utils
 from transformers.configuration_utils import PreTrainedConfig
 from transformers.models.auto.configuration_auto import AutoConfig
 from transformers.models.llama.configuration_llama import LlamaConfig
 
 from .vision_towers_argus import ArgusVisionConfig, VolumeVisionConfig, tower_of
+
+
+def _specs(**configs: type[PreTrainedConfig]) -> dict[str, Any]:
+    """Return configurations in the form of transformers 5.20; later versions take plain classes too, earlier none."""
+    spec = getattr(configuration_utils, "SubConfigSpec", None)
+    return {} if spec is None else {name: spec(config) for name, config in configs.items()}
 
 
 class ArgusConfig(PreTrainedConfig):
@@ -32,9 +39,8 @@ class ArgusConfig(PreTrainedConfig):
 
     model_type = "argus"
     sub_configs = {"vision_config": ArgusVisionConfig, "text_config": AutoConfig}
-    # Values that `config.json` leaves out; transformers before 5.20 does not read this and writes them too. It takes
-    # plain classes, which its annotation does not say.
-    sub_configs_defaults = {"vision_config": ArgusVisionConfig, "text_config": LlamaConfig}  # type: ignore[dict-item]
+    # Values that `config.json` leaves out; transformers before 5.20 does not read this and writes them too.
+    sub_configs_defaults = _specs(vision_config=ArgusVisionConfig, text_config=LlamaConfig)
 
     vision_config: dict | PreTrainedConfig | None = None
     text_config: dict | PreTrainedConfig | None = None

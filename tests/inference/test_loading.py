@@ -3,6 +3,7 @@
 import hostile_folders as hostile
 import pytest
 import torch
+from accelerate.utils import compare_versions
 from transformers.integrations import accelerate
 
 from argus_inference import model_folder
@@ -96,8 +97,16 @@ def test_only_the_language_model_gets_fewer_bits(model_dir, scans, bits):
     assert generate_batch(model, processor, scans[:1], TEXTS[:1], 3)[0].num_tokens > 0
 
 
-@pytest.mark.parametrize(("share", "devices"), [(0.9, {"cpu", "disk"}), (0.5, {"disk"})])
-def test_a_model_spread_over_memory_and_disk_writes_the_same(model_dir, loaded, scans, monkeypatch, share, devices):
+def test_an_accelerate_that_mixes_up_weights_on_disk_is_refused(monkeypatch):
+    monkeypatch.setattr("accelerate.utils.compare_versions", lambda *said: True)
+    with pytest.raises(ValueError, match="^device_map needs accelerate 1.15 or newer, and this is .*: pip install"):
+        Loading(device_map="auto")
+
+
+# Refused by the function above with those libraries.
+@pytest.mark.skipif(compare_versions("accelerate", "<", "1.15"), reason="refused with accelerate before 1.15")
+@pytest.mark.parametrize("share", [0.9, 0.7])
+def test_a_model_spread_over_memory_and_disk_writes_the_same(model_dir, loaded, scans, monkeypatch, share):
     infer = accelerate.infer_auto_device_map
     size = sum(weight.numel() * weight.element_size() for weight in loaded[0].parameters())
     # As if the model did not fit into this machine's memory.
@@ -107,7 +116,7 @@ def test_a_model_spread_over_memory_and_disk_writes_the_same(model_dir, loaded, 
         lambda model, max_memory, **options: infer(model, max_memory={"cpu": int(share * size)}, **options),
     )
     model, processor = load_model(model_dir, Loading(device_map="auto"))
-    assert set(model.hf_device_map.values()) == devices
+    assert set(model.hf_device_map.values()) == {"cpu", "disk"}
     # Nothing below a tower, a connector or a layer of the language model has a place of its own.
     whole = (
         "model.vision_tower.",
