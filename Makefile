@@ -16,8 +16,8 @@ demo: $(VENV)/installed-demo
 ablation-demo: $(VENV)/installed-demo
 	$(BIN)/argus ablate training/recipes/ablations/demo.yaml runs/ablation-demo
 
-# The paper in small, from phantoms in the layouts of the three downloads to its tables and figures, in runs/paper/: under
-# an hour on two cores. Started again after an interruption, it goes on with what is left.
+# The paper in small, from phantoms in the layouts of the three downloads to its tables and figures, in runs/paper/: 40
+# minutes on two cores. Started again after an interruption, it goes on with what is left.
 paper-demo: $(VENV)/installed-paper
 	$(BIN)/argus reproduce training/recipes/paper/phantom.yaml runs/paper
 
