@@ -81,6 +81,7 @@ def run(
     is stopped, these are the finished ones. It is not written at all if no scan could be read.
     """
     from argus_inference.model_folder import hash_model, load_model
+    from argus_processing.saved_models.provenance import read_provenance
 
     model, processor = load_model(model_dir, loading)
     model_hash = hash_model(model_dir) if style == "json" else ""
@@ -93,6 +94,7 @@ def run(
         batch_size=1 if streamer else batch_size,
         max_new_tokens=max_new_tokens,
         streamer=streamer,
+        provenance=read_provenance(model_dir),
     )
     try:
         with progress_bar() as progress:

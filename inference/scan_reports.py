@@ -1,11 +1,13 @@
 """Write reports for scans on disk; `argus report` calls it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from argus_processing.failures import reason_of
+from argus_processing.phantom.files import is_marked_phantom
+from argus_processing.saved_models.provenance import PHANTOMS_ONLY, Provenance
 
 from .console.plain_text import plain, plain_lines, printable_json
 from .generation import MAX_NEW_TOKENS, Generated, generate_batch
@@ -40,12 +42,14 @@ def write_reports(
     batch_size: int = 1,
     max_new_tokens: int = MAX_NEW_TOKENS,
     streamer: Any | None = None,
+    provenance: Provenance | None = None,
 ) -> Iterator[ScanReport | ScanFailure]:
     """Write one report for each scan, in order; a scan that cannot be read gives a `ScanFailure`, and the rest go on.
 
     Args:
         scans: NIfTI files or DICOM folders.
         streamer: a transformers streamer that receives the tokens as they come; needs `batch_size` 1.
+        provenance: the model's; if it knows only phantoms, a scan that is not marked as one gets a warning.
 
     Raises:
         ValueError: if the batch size is below 1, or above 1 with a streamer.
@@ -53,7 +57,17 @@ def write_reports(
     if batch_size < 1 or (streamer is not None and batch_size > 1):
         raise ValueError(f"batch size must be at least 1, and 1 when streaming; got {batch_size}")
     for start in range(0, len(scans), batch_size):
-        yield from _write_batch(model, processor, scans[start : start + batch_size], max_new_tokens, streamer)
+        for result in _write_batch(model, processor, scans[start : start + batch_size], max_new_tokens, streamer):
+            yield _with_limits(result, provenance)
+
+
+def _with_limits(result: ScanReport | ScanFailure, provenance: Provenance | None) -> ScanReport | ScanFailure:
+    """Add a warning to the report of a scan of a kind that the model has never seen."""
+    knows_less = provenance is not None and provenance.knows_only_phantoms
+    if not knows_less or isinstance(result, ScanFailure) or is_marked_phantom(Path(result.scan)):
+        return result
+    warning = f"the model was {PHANTOMS_ONLY}; this scan is not marked as a phantom"
+    return replace(result, warnings=(*result.warnings, warning))
 
 
 def _write_batch(

@@ -11,7 +11,7 @@ import argus_training.program_start  # noqa: F401 - before any library reads the
 
 # isort: split
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import datasets
@@ -21,7 +21,10 @@ from transformers import TrainingArguments, set_seed
 from argus_processing import ArgusImageProcessor
 from argus_processing.saved_models.model_folders import VISION_TOWER
 from argus_processing.saved_models.pretrained import load_pretrained
+from argus_processing.saved_models.provenance import PRETRAINED, Provenance, write_provenance
+from argus_processing.storage.typed_json import to_json
 from argus_processing.storage.whole_files import write_json
+from argus_training.assembly.part_origins import tower_from
 from argus_training.pretraining.curves import save_curves
 from argus_training.pretraining.objective import Objective, held_out_batches
 from argus_training.pretraining.pretrain_trainer import PretrainTrainer
@@ -29,6 +32,7 @@ from argus_training.pretraining.pretraining_scans import PreprocessedScans
 from argus_training.recipe_command import parse_recipe, recipe_parser, run_command
 from argus_training.stages.checkpoints import claim_output, last_whole_checkpoint, output_folder, own_output
 from argus_training.training_progress import logger, tell_progress
+from argus_training.training_record import TrainingClock, TrainingData, data_of, record_training, train_on
 from modeling_argus import ArgusVisionConfig, ArgusVisionModel, preset_vision_config
 
 from .pretraining import flip_objective, label_objective, mae_objective, vox2vec_objective
@@ -87,8 +91,7 @@ def starting_tower(recipe: PretrainArguments) -> ArgusVisionModel:
     config = ArgusVisionConfig(**config.to_dict() | recipe.vision)
     if recipe.start_from is None:
         return ArgusVisionModel(config)
-    folder = Path(recipe.start_from)
-    folder = folder / "model" if (folder / "model" / "config.json").exists() else folder
+    folder = start_folder(recipe.start_from)
     if not (folder / "config.json").exists():
         raise ValueError(f"{recipe.start_from}: holds no vision tower; run the first step's recipe before this one")
     tower = load_pretrained(ArgusVisionModel, folder, VISION_TOWER, dtype="float32")
@@ -96,6 +99,12 @@ def starting_tower(recipe: PretrainArguments) -> ArgusVisionModel:
     if differing:
         raise ValueError(f"{recipe.start_from}: its {', '.join(differing)} differ from the recipe's")
     return tower
+
+
+def start_folder(start_from: str) -> Path:
+    """Return the folder of the tower that `start_from` names by itself or by its run."""
+    folder = Path(start_from)
+    return folder / "model" if (folder / "model" / "config.json").exists() else folder
 
 
 TOWER_SIZES = (
@@ -150,16 +159,38 @@ def _run(recipe: PretrainArguments, config: TrainingArguments) -> Path:
         eval_dataset=held_out_scans if config.eval_strategy != "no" else None,
     )
     tell_progress(trainer)
-    trainer.train(resume_from_checkpoint=last_whole_checkpoint(output_dir))
+    clock = train_on(trainer, last_whole_checkpoint(output_dir))
     if trainer.is_world_process_zero():
-        title = f"{recipe.objective}, {recipe.preset}"
-        finish(trainer, objective, held_out_scans, title)
+        data = data_of(recipe.subset, recipe.subset_options, splits["train"])
+        provenance = provenance_of(trainer, clock, recipe, tower, data)
+        finish(trainer, objective, held_out_scans, f"{recipe.objective}, {recipe.preset}", provenance)
     trainer.accelerator.wait_for_everyone()
     return done
 
 
-def finish(trainer: PretrainTrainer, objective: Objective, held_out: PreprocessedScans | None, title: str) -> None:
-    """Write the curves, the measurements on held-out scans and, last, the tower."""
+def provenance_of(
+    trainer: PretrainTrainer,
+    clock: TrainingClock,
+    recipe: PretrainArguments,
+    tower: ArgusVisionModel,
+    data: TrainingData,
+) -> Provenance:
+    """Return the provenance of a trained tower: that of the one it started from, with this training."""
+    start = None if recipe.start_from is None else start_folder(recipe.start_from)
+    settings = {name: value for name, value in to_json(recipe).items() if name != "num_held_out"}
+    name = f"pretraining: {recipe.objective}"
+    record = record_training(trainer, clock, name=name, parts=("vision",), data=data, settings=settings)
+    return replace(tower_from(start, tower, "argus", PRETRAINED), preset=recipe.preset).with_stage(*record)
+
+
+def finish(
+    trainer: PretrainTrainer,
+    objective: Objective,
+    held_out: PreprocessedScans | None,
+    title: str,
+    provenance: Provenance,
+) -> None:
+    """Write the curves, the measurements on held-out scans and, last, the tower with its provenance."""
     output_dir = Path(trainer.args.output_dir)
     save_curves(trainer.state.log_history, output_dir, title)
     module = trainer.accelerator.unwrap_model(trainer.model).eval()
@@ -171,6 +202,7 @@ def finish(trainer: PretrainTrainer, objective: Objective, held_out: Preprocesse
             logger.info("held-out scans: " + ", ".join(f"{name} {value:.4g}" for name, value in results.items()))
     partial = output_dir / "model.partial"
     module.vision_tower.save_pretrained(partial)
+    write_provenance(partial, provenance)
     partial.rename(output_dir / "model")
 
 

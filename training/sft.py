@@ -23,6 +23,7 @@ from argus_training.stages.checkpoints import claim_output, output_folder, own_o
 from argus_training.stages.recipe import RecipeArguments
 from argus_training.stages.report_examples import draw_scans, draw_share, report_examples
 from argus_training.stages.stage_training import train_stage
+from argus_training.training_record import data_of
 
 
 def train(recipe: RecipeArguments, config: SFTConfig) -> Path:
@@ -30,23 +31,25 @@ def train(recipe: RecipeArguments, config: SFTConfig) -> Path:
     output_dir = output_folder(config)
     with own_output(output_dir, config):
         claim_output(output_dir, recipe, config)
-        examples = load_examples(recipe, config.seed)
+        splits = load_splits(recipe, config.seed)
+        data = data_of(recipe.subset, recipe.subset_options, splits["train"])
+        examples = datasets.DatasetDict({name: report_examples(split) for name, split in splits.items()})
         model_path = Path(recipe.model_name_or_path)
         if recipe.stage == "2" and (output_dir / "stage1" / "model").exists():
             model_path = output_dir / "stage1" / "model"
         for stage in recipe.stages_to_run():
-            model_path = train_stage(stage, model_path, recipe, config, examples)
+            model_path = train_stage(stage, model_path, recipe, config, examples, data)
         return model_path
 
 
-def load_examples(recipe: RecipeArguments, seed: int) -> datasets.DatasetDict:
-    """Load the recipe's splits as training examples, with its share or count of the training scans."""
+def load_splits(recipe: RecipeArguments, seed: int) -> datasets.DatasetDict:
+    """Load the recipe's splits, with its share or count of the training scans."""
     splits = load_dataset("ct3drrg", recipe.subset, **recipe.subset_options)
     if recipe.train_count is not None:
         splits["train"] = draw_scans(splits["train"], recipe.train_count, seed)
     else:
         splits["train"] = draw_share(splits["train"], recipe.train_share, seed)
-    return datasets.DatasetDict({name: report_examples(split) for name, split in splits.items()})
+    return splits
 
 
 def main() -> None:

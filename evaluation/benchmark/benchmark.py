@@ -15,6 +15,7 @@ from argus_inference.model_folder import Loading, hash_model, load_model
 from argus_inference.processes import ALONE, Processes
 from argus_processing.instructions import INSTRUCTION
 from argus_processing.phantom.findings import Finding
+from argus_processing.saved_models.provenance import read_provenance
 from argus_processing.storage.claimed_folders import claimed_folder
 from argus_processing.storage.file_hash import hash_file
 
@@ -93,6 +94,7 @@ def evaluate_model(
         if loading != Loading():
             told["loading"] = loading.to_settings()
         model, processor = load_model(model_dir, loading)
+        provenance = read_provenance(model_dir)
         unreadable: list[str] = []
 
         def leave_out(scan_id: str, reason: str) -> None:
@@ -124,6 +126,7 @@ def evaluate_model(
                     BootstrapSettings(RESAMPLES, LEVEL, SEED),
                     instruction,
                 ),
+                provenance=provenance and provenance.without_runs(),
             )
             write_results(folder, results)
         processes.wait()

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from argus_processing.saved_models.provenance import Provenance
 from argus_processing.storage.foreign_files import read_json_object
 from argus_processing.storage.typed_json import from_json, to_json
 from argus_processing.storage.whole_files import write_json
@@ -121,6 +122,7 @@ class EvaluationResults(ScoredReports):
         reports_sha256: hash of the stored reports.
         settings: None in results that do not tell them.
         seconds, peak_memory_mb: of the whole run, where they were measured.
+        provenance: what the model was made from, without what is of one run; None if its folder does not tell.
     """
 
     model_hash: str
@@ -132,6 +134,7 @@ class EvaluationResults(ScoredReports):
     settings: EvaluationSettings | None = None
     seconds: float | None = None
     peak_memory_mb: float | None = None
+    provenance: Provenance | None = None
 
 
 def write_results(folder: Path, results: EvaluationResults) -> None:

@@ -37,6 +37,8 @@ def build_table(results: EvaluationResults) -> Table:
     if results.unreadable:
         caption += f"; {len(results.unreadable)} scans could not be read and are not in the scores"
     title = escape_name(f"{results.subset} {results.split}, model {results.model_hash[:12]}")
+    if results.provenance is not None and results.provenance.knows_only_phantoms:
+        caption += "; the model knows phantoms only"
     table = Table(title=title, caption=caption)
     for heading in ("", "model", "95% interval", *CONTROLS.values()):
         table.add_column(heading, justify="right" if heading else "left")

@@ -26,6 +26,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from argus_processing.saved_models.provenance import describe_provenance, read_provenance
 from argus_processing.storage.part_files import sweep
 
 from ..generation import Generated
@@ -54,7 +55,7 @@ RETRY_SECONDS = "10"
 
 def build_app(writer: ReportWriter, door: AllowedScans, hosts: Collection[str]) -> Starlette:
     """Build the web application; `hosts` are the names it answers to."""
-    entry = {"id": writer.name, "object": "model", "created": 0, "owned_by": "argus"}
+    entry = {"id": writer.name, "object": "model", "created": 0, "owned_by": "argus"} | origin_of(writer)
 
     async def models(request: Request) -> Response:
         return JSONResponse({"object": "list", "data": [entry]})
@@ -76,6 +77,11 @@ def build_app(writer: ReportWriter, door: AllowedScans, hosts: Collection[str]) 
         Middleware(BodyGuard, max_bytes=MAX_BODY_BYTES, max_bytes_together=MAX_BODY_BYTES_TOGETHER),
     ]
     return Starlette(routes=routes, middleware=guards, exception_handlers=REFUSALS, lifespan=completions.lifespan)
+
+
+def origin_of(writer: ReportWriter) -> dict[str, Any]:
+    """Return what answers tell of the model beside the fields of OpenAI's API: its origin, if that is recorded."""
+    return {"argus": writer.origin} if writer.origin else {}
 
 
 class Completions:
@@ -112,7 +118,7 @@ class Completions:
                 loop = asyncio.get_running_loop()
                 volume = await loop.run_in_executor(self._readers, self._door.read, asked.scan_url, gone)
                 async with aclosing(self._writer.words(volume, asked, gone)) as words:
-                    reply = _Reply(self._writer.name, num_prompt, asked.include_usage)
+                    reply = _Reply(self._writer.name, num_prompt, asked.include_usage, origin_of(self._writer))
                     if asked.stream:
                         await _send_events(reply.events(words), send)
                     else:
@@ -143,6 +149,7 @@ class _Reply:
     model: str
     num_prompt_tokens: int
     include_usage: bool
+    origin: dict[str, Any]
 
     async def whole(self, words: AsyncIterator[str | Generated]) -> dict[str, Any]:
         """Return the whole completion."""
@@ -153,17 +160,18 @@ class _Reply:
             "finish_reason": _finish_reason(report),
             "logprobs": None,
         }
-        return self._envelope("chat.completion") | {"choices": [choice], "usage": self._usage(report)}
+        told = {"choices": [choice], "usage": self._usage(report)} | self.origin
+        return self._envelope("chat.completion") | told
 
     async def events(self, words: AsyncIterator[str | Generated]) -> AsyncGenerator[str, None]:
         """Yield the report as server-sent events."""
         envelope = self._envelope("chat.completion.chunk") | ({"usage": None} if self.include_usage else {})
 
-        def event(delta: dict[str, str], finish_reason: str | None = None) -> str:
+        def event(delta: dict[str, str], finish_reason: str | None = None, **more: Any) -> str:
             choice = {"index": 0, "delta": delta, "finish_reason": finish_reason, "logprobs": None}
-            return _event(envelope | {"choices": [choice]})
+            return _event(envelope | {"choices": [choice]} | more)
 
-        yield event({"role": "assistant", "content": ""})
+        yield event({"role": "assistant", "content": ""}, **self.origin)
         try:
             async for part in words:
                 if isinstance(part, str):
@@ -283,9 +291,12 @@ def serve_model(
         sweep(Path(tempfile.gettempdir()))  # removes scan files left by a server that was killed
     listener = open_listener(host, port)
     prepare_readers()
-    writer = ReportWriter(*load_model(model_dir, loading), name=Path(model_dir).resolve().name)
+    origin = describe_provenance(read_provenance(model_dir))
+    writer = ReportWriter(*load_model(model_dir, loading), name=Path(model_dir).resolve().name, origin=origin)
     wait_for_readers()
     if host not in LOOPBACK:
         say(f"warning: whoever reaches {host} can read the scans in {scans}" if scans else f"open to all on {host}")
+    if "limits" in origin:
+        say(f"warning: the model was {origin['limits']}")
     say(f"model {writer.name} at {web_address(host, listener)}/v1 (ctrl-c ends it)")
     run_app(build_app(writer, door, allowed_hosts(host, other_hosts)), listener)

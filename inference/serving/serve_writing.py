@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -29,10 +29,11 @@ class _ReaderLeftError(Exception):
 
 
 class ReportWriter:
-    """A model, its processor, and the single thread that uses them."""
+    """A model, its processor, and the single thread that uses them; `origin` tells clients what it was made from."""
 
-    def __init__(self, model: Any, processor: Any, name: str):
+    def __init__(self, model: Any, processor: Any, name: str, origin: Mapping[str, str] | None = None):
         self.model, self.processor, self.name = model, processor, name
+        self.origin = dict(origin or {})
         self._thread = ThreadPoolExecutor(1, "argus-model")
         # Hooks do not work with compiled decoding.
         self._can_hook = getattr(model.generation_config, "cache_implementation", None) is None

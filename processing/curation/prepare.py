@@ -236,17 +236,18 @@ def write_folder(
         write_log(staged / LOGS / "dropped_sentences.jsonl", curation.dropped)
         write_log(staged / LOGS / SET_ASIDE, curation.set_aside)
         write_log(staged / LOGS / PROBLEMS, problems)
-        statistics = statistics_of(curation.scans, list(roots))
+        statistics, phantoms = statistics_of(curation.scans, list(roots)), phantom_sources(roots)
         manifest = {
             "judge": judge.name if options.decisions is None else "published decisions",
             "with_volumes": options.with_volumes,
             "content": content_hash(staged / DATA),
             "counts": counts,
             "statistics": statistics,
+            "phantoms": phantoms,
             "cost_of_rules": cost_of_rules(curation, list(roots)),
         }
         write_card(staged, manifest, [draft.report for draft in curation.scans])
-        table1 = table1_markdown(build_table1(statistics, phantom_sources(roots)))
+        table1 = table1_markdown(build_table1(statistics, phantoms))
         (staged / TABLE1_FILE).write_text(table1, encoding="utf-8")
         manifest["files"] = checksums_of(staged)
         (staged / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,16 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
+from ..file_kinds import GZIP_MAGIC
 from ..storage.whole_files import write_whole
 from .scans import Phantom, make_phantom, stream
 
 PHANTOM_VERSION = 1  # part of every id: raise it when the same seed gives another volume
+
+# In the header's description, the same in every phantom.
+MARK = b"argus phantom"
+_DESCRIPTION = slice(148, 228)  # of a NIfTI-1 header
+_HEADER_BYTES, _PACKED_BYTES = 348, 4096
 
 _CANONICAL = nib.orientations.axcodes2ornt(("L", "P", "S"))  # of the (W, H, D) array
 
@@ -66,9 +73,24 @@ def nifti_of(phantom: Phantom, style: FileStyle | None = None) -> nib.Nifti1Imag
     stored = np.rint((data - style.intercept) / style.slope) if style.dtype != "float32" else data
     image = nib.Nifti1Image(stored.astype(style.dtype), affine)
     image.header.set_xyzt_units("mm")
+    image.header["descrip"] = MARK
     image.set_qform(affine, code=1)
     image.set_sform(affine, code=1)
     return image
+
+
+def is_marked_phantom(path: Path) -> bool:
+    """Return whether a NIfTI file says in its header that it is a phantom; a folder of slices never does."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        header = file.read(_PACKED_BYTES)
+    if header.startswith(GZIP_MAGIC):
+        try:
+            header = zlib.decompressobj(wbits=31).decompress(header, _HEADER_BYTES)
+        except zlib.error:
+            return False
+    return header[_DESCRIPTION].rstrip(b"\0") == MARK
 
 
 def _oriented(phantom: Phantom, axes: tuple[str, str, str]) -> tuple[NDArray[np.int16], NDArray[np.float64]]:

@@ -10,6 +10,7 @@ from transformers import AutoModel, TrainingArguments
 from trl import TrlParser
 
 import argus_training
+from argus_processing.saved_models.provenance import read_provenance
 from argus_training.assembly.create import create_model
 from argus_training.pretrain import OBJECTIVES, PretrainArguments, pretrain
 from argus_training.pretraining.flip_objective import FLIPSettings
@@ -77,6 +78,9 @@ def test_the_pretrained_tower_is_a_folder_that_create_takes(objective, trained, 
         "argus-tiny", tmp_path / "model", llm=model_dir.parent / "llm", vision=tower, dtype="float32"
     )
     assert "| vision tower (argus) | pretrained |" in (created / "README.md").read_text()
+    (stage,), (made,) = (read_provenance(folder).stages for folder in (tower, created))
+    assert stage == made and (stage.name, stage.parts) == (f"pretraining: {objective}", ("vision",))
+    assert read_provenance(created).knows_only_phantoms
     inside = load_file(created / "model.safetensors")
     for name, value in load_file(tower / "model.safetensors").items():
         assert torch.equal(inside[f"model.vision_tower.{name}"], value)
@@ -121,7 +125,10 @@ def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(objective, 
     assert (tmp_path / "checkpoint-2").exists() and not (tmp_path / "model").exists()
     torch.rand(11)  # a new process has other random numbers behind it
     config = config_for(tmp_path, eval_strategy="steps", eval_steps=2)
-    resumed = load_file(pretrain(recipe_for(objective, cache), config) / "model.safetensors")
+    tower = pretrain(recipe_for(objective, cache), config)
+    resumed = load_file(tower / "model.safetensors")
+    records = [read_provenance(folder) for folder in (tower, trained / objective / "model")]
+    assert records[0].without_runs() == records[1].without_runs() and records[0].runs[0].seconds is not None
     expected = load_file(trained / objective / "model" / "model.safetensors")
     assert all(torch.equal(resumed[name], expected[name]) for name in expected)
     curves = [json.loads((folder / "curves.json").read_text()) for folder in (tmp_path, trained / objective)]
@@ -144,7 +151,10 @@ def test_the_second_step_starts_from_the_first_ones_tower(cache, trained, tmp_pa
     for start_from in (trained / "mae", trained / "mae" / "model"):
         recipe = recipe_for("flip", cache, start_from=str(start_from))
         config = config_for(tmp_path / start_from.name, steps=1, learning_rate=0.0)
-        second = load_file(pretrain(recipe, config) / "model.safetensors")
+        tower = pretrain(recipe, config)
+        names = [stage.name for stage in read_provenance(tower).stages]
+        assert names == ["pretraining: mae", "pretraining: flip"] and read_provenance(tower).vision.source == ""
+        second = load_file(tower / "model.safetensors")
         assert all(torch.equal(second[name], first[name]) for name in first)
 
 

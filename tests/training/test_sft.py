@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from safetensors.torch import load_file
 from transformers import AutoModel, AutoModelForImageTextToText, AutoProcessor
 from trl import SFTConfig
 
+from argus_processing.saved_models.provenance import PHANTOMS, TrainedSubset, read_provenance
 from argus_training import sft
 from argus_training.stages.recipe import RecipeArguments
 from argus_training.stages.report_examples import count_cut_reports, report_examples
@@ -82,10 +84,24 @@ def test_the_final_folder_holds_nothing_pickled(trained):
     assert not names & {".bin", ".pt", ".pth", ".pkl"}
 
 
-def test_the_card_tells_what_the_model_started_from_and_its_stages(trained):
-    lines = (trained / "stage2" / "model" / "README.md").read_text().splitlines()
-    assert "| vision tower (argus) | random weights |" in lines
-    assert [line[:17] for line in lines[-2:]] == ["| stage 1 | train", "| stage 2 | train"]
+def test_the_record_and_the_card_tell_the_start_and_the_stages(model_dir, trained):
+    model = trained / "stage2" / "model"
+    provenance = read_provenance(model)
+    assert replace(provenance, stages=(), runs=()) == read_provenance(model_dir)
+    first, second = provenance.stages
+    assert (first.name, first.parts, second.parts) == ("stage 1", ("connector",), ("vision", "connector", "llm"))
+    for stage in provenance.stages:
+        assert stage.subsets == (TrainedSubset("phantom", 4, PHANTOMS),)
+        assert (stage.num_steps, stage.num_epochs, stage.batch_size) == (3, 1.5, 2)
+    assert (first.learning_rate, second.learning_rate) == (1e-2, 1e-3)
+    assert first.recipe_sha256 != second.recipe_sha256 and first.data_sha256 == second.data_sha256
+    assert all(run.seconds > 0 and run.hardware.startswith("1 x cpu") for run in provenance.runs)
+    assert provenance.knows_only_phantoms and read_provenance(trained / "stage1" / "model").stages == (first,)
+    assert str(trained) not in (model / "argus.json").read_text()
+    card = (model / "README.md").read_text()
+    assert "| vision tower (argus) | random weights |" in card
+    assert f"| stage 1 | connector | 4 phantoms | `{first.data_sha256[:16]}` | 1.5 | 3 | 2 | 0.01 |" in card
+    assert "| stage 2 | vision, connector, llm | 4 phantoms |" in card
 
 
 KILLED_RUN = """
@@ -128,6 +144,9 @@ def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(model_dir, 
     expected = load_file(trained / "stage2" / "model" / "model.safetensors")
     actual = load_file(resumed / "model.safetensors")
     assert all(torch.equal(actual[name], expected[name]) for name in expected)
+    records = [read_provenance(folder) for folder in (resumed, trained / "stage2" / "model")]
+    assert records[0].without_runs() == records[1].without_runs()
+    assert records[0].runs[1].seconds > 0  # with those of the checkpoint
 
 
 def test_another_runs_folder_is_refused(model_dir, cache, trained):

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageTextToText, TrainerCallback
 from trl import SFTConfig
 
+from argus_processing.saved_models.provenance import read_provenance
 from argus_training import sft
 from argus_training.stages import stage_training
 from argus_training.stages.recipe import RecipeArguments
@@ -122,6 +123,7 @@ def check_merged(folder: Path) -> None:
     adapter = load_file(folder / "adapter" / "adapter_model.safetensors")
     assert {name.split(".")[3] for name in adapter} == {"vision_tower", "connector", "language_model"}
     assert all(tensor.numel() for tensor in adapter.values())
+    assert [stage.has_adapters for stage in read_provenance(folder / "model").stages] == [True]
 
 
 def run(strategy: str, world: int, meeting: Path, recipe: dict, config: dict, kill_at: int | None = None) -> list[int]:

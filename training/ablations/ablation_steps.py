@@ -29,6 +29,7 @@ from argus_training.assembly.convert_weights import convert_weights
 from argus_training.assembly.create import create_model
 from argus_training.assembly.language import train_language_model
 from argus_training.stages.recipe import RecipeArguments
+from argus_training.training_record import data_of
 from modeling_argus import preset_vision_config
 from modeling_argus.presets_argus import TOWER_PROJECTOR_LAYERS, preset_names
 
@@ -194,11 +195,13 @@ def subset_options(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
 def _run_language(step: Step, own: Path, needs: list[Path], folder: Path) -> None:
     settings = dict(step.settings)
     data, sizes = settings.pop("data"), settings.pop(TEXT_MODEL, {})
-    train = load_dataset("ct3drrg", data["subset"], **subset_options(data, folder))["train"]
+    options = subset_options(data, folder)
+    train = load_dataset("ct3drrg", data["subset"], **options)["train"]
     partial = own / "model.partial"
     if PartialState().is_main_process:
         shutil.rmtree(partial, ignore_errors=True)
-    train_language_model(train, partial, SFTConfig(**settings, output_dir=str(own)), sizes)
+    config = SFTConfig(**settings, output_dir=str(own))
+    train_language_model(train, partial, config, data_of(data["subset"], options, train), sizes)
     _finish(partial, own / "model")
 
 

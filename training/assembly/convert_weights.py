@@ -17,10 +17,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from argus_processing.saved_models.provenance import PRETRAINED, Provenance, write_provenance
 from argus_processing.saved_models.weight_files import check_pickled
 from argus_processing.storage.claimed_folders import check_new_folder, whole_folder
 from argus_processing.storage.foreign_files import check_regular
 from argus_training.assembly.create import COMPRESSOR_FILE
+from argus_training.assembly.part_origins import vision_part
 from modeling_argus.configuration_argus import ArgusConfig
 from modeling_argus.connector_argus import PerceiverResampler
 from modeling_argus.presets_argus import connector_settings, preset_vision_config
@@ -306,6 +308,8 @@ def convert_weights(
     resampler = _perceiver(weights, config, preset, str(checkpoint)) if system == "radfm" else None
     with whole_folder(folder) as part:
         tower.save_pretrained(part)
+        origin = vision_part(tower, system, PRETRAINED, f"published weights of {system}")
+        write_provenance(part, Provenance(vision=origin))
         if resampler is not None:
             save_file(resampler.state_dict(), part / COMPRESSOR_FILE, metadata={"format": "pt"})
     return folder

@@ -14,9 +14,11 @@ from argus_processing import ArgusImageProcessor, ArgusProcessor
 from argus_processing.chat_templates import chat_template_for
 from argus_processing.saved_models.model_folders import LANGUAGE_MODEL, VISION_TOWER
 from argus_processing.saved_models.pretrained import load_config, load_pretrained, load_tokenizer
+from argus_processing.saved_models.provenance import write_provenance
 from argus_processing.storage.claimed_folders import check_new_folder, whole_folder
 from argus_processing.tower_preprocessing import preprocessing_settings
 from argus_training.assembly.model_card import write_model_card
+from argus_training.assembly.part_origins import assembled_from
 from modeling_argus import ArgusConfig, ArgusForConditionalGeneration, preset_vision_config
 from modeling_argus.connector_argus import ArgusConnector
 from modeling_argus.presets_argus import TEXT_PRESETS, TOWER_COMPRESSORS, connector_settings, preset_names
@@ -50,8 +52,8 @@ def create_model(
         preset: name of a size and resolution, such as "argus-8b-hr"; it sets the vision tower and the grid.
         out: folder to write, whole or not at all; must not hold anything yet.
         llm: folder or id of an instruct decoder, weights kept as they are.
-        vision: folder of a pretrained tower. Default: random weights, which the folder's card tells. A compressor that
-            was converted with the tower is used too, unless another one is named.
+        vision: folder of a pretrained tower, whose record goes along. Default: random weights, which the model's card
+            tells. A compressor that was converted with the tower is used too, unless another one is named.
         seed: seed of the random weights.
         dtype: type of all weights, such as "bfloat16" or "float32".
         tower: name of the system whose vision tower, preprocessing and compressor are used.
@@ -91,19 +93,22 @@ def create_model(
     with whole_folder(folder) as part:
         model.save_pretrained(part)
         processor.save_pretrained(part)
-        write_model_card(
+        write_provenance(
             part,
-            preset=preset,
-            tower=tower,
-            is_pretrained=vision is not None,
-            compressor=connector["compressor"],
-            num_projector_layers=connector["num_projector_layers"],
-            preprocessing=preprocessing,
-            language_model=f"{language_model.config.model_type}, {num_parameters:,} parameters",
-            vision_tower=f"width {vision_tower.config.hidden_size}, {vision_tower.num_parameters():,} parameters",
-            has_presets_size=_has_presets_size(language_model.config, preset)
-            and vision_tower.config.hidden_size == vision_config.hidden_size,
+            assembled_from(
+                preset,
+                tower_name=tower,
+                vision_tower=vision_tower,
+                vision=vision,
+                language_config=language_model.config,
+                num_language_parameters=num_parameters,
+                llm=llm,
+                preprocessing=preprocessing,
+                has_presets_size=_has_presets_size(language_model.config, preset)
+                and vision_tower.config.hidden_size == vision_config.hidden_size,
+            ),
         )
+        write_model_card(part, model.config, processor.image_processor)
     return folder
 
 

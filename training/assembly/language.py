@@ -14,12 +14,14 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast,
 from trl import SFTConfig
 
 from argus_processing.phantom.layouts import report_sections
+from argus_processing.saved_models.provenance import LanguagePart, Provenance, write_provenance
 from argus_processing.storage.claimed_folders import whole_folder
 from argus_training.assembly.report_tokenizer import train_tokenizer
 from argus_training.labelled_loss import LabelledLossTrainer
 from argus_training.stages.checkpoints import last_whole_checkpoint
 from argus_training.stages.report_examples import report_messages
 from argus_training.training_progress import tell_progress
+from argus_training.training_record import TrainingData, record_training, train_on
 from modeling_argus.presets_argus import TEXT_PRESETS
 
 IMPRESSION_INSTRUCTION = "Give the impression only."
@@ -85,7 +87,7 @@ def _with_keywords(conversation: dict, row: dict) -> dict:
 
 
 def train_language_model(
-    split: datasets.Dataset, out: Path, config: SFTConfig, sizes: dict[str, Any] | None = None
+    split: datasets.Dataset, out: Path, config: SFTConfig, data: TrainingData, sizes: dict[str, Any] | None = None
 ) -> Path:
     """Train tokenizer and tiny Llama to write a split's reports and impressions from keywords, without any image.
 
@@ -93,6 +95,7 @@ def train_language_model(
         split: rows with `scan_id`, `report` and `findings`.
         out: folder for the model and its tokenizer.
         config: the trainer's settings; its seed also sets the weights.
+        data: description of the split, for the model's provenance.
         sizes: sizes of the Llama that replace those of preset "tiny".
     """
     rows = split.select_columns(["scan_id", "report", "findings"])
@@ -109,9 +112,15 @@ def train_language_model(
         model=tiny_llama(tokenizer, config.seed, sizes), args=config, train_dataset=examples, processing_class=tokenizer
     )
     tell_progress(trainer)
-    trainer.train(resume_from_checkpoint=last_whole_checkpoint(Path(str(config.output_dir))))
+    clock = train_on(trainer, last_whole_checkpoint(Path(str(config.output_dir))))
     if trainer.is_world_process_zero():
+        model = trainer.accelerator.unwrap_model(trainer.model)
         with whole_folder(out) as part:
-            trainer.accelerator.unwrap_model(trainer.model).save_pretrained(part)
+            model.save_pretrained(part)
             tokenizer.save_pretrained(part)
+            origin = LanguagePart(model.config.model_type, model.num_parameters(), is_trained_here=True)
+            record = record_training(
+                trainer, clock, name="language model", parts=("llm",), data=data, settings={"sizes": sizes or {}}
+            )
+            write_provenance(part, Provenance(language=origin).with_stage(*record))
     return out

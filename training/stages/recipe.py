@@ -5,6 +5,7 @@ from typing import Any
 
 from trl import SFTConfig
 
+from argus_processing.storage.typed_json import to_json
 from modeling_argus import ArgusForConditionalGeneration
 
 # name in a recipe -> modules of the model
@@ -83,6 +84,12 @@ class RecipeArguments:
     def settings_of(self, stage: str) -> dict[str, Any]:
         """Return the settings of stage "1" or "2"."""
         return self.stage1 if stage == "1" else self.stage2
+
+    def deciding_settings(self, stage: str) -> dict[str, Any]:
+        """Return the settings that decide the weights of stage "1" or "2", however the stages are divided into runs."""
+        elsewhere = ("stage", "stage1", "stage2", "global_batch_size", "attn_implementation")
+        own = {name: value for name, value in to_json(self).items() if name not in elsewhere}
+        return own | {"trained": self.settings_of(stage)}
 
     def has_adapters(self, stage: str) -> bool:
         """Return whether stage "1" or "2" trains adapters on the language model."""

@@ -7,8 +7,9 @@ from trl import SFTConfig, SFTTrainer
 
 from argus_processing import ArgusProcessor
 from argus_processing.saved_models.pretrained import check_fit, load_processor
-from argus_training.assembly.model_card import continue_card
+from argus_training.assembly.model_card import continue_model
 from argus_training.training_progress import logger
+from argus_training.training_record import TrainingData, record_training, train_on
 
 from .checkpoints import last_whole_checkpoint, output_folder
 from .frozen_vision import training_images
@@ -22,12 +23,18 @@ from .sharded_weights import count_trained, model_of, save_model
 
 
 def train_stage(
-    stage: str, model_path: Path, recipe: RecipeArguments, config: SFTConfig, examples: datasets.DatasetDict
+    stage: str,
+    model_path: Path,
+    recipe: RecipeArguments,
+    config: SFTConfig,
+    examples: datasets.DatasetDict,
+    data: TrainingData,
 ) -> Path:
     """Train one stage from a model folder; return the folder of the trained model.
 
     A finished stage is not trained again; an interrupted one continues from its last whole checkpoint.
-    Adapters are merged into the model in that folder, and also kept beside it in the folder `adapter`.
+    Adapters are merged into the model in that folder, and also kept beside it in the folder `adapter`. `data` describes
+    the training split, for the model's provenance.
     """
     output_dir = output_folder(config) / f"stage{stage}"
     done = output_dir / "model"
@@ -46,13 +53,22 @@ def train_stage(
     images = training_images(model_path, processor.image_processor, recipe, stage, own, examples)
     trainer = make_trainer(model, processor, own, examples, images, adapters, stage_rates(settings))
     announce(stage, trainer, examples["train"], processor, recipe.max_text_tokens)
-    trainer.train(resume_from_checkpoint=last_whole_checkpoint(output_dir))
+    clock = train_on(trainer, last_whole_checkpoint(output_dir))
     partial = output_dir / "model.partial"
     save_model(trainer, output_dir / ADAPTER_FOLDER if adapters else partial)
     if trainer.is_world_process_zero():
         if adapters:
             merge_adapter(model_path, output_dir / ADAPTER_FOLDER, partial, own.trust_remote_code)
-        continue_card(model_path, partial, stage, settings["trainable_parts"])
+        record = record_training(
+            trainer,
+            clock,
+            name=f"stage {stage}",
+            parts=tuple(settings["trainable_parts"]),
+            data=data,
+            settings=recipe.deciding_settings(stage),
+            has_adapters=adapters is not None,
+        )
+        continue_model(model_path, partial, record, model.config, processor.image_processor)
         partial.rename(done)
     trainer.accelerator.wait_for_everyone()
     return done

@@ -12,6 +12,7 @@ from argus_evaluation.benchmark.stored_reports import StoredReport, read_stored_
 from argus_evaluation.metrics.nlp_metrics import AVERAGES, METRICS
 from argus_evaluation.metrics.phantom_truth import FINDING_METRICS, SIGNATURE
 from argus_processing.phantom.findings import Finding
+from argus_processing.saved_models.provenance import read_provenance
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +25,10 @@ def results(model_dir, phantoms, out):
     return evaluate_model(model_dir, phantoms["test"], phantoms["train"]["report"], out, batch_size=2, max_new_tokens=6)
 
 
-def test_results_are_saved_whole_with_every_score_and_control(results, out, phantoms):
+def test_results_are_saved_whole_with_every_score_and_control(results, out, model_dir):
     assert read_results(out) == results
     assert (results.subset, results.split, results.n_test) == ("phantom", "test", 4)
+    assert results.provenance == read_provenance(model_dir) and results.provenance.vision.weights == "random weights"
     assert set(results.controls) == {"blank", "shuffled", "most_frequent"}
     for scores in (results, *results.controls.values()):
         assert set(scores.metrics) == {*METRICS, *AVERAGES, *FINDING_METRICS}

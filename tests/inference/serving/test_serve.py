@@ -70,6 +70,22 @@ def test_the_model_is_listed(client):
         client.models.retrieve("org/other")
 
 
+def test_answers_tell_what_the_model_was_made_from(loaded, folder, serving):
+    origin = {"trained_on": "3,000 phantoms", "limits": "phantoms only"}
+    writer = ReportWriter(*loaded, name="argus-tiny", origin=origin)
+    with serving(build_app(writer, AllowedScans(folder), ("127.0.0.1",))) as served:
+        with openai.OpenAI(base_url=f"{served}/v1", api_key="none", max_retries=0) as client:
+            assert client.models.retrieve("argus-tiny").argus == origin
+            assert ask(client, file_url(folder)).argus == origin
+            first, *rest = ask(client, file_url(folder), stream=True)
+            assert first.argus == origin and not any(hasattr(chunk, "argus") for chunk in rest)
+
+
+def test_a_model_without_a_record_tells_nothing_of_its_origin(client, folder):
+    assert not hasattr(client.models.retrieve("argus-tiny"), "argus")
+    assert not hasattr(ask(client, file_url(folder)), "argus")
+
+
 @pytest.mark.parametrize("text", [None, INSTRUCTIONS[5]])
 def test_streamed_words_are_those_of_generate(client, loaded, folder, text):
     expected = generate_batch(*loaded, [read_ct(folder / "a b.nii.gz")], [text or INSTRUCTION], TOKENS)[0]

@@ -11,6 +11,7 @@ from argus_processing.phantom.files import (
     _STORAGE,
     FileStyle,
     draw_file_style,
+    is_marked_phantom,
     nifti_of,
     scan_id_of,
     write_nifti,
@@ -50,12 +51,28 @@ def test_files_are_the_same_to_the_byte(tmp_path):
     assert first.read_bytes()[4:8] == bytes(4)  # no time in the gzip header
 
 
-def test_header_holds_no_text(tmp_path):
+def test_header_holds_no_text_but_that_it_is_a_phantom(tmp_path):
     write_phantom(tmp_path, 3, COARSE)
     header = nib.load(next(tmp_path.iterdir())).header
-    assert all(not header[field].item() for field in ("descrip", "db_name", "aux_file", "intent_name"))
+    assert header["descrip"].item() == b"argus phantom"
+    assert all(not header[field].item() for field in ("db_name", "aux_file", "intent_name"))
     raw = gzip.decompress(next(tmp_path.iterdir()).read_bytes())
     assert nib.Nifti1Image.from_bytes(raw).shape == nib.load(next(tmp_path.iterdir())).shape
+
+
+def test_a_phantom_is_told_from_other_scans_by_its_header(tmp_path):
+    write_phantom(tmp_path, 3, COARSE)
+    packed = next(tmp_path.iterdir())
+    plain = tmp_path / "plain.nii"
+    plain.write_bytes(gzip.decompress(packed.read_bytes()))
+    assert is_marked_phantom(packed) and is_marked_phantom(plain)
+    for number, edit in enumerate((lambda b: b[:100], lambda b: b[:148] + bytes(80) + b[228:], lambda b: b"no scan")):
+        other = tmp_path / f"{number}.nii"
+        other.write_bytes(edit(plain.read_bytes()))
+        assert not is_marked_phantom(other)
+    damaged = tmp_path / "damaged.nii.gz"
+    damaged.write_bytes(packed.read_bytes()[:12] + bytes(400))
+    assert not is_marked_phantom(damaged) and not is_marked_phantom(tmp_path)
 
 
 def test_how_a_file_is_stored_tells_nothing_about_its_findings():

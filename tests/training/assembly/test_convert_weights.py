@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
+from argus_processing.saved_models.provenance import read_provenance
 from argus_training.ablations.ablation_recipes import ReportRecipe
 from argus_training.ablations.ablation_steps import last_step, run_step
 from argus_training.assembly import convert_weights as module
@@ -290,6 +291,7 @@ def test_converted_radfm_computes_its_architecture_with_its_perceiver(tmp_path, 
     made = create_model(
         "argus-tiny", tmp_path / "model", model_dir.parent / "llm", folder, dtype="float32", tower="radfm"
     )
+    assert read_provenance(made).vision.source == "published weights of radfm"
     model = load_file(made / "model.safetensors")
     for name, value in load_file(folder / "compressor.safetensors").items():
         assert torch.equal(model[f"model.connector.compressor.{name}"], value)
