@@ -16,6 +16,7 @@ from rich.console import Console
 
 import argus_training
 from argus_evaluation.benchmark.benchmark import evaluate_model
+from argus_evaluation.benchmark.card_results import card_results
 from argus_evaluation.benchmark.evaluation_results import EvaluationResults, write_results
 from argus_evaluation.benchmark.results_table import build_table
 from argus_inference.console.terminal import show
@@ -32,6 +33,8 @@ from argus_training.ablations.ablation_grid import read_base
 from argus_training.ablations.ablation_recipes import ReportRecipe
 from argus_training.ablations.ablation_steps import last_step, run_step, subset_options
 from argus_training.ablations.step_beside import step_beside
+from argus_training.assembly.model_card import model_subject, render_card
+from argus_training.assembly.part_origins import CARD
 from argus_training.stages.checkpoints import RECIPE_FILE
 
 RECIPE = Path(argus_training.__file__).parent / "recipes" / "demo.yaml"
@@ -42,9 +45,10 @@ OTHER_FOLDER = "remove it or choose another folder"
 def run_demo(out: Path, seed: int = 0) -> EvaluationResults:
     """Make phantoms, train on them, evaluate on held-out ones and write one report; return the results.
 
-    Writes under `out`: `argus-tiny` (the model folder), `results.json`, `preview.png`, `report.txt` and the folders of
-    the steps. When started again after an interruption, it goes on with the first step that is not finished. The seed
-    decides all weights and the order of the reports; phantoms are the same for every seed.
+    Writes under `out`: `argus-tiny` (the model folder, whose card tells the results), `results.json`, `preview.png`,
+    `report.txt` and the folders of the steps. When started again after an interruption, it goes on with the first step
+    that is not finished. The seed decides all weights and the order of the reports; phantoms are the same for every
+    seed.
 
     Raises:
         ValueError: if `out` holds a run with other settings.
@@ -76,6 +80,7 @@ def _run(out: Path, seed: int) -> EvaluationResults:
     seconds, memory = round(time.monotonic() - started, 1), round(peak_memory_mb(), 1)
     results = replace(results, seconds=seconds, peak_memory_mb=memory)
     write_results(out, results)
+    write_text(model_dir / CARD, render_card(model_subject(model_dir), [card_results(results)]))
     show(build_table(results))
     return results
 

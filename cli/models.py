@@ -1,4 +1,4 @@
-"""Run the commands that make or plan models: `argus create`, `convert`, `plan`."""
+"""Run the commands that make or plan models: `argus create`, `convert`, `card`, `plan`."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -94,6 +94,45 @@ def convert(
     from argus_training.assembly.convert_weights import convert_weights
 
     tell(str(convert_weights(system, checkpoint, out, preset, image_size)))
+
+
+@app.command(rich_help_panel="Make and plan models")
+def card(
+    model: Annotated[str, typer.Argument(help="Folder of a model, or a preset that is not trained yet: argus-8b-hr.")],
+    results: Annotated[
+        list[Path] | None, typer.Option(help="results.json of argus evaluate with this model; repeatable.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name in the examples, such as the model's id on the Hub. Default: its preset.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="File to write, such as MODEL/README.md. Default: print it.")] = None,
+) -> None:
+    """Write a model's card: what it is, what it was trained on, how well it does, how to run it and its limits.
+
+    Everything comes from the model's folder and from result files, nothing is written by hand.
+    """
+    quiet()
+    from argus_processing.storage.whole_files import check_can_write, write_text
+    from argus_training.assembly.model_card import model_subject, preset_subject, render_card
+    from modeling_argus.presets_argus import PRESETS
+
+    if out is not None:
+        check_can_write(out)
+    if model in PRESETS and not Path(model).is_dir():
+        if results:
+            raise ValueError(f"{model}: is a preset, which has no results; give the folder of a model")
+        text = render_card(preset_subject(model), name=name)
+    else:
+        from argus_evaluation.benchmark.card_results import read_card_results
+        from argus_inference.model_folder import check_model_folder, hash_model
+
+        folder = check_model_folder(Path(model))
+        model_hash = hash_model(folder) if results else ""
+        text = render_card(model_subject(folder), [read_card_results(path, model_hash) for path in results or ()], name)
+    if out is None:
+        tell(text.rstrip("\n"))
+    else:
+        write_text(out, text)
 
 
 @app.command(rich_help_panel="Make and plan models")
