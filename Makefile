@@ -76,9 +76,10 @@ pretrain-demo: $(VENV)/installed-demo
 	$(BIN)/python training/pretrain.py --config training/recipes/pretrain/phantom_mae.yaml
 	$(BIN)/python training/pretrain.py --config training/recipes/pretrain/phantom_flip.yaml
 
-# The tables of README and docs, out of what was measured in runs/; a table whose result file is not there stays.
+# The tables of README and docs and the demo's card, out of what was measured in runs/; what is not there stays as it is.
 readme: $(VENV)/installed
 	$(BIN)/python bench/measured_tables.py README.md docs/ablations.md
+	test ! -e runs/demo/results.json || $(BIN)/argus card runs/demo/argus-tiny --results runs/demo/results.json --out docs/demo_model_card.md
 
 $(VENV)/installed-demo: pyproject.toml setup.cfg constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

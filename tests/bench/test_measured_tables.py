@@ -1,7 +1,11 @@
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from huggingface_hub import ModelCard
 from measured_tables import (
+    DEMO_COLUMNS,
     demo_table,
     fill,
     mae_table,
@@ -12,6 +16,8 @@ from measured_tables import (
 
 from argus_evaluation.benchmark.evaluation_results import ControlResults, EvaluationResults, MetricValue, write_results
 from argus_processing.storage.whole_files import write_json
+
+ROOT = Path(__file__).parents[2]
 
 
 def scores(f1: float, sided: float | None) -> dict[str, MetricValue]:
@@ -71,3 +77,16 @@ def test_a_document_without_marks_or_of_an_unknown_kind_is_refused(tmp_path):
         fill("nothing")
     with pytest.raises(ValueError, match="no table of kind 'dreams'"):
         fill(document("dreams", tmp_path / "results.json"))
+
+
+def test_the_demos_card_holds_the_numbers_of_the_readme():
+    entries = ModelCard.load(ROOT / "docs" / "demo_model_card.md").data.eval_results
+    values = {entry.metric_name: entry for entry in entries}
+    rows = re.findall(r"^\| (tiny Argus|shuffled images) \| (.+) \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    told = {name: [float(cell) for cell in cells.split(" | ")] for name, cells in rows}
+    for place, metric in enumerate(DEMO_COLUMNS):
+        own, arguments = values[metric].metric_value, values[metric].metric_args
+        last_digit = 0.01 if arguments["scale"] == 1 else 0.1
+        assert told["tiny Argus"][place] == pytest.approx(own, abs=0.51 * last_digit)
+        assert told["shuffled images"][place] == pytest.approx(arguments["controls"]["shuffled"], abs=0.51 * last_digit)
+        assert arguments["reports"] == 100 and arguments["interval_95"][0] < own < arguments["interval_95"][1]
