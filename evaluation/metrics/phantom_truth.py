@@ -8,7 +8,8 @@ import numpy as np
 
 from argus_processing.phantom.findings import FINDING_KINDS, Finding
 
-from .metric import Metric, MetricScores, divide, ratio_of_sums, score_of_sums
+from .count_scores import f1_of, macro_f1_of, precision_of, recall_of, with_labels
+from .metric import Metric, MetricScores, ratio_of_sums, score_of_sums
 from .report_findings import extract_findings
 
 SIGNATURE = "argus findings|phantom truth"
@@ -58,12 +59,12 @@ def score_findings(predictions: Sequence[str], truths: Sequence[Sequence[Finding
     by_label = np.stack([_counts(pairs, _label_of, label) for label in FINDING_KINDS], axis=1)  # (N, labels, 3)
     sides = np.array([_laterality(*pair) for pair in pairs], dtype=np.float64)
     return {
-        "finding_f1": _with_labels(_f1, by_label),
-        "precision": _with_labels(_precision, by_label),
-        "recall": _with_labels(_recall, by_label),
-        "macro_f1": score_of_sums(by_label.reshape(len(pairs), -1), _macro_f1),
-        "finding_side_f1": _f1(_counts(pairs, lambda finding: (finding.label, finding.side))),
-        "finding_place_f1": _f1(_counts(pairs, lambda finding: finding)),
+        "finding_f1": with_labels(f1_of, by_label, tuple(FINDING_KINDS)),
+        "precision": with_labels(precision_of, by_label, tuple(FINDING_KINDS)),
+        "recall": with_labels(recall_of, by_label, tuple(FINDING_KINDS)),
+        "macro_f1": macro_f1_of(by_label, lambda reported, present: present > 0),
+        "finding_side_f1": f1_of(_counts(pairs, lambda finding: (finding.label, finding.side))),
+        "finding_place_f1": f1_of(_counts(pairs, lambda finding: finding)),
         "laterality_accuracy": replace(
             score_of_sums(sides, ratio_of_sums),
             flags={"sided": sides[:, 1].astype(int)},
@@ -84,37 +85,6 @@ def _counts(pairs: Sequence[Pair], key: Callable[[Finding], object], only: str |
         truth_keys = {key(finding) for finding in truth if only in (None, finding.label)}
         rows.append((len(predicted_keys & truth_keys), len(predicted_keys), len(truth_keys)))
     return np.array(rows, dtype=np.float64)
-
-
-def _f1(counts: np.ndarray) -> MetricScores:
-    return score_of_sums(np.stack([2 * counts[:, 0], counts[:, 1] + counts[:, 2]], axis=-1), ratio_of_sums)
-
-
-def _precision(counts: np.ndarray) -> MetricScores:
-    return score_of_sums(counts[:, [0, 1]], ratio_of_sums)
-
-
-def _recall(counts: np.ndarray) -> MetricScores:
-    return score_of_sums(counts[:, [0, 2]], ratio_of_sums)
-
-
-def _with_labels(score: Callable[[np.ndarray], MetricScores], by_label: np.ndarray) -> MetricScores:
-    """Score all labels together, and each as a part."""
-    parts = {
-        label: replace(score(by_label[:, place]), flags={"present": by_label[:, place, 2].astype(int)})
-        for place, label in enumerate(FINDING_KINDS)
-    }
-    return replace(score(by_label.sum(axis=1)), parts=parts)
-
-
-def _macro_f1(sums: np.ndarray) -> np.ndarray:
-    """Compute the mean F1 of the labels that are present, from `(..., 3 * labels)`; zero if none is."""
-    counts = sums.reshape(*sums.shape[:-1], -1, 3)
-    hits, reported, present = counts[..., 0], counts[..., 1], counts[..., 2]
-    scores = np.where(present > 0, divide(2 * hits, reported + present), 0.0)
-    # Added one by one: numpy's own sum of many numbers has other last digits.
-    total = sum(np.moveaxis(scores, -1, 0), start=np.zeros(scores.shape[:-1]))
-    return divide(total, (present > 0).sum(axis=-1))
 
 
 def _laterality(predicted: set[Finding], truth: set[Finding]) -> tuple[int, int]:

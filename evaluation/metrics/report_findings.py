@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from argus_processing.phantom.findings import FINDING_KINDS, Finding
 
+from .report_words import lower_in_place
+
 LABEL_PATTERNS: dict[str, str] = {
     "Medical material": r"pacemakers?|defibrillator|sternal wires?|wires? in the sternum|sternotomy wires?",
     "Lung opacity": r"ground[- ]?glass|opacit(?:y|ies)|opacification",
@@ -66,8 +68,7 @@ def extract_findings(report: str) -> set[Finding]:
 
 def locate_findings(report: str) -> list[Mention]:
     """Read every mention of a present finding, in the order of the text; `extract_findings` combines them."""
-    # Letters whose lower case has more characters are not changed, so that places in the text stay correct.
-    text = "".join(low if len(low := letter.lower()) == 1 else letter for letter in report)
+    text = lower_in_place(report)
     mentions: list[Mention] = []
     start = 0
     for stop, after in [*(match.span() for match in _CLAUSE_END.finditer(text)), (len(text), len(text))]:

@@ -19,3 +19,8 @@ def split_words(text: str) -> list[str]:
     "A 3.5mm nodule (LUL)." gives a, 3.5, mm, nodule, lul.
     """
     return WORD.findall(text.lower())
+
+
+def lower_in_place(text: str) -> str:
+    """Return a text in small letters with every letter at its place: one whose small form is longer stays as it is."""
+    return "".join(low if len(low := letter.lower()) == 1 else letter for letter in text)
