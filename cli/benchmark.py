@@ -1,7 +1,7 @@
 """Run the commands of the benchmark: `argus evaluate`, `compare`, the tables, the reader study, `ablate`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -32,7 +32,10 @@ DataDirOption = Annotated[Path | None, typer.Option(help="Folder of the prepared
 PhantomSeedOption = Annotated[int | None, typer.Option(min=0, help="Seed of the phantoms (phantom only).")]
 ClinicalOption = Annotated[
     str,
-    typer.Option(help="Metrics that need a model: radgraph, green, rate; or stand-in, marked as one; comma-separated."),
+    typer.Option(
+        help="Clinical metrics, comma-separated: labels (CT-RATE's 18, F1 and CRG); radgraph, green, rate (each needs "
+        "a model); stand-in, marked as one."
+    ),
 ]
 ClinicalModelsOption = Annotated[Path | None, typer.Option(help="Folder with one folder for each of their models.")]
 ClinicalDownloadOption = Annotated[bool, typer.Option("--clinical-download", help="Fetch their models from the Hub.")]
@@ -44,6 +47,9 @@ GreenCompatOption = Annotated[
 ]
 RateBackendOption = Annotated[
     Literal["argus", "package"], typer.Option(help="What computes RaTEScore: Argus, or its authors' own package.")
+]
+LabelBackendOption = Annotated[
+    Literal["rules", "radbert"], typer.Option(help="What reads CT-RATE's labels: rules, or CT-CLIP's classifier.")
 ]
 Findings = Literal["rules", "radgraph", "green"]
 SystemsOption = Annotated[
@@ -83,6 +89,7 @@ def evaluate(
     clinical_answers: ClinicalAnswersOption = None,
     green_compat: GreenCompatOption = False,
     rate_backend: RateBackendOption = "argus",
+    label_backend: LabelBackendOption = "rules",
     anonymous_paths: AnonymousOption = False,
 ) -> None:
     """Generate a split's reports, score them and the controls, and print the table.
@@ -94,10 +101,14 @@ def evaluate(
     """
     if (model is None) != recompute:
         raise ValueError("give either --model, to evaluate it, or --recompute, to check what OUT holds")
+    options: dict[str, Any] = {
+        "download": clinical_download,
+        "green_compat": green_compat,
+        "rate_backend": rate_backend,
+        "label_backend": label_backend,
+    }
     if model is None:
-        metrics = _metrics(
-            clinical, clinical_models, clinical_download, clinical_answers, green_compat, rate_backend, out
-        )
+        metrics = _metrics(clinical, out, clinical_models, clinical_answers, **options)
         raise typer.Exit(_recompute(out, metrics))
     from argus_inference.model_folder import Loading, check_model_folder
 
@@ -112,20 +123,20 @@ def evaluate(
     from argus_inference.processes import joined_processes
     from argus_processing.instructions import INSTRUCTION
 
-    options = _phantom_options(subset, num_phantoms, seed)
+    phantoms = _phantom_options(subset, num_phantoms, seed)
     with joined_processes() as processes:
-        wanted = (clinical, clinical_models, clinical_download, clinical_answers, green_compat, rate_backend, out)
+        wanted = (clinical, out, clinical_models, clinical_answers)
         results = evaluate_model(
             model,
-            load_split(subset, split, data_dir, options, limit),
-            load_train_reports(subset, data_dir, options),
+            load_split(subset, split, data_dir, phantoms, limit),
+            load_train_reports(subset, data_dir, phantoms),
             out,
             subset=subset,
             split=split,
             instruction=INSTRUCTION if instruction is None else instruction,
             batch_size=batch_size,
             max_new_tokens=max_new_tokens,
-            metrics=_metrics(*wanted) if processes.is_main else {},
+            metrics=_metrics(*wanted, **options) if processes.is_main else {},
             loading=loading,
             say=say,
             processes=processes,
@@ -138,27 +149,23 @@ def evaluate(
 
 
 def _metrics(
-    clinical: str,
-    models: Path | None,
-    download: bool,
-    answers: Path | None,
-    green_compat: bool,
-    rate_backend: str,
-    folder: Path,
+    clinical: str, out: Path, models: Path | None, answers: Path | None, **settings: Any
 ) -> "dict[str, Metric]":
-    """Return the metrics to compute, and report at once those that cannot be computed."""
+    """Return the metrics to compute, and report at once those that cannot be computed.
+
+    Args:
+        clinical: keys of the clinical metrics.
+        out: folder of the evaluation.
+        models: folder of the models.
+        answers: file that keeps their answers; default: a file in `out`.
+        **settings: further settings of `ClinicalOptions`.
+    """
     from argus_evaluation.metrics.clinical.clinical_metrics import clinical_metrics
     from argus_evaluation.metrics.clinical.clinical_weights import ANSWERS, ClinicalOptions
     from argus_evaluation.metrics.nlp_metrics import METRICS
 
     keys = [key for key in clinical.replace(" ", "").split(",") if key]
-    options = ClinicalOptions(
-        folder=models,
-        answers=answers or folder / ANSWERS,
-        download=download,
-        green_compat=green_compat,
-        rate_backend=rate_backend,
-    )
+    options = ClinicalOptions(folder=models, answers=answers or out / ANSWERS, **settings)
     asked = clinical_metrics(keys, options)
     for name, metric in asked.items():
         if reason := metric.missing():
@@ -194,6 +201,7 @@ def compare(
     clinical_answers: ClinicalAnswersOption = None,
     green_compat: GreenCompatOption = False,
     rate_backend: RateBackendOption = "argus",
+    label_backend: LabelBackendOption = "rules",
 ) -> None:
     """Compare two systems report by report with a paired test (approximate randomisation)."""
     from argus_evaluation.benchmark.compare import build_comparison, compare_runs
@@ -203,9 +211,13 @@ def compare(
 
     if out is not None:
         check_can_write(out)
-    metrics = _metrics(
-        clinical, clinical_models, clinical_download, clinical_answers, green_compat, rate_backend, first
-    )
+    options: dict[str, Any] = {
+        "download": clinical_download,
+        "green_compat": green_compat,
+        "rate_backend": rate_backend,
+        "label_backend": label_backend,
+    }
+    metrics = _metrics(clinical, first, clinical_models, clinical_answers, **options)
     compared = compare_runs(first, second, metrics)
     if out is not None:
         write_json(out, to_json(compared))

@@ -21,6 +21,8 @@ METRIC_ROWS = {
     "RadGraph": "RadGraph-XL partial",
     "GREEN": "GREEN",
     "RaTEScore": "RaTEScore",
+    "label F1 (macro)": "label F1 (macro)",
+    "CRG": "CRG",
 }
 CONTROLS = {"blank": "blank image", "shuffled": "shuffled images", "most_frequent": "most frequent report"}
 MISSING = "missing"

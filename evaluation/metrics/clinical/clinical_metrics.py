@@ -1,4 +1,4 @@
-"""List the clinical metrics RadGraph-XL, GREEN and RaTEScore, each with its own model, and stand-ins without one.
+"""List the clinical metrics: RadGraph-XL, GREEN and RaTEScore by models, labels by rules, stand-ins for models.
 
 To add one, write a file with a function from `ClinicalOptions` to metrics, and add its line to `CLINICAL_METRICS`.
 """
@@ -6,6 +6,7 @@ To add one, write a file with a function from `ClinicalOptions` to metrics, and 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+from ..labels import label_metrics
 from ..metric import Metric
 from . import green_metric, radgraph_metric, rate_metric, stand_ins
 from .clinical_weights import ClinicalOptions
@@ -28,6 +29,7 @@ CLINICAL_METRICS: dict[str, ClinicalMetric] = {
     "radgraph": ClinicalMetric(radgraph_metric.NAMES, radgraph_metric.radgraph_metrics),
     "green": ClinicalMetric((green_metric.NAME,), green_metric.green_metrics),
     "rate": ClinicalMetric((rate_metric.NAME,), rate_metric.rate_metrics),
+    "labels": ClinicalMetric(label_metrics.NAMES, label_metrics.label_metrics),
     "stand-in": ClinicalMetric(stand_ins.NAMES, stand_ins.stand_in_metrics),
 }
 

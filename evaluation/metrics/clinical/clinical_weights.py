@@ -46,6 +46,7 @@ class ClinicalOptions:
         batch_size: number of texts that a model reads together.
         green_compat: cut reports at 300 words, as GREEN's published code does.
         rate_backend: what computes RaTEScore: "argus", or "package" for its authors' own code.
+        label_backend: what reads CT-RATE's labels: "rules", or "radbert" for CT-CLIP's classifier.
     """
 
     folder: Path | None = None
@@ -54,6 +55,7 @@ class ClinicalOptions:
     batch_size: int = 8
     green_compat: bool = False
     rate_backend: str = "argus"
+    label_backend: str = "rules"
 
 
 @dataclass(frozen=True)

@@ -8,17 +8,13 @@ import pytest
 import argus_evaluation
 from argus_evaluation.metrics.nlp_metrics import METRICS
 
-FOLDER = Path(argus_evaluation.__file__).parent / "metrics" / "argus_nlp"
+FOLDERS = [Path(argus_evaluation.__file__).parent / "metrics" / name for name in ("argus_nlp", "argus_labels")]
 PREDICTIONS, REFERENCES = ["No effusion.", "", "a\x00\nb 结节"], ["No pleural effusion.", "A nodule.", "a b"]
 
 
 @pytest.fixture(scope="module")
-def metric(tmp_path_factory):
-    cache = tmp_path_factory.mktemp("modules")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluate.config, "HF_MODULES_CACHE", cache)
-        patch.syspath_prepend(str(cache))
-        yield evaluate.load(str(FOLDER), cache_dir=str(cache))
+def metric(load_metric):
+    return load_metric("argus_nlp")
 
 
 def test_evaluate_gives_the_same_values_as_the_functions(metric):
@@ -45,12 +41,14 @@ def test_evaluate_gives_details_on_demand_and_takes_batches(metric):
     assert scores["ROUGE-1"]["per_report"] == METRICS["ROUGE-1"].score(PREDICTIONS, REFERENCES).per_report.tolist()
 
 
-def test_the_way_the_documents_load_it_never_looks_on_the_hub(tmp_path, monkeypatch):
+def test_the_way_the_documents_load_them_never_looks_on_the_hub(tmp_path, monkeypatch):
     root = Path(__file__).parents[3]
-    told = [*root.glob("docs/*.md"), root / "README.md", FOLDER / "README.md", FOLDER / "argus_nlp.py"]
+    told = [*root.glob("docs/*.md"), root / "README.md"]
+    told += [file for folder in FOLDERS for file in (folder / "README.md", folder / f"{folder.name}.py")]
     paths = {path for file in told for path in re.findall(r"evaluate\.load\(\"(.*?)\"", file.read_text("utf-8"))}
-    assert paths == {"./evaluation/metrics/argus_nlp"}
+    assert paths == {f"./evaluation/metrics/{folder.name}" for folder in FOLDERS}
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(evaluate.loading, "HubEvaluationModuleFactory", lambda *_, **__: pytest.fail("asked the Hub"))
-    with pytest.raises(FileNotFoundError):
-        evaluate.load(*paths)
+    for path in paths:
+        with pytest.raises(FileNotFoundError):
+            evaluate.load(path)

@@ -1,0 +1,108 @@
+"""Read CT-RATE's 18 labels out of a report by rules, with the words that say each of them."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from argus_processing.report_text import split_sentences
+
+from ..report_words import lower_in_place
+from .assertion import PRESENT, Assertions, split_statements
+from .label_terms import LABEL_TERMS
+from .organs import is_of_lungs, organ_of
+
+RULES = "argus-label-rules-v1"  # a new version whenever another label may be read
+_START = r"(?:^|(?<=[.;\n\"]))\s*"
+# What is asked of the radiologist, or how the scan was made, is no finding.
+_HEAD = re.compile(
+    rf"{_START}(?P<unread>clinical (?:information|history|data|indication)|history|indications?|comparisons?"
+    r"|reason for (?:exam\w*|study)|(?:examination |scan(?:ning)? )?(?:technique|protocol)|technical information)\s*:"
+    rf"|{_START}(?:findings?|impressions?|conclusions?|results?|report|opinion|lungs?|mediastinum|pleura|heart)\s*:"
+)
+# Lines, quotes and bullets part sentences, and so does a full stop or a capital without the other.
+_BREAK = re.compile(
+    r"[\n\r\"“”•·]+|(?<=[a-z)?])\.(?=[A-Za-z])(?<!e\.g)(?<!i\.e)"
+    r"|(?<=[a-z)])\s+(?=(?:No|There|In both|Bilateral|It is)\s)"
+)
+# Items of a list that runs on in a line part sentences too.
+_FIRST_ITEM = re.compile(r"(?:^|[\n:.])\s*1[.)]\s", re.MULTILINE)
+_ITEM = re.compile(rf"{_BREAK.pattern}|(?<=\S)\s+(?=\d{{1,2}}[.)]\s)")
+
+
+@dataclass(frozen=True)
+class LabelMention:
+    """A label that a report names, and the place of the words in the text (`start`, `end`).
+
+    Attributes:
+        label: one of `CT_RATE_LABELS`.
+        status: `present`, `denied`, `uncertain` or `past`.
+    """
+
+    label: str
+    start: int
+    end: int
+    status: str
+
+
+def locate_labels(report: str) -> list[LabelMention]:
+    """Read every mention of a label, in the order of the text; only those that are `present` count."""
+    text = lower_in_place(report)
+    mentions: list[LabelMention] = []
+    organ_before = ""
+    for start, end in _sentences(report):
+        sentence = text[start:end]
+        mentions += (
+            LabelMention(label, start + first, start + last, status)
+            for label, first, last, status in _sentence_mentions(sentence, organ_before)
+        )
+        organ_before = organ_of(sentence) or organ_before
+    return sorted(mentions, key=lambda mention: (mention.start, mention.end, mention.label))
+
+
+def read_labels_by_rules(report: str) -> set[str]:
+    """Return the labels that a report states as present."""
+    return {mention.label for mention in locate_labels(report) if mention.status == PRESENT}
+
+
+def _sentences(report: str) -> Iterator[tuple[int, int]]:
+    """Yield the place of every sentence that tells findings.
+
+    What stands under a head such as "Indication:" is left out up to the next head; the sentence of the head alone if
+    none follows.
+    """
+    places = [place for piece in _pieces(report) for place in _place_sentences(report, *piece)]
+    heads = [_HEAD.match(report[start:end].lower()) for start, end in places]
+    last_read = max((index for index, head in enumerate(heads) if head and not head["unread"]), default=-1)
+    unread = False
+    for index, (place, head) in enumerate(zip(places, heads, strict=True)):
+        if head:
+            unread = bool(head["unread"])
+        if not unread:
+            yield place
+        unread = unread and index < last_read
+
+
+def _place_sentences(report: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    for sentence in split_sentences(report[start:end]):
+        first = report.index(sentence, start)
+        start = first + len(sentence)
+        yield first, start
+
+
+def _pieces(report: str) -> Iterator[tuple[int, int]]:
+    start = 0
+    breaks = _ITEM if _FIRST_ITEM.search(report) else _BREAK
+    for found in breaks.finditer(report):
+        yield start, found.start()
+        start = found.end()
+    yield start, len(report)
+
+
+def _sentence_mentions(sentence: str, organ_before: str) -> Iterator[tuple[str, int, int, str]]:
+    for span in split_statements(sentence):
+        statement = sentence[span.start : span.end]
+        assertions = Assertions(statement)
+        for label, terms in LABEL_TERMS.items():
+            for first, last, needs_lung in terms.find(statement):
+                if not needs_lung or is_of_lungs(statement, first, last, sentence, organ_before):
+                    yield label, span.start + first, span.start + last, assertions.status(first, last)
