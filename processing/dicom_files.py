@@ -14,11 +14,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-from pydicom import Dataset
-from pydicom.filereader import read_dataset
-from pydicom.values import converters
-
 from .ct_checks import MAX_SIDE, CTReadError, read_error
+from .dicom_library import Dataset, converters, read_dataset
 
 MAX_FILES = MAX_SIDE + 2000  # the largest series, and other files beside it
 MAX_DEPTH = 4  # of subfolders: patient, study, series, and one more

@@ -6,9 +6,7 @@ are compared here and never quoted.
 
 import re
 
-from pydicom import Dataset
-from pydicom.uid import UID
-
+from .dicom_library import UID, Dataset
 from .dicom_values import as_parts, as_text
 
 CT_CLASSES = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")

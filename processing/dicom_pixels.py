@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 import numpy as np
-from pydicom import Dataset
-from pydicom.encaps import generate_frames
-from pydicom.uid import UID
 
 from .codestreams import JPEG_LOSSLESS, CodestreamError, check_codestream, check_lossless_jpeg
 from .ct_checks import MAX_SIDE, CTReadError, read_error
 from .dicom_files import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, BoundedReader, Encoding, data_set_stream, opened
+from .dicom_library import UID, Dataset, generate_frames
 from .dicom_values import as_parts, as_text, as_whole
 from .pixel_process import PIXEL_PROCESS
 from .pixel_worker import DECODERS

@@ -10,9 +10,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydicom import Dataset
-from pydicom.tag import Tag
-
 from .ct_checks import CTReadError, read_error
 from .dicom_files import HEAD_BYTES, Encoding, dicom_folder_below, encoding_of, opened, read_header, series_files
 from .dicom_kind import (
@@ -27,6 +24,7 @@ from .dicom_kind import (
     image_type_of,
     kind_of,
 )
+from .dicom_library import Dataset, Tag
 from .dicom_pixels import OVERLAY_GROUPS, PIXEL_KEYWORDS, PixelFormat, pixel_format
 from .dicom_strangers import check_strangers
 from .dicom_values import as_numbers, as_seconds, as_text, as_whole

@@ -51,13 +51,12 @@ def decode(request: dict[str, Any], code: bytes) -> bytes:
     if not plugin:
         pixels = import_module(module).decode_jpeg(code, colorspace="GRAY", strict=True)[..., 0]
     else:
-        from pydicom.encaps import encapsulate
-        from pydicom.pixels import get_decoder
-
+        # Not by `import`: transformers would look for pydicom before it takes this file from the Hub.
+        encapsulate = import_module("pydicom.encaps").encapsulate
         facts = {"rows": rows, "columns": columns, "bits_allocated": 8 if precision <= 8 else 16}
         facts |= {"bits_stored": precision, "pixel_representation": int(request["signed"]), "number_of_frames": 1}
         facts |= {"samples_per_pixel": 1, "photometric_interpretation": "MONOCHROME2", "pixel_keyword": "PixelData"}
-        decoder = get_decoder(request["syntax"])
+        decoder = import_module("pydicom.pixels").get_decoder(request["syntax"])
         pixels, _ = decoder.as_array(encapsulate([code]), index=0, raw=True, decoding_plugin=plugin, **facts)
     if pixels.shape != (rows, columns):
         raise ValueError("another size than was asked for")

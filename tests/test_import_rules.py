@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from transformers.dynamic_module_utils import get_relative_import_files
+from transformers.dynamic_module_utils import get_imports, get_relative_import_files
 
 ROOT = Path(__file__).parent.parent
 SETUP = configparser.ConfigParser()
@@ -125,6 +125,12 @@ def test_shipped_files_are_flat(path):
         assert not set(top_names(node)) & set(PACKAGES.values())
         if isinstance(node, ast.ImportFrom) and node.level:
             assert node.level == 1 and node.module and "." not in node.module, ast.unparse(node)
+
+
+@pytest.mark.parametrize("path", SHIPPED)
+def test_a_shipped_file_asks_for_few_libraries_at_the_hub(path):
+    # transformers looks for each in every file before it takes a model from there: pydicom and isal may be missing
+    assert set(get_imports(path)) - sys.stdlib_module_names <= {"nibabel", "numpy", "torch", "transformers"}
 
 
 def test_shipped_names_are_unique_and_the_known_files_are_among_them():

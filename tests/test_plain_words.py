@@ -17,7 +17,7 @@ VERBS = set(
     """
     Apply Ask Assemble Build Cache Check Choose Claim Clean Collect Compare Compute Configure Continue Convert Count
     Decide Decode Define Describe Determine Distinguish Draw Encode End Evaluate Fill Find Generate Give
-    Hold Judge Keep Learn List Load Make Mark Match Measure Name Normalize Offer Open Plan Preprocess
+    Hold Import Judge Keep Learn List Load Make Mark Match Measure Name Normalize Offer Open Plan Preprocess
     Pretrain Publish Put Read Recognise Reconstruct Refuse Remove Resample Return Run Save Score Select
     Serve Show Skip Sort Split Start Store Stress Take Tell Train Try Turn Write
     """.split()
