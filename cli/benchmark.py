@@ -45,12 +45,15 @@ ClinicalAnswersOption = Annotated[
 GreenCompatOption = Annotated[
     bool, typer.Option("--green-compat", help="Cut reports at 300 words, as GREEN's published code does.")
 ]
+RateBackend = Literal["argus", "package"]
 RateBackendOption = Annotated[
-    Literal["argus", "package"], typer.Option(help="What computes RaTEScore: Argus, or its authors' own package.")
+    RateBackend, typer.Option(help="Implementation of RaTEScore: Argus's, or its authors' own package.")
 ]
 LabelBackendOption = Annotated[
-    Literal["rules", "radbert"], typer.Option(help="What reads CT-RATE's labels: rules, or CT-CLIP's classifier.")
+    Literal["rules", "radbert"], typer.Option(help="Reader of CT-RATE's labels: rules, or CT-CLIP's classifier.")
 ]
+Subset = Literal["phantom", "all", "ct-rate", "bimcv-r", "inspect"]
+Split = Literal["train", "validation", "test"]
 Findings = Literal["rules", "radgraph", "green"]
 SystemsOption = Annotated[
     list[str] | None,
@@ -66,8 +69,8 @@ def evaluate(
     recompute: Annotated[
         bool, typer.Option("--recompute", help="Check the numbers in OUT with its stored reports; needs no model.")
     ] = False,
-    subset: Annotated[str, typer.Option(help="Subset of CT-3DRRG.")] = "phantom",
-    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    subset: Annotated[Subset, typer.Option(help="Subset of CT-3DRRG.")] = "phantom",
+    split: Annotated[Split, typer.Option(help="Split of the subset.")] = "test",
     instruction: Annotated[str | None, typer.Option(help="Instruction for every scan. Default: the paper's.")] = None,
     data_dir: DataDirOption = None,
     num_phantoms: Annotated[

@@ -33,12 +33,14 @@ def prepare(
     bimcv_r: Annotated[Path | None, typer.Option(help="Folder of the BIMCV-R download.")] = None,
     inspect: Annotated[Path | None, typer.Option(help="Folder of the INSPECT download.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Number of volumes read in parallel.")] = 1,
-    engine: Annotated[Engine, typer.Option(help="Where volumes are read; ray is for a cluster.")] = "local",
+    engine: Annotated[Engine, typer.Option(help="Reader of the volumes: this machine, or a Ray cluster.")] = "local",
     embed_volumes: Annotated[
         bool, typer.Option("--embed-volumes", help="Put the volumes into the Parquet files.")
     ] = False,
     decisions: Annotated[Path | None, typer.Option(help="Use the published decisions in this folder.")] = None,
-    columns: Annotated[Path | None, typer.Option(help="YAML file with column names that are not known.")] = None,
+    columns: Annotated[
+        Path | None, typer.Option(help="YAML file with column names that differ from the published ones.")
+    ] = None,
     judge: Annotated[
         str | None,
         typer.Option(

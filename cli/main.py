@@ -117,6 +117,18 @@ def _warn(message: Warning | str, category: type[Warning], *where: Any, **more: 
         say(f"warning: {message}")
 
 
+@app.command(rich_help_panel="Start here")
+def demo(
+    out: Annotated[Path, typer.Argument(help="Folder to write.")],
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the training; the phantoms stay the same.")] = 0,
+) -> None:
+    """Train a tiny model on phantoms, write reports and score them."""
+    quiet()
+    from .demo import run_demo
+
+    run_demo(out, seed)
+
+
 @app.command(rich_help_panel="Use a model")
 def report(
     scans: Annotated[list[Path], typer.Argument(metavar="SCAN", help=".nii, .nii.gz or a DICOM folder.")],
@@ -181,18 +193,6 @@ def serve(
     loading = Loading(dtype, bits, static_cache, trust_remote_code, device_map)
     signals_as_usual()
     serve_model(model, scans, host, port, loading, say, allowed_host or ())
-
-
-@app.command(rich_help_panel="Start here")
-def demo(
-    out: Annotated[Path, typer.Argument(help="Folder to write.")],
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the training; the phantoms stay the same.")] = 0,
-) -> None:
-    """Train a tiny model on phantoms, write reports and score them."""
-    quiet()
-    from .demo import run_demo
-
-    run_demo(out, seed)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,10 @@ import pytest
 
 from argus_cli import benchmark, data, models, options
 from argus_evaluation.benchmark.report_comparison import FINDINGS_METRICS
+from argus_evaluation.metrics.clinical.rate_metric import BACKENDS
 from argus_inference.model_folder import BITS, DEVICE_MAPS, DTYPES
+from argus_processing.ct3drrg import CT3DRRG
+from argus_processing.curation.prepared_folder import SPLITS
 from argus_processing.curation.volume_engines import ENGINES
 from argus_processing.phantom.layouts import LAYOUTS
 from argus_processing.tower_preprocessing import PREPROCESSINGS
@@ -26,6 +29,9 @@ from modeling_argus.vision_towers_argus import TOWERS
         (data.Engine, ENGINES),
         (data.Layout, LAYOUTS),
         (benchmark.Findings, FINDINGS_METRICS),
+        (benchmark.Subset, [config.name for config in CT3DRRG.BUILDER_CONFIGS]),
+        (benchmark.Split, SPLITS),
+        (benchmark.RateBackend, BACKENDS),
     ],
 )
 def test_the_choices_of_a_command_are_those_of_the_library(choices, known):
@@ -44,6 +50,9 @@ def test_the_choices_of_a_command_are_those_of_the_library(choices, known):
         ("plan", "--preset", "argus-8b-hr", "--stage", "3"),
         ("prepare", "out", "--inspect", ".", "--engine", "spark"),
         ("phantom", "out", "--layout", "xnat"),
+        ("evaluate", "out", "--model", "m", "--subset", "ct-rat"),
+        ("evaluate", "out", "--model", "m", "--split", "tset"),
+        ("evaluate", "out", "--model", "m", "--rate-backend", "medspacy"),
         ("compare-reports", "run", "page.html", "--findings", "bleu"),
     ],
 )

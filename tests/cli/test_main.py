@@ -141,13 +141,8 @@ def test_evaluate_wants_either_a_model_or_recompute(argus, model_dir, tmp_path):
         assert "either --model" in stderr
 
 
-def test_evaluate_refuses_an_unknown_subset_and_split_in_one_line(argus, model_dir, tmp_path):
-    for options in (
-        ("--subset", "ct-rat"),
-        ("--split", "tset"),
-        ("--data-dir", "no/such"),
-        ("--subset", "x", "--seed", 1),
-    ):
+def test_evaluate_refuses_an_unknown_folder_and_a_foreign_seed_in_one_line(argus, model_dir, tmp_path):
+    for options in (("--data-dir", "no/such"), ("--subset", "ct-rate", "--seed", 1)):
         code, stdout, stderr = argus("evaluate", "--model", model_dir, tmp_path / "out", *options)
         assert (code, stdout, len(stderr.splitlines())) == (2, "", 1), stderr
     assert not (tmp_path / "out").exists()
@@ -208,6 +203,11 @@ def test_create_refuses_an_unknown_preset_in_one_line(argus, tmp_path):
     code, stdout, stderr = argus("create", "argus-9t", tmp_path / "m", "--llm", tmp_path, "--random-vision")
     assert (code, stdout, len(stderr.splitlines())) == (2, "", 1)
     assert "argus-9t" in stderr
+
+
+def test_help_groups_every_command_and_begins_with_the_demo(argus):
+    panels = re.findall(r"^╭─ (.+?) ─", argus("--help")[1], re.MULTILINE)
+    assert panels[:2] == ["Options", "Start here"] and "Commands" not in panels
 
 
 def test_help_loads_no_heavy_library():
