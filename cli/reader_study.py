@@ -40,21 +40,21 @@ def run(
     """
     if any(find_spec(name) is None for name in ("starlette", "uvicorn", "pydantic")):
         raise ValueError("the reader study needs the extra `reader`: pip install '.[reader]'")
-    from argus_evaluation.reader_study.scans import RecentVolumes, find_scans
     from argus_evaluation.reader_study.server import serve
+    from argus_evaluation.reader_study.study_scans import RecentVolumes, find_scans
     from argus_inference.scan_process import prepare_readers
 
     for name in readers:
         clean_reader(name)
     prepare_readers()
     study = _study(runs, options, say, systems)
-    shelf = RecentVolumes(find_scans(study.cases, study.split, data_dir, phantom_options, id_of))
+    volumes = RecentVolumes(find_scans(study.cases, study.split, data_dir, phantom_options, id_of))
     with claimed_folder(out):
         keep_study(study, out)
         answers = AnswerFile(out / ANSWERS_FILE)
         try:
             links = ReaderLinks(out / READERS_FILE, readers)
-            serve(study, answers, shelf, links, *address, say, other_hosts)
+            serve(study, answers, volumes, links, *address, say, other_hosts)
         finally:
             answers.close()
 

@@ -6,6 +6,7 @@ import importlib.metadata
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -147,6 +148,12 @@ def test_no_name_in_training_or_bench_shadows_a_library():
         for path in (ROOT / folder).iterdir():
             if path.suffix in ("", ".py") and path.stem not in ("__init__", "__pycache__"):
                 assert path.stem.lower() not in libraries, path
+
+
+def test_no_file_name_is_in_two_rooms():
+    # The files of the command line are named by its commands.
+    names = Counter(file.name for file in FILES if file.parts[0] != "cli" and file.name != "__init__.py")
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 def test_no_room_is_crowded():

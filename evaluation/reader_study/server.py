@@ -37,8 +37,8 @@ from argus_processing.ct_volume import CTVolume
 
 from .answers import Answer, AnswerFile, StaleAnswerError
 from .links import ReaderLinks
-from .scans import RecentVolumes, describe_planes, slice_bytes
 from .study import Case, Study
+from .study_scans import RecentVolumes, describe_planes, slice_bytes
 
 PAGE = Path(__file__).parent / "page"
 WINDOWS = (LUNG, MEDIASTINUM, BONE)
@@ -145,7 +145,7 @@ class ReaderSession:
 
 
 def build_app(
-    study: Study, answers: AnswerFile, shelf: RecentVolumes, links: ReaderLinks, hosts: Collection[str]
+    study: Study, answers: AnswerFile, volumes: RecentVolumes, links: ReaderLinks, hosts: Collection[str]
 ) -> Starlette:
     """Build the web application; `hosts` are the names it answers to, so that no other site can use its own name."""
     if len(study.systems) > len(ascii_uppercase):
@@ -165,13 +165,13 @@ def build_app(
 
     async def case(request: Request) -> Response:
         reader, number = session(request), request.path_params["case"]
-        volume = await _read(shelf, reader.case(number))
+        volume = await _read(volumes, reader.case(number))
         reports, planes = reader.reports(number), describe_planes(volume)
         return JSONResponse({"reports": [*map(asdict, reports)], "planes": [*map(asdict, planes)]})
 
     async def one_slice(request: Request) -> Response:
         reader, where = session(request), request.path_params
-        volume = await _read(shelf, reader.case(where["case"]))
+        volume = await _read(volumes, reader.case(where["case"]))
         return Response(slice_bytes(volume, where["plane"], where["index"]), media_type="application/octet-stream")
 
     async def answer(request: Request) -> Response:
@@ -205,7 +205,7 @@ def build_app(
         Middleware(HostGuard, hosts=hosts, refuse=_refusal),
         Middleware(BodyGuard, max_bytes=MAX_BODY_BYTES, max_bytes_together=64 * MAX_BODY_BYTES),
     ]
-    return Starlette(routes=routes, middleware=middleware, exception_handlers=FAILURES, lifespan=shelf.lifespan)
+    return Starlette(routes=routes, middleware=middleware, exception_handlers=FAILURES, lifespan=volumes.lifespan)
 
 
 class _PrivateHeaders:
@@ -224,10 +224,10 @@ class _PrivateHeaders:
         await self._app(scope, receive, send_with_headers)
 
 
-async def _read(shelf: RecentVolumes, case: Case) -> CTVolume:
+async def _read(volumes: RecentVolumes, case: Case) -> CTVolume:
     """Read a volume; if that fails, the client's error does not name the file."""
     try:
-        return await shelf.volume(case)
+        return await volumes.volume(case)
     except (ScanNotReadError, OSError, EOFError) as error:
         print(f"argus: {error}", file=sys.stderr, flush=True)
         raise UnreadableScanError from None
@@ -264,7 +264,7 @@ FAILURES: dict[Any, Callable[[Request, Any], Awaitable[Response]]] = {
 def serve(
     study: Study,
     answers: AnswerFile,
-    shelf: RecentVolumes,
+    volumes: RecentVolumes,
     links: ReaderLinks,
     host: str,
     port: int,
@@ -279,7 +279,7 @@ def serve(
     listener = open_listener(host, port)
     wait_for_readers()
     address = web_address(host, listener)
-    app = build_app(study, answers, shelf, links, allowed_hosts(host, other_hosts))
+    app = build_app(study, answers, volumes, links, allowed_hosts(host, other_hosts))
     for name, secret in links.items():
         say(f"link of {name}, for nobody else: {address}/#{secret}")
     say(f"reader study at {address}/ (ctrl-c ends it; every answer is already saved)")

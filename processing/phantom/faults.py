@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .tables import Rows, read_table, write_table
+from .layout_tables import Rows, read_table, write_table
 
 FAULTS_FILE = "phantom_faults.jsonl"
 PLACEHOLDER = "Something wrong with the data! #################"

@@ -18,7 +18,7 @@ from .faults import add_faults, check_faults
 from .files import FileStyle, scan_id_of, write_nifti, write_phantom
 from .raw_reports import RawReport, make_raw, write_glued, write_numbered
 from .scans import Phantom, make_phantom, report_of, truth_of
-from .tables import Rows, write_table
+from .layout_tables import Rows, write_table
 
 TRUTH_FILE = "phantom_truth.jsonl"
 _CLINICAL = ("Cough.", "Shortness of breath.", "Chest pain.", "Follow-up.", "Fever.", "Not given.")

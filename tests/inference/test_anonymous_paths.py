@@ -9,8 +9,8 @@ import datasets
 import pytest
 
 from argus_evaluation.benchmark import evaluated_split
-from argus_evaluation.reader_study import scans as reader_scans
 from argus_evaluation.reader_study import server as reader_server
+from argus_evaluation.reader_study import study_scans as reader_scans
 from argus_inference import scan_process
 from argus_inference.anonymous_paths import PathNames, read_key
 

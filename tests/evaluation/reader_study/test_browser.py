@@ -11,9 +11,9 @@ import pytest
 from argus_evaluation.benchmark.run_list import read_runs
 from argus_evaluation.reader_study.answers import AnswerFile, read_answers
 from argus_evaluation.reader_study.links import ReaderLinks
-from argus_evaluation.reader_study.scans import RecentVolumes
 from argus_evaluation.reader_study.server import build_app
 from argus_evaluation.reader_study.study import build_study
+from argus_evaluation.reader_study.study_scans import RecentVolumes
 from argus_inference.preview import MEDIASTINUM
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

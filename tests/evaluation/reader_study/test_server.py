@@ -13,9 +13,9 @@ from starlette.testclient import TestClient
 from argus_evaluation.benchmark.run_list import read_runs
 from argus_evaluation.reader_study.answers import AnswerFile, read_answers
 from argus_evaluation.reader_study.links import ReaderLinks
-from argus_evaluation.reader_study.scans import RecentVolumes, describe_planes, slice_bytes
 from argus_evaluation.reader_study.server import MAX_BODY_BYTES, PAGE, build_app
 from argus_evaluation.reader_study.study import HUMAN, Study, build_study
+from argus_evaluation.reader_study.study_scans import RecentVolumes, describe_planes, slice_bytes
 from argus_inference.preview import cut_plane
 from argus_processing import CTVolume
 from argus_processing.read_ct import read_ct

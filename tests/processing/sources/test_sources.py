@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from argus_processing.phantom.faults import FAULTS_FILE
+from argus_processing.phantom.layout_tables import read_table, write_table
 from argus_processing.phantom.layouts import LAYOUTS, write_layout
-from argus_processing.phantom.tables import read_table, write_table
 from argus_processing.sources.ct_rate_version import Rescale, is_raw
 from argus_processing.sources.registry import SOURCES, columns_of, read_columns
 from argus_processing.sources.tables import TOLERATED

@@ -8,8 +8,8 @@ import pytest
 import torch
 from trl import SFTConfig
 
-from argus_evaluation.reader_study.scans import RecentVolumes, find_scans
 from argus_evaluation.reader_study.study import Case
+from argus_evaluation.reader_study.study_scans import RecentVolumes, find_scans
 from argus_inference.generation import image_of_scan
 from argus_processing import read_ct
 from argus_processing.curation.dataset_folder import _write_shard
@@ -83,14 +83,14 @@ def test_a_prepared_folder_keeps_its_bytes_beside_a_file_of_their_name(embedded,
 def test_reader_study_reads_the_bytes(embedded, true_volumes, monkeypatch):
     import asyncio
 
-    from argus_evaluation.reader_study import scans
+    from argus_evaluation.reader_study import study_scans
 
-    monkeypatch.setattr(scans, "load_split", lambda *_, **__: embedded)
-    monkeypatch.setattr(scans, "read_apart", lambda read, *_: read(Path()))
+    monkeypatch.setattr(study_scans, "load_split", lambda *_, **__: embedded)
+    monkeypatch.setattr(study_scans, "read_apart", lambda read, *_: read(Path()))
     cases = [Case.__new__(Case) for _ in embedded]
     for case, scan_id in zip(cases, embedded["scan_id"], strict=True):
         object.__setattr__(case, "subset", "inspect")
         object.__setattr__(case, "scan_id", scan_id)
-    shelf = RecentVolumes(find_scans(cases, "train", None, {}))
+    volumes = RecentVolumes(find_scans(cases, "train", None, {}))
     for case, volume in zip(cases, true_volumes, strict=True):
-        assert (asyncio.run(shelf.volume(case)).hu == volume.hu).all()
+        assert (asyncio.run(volumes.volume(case)).hu == volume.hu).all()
