@@ -7,9 +7,8 @@ from pathlib import Path
 
 import datasets
 import torch
-from rich.console import Console
-from rich.progress import track
 
+from argus_inference.console.progress import progress_bar
 from argus_processing.failures import reason_of
 from argus_processing.saved_models.pretrained import load_image_processor
 from argus_processing.storage.claimed_folders import claimed_folder
@@ -30,17 +29,9 @@ def fill_cache(prepared: Path, out: Path, model: Path, workers: int, trust: bool
     paths = list(volume_paths(prepared))
     if not paths:
         raise ValueError(f"{prepared}: holds no volumes; see what argus prepare said of them")
-    with claimed_folder(folder):
+    with claimed_folder(folder), progress_bar() as progress:
         results = run_in_workers(partial(fill_one, model, out, trust), paths, workers)
-        console = Console(stderr=True)
-        bar = track(
-            results,
-            "Volumes",
-            total=len(paths),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
+        bar = progress.track(results, total=len(paths), description="volumes")
         reasons = {path: f"{path}: {DIED}" if reason is None else reason for path, reason in bar}
     return [reasons[path] for path in paths if reasons[path]]
 
