@@ -156,6 +156,11 @@ def test_no_file_name_is_in_two_rooms():
     assert [name for name, count in names.items() if count > 1] == []
 
 
+def test_the_readme_tells_what_lives_in_every_room():
+    layout = (ROOT / "README.md").read_text(encoding="utf-8").split("## Layout")[1]
+    assert [room for room in {file.parent for file in FILES} if f"{room.name}/`" not in layout] == []
+
+
 def test_no_room_is_crowded():
     shipped = {Path(path) for path in SHIPPED}
     for room in {path.parent for path in FILES.values()}:
