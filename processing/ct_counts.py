@@ -16,6 +16,9 @@ PADDING_BELOW = -1000
 PADDING_SHARE = 0.005
 SMOOTHED_HU = 21  # HU; width of the moving mean, less than any tissue's noise
 PEAK_TOP = 10  # HU on each side of a peak; nothing is higher within
+RESCALE_ADVICE = "with slope and intercept applied once"
+
+Refusal = tuple[str, str]  # cause and advice
 
 
 def ends_of(hu: HuVolume) -> tuple[float, float]:

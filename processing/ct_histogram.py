@@ -13,9 +13,9 @@ from collections.abc import Callable
 import numpy as np
 
 from .ct_arrays import HuVolume
-from .ct_counts import EDGE, SOFT_HU, Histogram
-from .ct_drawings import FILL_HU, FILL_SHARE, why_drawing_is_not_hu
-from .ct_peaks import Refusal, has_soft_peak, why_peaks_are_not_hu
+from .ct_counts import EDGE, RESCALE_ADVICE, SOFT_HU, Histogram, Refusal
+from .ct_drawings import FILL_ADVICE, FILL_HU, FILL_SHARE, why_drawing_is_not_hu
+from .ct_peaks import has_soft_peak, why_peaks_are_not_hu
 
 FAT_HU = (-150, -30)
 PURE_FAT_HU = (-150, -66)
@@ -47,7 +47,6 @@ NOISY_SHARE = 0.05  # share of the voxels beside those values; edges of a drawin
 FILL_RATIO = 4.0  # ratio of the voxels at this value to those at any value near it
 FILL_AROUND = 60  # HU; wider than the steps of any rescale slope
 HU_ADVICE = "give the CT in Hounsfield units"
-FILL_ADVICE = "fill what lies outside the scan with air (-1000 or -1024)"
 WINDOW_ADVICE = "give the CT in Hounsfield units, not windowed or normalised"
 
 
@@ -175,14 +174,13 @@ def _rescaled_twice(histogram: Histogram) -> Refusal | None:
 
 
 def _no_soft_tissue(histogram: Histogram) -> Refusal | None:
-    advice = "with slope and intercept applied once"
     if histogram.high < SOFT_HU[0]:
-        return f"{_span(histogram)}: air only, no tissue", f"give a scan of a body, {advice}"
+        return f"{_span(histogram)}: air only, no tissue", f"give a scan of a body, {RESCALE_ADVICE}"
     # A drawing may be one bright object in air.
     if histogram.soft >= 0.002 or (histogram.is_drawn and histogram.share(-1050, -950) > NOTABLE_SHARE):
         return None
     cause = f"{_span(histogram)}, and nearly nothing lies where soft tissue does ({SOFT_HU[0]} to {SOFT_HU[1]})"
-    return cause, f"{HU_ADVICE}, {advice}"
+    return cause, f"{HU_ADVICE}, {RESCALE_ADVICE}"
 
 
 def _cut_above(histogram: Histogram) -> Refusal | None:
@@ -212,7 +210,7 @@ def _cut_away(histogram: Histogram) -> Refusal | None:
 def _breaks_off(inside: Histogram, end: int, way: int, pile: int) -> bool:
     """Compare the last few HU with those further in; `way` is 1, up from the low end, or -1, down from the high end.
 
-    The histogram of a scan that was not cut ends slowly; a single thing drawn with noise has nothing further in.
+    The histogram of a scan that was not cut ends slowly; a single region drawn with noise has nothing further in.
     """
 
     def density(first: int, last: int) -> float:

@@ -7,7 +7,7 @@ CTs: trunks, limbs and heads, with contrast and metal, padded, cropped, resample
 
 from collections.abc import Callable
 
-from .ct_counts import EDGE, Histogram
+from .ct_counts import EDGE, RESCALE_ADVICE, Histogram, Refusal
 
 SOFT_PEAK_HU = (-140, 200)
 PLAIN_PEAK_HU = (-140, 110)  # for scans with so much contrast that the peak of blood lies above both ranges
@@ -21,9 +21,7 @@ AIR_AND_LUNG_HU = (-1060, -600)
 PURE_AIR_HU = (-1060, -900)
 HIGH_AIR_HU = (-790, -600)  # lung lies there too, but does not end as sharply as air
 FEW = 3e-4  # share of the voxels per HU
-ADVICE = "give the CT in Hounsfield units, with slope and intercept applied once"
-
-Refusal = tuple[str, str]  # cause and advice
+ADVICE = f"give the CT in Hounsfield units, {RESCALE_ADVICE}"
 
 
 def why_peaks_are_not_hu(histogram: Histogram) -> Refusal | None:

@@ -1,4 +1,4 @@
-"""A drawing of a few things, with or without a little noise, is judged by where its things lie."""
+"""A drawing of a few regions, with or without a little noise, is judged by the values of its regions."""
 
 import numpy as np
 import pytest
@@ -88,7 +88,7 @@ def test_numbers_that_fill_8_bits_are_told():
     assert "8 bits" in why_not_hu(framed(numbers.astype(np.int16), -1024))[0]
 
 
-def test_a_drawing_may_be_of_dense_lung_or_of_one_thing():
+def test_a_drawing_may_be_of_dense_lung_or_of_one_region():
     hu = drawn()
     hu[hu == LUNG] = -500
     assert why_not_hu(hu) is None
