@@ -47,19 +47,19 @@ for commands in (benchmark, data, models):
     app.add_typer(commands.app)
 
 
-def _tell_version(asked: bool) -> None:
-    if asked:
+def _tell_version(wanted: bool) -> None:
+    if wanted:
         print(f"argus {version('argus-ct')}")
         raise typer.Exit
 
 
 @app.callback()
 def _options(
-    version_asked: Annotated[
+    version_wanted: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_tell_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Radiology reports from 3D CT. Research software, not a medical device."""
+    """Write radiology reports from 3D CT. Research software, not a medical device."""
 
 
 def main() -> None:

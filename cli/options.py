@@ -54,9 +54,9 @@ def tell(text: str) -> None:
     print(plain_lines(text))
 
 
-def path_names(asked: bool) -> "PathNames | None":
+def path_names(wanted: bool) -> "PathNames | None":
     """Return the object that gives scans opaque names, or None if opaque names are not wanted."""
-    if not asked:
+    if not wanted:
         return None
     from argus_inference.anonymous_paths import PathNames, read_key
 

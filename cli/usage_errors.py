@@ -1,4 +1,4 @@
-"""Tell errors in the arguments of `argus` in one line: which, what was given, what is known."""
+"""Print errors in the arguments of `argus` in one line: the argument, the value given, the known names."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def tell_usage(error: typer.TyperException) -> int:
 
 
 def _given(error: typer.TyperException, told: str) -> str:
-    """Quote a refused value: the reason is pydantic's, which does not always hold it."""
+    """Return a refused value in quotes, if the error message does not hold it: pydantic's messages not always do."""
     if not isinstance(error.__cause__, ValueError):
         return ""
     values = [str(each["input"]) for each in getattr(error.__cause__, "errors", list)()]
@@ -29,7 +29,7 @@ def _given(error: typer.TyperException, told: str) -> str:
 
 
 def _known(context: Any, told: str) -> str:
-    """List the commands or options that there are, if the one given is not among them."""
+    """Return the known commands or options, if an unknown one was given."""
     if told.startswith("No such command"):
         names = context.command.list_commands(context)
     elif told.startswith("No such option"):

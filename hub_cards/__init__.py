@@ -1,1 +1,1 @@
-"""Templates of the model and data set cards, filled in by code; nothing here is run."""
+"""Hold the templates of the model's and the data set's cards, which code fills in; nothing here is run."""

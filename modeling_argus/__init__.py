@@ -1,4 +1,4 @@
-"""Argus models. Importing this package registers them with the Auto classes of transformers."""
+"""Build Argus models. Importing this package registers them with the Auto classes of transformers."""
 
 from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, AutoModelForMultimodalLM
 

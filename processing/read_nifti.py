@@ -38,7 +38,7 @@ AGAIN = "convert the scan again from its source"
 COPY_AGAIN = "copy or download it again"
 
 
-# Told while a volume is read, whose values are not checked yet, which of its slices have arrived.
+# Called while a volume is read, with the volume, whose values are not checked yet, and the slices that have arrived.
 Follower: TypeAlias = Callable[[CTVolume, range], None]
 
 
@@ -119,14 +119,14 @@ def _read(file: io.BufferedIOBase, size: int, name: object, follow: Follower | N
 
 
 class _Arrivals:
-    """Tells a follower how much of a volume has been read."""
+    """Caller of a follower, each time that more of a volume has been read."""
 
     def __init__(self, shape: tuple[int, int, int], affine: np.ndarray, follow: Follower | None) -> None:
         self._shape, self._affine, self._follow = shape, affine, follow
         self._voxels: np.ndarray | None = None
 
     def tell(self, voxels: np.ndarray, num_read: int) -> None:
-        """Tell of the first `num_read` of all voxels, a flat array that is another one if it had to be widened."""
+        """Call the follower after `num_read` voxels were read; `voxels` is a new array if its type was widened."""
         if self._follow is None:
             return
         if self._voxels is not voxels:

@@ -179,7 +179,7 @@ def operator_of(terms: Sequence[Sequence[tuple[int, float]]], num_columns: int) 
 
 
 class PlaneFiller:
-    """Resamples a scan in its planes, and along depth as far as `to_slices` goes, while its slices arrive.
+    """Resampler of a scan in its planes, and along depth as far as `to_slices` goes, while its slices arrive.
 
     Each plane is made in the same way, from the same slices, whenever they come: the result is the same to the bit.
 

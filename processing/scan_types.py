@@ -1,4 +1,4 @@
-"""Name the tensors that are made of a scan, and what reads scans into a model's inputs."""
+"""Name the tensors that are made of a scan, and the interface of what reads scans into a model's inputs."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol, TypeAlias
@@ -12,7 +12,7 @@ PixelValues: TypeAlias = torch.Tensor
 
 
 class ScanReader(Protocol):
-    """Whatever reads scans into a model's inputs: the image processor, the volume cache, the feature cache."""
+    """Reader of scans into a model's inputs: the image processor, the volume cache or the feature cache."""
 
     def __call__(self, images: Any, **kwargs: Any) -> Mapping[str, torch.Tensor]:
         """Read one scan or several; return `pixel_values` `(B, 1, D, H, W)` or `vision_tokens` `(B, N, C)`."""

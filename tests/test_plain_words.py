@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("modeling_argus", "processing", "training", "inference", "evaluation", "cli", "bench", "tests")
 MAX_TEST_NAME = 70
-RIDDLE = re.compile(r"(What|How|Who|Where|Why|When|Whether|Which)\b")
+RIDDLE = re.compile(r"(What|How|Who|Where|Why|When|Whether|Which)(ever)?\b")
 # Folders whose modules open with a verb that says what they do; a new verb is added to `VERBS`.
 VERB_FOLDERS = ("modeling_argus", "processing", "training", "inference", "evaluation", "cli", "bench")
 VERBS = set(
@@ -18,7 +18,7 @@ VERBS = set(
     Apply Ask Assemble Build Cache Check Choose Claim Clean Collect Compare Compute Configure Continue Convert Count
     Decide Decode Define Describe Determine Distinguish Draw Encode End Evaluate Fill Find Generate Give
     Hold Import Judge Keep Learn List Load Make Mark Match Measure Name Normalize Offer Open Plan Preprocess
-    Pretrain Publish Put Read Recognise Reconstruct Refuse Remove Resample Return Run Save Score Select
+    Pretrain Print Publish Put Read Recognise Reconstruct Refuse Remove Resample Return Run Save Score Select
     Serve Show Skip Sort Split Start Store Stress Take Tell Train Try Turn Write
     """.split()
 )
@@ -36,6 +36,18 @@ def test_names_of_tests_are_short_enough_to_read():
 def test_docstrings_open_with_what_is_done_and_not_with_a_question():
     riddles = [f"{path}: {first_line(node)}" for path, node in documented() if RIDDLE.match(first_line(node))]
     assert not riddles
+
+
+def test_help_of_options_opens_with_what_they_are_and_not_with_a_question():
+    helps = [
+        f"{path}: {keyword.value.value}"
+        for path in sorted((ROOT / "cli").rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        for keyword in node.keywords
+        if keyword.arg == "help" and isinstance(keyword.value, ast.Constant) and isinstance(keyword.value.value, str)
+    ]
+    assert len(helps) > 50 and not [line for line in helps if RIDDLE.match(line.partition(": ")[2])]
 
 
 @pytest.mark.parametrize("line", ["What a stage saves", "How it is read", "Where it lies"])

@@ -1,7 +1,7 @@
-"""Tell how a training goes: a bar on a terminal, short lines through transformers' logger elsewhere.
+"""Show the progress of a training: a bar on a terminal, short lines through transformers' logger elsewhere.
 
-Everything is told by the first process only. What the trainer logs stays whole in `trainer_state.json` and goes whole
-to the trackers of `report_to`.
+Only the first process shows it. All values that the trainer logs stay in `trainer_state.json` and go to the trackers of
+`report_to`.
 """
 
 import logging
@@ -14,13 +14,13 @@ import datasets
 from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.utils import logging as transformers_logging
 
-# Its lines go to the handlers of transformers, and are told by default although transformers tells only warnings.
+# Its lines go to the handlers of transformers, and are shown by default although transformers shows only warnings.
 logger = transformers_logging.get_logger("transformers.argus")
 if not os.environ.get("TRANSFORMERS_VERBOSITY"):
     logger.setLevel(logging.INFO)
 
 # key in the trainer's log -> its name and format in a bar or a line
-TOLD = {
+SHOWN = {
     "loss": ("loss", ".4g"),
     "train_loss": ("mean loss", ".4g"),
     "eval_loss": ("validation loss", ".4g"),
@@ -28,9 +28,9 @@ TOLD = {
 }
 
 
-def told_of(logs: dict[str, Any]) -> dict[str, str]:
+def shown_of(logs: dict[str, Any]) -> dict[str, str]:
     """Return the losses and the learning rate of a log's entry, formatted, by name."""
-    return {name: f"{logs[key]:{form}}" for key, (name, form) in TOLD.items() if key in logs}
+    return {name: f"{logs[key]:{form}}" for key, (name, form) in SHOWN.items() if key in logs}
 
 
 class ProgressBar(ProgressCallback):
@@ -38,17 +38,17 @@ class ProgressBar(ProgressCallback):
 
     def __init__(self) -> None:
         super().__init__()
-        self.told: dict[str, str] = {}
+        self.shown: dict[str, str] = {}
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         """Put the last losses and the learning rate beside the bar."""
         if self.training_bar is not None:
-            self.told |= told_of(logs or {})
-            self.training_bar.set_postfix(self.told)
+            self.shown |= shown_of(logs or {})
+            self.training_bar.set_postfix(self.shown)
 
 
 class ProgressLines(TrainerCallback):
-    """Callback that tells step, losses, learning rate and seconds since the start, a line at each logged step."""
+    """Callback that logs step, losses, learning rate and seconds since the start, one line for each logged step."""
 
     def __init__(self) -> None:
         self.started = time.monotonic()
@@ -58,13 +58,13 @@ class ProgressLines(TrainerCallback):
         self.started = time.monotonic()
 
     def on_log(self, args, state, control, logs=None, **kwargs):
-        """Tell one line."""
-        told = told_of(logs or {})
-        if state.is_world_process_zero and told:
+        """Log one line."""
+        shown = shown_of(logs or {})
+        if state.is_world_process_zero and shown:
             # A trainer that only evaluates has no steps.
             step = f"step {state.global_step}/{state.max_steps}: " if state.max_steps else ""
-            said = ", ".join(f"{name} {value}" for name, value in told.items())
-            logger.info(f"{step}{said}, {time.monotonic() - self.started:.0f} s")
+            values = ", ".join(f"{name} {value}" for name, value in shown.items())
+            logger.info(f"{step}{values}, {time.monotonic() - self.started:.0f} s")
 
 
 def tell_progress(trainer: Trainer) -> None:

@@ -70,7 +70,7 @@ def claim_jobs(jobs: Sequence[Job], out: Path) -> None:
 def changed_jobs(jobs: Sequence[Job], out: Path) -> set[str]:
     """Return the names of data, tables and figures for which `out` was started with other commands."""
     kept = _kept_ids(out)
-    return {name for name, said in job_ids(jobs).items() if kept.get(name, said) != said}
+    return {name for name, now in job_ids(jobs).items() if kept.get(name, now) != now}
 
 
 def _kept_ids(out: Path) -> dict[str, str]:
@@ -79,10 +79,10 @@ def _kept_ids(out: Path) -> dict[str, str]:
 
 
 def job_ids(jobs: Sequence[Job]) -> dict[str, str]:
-    """Return, for each job that its name alone does not define, a hash of its settings, its needs and what it shows."""
+    """Return a hash of settings, needs and shown content of each job whose name does not hold them."""
     named = [job for job in jobs if job.kind == "result" or job.kind in DATA_KINDS]
     return {job.name: _hash([job.settings, job.needs, *filter(None, [job.shows])]) for job in named}
 
 
-def _hash(said: list[object]) -> str:
-    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
+def _hash(content: list[object]) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]

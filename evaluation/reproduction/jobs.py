@@ -92,7 +92,7 @@ class Job:
         return SPREAD if is_spread else SCORING
 
     def is_made(self) -> bool:
-        """Return whether the job's file is there and up to date with what people wrote."""
+        """Return whether the job's file is there and not out of date; see `reads` and `evaluation`."""
         if not self.makes.exists():
             return False
         if self.reads is not None and self.reads.exists():
@@ -100,7 +100,7 @@ class Job:
         return self.evaluation is None or self.evaluation.is_done()
 
     def has_answers(self) -> bool:
-        """Return whether people have written about the job's file."""
+        """Return whether readers have already given answers; see `answers`."""
         return self.answers is not None and self.answers.exists() and self.answers.stat().st_size > 0
 
 
@@ -169,8 +169,8 @@ def _check_shown(file: Path, plan: PaperPlan, compared: PlannedGrid) -> None:
     except ValueError as error:
         raise ValueError(f"{compared.path}: {error}") from None
     first = compared.grid.cells()[0].settings
-    for key, asked in (("figure7", plan.figure7), ("table4", plan.table4)):
-        if unknown := [name for name in (asked.systems if asked else ()) if name not in names]:
+    for key, shown in (("figure7", plan.figure7), ("table4", plan.table4)):
+        if unknown := [name for name in (shown.systems if shown else ()) if name not in names]:
             raise ValueError(f"{file}: {key}: {compared.path} has no {', '.join(unknown)}; it has {', '.join(names)}")
     if (page := plan.figure7) is None:
         return
@@ -233,17 +233,17 @@ def data_folder(plan: PaperPlan) -> Path:
 
 
 def _data_jobs(plan: PaperPlan, out: Path) -> Iterator[Job]:
-    said, data = plan.prepare, data_folder(plan)
-    sources, needs = dict(said.sources), []
-    for layout, count in said.phantoms.items():
+    preparation, data = plan.prepare, data_folder(plan)
+    sources, needs = dict(preparation.sources), []
+    for layout, count in preparation.phantoms.items():
         folder = out / "downloads" / layout
         sources[layout] = str(folder)
         needs.append(f"phantom-{layout}")
-        options = ("--layout", layout, "--n", str(count), "--seed", str(said.seed))
+        options = ("--layout", layout, "--n", str(count), "--seed", str(preparation.seed))
         yield Job(needs[-1], "phantom", _words(plan, "argus", "phantom", folder, *options), folder / TRUTH_FILE)
     if sources:
         given = [word for source, folder in sources.items() for word in (f"--{source}", folder)]
-        command = _words(plan, "argus", "prepare", data, *given, WORKERS, said.workers, *said.arguments)
+        command = _words(plan, "argus", "prepare", data, *given, WORKERS, preparation.workers, *preparation.arguments)
         yield Job("prepare", "prepare", command, data / MANIFEST, tuple(needs))
 
 

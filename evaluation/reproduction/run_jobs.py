@@ -45,7 +45,7 @@ class SharedMachine:
         return self._taken[job.name]
 
     def give_back(self, job: Job) -> None:
-        """Take back what a job had."""
+        """Free the GPUs and the memory that a job had."""
         del self._taken[job.name]
 
 

@@ -1,7 +1,8 @@
-"""Collect the evaluations of a runs file by subset, resolution and system, and read one number of a place in a table.
+"""Collect the evaluations of a runs file by subset, resolution and system, and read the numbers of a table from them.
 
-Runs of one system, size and resolution on one subset that differ in their seed are one place: its numbers are the mean
-over the seeds with the sample standard deviation. A number that could not be computed stays missing, with the reason.
+Runs of one system, size and resolution on one subset that differ only in their seed share a column: its numbers are the
+means over the seeds, with the sample standard deviation. A number that could not be computed stays missing, with the
+reason.
 """
 
 import statistics

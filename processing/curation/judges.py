@@ -1,4 +1,4 @@
-"""Judge which sentences a CT cannot tell: by the rules, or by a chat model whose answers are stored on disk."""
+"""Judge which sentences state facts that no CT shows: by the rules, or by a chat model with stored answers."""
 
 import asyncio
 import hashlib

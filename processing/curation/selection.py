@@ -177,7 +177,7 @@ def split_reports(curation: Curation, judge: Judge) -> Curation:
 
 
 def drop_sentences(curation: Curation, judge: Judge) -> Curation:
-    """Drop the sentences that a CT cannot tell; an official test set keeps them."""
+    """Drop the sentences with facts that no CT shows; an official test set keeps them."""
     judged = [draft for draft in curation.scans if not draft.is_unfiltered]
     verdicts = iter(judge.judge([sentence for draft in judged for sentence in draft.sentences]))
     scans, dropped = [], []

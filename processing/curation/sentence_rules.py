@@ -1,4 +1,4 @@
-"""Decide by rules, without a model, which sentences of a report a CT cannot tell (paper, appendix A).
+"""Decide by rules, without a model, which sentences of a report state facts that no CT shows (paper, appendix A).
 
 A rule checks one sentence. Traces of surgery are visible ("wires of a previous operation") and such sentences stay;
 comparisons with another day are not visible and are dropped. Advice ("correlation with the laboratory") tells nothing

@@ -39,7 +39,7 @@ _BIMCV_R_COLUMNS = (
 def write_layout(out: Path | str, layout: str, n: int, seed: int = 0, faults: Sequence[str] = ()) -> Path:
     """Write `n` phantom scans with their reports in the file layout of one of the sources.
 
-    The reports are as raw as a source's (`phantom_raw_reports`), some patients occur twice, and the 30th scan has the
+    The reports are as raw as a source's (`raw_reports`), some patients occur twice, and the 30th scan has the
     voxels of the first one. The truth of every volume is saved beside them in `phantom_truth.jsonl`: file, report,
     findings, the text that curation must keep (`clean`) and the sentences that were added (`injected`).
 

@@ -1,4 +1,4 @@
-"""Make phantom reports as raw as a source's, with sentences that curation must drop, stray quotes and heads."""
+"""Make phantom reports as raw as a source's: with sentences that curation must drop, extra quotes and headings."""
 
 import re
 from collections.abc import Callable
@@ -83,7 +83,7 @@ def make_raw(report: str, seed: int, may_be_short: bool = True, write: Writer | 
 
 
 def write_quoted(sentences: list[str], rng: np.random.Generator) -> str:
-    """Write sentences as running text, some reports with a head and stray quotes, as in CT-RATE."""
+    """Write sentences as running text, some reports with a heading and extra quotes, as in CT-RATE."""
     if rng.random() < _QUOTED_SHARE:
         return f'"Findings:  {sentences[0]}  "" {" ".join(sentences[1:])} " '
     return " ".join(sentences)

@@ -68,7 +68,7 @@ class DamagedEntryError(ValueError):
 
 
 class VolumeCache:
-    """Reads `pixel_values` from a folder of preprocessed volumes, and adds missing volumes to it.
+    """Reader of `pixel_values` from a folder of preprocessed volumes, which adds missing volumes to the folder.
 
     It is called like the image processor, so a data set needs only `with_preprocessing(dataset, VolumeCache(...))`. An
     entry's folder is named by the hash of the preprocessing's settings, its file by the scan's path, size and time:

@@ -23,7 +23,7 @@ def fits_in_memory(num_scans: int, image_processor: ArgusImageProcessor) -> bool
 
 
 class VolumeMemory:
-    """Reads `pixel_values` and keeps them for the next call, also of another object.
+    """Reader of `pixel_values` that keeps them in memory for the next call, also a call of another such reader.
 
     A scan is known by its file's path, size and time, or by its bytes. Above 2 GB in all nothing more is kept.
 
@@ -56,7 +56,7 @@ class VolumeMemory:
 
 
 def _scan_of(image: Any) -> str | None:
-    """Return what a scan is known by, None for arrays and the like."""
+    """Return a scan's key: that of its file, or the hash of its bytes; None for arrays and other objects."""
     if path := path_of(image):
         return scan_key(path)
     content = image.get("bytes") if isinstance(image, dict) else None

@@ -1,4 +1,7 @@
-"""Return the configurations of a model's two large parts, as what they are once the model's own is made."""
+"""Return the configurations of a model's vision tower and language model, with their types for the type checker.
+
+`ArgusConfig` states both as mappings too, because it accepts mappings and converts them.
+"""
 
 from typing import cast
 

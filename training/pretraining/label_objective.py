@@ -94,10 +94,10 @@ class LabelObjective(nn.Module):
         return ModelOutput(loss=sum(losses) / len(losses), logits=logits)
 
 
-def share_of_f1(told: torch.Tensor, true: torch.Tensor) -> float:
-    """Return F1 over all entries of two boolean tensors, 0 if nothing is told and nothing is true."""
-    hits = (told & true).sum().item()
-    return 2 * hits / max(1, told.sum().item() + true.sum().item())
+def share_of_f1(predicted: torch.Tensor, true: torch.Tensor) -> float:
+    """Return F1 over all entries of two boolean tensors, 0 if nothing is predicted and nothing is true."""
+    hits = (predicted & true).sum().item()
+    return 2 * hits / max(1, predicted.sum().item() + true.sum().item())
 
 
 def measure(names: list[str]) -> Callable[[LabelObjective, Callable[[], Iterator[dict]], Path], dict[str, float]]:
@@ -106,13 +106,13 @@ def measure(names: list[str]) -> Callable[[LabelObjective, Callable[[], Iterator
 
     @torch.no_grad()
     def show(module: LabelObjective, batches: Callable[[], Iterator[dict]], folder: Path) -> dict[str, float]:
-        told, true = [], []
+        predicted, true = [], []
         for batch in batches():
-            told.append(module(batch["pixel_values"]).logits.cpu() > 0)
+            predicted.append(module(batch["pixel_values"]).logits.cpu() > 0)
             true.append(batch["labels"].cpu() > 0)
-        told_all, true_all = torch.cat(told), torch.cat(true)
+        predicted_all, true_all = torch.cat(predicted), torch.cat(true)
         by_part = {name: parts == number for number, name in enumerate(("label_f1", "sided_f1", "placed_f1"))}
-        scores = {name: share_of_f1(told_all[:, own], true_all[:, own]) for name, own in by_part.items()}
+        scores = {name: share_of_f1(predicted_all[:, own], true_all[:, own]) for name, own in by_part.items()}
         return {"num_scans": len(true_all)} | scores
 
     return show

@@ -1,4 +1,4 @@
-"""Pretrain with transformers' own trainer, which here also passes the step, from which masks are drawn."""
+"""Pretrain with transformers' trainer, extended to pass the step to an objective, which draws its masks from it."""
 
 import inspect
 from typing import Any

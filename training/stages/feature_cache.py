@@ -32,7 +32,7 @@ TOWER_PREFIX = "model.vision_tower."
 
 
 class FeatureCache:
-    """Reads `vision_tokens` of scans from a folder that `fill` has filled.
+    """Reader of scans' `vision_tokens` from a folder that `fill` has filled.
 
     It is called like the image processor and replaces it in the processor of a training run.
 

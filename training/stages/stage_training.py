@@ -77,7 +77,7 @@ def train_stage(
 def announce(
     stage: str, trainer: SFTTrainer, examples: datasets.Dataset, processor: ArgusProcessor, max_text_tokens: int
 ) -> None:
-    """Tell, on the first process only, the parameters that the stage trains and the number of reports that are cut."""
+    """Log the number of parameters that the stage trains and of reports that are cut, on the first process only."""
     if trainer.is_world_process_zero():
         cut = count_cut_reports(examples, processor, max_text_tokens)
         trained = count_trained(model_of(trainer))

@@ -19,13 +19,13 @@ CITATION = """\
 """
 INPUTS = """
 Args:
-    predictions: reports, one a scan.
-    references: the true reports, one a scan, in the same order.
-    details: whether to tell by metric how it was computed, in place of its number.
+    predictions: reports, one for each scan.
+    references: the true reports, one for each scan, in the same order.
+    details: whether to return more than the value of each metric, see below.
 Returns:
-    by metric its number; one that cannot be computed here is left out, and a warning says what to install. With
-    `details` a dictionary for every metric with `value` (None if missing, and then `missing` says what to install),
-    `signature` and `per_report`, each report's own scores.
+    the value of each metric by name; a metric that cannot be computed here is left out, and a warning says what to
+    install. With `details`, a dictionary for every metric with `value` (None if missing, and then `missing` says what
+    to install), `signature` and `per_report`, the scores of the single reports.
 """
 logger = evaluate.logging.get_logger(__name__)
 

@@ -81,7 +81,7 @@ class PackagedRateModel(RateModel):
 
 
 def _given(loaded: Mapping[str, Any]) -> SimpleNamespace:
-    """Make what stands in for one of transformers' Auto classes."""
+    """Make a replacement of one of transformers' Auto classes, which gives what was loaded already, by name."""
     return SimpleNamespace(from_pretrained=loaded.__getitem__)
 
 
