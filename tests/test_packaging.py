@@ -13,6 +13,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -90,6 +91,12 @@ def test_the_command_runs_from_the_wheel_alone(built, tmp_path):
 def test_the_command_tells_its_version(argus):
     code, stdout, _ = argus("--version")
     assert (code, stdout.strip()) == (0, f"argus {PROJECT['version']}")
+
+
+def test_citation_and_changelog_are_of_this_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == PROJECT["version"] and citation["license"] == PROJECT["license"]
+    assert f"## {PROJECT['version']} " in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
 def test_every_imported_library_is_declared():
