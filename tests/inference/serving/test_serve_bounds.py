@@ -365,7 +365,7 @@ reader.join()
 
 
 def test_a_reader_ends_with_its_server(tmp_path):
-    """However that ends: a decoder at work looks at nothing itself."""
+    """The server may end in any way: a busy decoder does not check for it."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     server = subprocess.Popen([sys.executable, "-c", SERVER, str(pipe)])
