@@ -1,12 +1,14 @@
 """Define names, columns and manifest of a folder that `argus prepare` wrote: all that is needed to read one."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import datasets
 
+from ..storage.foreign_files import ForeignFileError, read_json_object
+
 MANIFEST = "manifest.json"
+MAX_MANIFEST_BYTES = 64 << 20  # it lists every file of the folder
 DATA, DECISIONS, LOGS = "data", "decisions", "logs"
 SPLITS = ("train", "validation", "test")
 
@@ -40,9 +42,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     Raises:
         ValueError: if the folder was not made by `argus prepare`, or its manifest is damaged.
     """
+    damaged = ValueError(f"{folder / MANIFEST}: damaged; run argus prepare again")
     try:
-        return json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = read_json_object(folder / MANIFEST, MAX_MANIFEST_BYTES, max_values=None)
     except FileNotFoundError:
         raise ValueError(f"{folder}: no {MANIFEST}, so this is no prepared data set; run argus prepare") from None
-    except ValueError:
-        raise ValueError(f"{folder / MANIFEST}: damaged; run argus prepare again") from None
+    except ForeignFileError:
+        raise damaged from None
+    if not isinstance(manifest.get("counts"), dict):
+        raise damaged
+    return manifest
