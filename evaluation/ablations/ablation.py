@@ -124,7 +124,7 @@ def _check_own(out: Path, grid: Grid) -> None:
     """Refuse a folder with another grid's results, before anything is trained."""
     advice = "choose another folder (--steps shares the trainings)"
     name = {"name": grid.name}
-    claim_for_settings(out / ABLATION_FILE, name, settings_in=lambda said: {"name": said["name"]}, advice=advice)
+    claim_for_settings(out / ABLATION_FILE, name, settings_in=lambda content: {"name": content["name"]}, advice=advice)
 
 
 def check_scores(grid: Grid, where: str) -> None:

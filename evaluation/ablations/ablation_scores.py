@@ -62,8 +62,8 @@ def score_training(settings: dict[str, Any], seed: int, scores: Path, steps: Pat
 
 def score_folder(settings: dict[str, Any], seed: int, scores: Path) -> Path:
     """Return the folder of a cell's scores with a seed, named by its model and by the settings of its evaluation."""
-    said = key_of(settings.get("evaluation", {}))
-    return scores / f"{last_step(settings, seed).name}-{hashlib.sha256(said.encode()).hexdigest()[:8]}"
+    evaluation = key_of(settings.get("evaluation", {}))
+    return scores / f"{last_step(settings, seed).name}-{hashlib.sha256(evaluation.encode()).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True)
@@ -98,10 +98,10 @@ class Evaluation:
 
     def clinical(self, folder: Path) -> dict[str, Metric]:
         """Return the clinical metrics that the recipe asks for; their answers are kept in `folder`."""
-        said = self.recipe.evaluation
-        models, download = said.get("clinical_models"), said.get("clinical_download", False)
+        evaluation = self.recipe.evaluation
+        models, download = evaluation.get("clinical_models"), evaluation.get("clinical_download", False)
         options = ClinicalOptions(models and Path(models), folder / ANSWERS, download)
-        return clinical_metrics(said.get("clinical", ()), options)
+        return clinical_metrics(evaluation.get("clinical", ()), options)
 
     def is_done(self) -> bool:
         """Return whether the scores are there, with every clinical metric that can be computed now."""

@@ -154,38 +154,38 @@ def read_grid(path: Path, base: Path | None = None) -> Grid:
         ValueError: naming the file, and the key, axis or setting that is unknown or missing.
     """
     path = Path(path)
-    said = _read_yaml(path)
-    _check_keys(path, said, _GRID_KEYS, {"name", "base", "seeds", "panels"})
-    kind = said.get("kind", "reports")
+    content = _read_yaml(path)
+    _check_keys(path, content, _GRID_KEYS, {"name", "base", "seeds", "panels"})
+    kind = content.get("kind", "reports")
     if kind not in RECIPES:
         raise ValueError(f"{path}: unknown kind {kind!r}; known: {', '.join(RECIPES)}")
-    _check_form(path, said)
-    seeds = said["seeds"]
+    _check_form(path, content)
+    seeds = content["seeds"]
     if not seeds or len(set(seeds)) != len(seeds) or not all(isinstance(seed, int) and seed >= 0 for seed in seeds):
         raise ValueError(f"{path}: seeds is a list of distinct integers from 0 up, got {seeds}")
-    known = read_base(base or path.parent / said["base"])
+    known = read_base(base or path.parent / content["base"])
     # The metrics depend on the data, so the base recipe lists them; a grid may list others.
     own_score, own_metrics = known.recipe.pop("score", None), known.recipe.pop("metrics", [])
-    score = said.get("score", own_score)
+    score = content.get("score", own_score)
     if score is None:
         raise ValueError(f"{path}: neither it nor its base recipe names a score")
-    panels = tuple(_panel(path, panel, known, said.get("settings", {}), kind) for panel in said["panels"])
-    metrics = tuple(dict.fromkeys([score, *said.get("metrics", own_metrics)]))
-    return Grid(said["name"], said.get("title", said["name"]), kind, tuple(seeds), score, metrics, panels)
+    panels = tuple(_panel(path, panel, known, content.get("settings", {}), kind) for panel in content["panels"])
+    metrics = tuple(dict.fromkeys([score, *content.get("metrics", own_metrics)]))
+    return Grid(content["name"], content.get("title", content["name"]), kind, tuple(seeds), score, metrics, panels)
 
 
-def _check_form(path: Path, said: dict[str, Any]) -> None:
+def _check_form(path: Path, content: dict[str, Any]) -> None:
     """Check the types of a grid's values, and that its name can be that of a folder."""
-    for panel in said["panels"] if isinstance(said["panels"], list) else ():
+    for panel in content["panels"] if isinstance(content["panels"], list) else ():
         if isinstance(panel, dict):
             _check_keys(path, panel, _PANEL_KEYS, {"axes"})
     try:
-        from_json(_GridFile, said)
+        from_json(_GridFile, content)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    if not _FOLDER_NAME.fullmatch(said["name"]):
-        raise ValueError(f"{path}: name: letters, digits, dots and lines only, got {said['name']!r}")
-    if not said["panels"]:
+    if not _FOLDER_NAME.fullmatch(content["name"]):
+        raise ValueError(f"{path}: name: letters, digits, dots, hyphens and underscores only, got {content['name']!r}")
+    if not content["panels"]:
         raise ValueError(f"{path}: panels: give at least one")
 
 
@@ -202,13 +202,13 @@ def read_base(path: Path) -> Base:
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     choices = recipe.pop("choices", {})
-    for said in (recipe, *(overrides for names in choices.values() for overrides in names.values())):
-        check_mapping(f"{path}: objectives", said.get("objectives", {}))
-        for name, given in said.get("objectives", {}).items():
+    for part in (recipe, *(overrides for names in choices.values() for overrides in names.values())):
+        check_mapping(f"{path}: objectives", part.get("objectives", {}))
+        for name, given in part.get("objectives", {}).items():
             if isinstance(given, str):
                 settings = _read_yaml(path.parent / given)
                 own = {key: value for key, value in settings.items() if key not in DRIVEN - {"vision"}}
-                said["objectives"][name] = own
+                part["objectives"][name] = own
     return Base(recipe, choices)
 
 
@@ -218,16 +218,16 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return read_yaml_object(path)
 
 
-def _check_keys(path: Path, said: dict, known: set[str], needed: set[str]) -> None:
-    if unknown := sorted(map(str, set(said) - known)):
+def _check_keys(path: Path, content: dict, known: set[str], needed: set[str]) -> None:
+    if unknown := sorted(map(str, set(content) - known)):
         raise ValueError(f"{path}: no such key: {', '.join(unknown)}; known: {', '.join(sorted(known))}")
-    if missing := sorted(needed - set(said)):
+    if missing := sorted(needed - set(content)):
         raise ValueError(f"{path}: lacks {', '.join(missing)}")
 
 
-def _panel(path: Path, said: dict[str, Any], base: Base, settings: dict[str, Any], kind: str) -> Panel:
-    _check_keys(path, said, _PANEL_KEYS, {"axes"})
-    axes = said["axes"]
+def _panel(path: Path, content: dict[str, Any], base: Base, settings: dict[str, Any], kind: str) -> Panel:
+    _check_keys(path, content, _PANEL_KEYS, {"axes"})
+    axes = content["axes"]
     for axis, values in axes.items():
         named = values if isinstance(values, dict) else {}
         if not named or not all(isinstance(overrides, dict) for overrides in named.values()):
@@ -235,13 +235,13 @@ def _panel(path: Path, said: dict[str, Any], base: Base, settings: dict[str, Any
     if not axes:
         raise ValueError(f"{path}: axes: give at least one")
     axes = {str(axis): {str(name): overrides for name, overrides in values.items()} for axis, values in axes.items()}
-    paper = said.get("paper", {})
+    paper = content.get("paper", {})
     _check_paper(path, paper, axes)
     cells = tuple(
         _cell(path, dict(zip(axes, names, strict=True)), axes, base, settings, kind)
         for names in itertools.product(*axes.values())
     )
-    return Panel(said.get("title", ", ".join(axes)), axes, cells, paper, said.get("ours", ""))
+    return Panel(content.get("title", ", ".join(axes)), axes, cells, paper, content.get("ours", ""))
 
 
 def _check_paper(path: Path, paper: dict[str, Any], axes: dict[str, dict]) -> None:

@@ -144,16 +144,17 @@ class ReportRecipe:
 
     def _check_evaluation(self) -> None:
         """Check the values that would fail only when everything is trained."""
-        said = self.evaluation
-        check_choice("evaluation.split", said.get("split", "test"), SPLITS)
-        check_choice("evaluation.device_map", said.get("device_map"), (None, "auto"))
+        evaluation = self.evaluation
+        check_choice("evaluation.split", evaluation.get("split", "test"), SPLITS)
+        check_choice("evaluation.device_map", evaluation.get("device_map"), (None, "auto"))
         for name in ("subsets", "clinical"):
-            if not isinstance(said.get(name, []), list) or not all(isinstance(one, str) for one in said.get(name, [])):
-                raise ValueError(f"evaluation.{name}: expected a list of names, got {said[name]!r}")
-        for subset in said.get("subsets", ()):
+            names = evaluation.get(name, [])
+            if not isinstance(names, list) or not all(isinstance(one, str) for one in names):
+                raise ValueError(f"evaluation.{name}: expected a list of names, got {names!r}")
+        for subset in evaluation.get("subsets", ()):
             check_choice("evaluation.subsets", subset, SUBSETS)
         for name in ("limit", "batch_size", "max_new_tokens"):
-            if type(number := said.get(name, 1)) is not int or number < 1:
+            if type(number := evaluation.get(name, 1)) is not int or number < 1:
                 raise ValueError(f"evaluation.{name}: expected a whole number from 1, got {number!r}")
 
     def _check_objective(self, name: str, settings: dict[str, Any]) -> None:

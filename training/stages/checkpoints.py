@@ -77,13 +77,13 @@ def claim_output(output_dir: Path, recipe: Any, config: TrainingArguments) -> No
         ValueError: if the folder holds a run with other settings.
     """
     path = output_dir / RECIPE_FILE
-    said = {"recipe": asdict(recipe) | {"stage": None}, "trainer": config.to_json_string()}
+    content = {"recipe": asdict(recipe) | {"stage": None}, "trainer": config.to_json_string()}
     # Written atomically: another process that reads it meanwhile finds the whole text or no file.
-    write = partial(write_whole, path, json.dumps(said, indent=1).encode()) if config.process_index == 0 else None
+    write = partial(write_whole, path, json.dumps(content, indent=1).encode()) if config.process_index == 0 else None
     advice = "choose another output_dir or remove it"
-    claim_for_settings(path, _settings_in(said), write=write, settings_in=_settings_in, advice=advice)
+    claim_for_settings(path, _settings_in(content), write=write, settings_in=_settings_in, advice=advice)
 
 
-def _settings_in(said: dict[str, Any]) -> dict[str, Any]:
+def _settings_in(content: dict[str, Any]) -> dict[str, Any]:
     """Return the settings of recipe and trainer by name; no name is in both."""
-    return said["recipe"] | json.loads(said["trainer"])
+    return content["recipe"] | json.loads(content["trainer"])

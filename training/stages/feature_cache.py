@@ -140,8 +140,8 @@ def features_folder(
         for name, value in tower.config.to_dict().items()
         if name not in ("transformers_version", "dtype", "architectures", "_name_or_path", "auto_map")
     }
-    said = [settings_hash(processor), type(images).__name__, str(dtype), json.dumps(config, sort_keys=True)]
-    digest = hashlib.sha256(json.dumps(said).encode())
+    identity = [settings_hash(processor), type(images).__name__, str(dtype), json.dumps(config, sort_keys=True)]
+    digest = hashlib.sha256(json.dumps(identity).encode())
     for name, weight in sorted(tower.state_dict().items()):
         digest.update(f"{name} {tuple(weight.shape)}".encode())
         digest.update(weight.contiguous().view(-1).view(torch.uint8).numpy())

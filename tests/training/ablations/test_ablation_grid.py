@@ -112,7 +112,7 @@ def test_an_unknown_setting_is_refused_with_file_and_cell(tmp_path, override, me
         ({"seeds": 3}, "seeds: expected a list, got 3"),
         ({"seeds": [[1]]}, r"seeds: expected a whole number, got \[1\]"),
         ({"name": 7}, "name: expected a text, got 7"),
-        ({"name": "../up"}, "name: letters, digits, dots and lines only, got '../up'"),
+        ({"name": "../up"}, "name: letters, digits, dots, hyphens and underscores only, got '../up'"),
         ({"metrics": "GREEN"}, "metrics: expected a list, got 'GREEN'"),
         ({"settings": ["x"]}, "settings: expected a mapping"),
         ({3: {}}, "no such key: 3"),
