@@ -8,7 +8,9 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tomllib
+import venv
 import zipfile
 from pathlib import Path
 
@@ -78,14 +80,33 @@ def test_the_wheel_holds_every_file_of_the_packages_and_nothing_else(built):
     assert held == {Path(PACKAGES[file.parts[0]], *file.parts[1:]).as_posix() for file in files}
 
 
-def test_the_command_runs_from_the_wheel_alone(built, tmp_path):
-    program = "import argus_cli.main as main, sys; print(main.__file__); sys.argv = ['argus', '--help']; main.main()"
-    environment = os.environ | {"PYTHONPATH": str(built[0]), "COLUMNS": "80"}
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0 and done.stdout.startswith(str(built[0]))
-    assert "evaluate" in done.stdout and "report" in done.stdout
+@pytest.fixture(scope="module")
+def installed(built, tmp_path_factory) -> Path:
+    """The programs of an environment with the wheel and the libraries, and nothing of the checkout."""
+    root = tmp_path_factory.mktemp("environment")
+    venv.create(root, symlinks=True)
+    libraries = root / "libraries"
+    libraries.mkdir()
+    for path in Path(sysconfig.get_path("purelib")).iterdir():
+        if "argus" not in path.name:
+            (libraries / path.name).symlink_to(path)
+    (site,) = root.glob("lib/python*/site-packages")
+    (site / "libraries.pth").write_text(str(libraries))
+    (wheel,) = built[0].parent.glob("*.whl")
+    options = ("--no-deps", "--no-index", "--no-compile", "--quiet")
+    pip = [sys.executable, "-m", "pip", "--python", str(root / "bin" / "python"), "install", *options, str(wheel)]
+    subprocess.run(pip, check=True)
+    return root / "bin"
+
+
+def test_the_command_runs_from_the_wheel_alone(installed, tmp_path):
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"COLUMNS": "80"}
+    runs = (["argus", "--help"], ["python", "-c", "import argus_cli.main; print(argus_cli.main.__file__)"])
+    commands = ([str(installed / program), *words] for program, *words in runs)
+    options = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True, "check": True}
+    told, place = (subprocess.run(command, **options).stdout for command in commands)
+    assert "evaluate" in told and "report" in told
+    assert place.startswith(str(installed.parent))
 
 
 def test_the_command_tells_its_version(argus):
