@@ -22,13 +22,13 @@ class ScanNotReadError(ValueError):
     """A scan could not be read; the message is one line for the client, without local folders or header values."""
 
 
-def open_below(root: Path, asked: str, room: Path, opened: ExitStack) -> Path:
-    """Open the file or DICOM folder `asked` (absolute) below `root`, and return a path in `room` to read it from.
+def open_below(root: Path, requested: str, private: Path, opened: ExitStack) -> Path:
+    """Open a file or DICOM folder below `root`, and return a path in `private` to read it from.
 
     Args:
         root: a resolved folder.
-        asked: absolute path, as a client gave it.
-        room: an empty private folder, in which the links are made.
+        requested: absolute path, as a client gave it.
+        private: an empty private folder, in which the links are made.
         opened: stack that closes the files.
 
     Raises:
@@ -36,8 +36,8 @@ def open_below(root: Path, asked: str, room: Path, opened: ExitStack) -> Path:
             file exists.
     """
     try:
-        real = _resolve_below(root, asked)
-        shown = room / Path(asked).name
+        real = _resolve_below(root, requested)
+        shown = private / Path(requested).name
         if not stat.S_ISDIR(os.lstat(real).st_mode):
             _link_file(root, real, shown, opened)
             return shown

@@ -77,8 +77,8 @@ def read_apart(
     """
     prepare_readers()
     receiver, sender = _context.Pipe(duplex=False)
-    with private_folder() as room:
-        process = _context.Process(target=_work, args=(sender, read, room, limits))
+    with private_folder() as private:
+        process = _context.Process(target=_work, args=(sender, read, private, limits))
         try:
             process.start()
             sender.close()
@@ -122,13 +122,13 @@ def _end(process: BaseProcess) -> None:
     process.close()
 
 
-def _work(sender: Connection, read: Callable[[Path], CTVolume], room: Path, limits: ReaderLimits) -> None:
+def _work(sender: Connection, read: Callable[[Path], CTVolume], private: Path, limits: ReaderLimits) -> None:
     """Read one scan and send it; this runs in the reader's process."""
     os.setsid()
     _end_with_server()
     _confine(limits)
     try:
-        volume = read(room)
+        volume = read(private)
         facts = {"shape": volume.hu.shape, "dtype": volume.hu.dtype.str, "affine": volume.affine.tolist()}
         facts |= {"orientation": volume.original_orientation, "warnings": volume.warnings}
         sender.send_bytes(json.dumps(facts).encode())
@@ -136,7 +136,7 @@ def _work(sender: Connection, read: Callable[[Path], CTVolume], room: Path, limi
     except MemoryError:
         _refuse(sender, "the scan takes more memory to read than a CT does")
     except (CTReadError, ScanNotReadError) as error:
-        _refuse(sender, str(error).replace(f"{room}/", ""))
+        _refuse(sender, str(error).replace(f"{private}/", ""))
     except OSError as error:
         _refuse(sender, f"the scan cannot be read ({error.strerror})")
     except Exception:  # its text is not sent, because it could quote the scan

@@ -142,11 +142,11 @@ def _reader_of(scan: Path | EmbeddedScan) -> Callable[[Path], CTVolume]:
     return partial(_read_path, scan)
 
 
-def _read_row(image: dict[str, Any], room: Path) -> CTVolume:
+def _read_row(image: dict[str, Any], private: Path) -> CTVolume:
     return read_ct_row(image)
 
 
-def _read_path(path: Path, room: Path) -> CTVolume:
+def _read_path(path: Path, private: Path) -> CTVolume:
     return read_ct(path)
 
 

@@ -257,9 +257,9 @@ class AllowedScans:
         return self.folder, path
 
 
-def _read_below(root: Path, asked: str, room: Path) -> CTVolume:
+def _read_below(root: Path, requested: str, private: Path) -> CTVolume:
     with ExitStack() as opened:
-        return read_ct(open_below(root, asked, room, opened))
+        return read_ct(open_below(root, requested, private, opened))
 
 
 class _OpenFile:
@@ -297,8 +297,8 @@ def _received(url: str) -> Iterator[_OpenFile]:
         yield _OpenFile(file.fileno(), suffix)
 
 
-def _read_sent(sent: _OpenFile, room: Path) -> CTVolume:
-    path = room / f"scan{sent.suffix}"
+def _read_sent(sent: _OpenFile, private: Path) -> CTVolume:
+    path = private / f"scan{sent.suffix}"
     link_open_file(sent.descriptor, path)
     try:
         return read_ct(path)

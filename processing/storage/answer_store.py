@@ -11,7 +11,7 @@ ReadyFunction = Callable[[Sequence[str]], Iterable[tuple[int, str | None]]]
 
 def answer_once(
     path: Path,
-    asked: str,
+    answerer: str,
     questions: Sequence[str],
     answer: AnswerFunction,
     chunk: int = 64,
@@ -21,7 +21,7 @@ def answer_once(
 
     Args:
         path: SQLite file, created if it does not exist.
-        asked: name of the answerer, with model, version and settings; answers of others in the file are kept apart.
+        answerer: name of the answerer, with model, version and settings; answers of others in the file are kept apart.
         questions: texts; one that occurs twice is asked once.
         answer: returns one answer, a text or None, for each of the questions it gets.
         chunk: questions asked at a time; the answers of each chunk are stored at once.
@@ -34,15 +34,15 @@ def answer_once(
     def in_order(part: Sequence[str]) -> Iterable[tuple[int, str | None]]:
         given = list(answer(part))
         if len(given) != len(part):
-            raise ValueError(f"{asked}: {len(given)} answers to {len(part)} questions")
+            raise ValueError(f"{answerer}: {len(given)} answers to {len(part)} questions")
         return enumerate(given)
 
-    return answer_as_ready(path, asked, questions, in_order, chunk, track)
+    return answer_as_ready(path, answerer, questions, in_order, chunk, track)
 
 
 def answer_as_ready(
     path: Path,
-    asked: str,
+    answerer: str,
     questions: Sequence[str],
     answer: ReadyFunction,
     chunk: int = 64,
@@ -62,19 +62,19 @@ def answer_as_ready(
         kept = {}
         for question in distinct:
             row = connection.execute(
-                "SELECT answer FROM kept_answers WHERE asked = ? AND question = ?", (asked, question)
+                "SELECT answer FROM kept_answers WHERE asked = ? AND question = ?", (answerer, question)
             ).fetchone()
             if row is not None:
                 kept[question] = row[0]
         missing = [question for question in distinct if question not in kept]
         for start in track(range(0, len(missing), chunk)):
             part = missing[start : start + chunk]
-            kept |= _store(connection, asked, part, answer(part))
+            kept |= _store(connection, answerer, part, answer(part))
     return [kept[question] for question in questions]
 
 
 def _store(
-    connection: sqlite3.Connection, asked: str, questions: Sequence[str], ready: Iterable[tuple[int, str | None]]
+    connection: sqlite3.Connection, answerer: str, questions: Sequence[str], ready: Iterable[tuple[int, str | None]]
 ) -> dict[str, str | None]:
     """Store answers when all are there or one fails; return them by question."""
     given: dict[str, str | None] = {}
@@ -85,13 +85,13 @@ def _store(
         with connection:
             connection.executemany(
                 "INSERT OR REPLACE INTO kept_answers VALUES (?, ?, ?)",
-                [(asked, question, answer) for question, answer in given.items()],
+                [(answerer, question, answer) for question, answer in given.items()],
             )
     return given
 
 
-def stored_answers(path: Path, asked: str) -> dict[str, str | None]:
-    """Return the stored answers by question, of the answerer whose name begins with `asked`.
+def stored_answers(path: Path, answerer: str) -> dict[str, str | None]:
+    """Return the stored answers by question, of the answerer whose name begins with `answerer`.
 
     If several do, those of the one that answered last.
 
@@ -104,10 +104,10 @@ def stored_answers(path: Path, asked: str) -> dict[str, str | None]:
     with _opened(path) as connection:
         last = connection.execute(
             "SELECT asked FROM kept_answers WHERE substr(asked, 1, ?) = ? ORDER BY rowid DESC LIMIT 1",
-            (len(asked), asked),
+            (len(answerer), answerer),
         ).fetchone()
         if last is None:
-            raise ValueError(f"{path}: holds no answer of {asked.rstrip('|')}")
+            raise ValueError(f"{path}: holds no answer of {answerer.rstrip('|')}")
         rows = connection.execute("SELECT question, answer FROM kept_answers WHERE asked = ?", last)
         return dict(rows.fetchall())
 
