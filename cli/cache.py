@@ -8,10 +8,10 @@ from pathlib import Path
 import datasets
 import torch
 
-from argus_inference.console.progress import progress_bar
 from argus_processing.failures import reason_of
 from argus_processing.saved_models.pretrained import load_image_processor
 from argus_processing.storage.claimed_folders import claimed_folder
+from argus_processing.storage.progress import progress_bar
 from argus_processing.storage.volume_cache import VolumeCache
 from argus_processing.storage.worker_pool import DIED, run_in_workers
 

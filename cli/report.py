@@ -10,8 +10,8 @@ from typing import Any
 
 from argus_inference.anonymous_paths import PathNames
 from argus_inference.console.plain_text import ascii_json, plain_lines
-from argus_inference.console.progress import progress_bar
 from argus_inference.scan_reports import ScanFailure, ScanReport, to_json_lines, to_text, write_reports
+from argus_processing.storage.progress import progress_bar
 from argus_processing.storage.whole_files import check_can_write, destination_of, write_text
 
 STYLES = ("text", "json", "stream")

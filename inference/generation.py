@@ -12,9 +12,9 @@ from typing import Any
 
 from argus_processing.failures import reason_of
 from argus_processing.instructions import INSTRUCTION
+from argus_processing.storage.progress import progress_bar
 from argus_processing.storage.whole_files import naming
 
-from .console.progress import progress_bar
 from .predictions_file import Prediction, continue_predictions, part_of, put_in_order, read_predictions, to_line
 from .preparation import prepare_ahead
 from .processes import ALONE, Processes

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from argus_inference.console.progress import progress_bar
+from argus_processing.storage.progress import progress_bar
 
 from ..metrics.metric import Metric, MetricScores, average, score_rows
 from ..metrics.nlp_metrics import AVERAGES, METRICS

@@ -1,1 +1,1 @@
-"""Write the commands' output for people: text, progress, tables, and the end after an interruption."""
+"""Write the commands' output for people: text, tables, and the end after an interruption."""

@@ -6,10 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import track
-
 from ..sources.tables import Problem, SourceScan
+from ..storage.progress import progress_bar
 from .volume_engines import ENGINES
 from .volume_records import VolumeRecord, VolumeTask, load_record, record_path
 
@@ -105,9 +103,10 @@ def _examine(tasks: Mapping[SourceScan, VolumeTask], reading: Reading) -> dict[S
     # Sorted by the names of their records, which are hashes: so the first to be read are a random sample of all.
     missing = sorted((task for task in tasks.values() if task not in found), key=lambda task: task.record)
     results = ENGINES[reading.engine](missing, reading.workers) if missing else iter(())
-    bar = track(results, "Volumes", total=len(missing), console=Console(stderr=True), transient=True)
-    for task, record in _until_all_fail([*found.items()], bar, reading.give_up_after):
-        found[task] = record
+    with progress_bar() as progress:
+        bar = progress.track(results, total=len(missing), description="volumes")
+        for task, record in _until_all_fail([*found.items()], bar, reading.give_up_after):
+            found[task] = record
     return {scan: found[task] for scan, task in tasks.items()}
 
 

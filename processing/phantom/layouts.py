@@ -10,15 +10,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
 from ..storage.claimed_folders import whole_folder
+from ..storage.progress import progress_bar
 from .faults import add_faults, check_faults
 from .files import FileStyle, scan_id_of, write_nifti, write_phantom
+from .layout_tables import Rows, write_table
 from .raw_reports import RawReport, make_raw, write_glued, write_numbered
 from .scans import Phantom, make_phantom, report_of, truth_of
-from .layout_tables import Rows, write_table
 
 TRUTH_FILE = "phantom_truth.jsonl"
 _CLINICAL = ("Cough.", "Shortness of breath.", "Chest pain.", "Follow-up.", "Fever.", "Not given.")
@@ -78,7 +77,8 @@ def _progress(layout: str, n: int, seed: int) -> Iterator[int]:
     """
     first = _FIRST_SEED + (seed * len(LAYOUTS) + list(LAYOUTS).index(layout)) * _MOST_SCANS
     seeds = range(first, first + n)
-    yield from track(seeds, description="Phantoms", console=Console(stderr=True), transient=True)
+    with progress_bar() as progress:
+        yield from progress.track(seeds, description="phantoms")
 
 
 def _truth_row(path: str, seed: int, raw: RawReport) -> dict[str, object]:

@@ -12,8 +12,6 @@ from typing import Any, cast
 
 import torch
 from isal import isal_zlib
-from rich.console import Console
-from rich.progress import track
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch.utils.data import DataLoader, Dataset
@@ -24,6 +22,7 @@ from argus_processing.saved_models.model_folders import REPORT_WRITER
 from argus_processing.saved_models.pretrained import load_config
 from argus_processing.saved_models.weight_files import weight_files
 from argus_processing.scan_types import ScanReader
+from argus_processing.storage.progress import progress_bar
 from argus_processing.storage.volume_cache import VolumeCache, path_of, scan_key, settings_hash
 from argus_processing.storage.whole_files import write_whole
 from modeling_argus.vision_towers_argus import VisionTower, tower_of
@@ -158,6 +157,7 @@ def fill(
     device: torch.device | str = "cpu",
     batch_size: int = 1,
     num_workers: int = 0,
+    shown: bool = True,
 ) -> int:
     """Encode the scans that have no entry with the tower, once each; return their number.
 
@@ -170,6 +170,7 @@ def fill(
         device: device of the tower.
         batch_size: number of scans at a time.
         num_workers: number of processes that read scans.
+        shown: whether this process shows a progress bar.
 
     Raises:
         CTReadError: if a scan cannot be read.
@@ -188,10 +189,9 @@ def fill(
     encoder: torch.nn.Module = tower
     encoder.to(device)
     device_type = torch.device(device).type
-    with torch.inference_mode(), torch.autocast(device_type, dtype, enabled=dtype != torch.float32):
-        for batch, pixel_values in track(
-            loader, "vision features", console=Console(stderr=True), disable=not missing, total=len(loader)
-        ):
+    autocast = torch.autocast(device_type, dtype, enabled=dtype != torch.float32)
+    with torch.inference_mode(), autocast, progress_bar(shown and bool(missing)) as progress:
+        for batch, pixel_values in progress.track(loader, total=len(loader), description="vision features"):
             tokens = encoder(pixel_values.to(device, non_blocking=True)).last_hidden_state.to("cpu", dtype)
             for scan, own in zip(batch, tokens, strict=True):
                 cache.write(scan, own)

@@ -85,6 +85,7 @@ def training_images(
         device=config.device,
         batch_size=config.per_device_train_batch_size,
         num_workers=config.dataloader_num_workers,
+        shown=processes.is_main_process,
     )
     processes.wait_for_everyone()
     num_made = sum(gather_object([num_made]))

@@ -6,8 +6,8 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from argus_inference.console.progress import progress_bar
 from argus_processing.storage.answer_store import answer_once
+from argus_processing.storage.progress import progress_bar
 
 CHUNK = 64
 

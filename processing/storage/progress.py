@@ -1,4 +1,4 @@
-"""Show the progress bar of all commands on stderr, so that stdout holds only results."""
+"""Show the progress bar of everything that takes long, on stderr, so that stdout holds only results."""
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
