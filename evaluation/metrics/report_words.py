@@ -23,4 +23,6 @@ def split_words(text: str) -> list[str]:
 
 def lower_in_place(text: str) -> str:
     """Return a text in small letters with every letter at its place: one whose small form is longer stays as it is."""
+    if text.isascii():
+        return text.lower()
     return "".join(low if len(low := letter.lower()) == 1 else letter for letter in text)

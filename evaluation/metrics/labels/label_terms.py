@@ -31,6 +31,8 @@ class LabelTerms:
 
     def find(self, statement: str) -> list[tuple[int, int, bool]]:
         """Return the place of every wording in a statement, and whether it must be said of the lungs."""
+        if not self._compiled.any_wording.search(statement):
+            return []
         others = [match.span() for match in self._compiled.unless.finditer(statement)]
         found = [(*place, False) for place in _places(self._compiled.patterns, statement, others)]
         loose = list(_places(self._compiled.in_lung, statement, others))
@@ -40,9 +42,9 @@ class LabelTerms:
 
     @cached_property
     def _compiled(self) -> "_Compiled":
-        return _Compiled(
-            *(_any_of(each) for each in (self.patterns, self.in_lung, self.hints, self.unless, self.unless_near))
-        )
+        wordings = (*self.patterns, *self.in_lung, *self.hints)
+        lists = (self.patterns, self.in_lung, self.hints, self.unless, self.unless_near, wordings)
+        return _Compiled(*(_any_of(each) for each in lists))
 
 
 class _Compiled(NamedTuple):
@@ -51,6 +53,7 @@ class _Compiled(NamedTuple):
     hints: re.Pattern[str]
     unless: re.Pattern[str]
     unless_near: re.Pattern[str]
+    any_wording: re.Pattern[str]
 
 
 def _any_of(patterns: tuple[str, ...]) -> re.Pattern[str]:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from argus_processing.report_text import split_sentences
 
@@ -98,7 +99,13 @@ def _pieces(report: str) -> Iterator[tuple[int, int]]:
     yield start, len(report)
 
 
-def _sentence_mentions(sentence: str, organ_before: str) -> Iterator[tuple[str, int, int, str]]:
+@lru_cache(maxsize=1 << 16)  # reports repeat most of their sentences
+def _sentence_mentions(sentence: str, organ_before: str) -> tuple[tuple[str, int, int, str], ...]:
+    """Return label, place in the sentence and status of every mention."""
+    return tuple(_find_mentions(sentence, organ_before))
+
+
+def _find_mentions(sentence: str, organ_before: str) -> Iterator[tuple[str, int, int, str]]:
     for span in split_statements(sentence):
         statement = sentence[span.start : span.end]
         assertions = Assertions(statement)
