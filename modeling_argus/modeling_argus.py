@@ -286,7 +286,13 @@ class ArgusForConditionalGeneration(ArgusPreTrainedModel, GenerationMixin):
         )
 
     def save_pretrained(self, save_directory, **kwargs):
-        """Save weights (safetensors), configuration and the code that loads them where Argus is not installed."""
+        """Save weights (safetensors), configuration and the code that loads them where Argus is not installed.
+
+        Weights are in files of at most 5 GB, so that an interrupted upload or download repeats little.
+        """
+        kwargs.setdefault("max_shard_size", "5GB")
+        # The folders that tower and language model came from are of this machine only; their name may be private.
+        self.config.vision_config.name_or_path = self.config.text_config.name_or_path = ""
         # A class has one `_auto_class`; AutoModel must load this class too, so that its model can generate.
         loaded_too = dict.fromkeys(
             ("AutoModel", "AutoModelForMultimodalLM"), "modeling_argus.ArgusForConditionalGeneration"

@@ -1,7 +1,7 @@
 import pytest
 import torch
 from tiny_models import IMAGE, PAD
-from transformers import AutoModel, AutoModelForImageTextToText, TextIteratorStreamer
+from transformers import AutoModel, AutoModelForImageTextToText, PreTrainedModel, TextIteratorStreamer
 
 from modeling_argus import ArgusForConditionalGeneration
 
@@ -116,3 +116,12 @@ def test_wrong_number_of_placeholders_is_refused_with_both_numbers(model):
 def test_ids_and_embeddings_together_are_refused(model):
     with pytest.raises(ValueError, match="exactly one"):
         model(input_ids=prompt([10]), inputs_embeds=torch.zeros(1, 10, 32))
+
+
+def test_weights_are_saved_in_files_of_at_most_5_gb(model, monkeypatch, tmp_path):
+    seen = {}
+    monkeypatch.setattr(PreTrainedModel, "save_pretrained", lambda self, folder, **options: seen.update(options))
+    model.save_pretrained(tmp_path)
+    assert seen["max_shard_size"] == "5GB"
+    model.save_pretrained(tmp_path, max_shard_size="1GB")
+    assert seen["max_shard_size"] == "1GB"
