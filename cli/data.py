@@ -1,11 +1,11 @@
-"""Run the commands for data: `argus phantom`, `prepare`, `cache`, `publish`."""
+"""Run the commands for data: `argus phantom`, `prepare`, `cache`."""
 
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from .options import AnonymousOption, ModelOption, TrustOption, path_names, quiet, say, tell
+from .options import AnonymousOption, ModelOption, TrustOption, path_names, quiet, say
 
 app = typer.Typer()
 Engine = Literal["local", "ray"]
@@ -37,7 +37,10 @@ def prepare(
     embed_volumes: Annotated[
         bool, typer.Option("--embed-volumes", help="Put the volumes into the Parquet files.")
     ] = False,
-    decisions: Annotated[Path | None, typer.Option(help="Use the published decisions in this folder.")] = None,
+    decisions: Annotated[
+        Path | None,
+        typer.Option(help="Use the published decisions in this folder: a download of their repository, or saved rows."),
+    ] = None,
     columns: Annotated[
         Path | None, typer.Option(help="YAML file with column names that differ from the published ones.")
     ] = None,
@@ -94,18 +97,3 @@ def cache(
     for line in unreadable:
         say(line)
     raise typer.Exit(2 if unreadable else 0)
-
-
-@app.command(rich_help_panel="Data")
-def publish(
-    prepared: Annotated[Path, typer.Argument(help="Folder made by argus prepare.")],
-    repo_id: Annotated[str, typer.Argument(help="Data set repository on the Hub, such as lab/ct-3drrg.")],
-    with_data: Annotated[
-        list[str] | None, typer.Option(help="Source whose rows are uploaded too, if allowed; repeatable.")
-    ] = None,
-    public: Annotated[bool, typer.Option("--public", help="Make a new repository public.")] = False,
-) -> None:
-    """Upload ids, splits and curation decisions; the data of CT-RATE and INSPECT may not be redistributed."""
-    from argus_processing.curation.publish import publish as publish_folder
-
-    tell(publish_folder(prepared, repo_id, tuple(with_data or ()), private=not public))

@@ -16,7 +16,7 @@ import typer
 from argus_inference.console.interruption import EXIT_CODE, Interrupted, signals_as_usual, signals_raise
 from argus_training.threads import ThreadsError, check_threads
 
-from . import benchmark, data, models
+from . import benchmark, data, models, publish
 from .options import (
     NOTICE,
     AllowedHostOption,
@@ -45,6 +45,7 @@ app = typer.Typer(
 )
 for commands in (benchmark, data, models):
     app.add_typer(commands.app)
+app.add_typer(publish.app, name="publish", rich_help_panel="Publish")
 
 
 def _tell_version(wanted: bool) -> None:

@@ -1,4 +1,5 @@
 import json
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -6,9 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import datasets
+import huggingface_hub.constants
 import pytest
 import torch
 import yaml
+from local_hub import TOKEN, LocalHub
 from tiny_models import enlarge_matrices
 from transformers import set_seed
 
@@ -143,3 +146,33 @@ def serving():
             thread.join()
 
     return serve
+
+
+@pytest.fixture
+def local_hub(serving, monkeypatch, tmp_path) -> Iterator[LocalHub]:
+    """A Hub on this machine with a token that may write there, to which the client of this process speaks."""
+    hub = LocalHub()
+    with serving(hub.app()) as address:
+        hub.address = address
+        settings = {
+            "ENDPOINT": address,
+            "HUGGINGFACE_CO_URL_TEMPLATE": address + "/{repo_id}/resolve/{revision}/{filename}",
+            "HF_HUB_OFFLINE": False,
+            "HF_HUB_DISABLE_XET": True,
+            "HF_HUB_CACHE": str(tmp_path / "hub-cache"),
+        }
+        for name, value in settings.items():
+            monkeypatch.setattr(huggingface_hub.constants, name, value)
+        for name, value in {"HF_ENDPOINT": address, "HF_HUB_OFFLINE": False, "USE_PARQUET_EXPORT": False}.items():
+            monkeypatch.setattr(datasets.config, name, value)
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        monkeypatch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+        yield hub
+
+
+@pytest.fixture
+def hub_environment(local_hub, tmp_path) -> dict[str, str]:
+    """The environment of another process that speaks to the local Hub, with a cache of its own."""
+    own = {"HF_ENDPOINT": local_hub.address, "HF_TOKEN": TOKEN, "HF_HOME": str(tmp_path / "other-home")}
+    switches = {"HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    return os.environ | own | switches | {"OMP_NUM_THREADS": "1"}

@@ -1,1 +1,1 @@
-"""Curate CT-3DRRG from the downloads: rules, judges, splits, the prepared folder, its card, publishing."""
+"""Curate CT-3DRRG from the downloads: rules, judges, splits, the prepared folder, its card."""

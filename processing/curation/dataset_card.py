@@ -1,4 +1,4 @@
-"""Write the data set card: `hub_cards/dataset_card.md` with values from the manifest, and a figure of the reports."""
+"""Write the data set cards, `hub_cards/dataset_card.md` with values from the manifest, and a figure of the reports."""
 
 import json
 from collections.abc import Sequence
@@ -9,11 +9,17 @@ from typing import Any
 from huggingface_hub import DatasetCard, DatasetCardData
 
 from .overview.report_figure import save_report_figure
-from .prepared_folder import SPLITS
+from .prepared_folder import DECISIONS, SPLITS
 
 CARDS = "argus_hub_cards"
 TEMPLATE, RULES = "dataset_card.md", "sentence_rules.json"
 FIGURE = "reports.png"
+LICENCE_FILE = "LICENSE.md"
+_METADATA: dict[str, Any] = {
+    "language": "en",
+    "pretty_name": "CT-3DRRG",
+    "tags": ["medical", "radiology", "ct", "3d", "report-generation"],
+}
 
 
 def card_configs(sources: Sequence[str], splits_of: dict[str, list[str]], content: str) -> list[dict[str, Any]]:
@@ -38,8 +44,25 @@ def card_configs(sources: Sequence[str], splits_of: dict[str, list[str]], conten
     return configs
 
 
+def decision_configs(sources: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the `configs` of published decisions: all in one, which `load_dataset(REPO)` takes, and one a source.
+
+    In the first each source is a split, whose name may hold no hyphen.
+    """
+    files = {source: f"{DECISIONS}/{source}.parquet" for source in sources}
+    splits = [{"split": source.replace("-", "_"), "path": path} for source, path in files.items()]
+    every = {"config_name": DECISIONS, "data_files": splits, "default": True}
+    return [every, *({"config_name": f"{DECISIONS}-{source}", "data_files": path} for source, path in files.items())]
+
+
+def size_category(num_rows: int) -> str:
+    """Return the Hub's name for a number of rows."""
+    limits = {"n<1K": 1e3, "1K<n<10K": 1e4, "10K<n<100K": 1e5, "100K<n<1M": 1e6}
+    return next((name for name, limit in limits.items() if num_rows < limit), "n>1M")
+
+
 def write_card(folder: Path, manifest: dict[str, Any], reports: Sequence[str]) -> None:
-    """Write `README.md` and its figure into a folder.
+    """Write `README.md` and its figure into a prepared folder.
 
     Args:
         folder: folder of the data set.
@@ -47,16 +70,46 @@ def write_card(folder: Path, manifest: dict[str, Any], reports: Sequence[str]) -
         reports: every kept report.
     """
     sources = list(manifest["counts"])
-    splits_of = {source: [split for split in SPLITS if manifest["counts"][source][split]] for source in sources}
     save_report_figure(reports, folder / FIGURE)
-    cards = files(CARDS)
+    data = DatasetCardData(**_METADATA, license="other", configs=row_configs(sources, manifest))
+    (folder / "README.md").write_text(_rendered(data, manifest), encoding="utf-8")
+
+
+def published_card(manifest: dict[str, Any], repo_id: str, with_data: Sequence[str]) -> str:
+    """Return the card of what is published of a prepared folder.
+
+    From its metadata and the Parquet files the Hub makes the Croissant description itself. The licence is a file beside
+    it, since each source has its own.
+
+    Args:
+        manifest: the prepared folder's manifest.
+        repo_id: repository, as `load_dataset` takes it.
+        with_data: sources whose rows are published too.
+    """
+    sources = list(manifest["counts"])
+    kept = [config for config in row_configs(sources, manifest) if config["config_name"] in with_data]
     data = DatasetCardData(
-        language="en",
+        **_METADATA,
         license="other",
-        pretty_name="CT-3DRRG",
-        tags=["medical", "radiology", "ct", "3d", "report-generation"],
-        configs=card_configs(sources, splits_of, manifest["content"]),
+        license_name="terms-of-each-source",
+        license_link=LICENCE_FILE,
+        annotations_creators=["machine-generated"],
+        language_creators=["expert-generated"],
+        size_categories=[size_category(manifest["statistics"]["all"]["scans"])],
+        task_categories=["image-to-text"],
+        configs=decision_configs(sources) + kept,
     )
+    return _rendered(data, manifest, repo_id=repo_id, with_data=list(with_data))
+
+
+def row_configs(sources: Sequence[str], manifest: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the `configs` of a prepared folder's rows."""
+    splits_of = {source: [split for split in SPLITS if manifest["counts"][source][split]] for source in sources}
+    return card_configs(sources, splits_of, manifest["content"])
+
+
+def _rendered(data: DatasetCardData, manifest: dict[str, Any], **more: Any) -> str:
+    cards = files(CARDS)
     card = DatasetCard.from_template(
         data,
         template_str=(cards / TEMPLATE).read_text(encoding="utf-8"),
@@ -68,5 +121,6 @@ def write_card(folder: Path, manifest: dict[str, Any], reports: Sequence[str]) -
         splits=SPLITS,
         rules=json.loads((cards / RULES).read_text(encoding="utf-8")),
         figure=FIGURE,
+        **more,
     )
-    (folder / "README.md").write_text(str(card), encoding="utf-8")
+    return str(card)

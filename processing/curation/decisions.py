@@ -5,7 +5,9 @@ CT-RATE and INSPECT may not be redistributed, so published decisions hold no vol
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
+import datasets
 import pyarrow.parquet as pq
 
 from ..report_text import clean_report, split_sentences
@@ -14,27 +16,55 @@ from .prepared_folder import DECISION_FEATURES, DECISIONS
 from .selection import CuratedScan, Curation, SetAside
 from .volume_records import VolumeRecord
 
+Decisions: TypeAlias = Path | datasets.Dataset | datasets.DatasetDict
+_SAVED = ("dataset_dict.json", "state.json")  # files of `save_to_disk`
 
-def read_decisions(folder: Path, source: str) -> dict[str, dict]:
+
+def read_decisions(decisions: Decisions, source: str) -> dict[str, dict]:
     """Return a source's decisions by scan id.
 
+    Args:
+        decisions: a folder with `decisions/<source>.parquet`, such as a prepared folder or a snapshot of a repository;
+            what `load_dataset(REPO)` gives; or a folder in which that was saved by `save_to_disk`.
+        source: name of the source.
+
     Raises:
-        ValueError: if the file does not exist, or lacks a column.
+        ValueError: if there are none of the source, or a column is missing.
     """
-    path = Path(folder) / DECISIONS / f"{source}.parquet"
+    if isinstance(decisions, datasets.Dataset | datasets.DatasetDict):
+        return _decisions_in(decisions, source, "the decisions")
+    folder = Path(decisions)
+    if any((folder / name).is_file() for name in _SAVED):
+        return _decisions_in(datasets.load_from_disk(str(folder)), source, str(folder))
+    path = folder / DECISIONS / f"{source}.parquet"
     if not path.is_file():
         raise ValueError(f"{path}: no such file; give the folder of the published data set, with its decisions/")
     table = pq.read_table(path)
-    missing = sorted(set(DECISION_FEATURES) - set(table.column_names))
-    if missing:
-        raise ValueError(f"{path}: no column {missing[0]!r}; it has {', '.join(table.column_names)}")
+    _check_columns(table.column_names, str(path))
     return {row["scan_id"]: row for row in table.to_pylist()}
+
+
+def _decisions_in(loaded: datasets.Dataset | datasets.DatasetDict, source: str, place: str) -> dict[str, dict]:
+    splits = loaded.values() if isinstance(loaded, datasets.DatasetDict) else [loaded]
+    found: dict[str, dict] = {}
+    for split in splits:
+        _check_columns(split.column_names, place)
+        found |= {row["scan_id"]: row for row in split.to_list() if row["source"] == source}
+    if not found:
+        raise ValueError(f"{place}: no decisions on {source}; load the published data set without naming a subset")
+    return found
+
+
+def _check_columns(names: Sequence[str], place: str) -> None:
+    missing = sorted(set(DECISION_FEATURES) - set(names))
+    if missing:
+        raise ValueError(f"{place}: no column {missing[0]!r}; it has {', '.join(names)}")
 
 
 def curate_by_decisions(
     scans: Sequence[SourceScan],
     records: Sequence[VolumeRecord],
-    folder: Path,
+    published: Decisions,
     name_of: Callable[[str], str] | None = None,
 ) -> Curation:
     """Keep the scans and sentences that published decisions keep.
@@ -45,13 +75,13 @@ def curate_by_decisions(
     Args:
         scans: the scans of all sources.
         records: the records of their volumes, in the same order.
-        folder: folder with `decisions/<source>.parquet`.
+        published: as `read_decisions` takes them.
         name_of: gives the opaque names of scans that decisions may use.
 
     Raises:
         ValueError: if decisions of a source are missing.
     """
-    decisions = {source: read_decisions(folder, source) for source in sorted({scan.source for scan in scans})}
+    decisions = {source: read_decisions(published, source) for source in sorted({scan.source for scan in scans})}
     curation = Curation([])
     pairs = sorted(zip(scans, records, strict=True), key=lambda pair: (pair[0].source, pair[0].scan_id))
     for scan, record in pairs:

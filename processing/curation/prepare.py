@@ -25,7 +25,7 @@ from .dataset_folder import (
     write_rows,
     write_rows_with_volumes,
 )
-from .decisions import curate_by_decisions
+from .decisions import Decisions, curate_by_decisions
 from .examination import Examination, NothingReadableError, Reading, cause_of, examine_all
 from .judges import Judge, RuleJudge
 from .overview.table1 import TABLE1_FILE, build_table1, phantom_sources, table1_markdown
@@ -46,7 +46,7 @@ class PrepareOptions:
         workers: volumes read at a time.
         engine: "local" or "ray".
         with_volumes: store the volumes' bytes in the Parquet files, so that the folder can be moved.
-        decisions: folder of published decisions to apply instead of judging again.
+        decisions: published decisions to apply instead of judging again, as `read_decisions` takes them.
         columns: column names that differ from the defaults, source -> role -> name.
         give_up_after: stop when this many volumes of a source fail for one cause before any could be read.
         max_shard_bytes: most bytes of volumes in one Parquet file.
@@ -56,7 +56,7 @@ class PrepareOptions:
     workers: int = 1
     engine: str = "local"
     with_volumes: bool = False
-    decisions: Path | None = None
+    decisions: Decisions | None = None
     columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     give_up_after: int = 50
     max_shard_bytes: int = MAX_SHARD_BYTES
@@ -236,7 +236,7 @@ def write_folder(
         write_log(staged / LOGS / "dropped_sentences.jsonl", curation.dropped)
         write_log(staged / LOGS / SET_ASIDE, curation.set_aside)
         write_log(staged / LOGS / PROBLEMS, problems)
-        statistics, phantoms = statistics_of(curation.scans, list(roots)), sorted(phantom_sources(roots))
+        statistics, phantoms = statistics_of(curation.scans, list(roots)), phantom_sources(roots)
         manifest = {
             "judge": judge.name if options.decisions is None else "published decisions",
             "with_volumes": options.with_volumes,

@@ -15,9 +15,9 @@ import torch
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 import argus_training
-from argus_processing.curation.publish import NOT_REDISTRIBUTABLE
 from argus_processing.image_processing_argus import SETTINGS, ArgusImageProcessor
 from argus_processing.instructions import INSTRUCTION
+from argus_processing.publishing.publish_data import NOT_REDISTRIBUTABLE
 from argus_processing.saved_models.model_folders import REPORT_WRITER
 from argus_processing.saved_models.pretrained import load_config, load_image_processor
 from argus_processing.saved_models.provenance import (

@@ -1,0 +1,67 @@
+"""Publish a trained model's folder on the Hub: weights, code, tokenizer, settings and card, and nothing else."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..saved_models.model_folders import GENERATION, REPORT_WRITER, check_model, check_processor
+from ..storage.foreign_files import read_bounded
+from .disclosures import CARD, check_disclosures, entries_to_upload
+from .hub_repository import Destination, upload
+
+MAX_CARD_BYTES = 1 << 20
+# What of an earlier upload is removed if the folder no longer has it: old shards would be loaded with the new ones.
+REPLACED = ("*.safetensors", "*.json", "*.py", "*.jinja", "*.png", "*.bin")
+
+
+@dataclass(frozen=True)
+class ModelToPublish:
+    """A folder that may be published, as an upload would show it.
+
+    Attributes:
+        folder: folder of the model.
+        sizes: bytes of each file, by name.
+        card: text of its card.
+    """
+
+    folder: Path
+    sizes: dict[str, int]
+    card: str
+
+
+def model_to_publish(folder: Path, pictures: Collection[str] = ()) -> ModelToPublish:
+    """Check a model's folder; return what would be uploaded. Nothing of the network is used.
+
+    Args:
+        folder: folder of the model.
+        pictures: names of pictures in it that show no patient; others are refused.
+
+    Raises:
+        FileNotFoundError: if there is no such folder.
+        ValueError: if it is no whole model with a card, or holds anything that must not be published.
+    """
+    folder = Path(folder)
+    check_model(folder, REPORT_WRITER)
+    check_processor(folder)
+    for name, maker in ((CARD, "argus create"), (GENERATION, "save_pretrained")):
+        if not (folder / name).is_file():
+            raise ValueError(f"{folder}: has no {name}, which {maker} writes; a model is not published without it")
+    check_disclosures(folder, pictures)
+    sizes = {path.name: path.stat().st_size for path in entries_to_upload(folder)}
+    return ModelToPublish(folder, sizes, read_bounded(folder / CARD, MAX_CARD_BYTES))
+
+
+def publish_model(folder: Path, to: Destination, pictures: Collection[str] = ()) -> str:
+    """Upload a model's folder in one commit; return the repository's address.
+
+    Raises:
+        FileNotFoundError, ValueError: as `model_to_publish` and `upload`; nothing is uploaded then.
+    """
+    model = model_to_publish(folder, pictures)
+    return upload(model.folder, to, "model", f"Upload {_name_of(model.card)}", REPLACED)
+
+
+def _name_of(card: str) -> str:
+    """Return a card's title, which names the model."""
+    titles = (line.removeprefix("# ") for line in card.splitlines() if line.startswith("# "))
+    return next(titles, "the model")
