@@ -130,6 +130,8 @@ def pretrain(recipe: PretrainArguments, config: TrainingArguments) -> Path:
     The run's folder also gets `curves.json` and `curves.png` and, if there is a validation split, `results.json` with
     the objective's measurements on it, and the objective's pictures.
     """
+    if config.push_to_hub:
+        raise ValueError("push_to_hub is for training/sft.py; a tower is uploaded as a part of the model made from it")
     with own_output(output_folder(config), config):
         return _run(recipe, config)
 

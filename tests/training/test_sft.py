@@ -7,29 +7,36 @@ from dataclasses import replace
 
 import pytest
 import torch
+from local_hub import TOKEN
+from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoModelForImageTextToText, AutoProcessor
 from trl import SFTConfig
 
+from argus_inference.generation import generate_batch
+from argus_inference.model_folder import load_model
+from argus_processing.instructions import INSTRUCTION
 from argus_processing.saved_models.provenance import PHANTOMS, TrainedSubset, read_provenance
 from argus_training import sft
 from argus_training.stages.recipe import RecipeArguments
 from argus_training.stages.report_examples import count_cut_reports, report_examples
 from argus_training.stages.report_trainer import make_trainer
+from argus_training.stages.run_upload import HubArguments
 
 SUBSET = {"num_train": 4, "num_validation": 1, "num_test": 1, "spacing_mm": [20.0, 12.0, 12.0]}
 
 
-def recipe_for(model_dir, cache) -> RecipeArguments:
+def recipe_for(model_dir, cache, **changes) -> RecipeArguments:
     return RecipeArguments(
         model_name_or_path=str(model_dir),
         subset_options=SUBSET | {"cache_dir": str(cache)},
         stage1={"trainable_parts": ["connector"], "learning_rate": 1e-2},
         stage2={"trainable_parts": ["vision", "connector", "llm"], "learning_rate": 1e-3},
+        **changes,
     )
 
 
-def config_for(output_dir) -> SFTConfig:
+def config_for(output_dir, **changes) -> SFTConfig:
     return SFTConfig(
         output_dir=str(output_dir),
         per_device_train_batch_size=2,
@@ -41,6 +48,7 @@ def config_for(output_dir) -> SFTConfig:
         report_to="none",
         disable_tqdm=True,
         seed=0,
+        **changes,
     )
 
 
@@ -109,6 +117,9 @@ import os, signal, sys
 sys.path.insert(0, {tests!r})
 import torch
 torch.set_num_threads(1)
+from argus_inference.generation import generate_batch
+from argus_inference.model_folder import load_model
+from argus_processing.instructions import INSTRUCTION
 from argus_training import sft
 from argus_training.stages import stage_training
 from transformers import TrainerCallback
@@ -186,3 +197,87 @@ def test_reports_that_would_be_cut_are_counted(model_dir, phantoms):
     processor = AutoProcessor.from_pretrained(model_dir)
     assert count_cut_reports(examples, processor, 10_000) == 0
     assert count_cut_reports(examples, processor, 10) == len(examples)
+
+
+UPLOAD = {"push_to_hub": True, "hub_model_id": "lab/argus-tiny", "hub_token": TOKEN}
+LOADED_REMOTELY = """
+import sys
+for name in ("argus_processing", "modeling_argus", "argus_inference", "argus_training", "argus_evaluation"):
+    sys.modules[name] = None
+from transformers import AutoModelForImageTextToText, AutoProcessor
+place = {{"pretrained_model_name_or_path": "lab/argus-tiny", "revision": "v1.0", "trust_remote_code": True}}
+processor, model = AutoProcessor.from_pretrained(**place), AutoModelForImageTextToText.from_pretrained(**place)
+content = [{{"type": "image", "path": {scan!r}}}, {{"type": "text", "text": {instruction!r}}}]
+inputs = processor.apply_chat_template([{{"role": "user", "content": content}}], tokenize=True, return_dict=True,
+                                       add_generation_prompt=True, return_tensors="pt")
+written = model.generate(**inputs, max_new_tokens=12)[0, inputs["input_ids"].shape[1] :]
+print(processor.tokenizer.decode(written, skip_special_tokens=True))
+"""
+
+
+def test_a_run_uploads_its_last_model_once(local_hub, model_dir, cache, trained):
+    """The run is finished: the same command only uploads, and the folder still counts as its own."""
+    last = sft.train(recipe_for(model_dir, cache), config_for(trained, **UPLOAD), HubArguments("v1.0", hub_stages=True))
+    repository = local_hub.repositories["models", "lab/argus-tiny"]
+    assert last == trained / "stage2" / "model" and repository.private
+    assert len(repository.messages) == 3 and repository.tags == {"v1.0": repository.branches["main"]}
+    for revision, stage in (("main", "stage2"), ("stage1", "stage1")):
+        files = local_hub.files("lab/argus-tiny", revision)
+        folder = trained / stage / "model"
+        assert files.keys() == {path.name for path in folder.iterdir()} | {".gitattributes"}
+        assert all(files[path.name] == path.read_bytes() for path in folder.iterdir())
+    assert len(local_hub.sent) == 2  # the weights of each stage, once
+
+
+def test_what_a_run_uploads_writes_the_same_report_without_argus(
+    local_hub, hub_environment, model_dir, cache, trained, scans, tmp_path
+):
+    last = sft.train(recipe_for(model_dir, cache), config_for(trained, **UPLOAD), HubArguments("v1.0"))
+    script = LOADED_REMOTELY.format(scan=str(scans[0]), instruction=INSTRUCTION)
+    ran = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, env=hub_environment
+    )
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    assert ran.stdout.removesuffix("\n") == generate_batch(*load_model(last), scans[:1], [INSTRUCTION], 12)[0].text
+
+
+def test_the_trainer_gets_no_settings_of_uploads(local_hub, model_dir, cache, tmp_path, monkeypatch):
+    seen = []
+
+    def train_nothing(stage, model_path, recipe, config, *data):
+        seen.append((config.push_to_hub, config.hub_token, config.hub_model_id))
+        return model_dir
+
+    monkeypatch.setattr(sft, "train_stage", train_nothing)
+    sft.train(recipe_for(model_dir, cache), config_for(tmp_path / "run", **UPLOAD))
+    assert seen == [(False, None, None)] * 2
+    assert TOKEN not in (tmp_path / "run" / "recipe.json").read_text()
+
+
+def test_a_token_that_may_not_write_is_told_before_the_training(local_hub, model_dir, cache, tmp_path, monkeypatch):
+    monkeypatch.setattr(sft, "train_stage", None)
+    with pytest.raises(ValueError, match="does not let this token write"):
+        sft.train(recipe_for(model_dir, cache), config_for(tmp_path, **UPLOAD | {"hub_token": "another"}))
+
+
+def test_a_failed_upload_keeps_the_model_and_says_how_to_go_on(local_hub, model_dir, cache, trained):
+    local_hub.refuse_after = 0
+    with pytest.raises(ValueError, match=r"argus publish model .*stage2/model lab/argus-tiny uploads it"):
+        sft.train(recipe_for(model_dir, cache), config_for(trained, **UPLOAD))
+
+
+def test_merged_adapters_come_back_from_the_hub_with_equal_logits(local_hub, model_dir, cache, tmp_path):
+    recipe = recipe_for(model_dir, cache, stage="2", use_peft=True, lora_r=4, lora_alpha=8, lora_dropout=0.0)
+    config = config_for(tmp_path / "run", **UPLOAD)
+    config.max_steps = 1
+    last = sft.train(recipe, config)
+    names = local_hub.files("lab/argus-tiny").keys()
+    assert "model.safetensors" in names and not any("adapter" in name for name in names)
+    base = AutoModelForImageTextToText.from_pretrained(model_dir).eval()
+    merged = AutoModelForImageTextToText.from_pretrained("lab/argus-tiny").eval()
+    ids = torch.arange(10, 20)[None]
+    with torch.no_grad():
+        before, found = base(input_ids=ids).logits, merged(input_ids=ids).logits
+        adapted = PeftModel.from_pretrained(base, last.parent / "adapter").eval()
+        torch.testing.assert_close(found, adapted(input_ids=ids).logits, atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(found, before, atol=1e-4)

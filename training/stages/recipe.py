@@ -117,6 +117,8 @@ def check_stage_settings(stage: str, settings: dict[str, Any]) -> None:
     misspelt = sorted(set(settings) - known)
     if misspelt:
         raise ValueError(f"stage{stage}: no such setting: {', '.join(misspelt)}")
+    if uploads := sorted(name for name in settings if name == "push_to_hub" or name.startswith("hub_")):
+        raise ValueError(f"stage{stage}: {uploads[0]} is a setting of the whole run, whose last model is uploaded")
     _check_rates(stage, parts, settings)
 
 
