@@ -18,6 +18,7 @@ from transformers.models.auto.modeling_auto import (
 from transformers.models.auto.tokenization_auto import tokenizer_class_from_name
 
 from ..storage.foreign_files import ForeignFileError, check_regular, read_json_object, values_of
+from .absent_models import absent_model
 from .config_limits import check_values
 from .tokenizer_files import check_tokenizer_file
 from .weight_files import weight_files
@@ -105,7 +106,7 @@ def check_entries(folder: Path) -> None:
         ForeignFileError: naming the other entry.
     """
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such model folder")
+        raise absent_model(folder)
     for count, path in enumerate(folder.iterdir(), start=1):
         if count > MAX_ENTRIES:
             raise ForeignFileError(f"{folder}: holds more than {MAX_ENTRIES:,} files; give the folder of one model")

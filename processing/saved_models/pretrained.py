@@ -24,6 +24,7 @@ from transformers.utils import cached_file
 
 from ..failures import is_stop
 from ..storage.foreign_files import ForeignFileError
+from .absent_models import absent_model
 from .chat_template_check import check_template
 from .model_folders import (
     CONFIG,
@@ -270,7 +271,7 @@ def _small_files_of(source: str | Path) -> Path:
     except (OSError, ValueError):
         config = None
     if config is None:
-        raise FileNotFoundError(f"{source}: no such model folder, and not in the Hub's cache; give a folder")
+        raise absent_model(source, ", and the Hub and its cache have none of that name")
     for name in _SMALL_FILES:
         cached_file(str(source), name, **quiet)
     return Path(config).parent

@@ -1,0 +1,45 @@
+import pytest
+from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, AutoProcessor
+
+from argus_inference.model_folder import load_model
+from argus_processing.saved_models.absent_models import absent_model
+from argus_processing.saved_models.model_folders import REPORT_WRITER
+from argus_processing.saved_models.pretrained import load_pretrained
+
+MAKES = "training or `argus create argus-8b-hr` wrote"
+FETCHES = "hf download OWNER/NAME --local-dir argus-8b-hr"
+
+
+@pytest.mark.parametrize("auto_class", [AutoModel, AutoModelForImageTextToText, AutoProcessor, AutoConfig])
+def test_a_presets_name_without_a_folder_says_how_to_get_one(empty_hub_cache, monkeypatch, auto_class):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(FileNotFoundError) as caught:
+        auto_class.from_pretrained("argus-8b-hr")
+    said = str(caught.value)
+    assert said.startswith("argus-8b-hr: no such model folder") and "\n" not in said
+    assert MAKES in said and FETCHES in said
+
+
+def test_our_own_loading_says_the_same(empty_hub_cache, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    for load in (load_model, lambda name: load_pretrained(AutoModel, name, REPORT_WRITER)):
+        with pytest.raises(FileNotFoundError, match="argus create argus-8b-hr.*hf download"):
+            load("argus-8b-hr")
+
+
+def test_an_id_of_a_repository_is_what_is_fetched():
+    said = str(absent_model("lab/Llama-3.1-argus-8b-hr"))
+    assert "hf download lab/Llama-3.1-argus-8b-hr --local-dir Llama-3.1-argus-8b-hr" in said
+
+
+def test_other_models_keep_the_error_of_transformers(empty_hub_cache, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(OSError, match="connect to") as caught:
+        AutoConfig.from_pretrained("some-model")
+    assert "argus create" not in str(caught.value)
+
+
+def test_a_folder_of_a_presets_name_loads(model_dir, tmp_path, monkeypatch):
+    (tmp_path / "argus-8b-hr").symlink_to(model_dir)
+    monkeypatch.chdir(tmp_path)
+    assert AutoConfig.from_pretrained("argus-8b-hr").model_type == "argus"
