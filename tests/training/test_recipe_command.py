@@ -50,7 +50,7 @@ def test_a_hostile_start_is_refused_in_a_line_unless_the_recipe_trusts_it(tmp_pa
         f"model_name_or_path: {folder}\nsubset_options: {{num_train: 1, num_validation: 1, num_test: 1}}\n"
     )
     monkeypatch.setattr(sft, "load_dataset", lambda *args, **kwargs: {"train": None})
-    monkeypatch.setattr(sft, "draw_share", lambda *args: None)
+    monkeypatch.setattr(sft, "draw_share", lambda *args: [])
     monkeypatch.setattr(sft, "report_examples", lambda split: split)
     monkeypatch.setattr(sft.datasets, "DatasetDict", dict)
     options = ("--config", recipe, "--output_dir", tmp_path / "out", "--bf16", "false", "--use_cpu", "true")
