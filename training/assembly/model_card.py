@@ -18,6 +18,7 @@ import argus_training
 from argus_processing.image_processing_argus import SETTINGS, ArgusImageProcessor
 from argus_processing.instructions import INSTRUCTION
 from argus_processing.publishing.publish_data import NOT_REDISTRIBUTABLE
+from argus_processing.publishing.repository_names import repository_name
 from argus_processing.saved_models.model_folders import REPORT_WRITER
 from argus_processing.saved_models.pretrained import load_config, load_image_processor
 from argus_processing.saved_models.provenance import (
@@ -106,12 +107,15 @@ class CardSubject:
 
     @property
     def title(self) -> str:
-        """Return the preset; where a part has another size, the preset is no title. Llama's terms ask for its name."""
+        """Return the name of the model's repository; where a part has another size, the preset is no title."""
         preset = self.provenance.preset if self.provenance else ""
         if not preset or self.provenance is None:
             return "Argus"
         own = preset if self.provenance.has_presets_size else f"Argus on the grid of {preset}"
-        return f"Llama-{own}" if self.licence.startswith(LLAMA) else own
+        if not self.licence.startswith(LLAMA):
+            return own
+        name = self.language.name if self.language else ""
+        return repository_name(preset, name) if name and self.provenance.has_presets_size else f"Llama-{own}"
 
 
 def write_model_card(folder: Path, config: ArgusConfig, image_processor: ArgusImageProcessor) -> None:

@@ -85,7 +85,7 @@ def test_trainings_are_told_with_data_recipe_machine_and_time(model_dir):
 def test_llamas_licence_brings_its_terms_and_its_name(model_dir):
     card = ModelCard(with_provenance(model_dir, eight_b(stage())))
     assert (card.data.license, card.data.base_model) == ("llama3.1", "meta-llama/Llama-3.1-8B-Instruct")
-    assert "# Llama-argus-8b-hr\n" in card.text and "**Built with Llama.**" in card.text
+    assert "# Llama-3.1-argus-8b-hr\n" in card.text and "**Built with Llama.**" in card.text
     assert "licensed under the Llama 3.1 Community License, Copyright © Meta" in card.text
 
 
@@ -126,7 +126,7 @@ def test_a_presets_card_says_that_there_are_no_weights_yet(preset):
     assert "**No weights yet:**" in card.text and "None yet." in card.text
     assert "not pretrained" not in card.text and "random weights:" not in card.text
     tiny = preset.startswith("argus-tiny")
-    assert (f"# {preset}\n" if tiny else f"# Llama-{preset}\n") in card.text
+    assert (f"# {preset}\n" if tiny else f"# Llama-{'3.2' if '3b' in preset else '3.1'}-{preset}\n") in card.text
     assert card.data.license == (None if tiny else "llama3.2" if "3b" in preset else "llama3.1")
     if preset == "argus-8b-hr":
         assert "| grid | 256 x 512 x 512 voxels (D, H, W) in patches of 16 x 32 x 32 |" in card.text
