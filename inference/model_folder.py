@@ -34,11 +34,11 @@ def check_model_folder(folder: Path, trust: bool = False) -> Path:
 
 
 def _holds_model(folder: Path) -> Path:
-    from argus_processing.saved_models.absent_models import absent_model
+    from argus_processing.saved_models.missing_models import missing_model
     from argus_processing.saved_models.model_folders import check_entries
 
     if not folder.is_dir():
-        raise absent_model(folder)
+        raise missing_model(folder)
     missing = [pattern for pattern in ("config.json", "*.safetensors") if not any(folder.glob(pattern))]
     if missing:
         raise ValueError(f"{folder}: not a saved model, it has no {' and no '.join(missing)}")

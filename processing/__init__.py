@@ -9,11 +9,11 @@ from .ct_volume import CTReadError, CTVolume
 from .image_processing_argus import ArgusImageProcessor
 from .processing_argus import ArgusProcessor
 from .read_ct import read_ct
-from .saved_models.absent_models import tell_of_absent_presets
+from .saved_models.missing_models import tell_of_missing_presets
 
 AutoImageProcessor.register(ArgusConfig, image_processor_classes={"pil": ArgusImageProcessor}, exist_ok=True)
 AutoProcessor.register(ArgusConfig, ArgusProcessor, exist_ok=True)
 register_ct3drrg()
-tell_of_absent_presets()
+tell_of_missing_presets()
 
 __all__ = ["ArgusImageProcessor", "ArgusProcessor", "CTReadError", "CTVolume", "read_ct"]

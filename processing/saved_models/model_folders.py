@@ -18,8 +18,8 @@ from transformers.models.auto.modeling_auto import (
 from transformers.models.auto.tokenization_auto import tokenizer_class_from_name
 
 from ..storage.foreign_files import ForeignFileError, check_regular, read_json_object, values_of
-from .absent_models import absent_model
 from .config_limits import check_values
+from .missing_models import missing_model
 from .tokenizer_files import check_tokenizer_file
 from .weight_files import weight_files
 
@@ -106,7 +106,7 @@ def check_entries(folder: Path) -> None:
         ForeignFileError: naming the other entry.
     """
     if not folder.is_dir():
-        raise absent_model(folder)
+        raise missing_model(folder)
     for count, path in enumerate(folder.iterdir(), start=1):
         if count > MAX_ENTRIES:
             raise ForeignFileError(f"{folder}: holds more than {MAX_ENTRIES:,} files; give the folder of one model")

@@ -24,8 +24,8 @@ from transformers.utils import cached_file
 
 from ..failures import is_stop
 from ..storage.foreign_files import ForeignFileError
-from .absent_models import absent_model
 from .chat_template_check import check_template
+from .missing_models import missing_model
 from .model_folders import (
     CONFIG,
     GENERATION,
@@ -271,7 +271,7 @@ def _small_files_of(source: str | Path) -> Path:
     except (OSError, ValueError):
         config = None
     if config is None:
-        raise absent_model(source, ", and the Hub and its cache have none of that name")
+        raise missing_model(source, ", and the Hub and its cache have none of that name")
     for name in _SMALL_FILES:
         cached_file(str(source), name, **quiet)
     return Path(config).parent

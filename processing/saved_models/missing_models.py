@@ -22,7 +22,7 @@ _AUTO_CLASSES: tuple[Any, ...] = (
 _REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 
 
-def absent_model(source: str | Path, place: str = "") -> FileNotFoundError:
+def missing_model(source: str | Path, place: str = "") -> FileNotFoundError:
     """Return the error for a model folder that is not there, which says how to get one.
 
     Args:
@@ -40,14 +40,14 @@ def absent_model(source: str | Path, place: str = "") -> FileNotFoundError:
     )
 
 
-def tell_of_absent_presets() -> None:
+def tell_of_missing_presets() -> None:
     """Let the Auto classes tell how to get a model if a preset's name is given and there is no such folder.
 
     A preset's name, such as "argus-8b-hr", has no owner and so can be no repository of the Hub; transformers' own error
     speaks of tokens and connections. Every other error stays as it is.
     """
     for auto_class in _AUTO_CLASSES:
-        if not hasattr(auto_class.from_pretrained, "tells_of_absent_presets"):
+        if not hasattr(auto_class.from_pretrained, "tells_of_missing_presets"):
             auto_class.from_pretrained = _telling(auto_class.from_pretrained.__func__)
 
 
@@ -59,8 +59,8 @@ def _telling(from_pretrained: Any) -> Any:
         except (OSError, ValueError) as error:
             source = str(arguments[0] if arguments else options.get("pretrained_model_name_or_path", ""))
             if _PRESET.fullmatch(source) and not Path(source).exists():
-                raise absent_model(source) from error
+                raise missing_model(source) from error
             raise
 
-    told.tells_of_absent_presets = True  # type: ignore[attr-defined]
+    told.tells_of_missing_presets = True  # type: ignore[attr-defined]
     return classmethod(told)

@@ -2,7 +2,7 @@ import pytest
 from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, AutoProcessor
 
 from argus_inference.model_folder import load_model
-from argus_processing.saved_models.absent_models import absent_model
+from argus_processing.saved_models.missing_models import missing_model
 from argus_processing.saved_models.model_folders import REPORT_WRITER
 from argus_processing.saved_models.pretrained import load_pretrained
 
@@ -28,7 +28,7 @@ def test_our_own_loading_says_the_same(empty_hub_cache, monkeypatch):
 
 
 def test_an_id_of_a_repository_is_what_is_fetched():
-    said = str(absent_model("lab/Llama-3.1-argus-8b-hr"))
+    said = str(missing_model("lab/Llama-3.1-argus-8b-hr"))
     assert "hf download lab/Llama-3.1-argus-8b-hr --local-dir Llama-3.1-argus-8b-hr" in said
 
 
