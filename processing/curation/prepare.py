@@ -236,7 +236,7 @@ def write_folder(
         write_log(staged / LOGS / "dropped_sentences.jsonl", curation.dropped)
         write_log(staged / LOGS / SET_ASIDE, curation.set_aside)
         write_log(staged / LOGS / PROBLEMS, problems)
-        statistics, phantoms = statistics_of(curation.scans, list(roots)), sorted(phantom_sources(roots))
+        statistics, phantoms = statistics_of(curation.scans, list(roots)), phantom_sources(roots)
         manifest = {
             "judge": judge.name if options.decisions is None else "published decisions",
             "with_volumes": options.with_volumes,

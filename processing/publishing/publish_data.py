@@ -76,6 +76,11 @@ def _check_source(prepared: Path, source: str, manifest: dict) -> None:
         )
     if source not in manifest["counts"]:
         raise ValueError(f"{prepared}: holds no {source}; it holds {', '.join(manifest['counts'])}")
+    if source not in TERMS:
+        raise ValueError(
+            f"{source}: whether its rows may be redistributed is not known; add its terms to TERMS in "
+            f"processing/publishing/publish_data.py"
+        )
     if not manifest["with_volumes"]:
         raise ValueError(f"{prepared}: its volumes are paths of this machine; prepare with --embed-volumes first")
 

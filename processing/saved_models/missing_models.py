@@ -62,5 +62,5 @@ def _telling(from_pretrained: Any) -> Any:
                 raise missing_model(source) from error
             raise
 
-    told.tells_of_missing_presets = True  # type: ignore[attr-defined]
+    vars(told)["tells_of_missing_presets"] = True
     return classmethod(told)

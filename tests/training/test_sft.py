@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import local_hub as local_hub_module
 import pytest
 import torch
 from local_hub import TOKEN
@@ -114,7 +115,7 @@ def test_the_record_and_the_card_tell_the_start_and_the_stages(model_dir, traine
 
 KILLED_RUN = """
 import os, signal, sys
-sys.path.insert(0, {tests!r})
+sys.path[:0] = {path!r}
 import torch
 torch.set_num_threads(1)
 from argus_inference.generation import generate_batch
@@ -141,9 +142,8 @@ sft.train(recipe_for({model!r}, {cache!r}), config_for({out!r}))
 
 
 def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(model_dir, cache, trained, tmp_path):
-    script = KILLED_RUN.format(
-        tests=os.path.dirname(__file__), model=str(model_dir), cache=str(cache), out=str(tmp_path / "run")
-    )
+    folders = [os.path.dirname(path) for path in (__file__, local_hub_module.__file__)]
+    script = KILLED_RUN.format(path=folders, model=str(model_dir), cache=str(cache), out=str(tmp_path / "run"))
     killed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert killed.returncode == -9, killed.stderr[-2000:]
     assert (tmp_path / "run" / "stage1" / "model").exists() and not (tmp_path / "run" / "stage2" / "model").exists()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ...phantom.layouts import TRUTH_FILE
+from ...sources.registry import SOURCES
 from ...storage.foreign_files import read_yaml_object
 from ...storage.markdown_table import literal_table, markdown_table
 from ...storage.typed_json import from_json
@@ -73,8 +74,8 @@ def read_paper_table1() -> PaperTable1:
 
 
 def phantom_sources(roots: Mapping[str, Path]) -> list[str]:
-    """Return the sources whose download is not the real one but was written by `argus phantom`."""
-    return [name for name, root in roots.items() if (root / TRUTH_FILE).is_file()]
+    """Return, in the paper's order, the sources whose download is not the real one but written by `argus phantom`."""
+    return [name for name in SOURCES if name in roots and (roots[name] / TRUTH_FILE).is_file()]
 
 
 def build_table1(statistics: Mapping[str, Mapping[str, Any]], phantoms: Sequence[str] = ()) -> Table1:

@@ -9,6 +9,7 @@ from huggingface_hub import DatasetCard, snapshot_download
 from argus_processing.curation.decisions import read_decisions
 from argus_processing.curation.prepare import PrepareOptions, prepare
 from argus_processing.phantom.layouts import write_layout
+from argus_processing.publishing import publish_data as publish_data_module
 from argus_processing.publishing.disclosures import DisclosureError
 from argus_processing.publishing.hub_repository import Destination
 from argus_processing.publishing.publish_data import publish_data, publishable_folder
@@ -56,6 +57,12 @@ def test_what_may_not_be_redistributed_is_refused(prepared, tmp_path):
         with pytest.raises(ValueError, match="may not be redistributed"):
             publishable_folder(prepared, tmp_path, (source,))
     assert not any(tmp_path.iterdir())
+
+
+def test_rows_of_a_source_whose_terms_are_not_known_are_refused(prepared, tmp_path, monkeypatch):
+    monkeypatch.delitem(publish_data_module.TERMS, "bimcv-r")
+    with pytest.raises(ValueError, match="^bimcv-r: whether its rows may be redistributed is not known"):
+        publishable_folder(prepared, tmp_path, ("bimcv-r",))
 
 
 def test_only_the_staged_folder_is_uploaded_and_private_is_the_default(local_hub, prepared):
