@@ -69,7 +69,7 @@ class Loading:
             do not suffice. Default: the whole model on one device.
 
     Raises:
-        ValueError: if a setting is unknown, bitsandbytes is missing, or accelerate is too old for it.
+        ValueError: if a setting is unknown, or bitsandbytes is missing.
     """
 
     dtype: str | None = None
@@ -81,8 +81,6 @@ class Loading:
     def __post_init__(self):
         if self.device_map not in (None, *DEVICE_MAPS):
             raise ValueError(f"device_map is {', '.join(DEVICE_MAPS)}, got {self.device_map!r}")
-        if self.device_map:
-            _check_accelerate()
         if self.dtype not in (None, *DTYPES):
             raise ValueError(f"dtype is {', '.join(DTYPES)}, got {self.dtype!r}")
         if self.bits not in (None, *BITS):
@@ -95,7 +93,13 @@ class Loading:
         return {name: value for name, value in asdict(self).items() if name != "device_map" or value is not None}
 
     def arguments(self, device: str) -> dict[str, Any]:
-        """Return the arguments of `from_pretrained`."""
+        """Return the arguments of `from_pretrained`.
+
+        Raises:
+            ValueError: if accelerate is too old for a device map.
+        """
+        if self.device_map:
+            _check_accelerate()
         import torch
         from transformers import BitsAndBytesConfig
 
