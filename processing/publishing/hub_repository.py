@@ -16,6 +16,24 @@ _LOGIN = "log in by `hf auth login` or set HF_TOKEN to a token that may write th
 _AGAIN = "the folder is as it was, and the same command goes on"
 
 
+MAX_CARD_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class FolderToPublish:
+    """A folder that may be published, as an upload would show it.
+
+    Attributes:
+        folder: folder of a model, or of the staged parts of a data set.
+        sizes: bytes of each file, by name.
+        card: text of its card.
+    """
+
+    folder: Path
+    sizes: dict[str, int]
+    card: str
+
+
 @dataclass(frozen=True)
 class Destination:
     """The place on the Hub to which a folder goes.

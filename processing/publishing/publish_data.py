@@ -4,7 +4,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -13,7 +12,7 @@ from ..curation.dataset_card import LICENCE_FILE, published_card
 from ..curation.prepared_folder import DATA, DECISIONS, read_manifest
 from ..storage.foreign_files import read_bounded
 from .disclosures import CARD, Disclosure, DisclosureError
-from .hub_repository import Destination, upload
+from .hub_repository import MAX_CARD_BYTES, Destination, FolderToPublish, upload
 from .private_text import LOCAL_PATH, TOKEN, private_in_text
 
 # Their terms forbid redistribution of volumes or reports; rows of BIMCV-R may be published if they are asked for.
@@ -22,23 +21,7 @@ NOT_REDISTRIBUTABLE = {
     "inspect": "INSPECT (Stanford's research use agreement: no redistribution)",
 }
 TERMS = NOT_REDISTRIBUTABLE | {"bimcv-r": "BIMCV-R (the terms of its own release)"}
-MAX_CARD_BYTES = 1 << 20
 REPLACED = ("*.parquet", "*.md", "*.png")  # rows of an earlier upload do not stay there
-
-
-@dataclass(frozen=True)
-class DataToPublish:
-    """A staged folder of what may be published, as an upload would show it.
-
-    Attributes:
-        folder: the staged folder.
-        sizes: bytes of each file, by name.
-        card: text of its card.
-    """
-
-    folder: Path
-    sizes: dict[str, int]
-    card: str
 
 
 def publishable_folder(prepared: Path, staged: Path, with_data: tuple[str, ...] = (), repo_id: str = "REPO") -> Path:
@@ -127,7 +110,7 @@ def _disclosures(staged: Path) -> list[Disclosure]:
 
 
 @contextmanager
-def data_to_publish(prepared: Path, repo_id: str, with_data: tuple[str, ...] = ()) -> Iterator[DataToPublish]:
+def data_to_publish(prepared: Path, repo_id: str, with_data: tuple[str, ...] = ()) -> Iterator[FolderToPublish]:
     """Yield what would be uploaded of a prepared folder, in a temporary folder. Nothing of the network is used.
 
     Raises:
@@ -137,7 +120,7 @@ def data_to_publish(prepared: Path, repo_id: str, with_data: tuple[str, ...] = (
         staged = publishable_folder(prepared, Path(folder), with_data, repo_id)
         files = sorted(path for path in staged.rglob("*") if path.is_file())
         sizes = {path.relative_to(staged).as_posix(): path.stat().st_size for path in files}
-        yield DataToPublish(staged, sizes, read_bounded(staged / CARD, MAX_CARD_BYTES))
+        yield FolderToPublish(staged, sizes, read_bounded(staged / CARD, MAX_CARD_BYTES))
 
 
 def publish_data(prepared: Path, to: Destination, with_data: tuple[str, ...] = ()) -> str:

@@ -1,35 +1,18 @@
 """Publish a trained model's folder on the Hub: weights, code, tokenizer, settings and card, and nothing else."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..saved_models.model_folders import GENERATION, REPORT_WRITER, check_model, check_processor
 from ..storage.foreign_files import read_bounded
 from .disclosures import CARD, check_disclosures, entries_to_upload
-from .hub_repository import Destination, upload
+from .hub_repository import MAX_CARD_BYTES, Destination, FolderToPublish, upload
 
-MAX_CARD_BYTES = 1 << 20
 # What of an earlier upload is removed if the folder no longer has it: old shards would be loaded with the new ones.
 REPLACED = ("*.safetensors", "*.json", "*.py", "*.jinja", "*.png", "*.bin")
 
 
-@dataclass(frozen=True)
-class ModelToPublish:
-    """A folder that may be published, as an upload would show it.
-
-    Attributes:
-        folder: folder of the model.
-        sizes: bytes of each file, by name.
-        card: text of its card.
-    """
-
-    folder: Path
-    sizes: dict[str, int]
-    card: str
-
-
-def model_to_publish(folder: Path, pictures: Collection[str] = ()) -> ModelToPublish:
+def model_to_publish(folder: Path, pictures: Collection[str] = ()) -> FolderToPublish:
     """Check a model's folder; return what would be uploaded. Nothing of the network is used.
 
     Args:
@@ -48,7 +31,7 @@ def model_to_publish(folder: Path, pictures: Collection[str] = ()) -> ModelToPub
             raise ValueError(f"{folder}: has no {name}, which {maker} writes; a model is not published without it")
     check_disclosures(folder, pictures)
     sizes = {path.name: path.stat().st_size for path in entries_to_upload(folder)}
-    return ModelToPublish(folder, sizes, read_bounded(folder / CARD, MAX_CARD_BYTES))
+    return FolderToPublish(folder, sizes, read_bounded(folder / CARD, MAX_CARD_BYTES))
 
 
 def publish_model(folder: Path, to: Destination, pictures: Collection[str] = ()) -> str:
