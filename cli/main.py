@@ -16,7 +16,7 @@ import typer
 from argus_inference.console.interruption import EXIT_CODE, Interrupted, signals_as_usual, signals_raise
 from argus_training.threads import ThreadsError, check_threads
 
-from . import benchmark, data, models, publish
+from . import benchmark, data, models, publish, stress_metrics
 from .options import (
     NOTICE,
     AllowedHostOption,
@@ -43,7 +43,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for commands in (benchmark, data, models):
+for commands in (benchmark, data, models, stress_metrics):
     app.add_typer(commands.app)
 app.add_typer(publish.app, name="publish", rich_help_panel="Publish")
 

@@ -105,6 +105,7 @@ class Metric:
         missing: gives one line that says what to install and where to put it, or None if the metric can be computed.
         pairwise: whether a report's summands depend only on its own pair; then equal pairs are scored once. This is
             false for CIDEr, whose weights come from all references.
+        with_corpus: for a metric that is not pairwise, gives the pairwise metric whose weights come from these texts.
         scale: the factor by which the value is printed larger than the published score: 100, or 1 for a share.
     """
 
@@ -112,6 +113,7 @@ class Metric:
     signature: str
     missing: Callable[[], str | None] = nothing_missing
     pairwise: bool = True
+    with_corpus: "Callable[[Sequence[str]], Metric] | None" = None
     scale: int = 100
 
 

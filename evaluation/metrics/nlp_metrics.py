@@ -15,6 +15,7 @@ from .meteor import MAX_WORDS, meteor, missing_meteor
 from .metric import Metric, MetricScores, divide, mean_of_reports, score_of_sums
 from .report_words import TOKENIZER, split_words
 
+_CIDER = f"argus cider-d|version:1|tok:{TOKENIZER}|level:mean of reports|sigma:{SIGMA:g}|x100"
 ROUGE_L_BETA = 1.2  # as in pycocoevalcap; the F1 of rouge_score has 1
 
 
@@ -111,6 +112,11 @@ def _rouge_l_metric(beta: float) -> Metric:
     return Metric(partial(rouge_l, beta=beta), _sign("rapidfuzz", f"level:mean of reports|lcs|beta:{beta:g}"))
 
 
+def _cider_metric(corpus: Sequence[str]) -> Metric:
+    """Return CIDEr-D with the weights of a corpus: equal pairs then have equal scores, whatever is scored beside."""
+    return Metric(partial(cider_d, corpus=corpus), f"{_CIDER}|idf:{len(corpus)} fixed texts")
+
+
 METRICS: dict[str, Metric] = {
     "BLEU-1": _bleu_metric(1),
     "BLEU-2": _bleu_metric(2),
@@ -124,8 +130,9 @@ METRICS: dict[str, Metric] = {
     ),
     "CIDEr": Metric(
         cider_d,
-        f"argus cider-d|version:1|tok:{TOKENIZER}|level:mean of reports|sigma:{SIGMA:g}|x100|idf:these references",
+        f"{_CIDER}|idf:these references",
         pairwise=False,
+        with_corpus=_cider_metric,
     ),
     "BLEU-1 (mean)": _mean_bleu_metric(1),
     "BLEU-2 (mean)": _mean_bleu_metric(2),

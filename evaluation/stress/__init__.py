@@ -1,0 +1,1 @@
+"""Stress metrics of reports with planted errors and with harmless changes."""
