@@ -17,7 +17,8 @@ from bench_vision import patch_table, system_table
 from argus_evaluation.ablations.ablation_results import AblationResults, read_kept
 from argus_evaluation.ablations.ablation_table import first_metrics, panel_markdown, runs_text
 from argus_evaluation.benchmark.evaluation_results import EvaluationResults, MetricValue, read_results
-from argus_evaluation.benchmark.results_table import CONTROLS
+from argus_evaluation.benchmark.results_table import floors_in_order
+from argus_evaluation.floors.floor_list import missing_floors, title_of
 from argus_processing.storage.markdown_table import literal_table, markdown_table
 from argus_processing.storage.whole_files import read_json, write_text
 
@@ -35,16 +36,17 @@ RANKS = (1, 5, 10)
 
 
 def demo_table(results: EvaluationResults) -> str:
-    """Return the demo's scores and its controls as a Markdown table."""
+    """Return the demo's scores and those of its floors as a Markdown table."""
     rows = {"tiny Argus": results.metrics}
-    rows |= {CONTROLS[name]: control.metrics for name, control in results.controls.items()}
+    rows |= {title_of(name): results.controls[name].metrics for name in floors_in_order(results)}
+    lacking = f"\n\n{told}" if (told := missing_floors(results.controls)) else ""
     shown = literal_table(
         ["on held-out phantoms", *DEMO_COLUMNS.values()],
         ([name, *(_number(metrics[metric]) for metric in DEMO_COLUMNS)] for name, metrics in rows.items()),
     )
     return (
         f"{markdown_table(shown)}\n\n{results.n_test} scans, {results.seconds:.0f} s from nothing, "
-        f"{results.peak_memory_mb / 1000:.1f} GB at the peak, on two CPU cores."
+        f"{results.peak_memory_mb / 1000:.1f} GB at the peak, on two CPU cores.{lacking}"
     )
 
 

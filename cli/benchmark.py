@@ -1,12 +1,14 @@
 """Run the commands of the benchmark: `argus evaluate`, `compare`, the tables, the reader study, `ablate`."""
 
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from argus_inference.console.interruption import signals_as_usual
 
+from .evaluate import ChosenFloors, ChosenScans, check_stored, chosen_metrics, evaluate_scans, score_again
 from .options import (
     NOTICE,
     AllowedHostOption,
@@ -23,9 +25,6 @@ from .options import (
     say,
     tell,
 )
-
-if TYPE_CHECKING:
-    from argus_evaluation.metrics.metric import Metric
 
 app = typer.Typer()
 DataDirOption = Annotated[Path | None, typer.Option(help="Folder of the prepared data; not needed for phantom.")]
@@ -52,6 +51,24 @@ RateBackendOption = Annotated[
 LabelBackendOption = Annotated[
     Literal["rules", "radbert"], typer.Option(help="Reader of CT-RATE's labels: rules, or CT-CLIP's classifier.")
 ]
+FloorsOption = Annotated[
+    str,
+    typer.Option(
+        help="Floors, comma-separated: normal, most_frequent, blank, shuffled; label_to_text and nearest read the "
+        "training scans once; all. Default: those that read no training scan."
+    ),
+]
+FeaturesOption = Annotated[
+    Path | None,
+    typer.Option("--floor-features", help="File that keeps the training scans' features. Default: a file in OUT."),
+]
+FloorScansOption = Annotated[
+    int | None, typer.Option("--floor-scans", min=1, help="Training scans for the floors, drawn. Default: all.")
+]
+TestSetOption = Annotated[
+    Path | None,
+    typer.Option("--test-set", help="Score only these scans: test_set.json of an evaluation, or one id a line."),
+]
 Subset = Literal["phantom", "all", "ct-rate", "bimcv-r", "inspect"]
 Split = Literal["train", "validation", "test"]
 Findings = Literal["rules", "radgraph", "green"]
@@ -69,6 +86,10 @@ def evaluate(
     recompute: Annotated[
         bool, typer.Option("--recompute", help="Check the numbers in OUT with its stored reports; needs no model.")
     ] = False,
+    stored: Annotated[
+        Path | None,
+        typer.Option("--stored", help="Score the stored reports of this evaluation again, into OUT; needs no model."),
+    ] = None,
     subset: Annotated[Subset, typer.Option(help="Subset of CT-3DRRG.")] = "phantom",
     split: Annotated[Split, typer.Option(help="Split of the subset.")] = "test",
     instruction: Annotated[str | None, typer.Option(help="Instruction for every scan. Default: the paper's.")] = None,
@@ -93,104 +114,58 @@ def evaluate(
     green_compat: GreenCompatOption = False,
     rate_backend: RateBackendOption = "argus",
     label_backend: LabelBackendOption = "rules",
+    floors: FloorsOption = "",
+    floor_features: FeaturesOption = None,
+    floor_scans: FloorScansOption = None,
+    test_set: TestSetOption = None,
     anonymous_paths: AnonymousOption = False,
 ) -> None:
-    """Generate a split's reports, score them and the controls, and print the table.
+    """Generate a split's reports, score them and the floors, and print the tables.
 
     Exit code 2 means that a scan could not be read; such a scan is left out of every score and named. The results hold
     the data set's scan ids; if an id holds a patient's name, so do the results, unless --anonymous-paths is given.
     Several processes share the scans: `torchrun --nproc-per-node 8 -m argus_cli.main evaluate ...`, also on several
     machines.
     """
-    if (model is None) != recompute:
-        raise ValueError("give either --model, to evaluate it, or --recompute, to check what OUT holds")
-    options: dict[str, Any] = {
-        "download": clinical_download,
-        "green_compat": green_compat,
-        "rate_backend": rate_backend,
-        "label_backend": label_backend,
-    }
-    if model is None:
-        metrics = _metrics(clinical, out, clinical_models, clinical_answers, **options)
-        raise typer.Exit(_recompute(out, metrics))
+    if (model is not None) + recompute + (stored is not None) != 1:
+        raise ValueError(
+            "give one of --model, to evaluate it, --recompute, to check what OUT holds, and --stored, to score again"
+        )
+    metrics = partial(
+        chosen_metrics,
+        *(clinical, stored or out, clinical_models, clinical_answers),
+        download=clinical_download,
+        green_compat=green_compat,
+        rate_backend=rate_backend,
+        label_backend=label_backend,
+    )
+    if recompute:
+        raise typer.Exit(check_stored(out, metrics()))
+    if stored is not None:
+        score_again(stored, out, metrics(), test_set)
+        return
     from argus_inference.model_folder import Loading, check_model_folder
 
+    if model is None:
+        raise ValueError("--model names the model to evaluate")
     loading = Loading(dtype, bits, static_cache, trust_remote_code, device_map)
     check_model_folder(model, trust_remote_code)
     quiet()
-    names = path_names(anonymous_paths)
-    from argus_evaluation.benchmark.benchmark import evaluate_model
-    from argus_evaluation.benchmark.evaluated_split import load_split, load_train_reports
-    from argus_evaluation.benchmark.results_table import build_table, signature_lines
-    from argus_inference.console.terminal import show
-    from argus_inference.processes import joined_processes
-    from argus_processing.instructions import INSTRUCTION
-
     phantoms = _phantom_options(subset, num_phantoms, seed)
-    with joined_processes() as processes:
-        wanted = (clinical, out, clinical_models, clinical_answers)
-        results = evaluate_model(
-            model,
-            load_split(subset, split, data_dir, phantoms, limit),
-            load_train_reports(subset, data_dir, phantoms),
-            out,
-            subset=subset,
-            split=split,
-            instruction=INSTRUCTION if instruction is None else instruction,
-            batch_size=batch_size,
-            max_new_tokens=max_new_tokens,
-            metrics=_metrics(*wanted, **options) if processes.is_main else {},
-            loading=loading,
-            say=say,
-            processes=processes,
-            **({"id_of": names.name} if names else {}),
-        )
-    if processes.is_main:
-        show(build_table(results))
-        tell("\n".join(signature_lines(results)))
-        raise typer.Exit(2 if results.unreadable else 0)
-
-
-def _metrics(
-    clinical: str, out: Path, models: Path | None, answers: Path | None, **settings: Any
-) -> "dict[str, Metric]":
-    """Return the metrics to compute, and report at once those that cannot be computed.
-
-    Args:
-        clinical: keys of the clinical metrics.
-        out: folder of the evaluation.
-        models: folder of the models.
-        answers: file that keeps their answers; default: a file in `out`.
-        **settings: further settings of `ClinicalOptions`.
-    """
-    from argus_evaluation.metrics.clinical.clinical_metrics import clinical_metrics
-    from argus_evaluation.metrics.clinical.clinical_weights import ANSWERS, ClinicalOptions
-    from argus_evaluation.metrics.nlp_metrics import METRICS
-
-    keys = [key for key in clinical.replace(" ", "").split(",") if key]
-    options = ClinicalOptions(folder=models, answers=answers or out / ANSWERS, **settings)
-    asked = clinical_metrics(keys, options)
-    for name, metric in asked.items():
-        if reason := metric.missing():
-            say(f"{name} is missing: {reason}")
-    return METRICS | asked
-
-
-def _recompute(out: Path, metrics: "dict[str, Metric]") -> int:
-    """Compute a stored evaluation again and print the differences; return the exit code."""
-    from argus_evaluation.benchmark.recompute import recompute
-    from argus_evaluation.benchmark.results_table import build_table, signature_lines
-    from argus_inference.console.terminal import show
-
-    done = recompute(out, metrics)
-    show(build_table(done.results))
-    tell("\n".join(signature_lines(done.results)))
-    for line in done.not_checked:
-        say(f"not checked: {line}")
-    for line in done.differences:
-        say(f"differs: {line}")
-    tell(f"{len(done.differences)} differences from {out / 'results.json'}")
-    return 2 if done.differences else 0
+    scans = ChosenScans(subset, split, data_dir, phantoms, test_set, limit, path_names(anonymous_paths))
+    given = {} if instruction is None else {"instruction": instruction}
+    results = evaluate_scans(
+        model,
+        scans,
+        out,
+        metrics,
+        ChosenFloors(floors, floor_features, floor_scans),
+        batch_size=batch_size,
+        max_new_tokens=max_new_tokens,
+        loading=loading,
+        **given,
+    )
+    raise typer.Exit(2 if results.unreadable else 0)
 
 
 @app.command(rich_help_panel="Evaluation")
@@ -214,13 +189,13 @@ def compare(
 
     if out is not None:
         check_can_write(out)
-    options: dict[str, Any] = {
-        "download": clinical_download,
-        "green_compat": green_compat,
-        "rate_backend": rate_backend,
-        "label_backend": label_backend,
-    }
-    metrics = _metrics(clinical, first, clinical_models, clinical_answers, **options)
+    metrics = chosen_metrics(
+        *(clinical, first, clinical_models, clinical_answers),
+        download=clinical_download,
+        green_compat=green_compat,
+        rate_backend=rate_backend,
+        label_backend=label_backend,
+    )
     compared = compare_runs(first, second, metrics)
     if out is not None:
         write_json(out, to_json(compared))

@@ -18,7 +18,8 @@ import argus_training
 from argus_evaluation.benchmark.benchmark import evaluate_model
 from argus_evaluation.benchmark.card_results import card_results
 from argus_evaluation.benchmark.evaluation_results import EvaluationResults, write_results
-from argus_evaluation.benchmark.results_table import build_table
+from argus_evaluation.benchmark.results_table import result_tables
+from argus_evaluation.floors.floor_material import FloorOptions
 from argus_inference.console.terminal import show
 from argus_inference.generation import generate_batch
 from argus_inference.model_folder import load_model
@@ -72,16 +73,19 @@ def _run(out: Path, seed: int) -> EvaluationResults:
         run_step(vision, out)
     with timed(console, "stage 1 (connector) and stage 2 (vision, connector, language model)"):
         model_dir = copy_model(run_step(cell, out), out / MODEL)
-    with timed(console, "evaluation on held-out scans, with controls"):
-        train_reports = splits["train"]["report"]
-        results = evaluate_model(model_dir, splits["test"], train_reports, out / "evaluation", **recipe.evaluation)
+    with timed(console, "evaluation on held-out scans, beside its floors"):
+        train, options = splits["train"], dict(recipe.evaluation)
+        floors = FloorOptions(tuple(options.pop("floors", ())) or None, train)
+        folder = out / "evaluation"
+        results = evaluate_model(model_dir, splits["test"], train["report"], folder, floors=floors, **options)
     with timed(console, "one report with its picture"):
         write_one_report(model_dir, splits["test"], out)
     seconds, memory = round(time.monotonic() - started, 1), round(peak_memory_mb(), 1)
     results = replace(results, seconds=seconds, peak_memory_mb=memory)
     write_results(out, results)
     write_text(model_dir / CARD, render_card(model_subject(model_dir), [card_results(results)]))
-    show(build_table(results))
+    for table in result_tables(results):
+        show(table)
     return results
 
 

@@ -12,10 +12,12 @@ from matplotlib.figure import Figure
 
 from argus_processing.storage.whole_files import whole_file
 
+from .ablation_floors import highest_floor, lacking_floors
 from .ablation_results import AblationResults, CellResults, PanelResults
 
 PANEL_IN, HEIGHT_IN, DPI = 4.4, 3.8, 150
 COLORS = ("#3b6ea5", "#d98032", "#5a9e6f", "#a0527f", "#8a8a8a", "#c9b037")
+FLOOR_COLOR = "#444444"
 TITLE_SIZE, LETTERS_PER_IN = 9, 14
 Names = dict[str, tuple[str, ...]]  # of the values of each axis
 Plot = tuple[str, Names, tuple[CellResults, ...]]  # title, axes, cells
@@ -43,8 +45,17 @@ def save_figure(results: AblationResults, out: Path) -> None:
 def heading(results: AblationResults, width_in: float) -> str:
     """Return the figure's title and the meaning of its bars and dots, in lines that fit its width."""
     shown = f"{results.error_bars}; dots: seeds" if len(results.seeds) > 1 else "one run a cell, no error bars"
-    lines = (line for text in (results.title, shown) for line in textwrap.wrap(text, int(LETTERS_PER_IN * width_in)))
+    texts = (results.title, shown, *floors_told(results))
+    lines = (line for text in texts for line in textwrap.wrap(text, int(LETTERS_PER_IN * width_in)))
     return "\n".join(lines)
+
+
+def floors_told(results: AblationResults) -> list[str]:
+    """Return what the dashed lines are, or which floors the panels of reports lack."""
+    every = [floor for panel in results.panels if (floor := highest_floor(panel.cells, results.score))]
+    titles = dict.fromkeys(title for title, _ in every)
+    lacks = dict.fromkeys(lacking_floors(panel, results.score) for panel in results.panels)
+    return [*([f"dashed: the highest floor, {', '.join(titles)}"] if titles else []), *filter(None, lacks)]
 
 
 def divide(panel: PanelResults) -> list[Plot]:
@@ -81,6 +92,8 @@ def draw_panel(ax: Axes, title: str, axes: Names, cells: Sequence[CellResults], 
         draw(ax, at, own, score, COLORS[number % len(COLORS)], name, GROUP_WIDTH / len(series))
     if places is None:
         ax.set_xticks(range(len(axes[first])), axes[first], rotation=20 if len(axes[first]) > 3 else 0)
+    if floor := highest_floor(cells, score):
+        ax.axhline(floor[1], linestyle="--", linewidth=1, color=FLOOR_COLOR)
     ax.set_xlabel(first)
     ax.set_ylabel(score.replace("_", " "))
     ax.set_title(title, fontsize=9)

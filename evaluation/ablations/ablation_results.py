@@ -23,6 +23,7 @@ class AblationRun:
         seconds: of every training and of the scoring, by name; None where they were not recorded.
         model: name of the step that made the model.
         missing: why a metric could not be computed on the machine, and what to install, by metric.
+        test_set: first digits of the hash of ids and references that were scored; empty in runs of earlier versions.
     """
 
     seed: int | None = None
@@ -32,6 +33,7 @@ class AblationRun:
     seconds: dict[str, float | None]
     model: str = ""
     missing: dict[str, str] = field(default_factory=dict)
+    test_set: str = ""
 
 
 @dataclass(frozen=True)

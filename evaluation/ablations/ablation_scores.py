@@ -25,7 +25,8 @@ from argus_training.stages.report_examples import report_examples
 from ..benchmark.benchmark import evaluate_model
 from ..benchmark.evaluated_split import load_split, load_train_reports
 from ..benchmark.evaluation_results import EvaluationResults
-from ..benchmark.results_table import CONTROLS
+from ..floors.floor_list import FLOORS
+from ..floors.floor_material import FloorOptions
 from ..metrics.clinical.clinical_metrics import CLINICAL_METRICS, clinical_metrics
 from ..metrics.clinical.clinical_weights import ANSWERS, ClinicalOptions
 from ..metrics.metric import Metric
@@ -82,13 +83,19 @@ class Evaluation:
     @property
     def options(self) -> dict[str, Any]:
         """Return the settings of report generation alone."""
-        own = {"split", "limit", "device_map", "subsets", "clinical", "clinical_models", "clinical_download"}
+        own = {"split", "limit", "device_map", "subsets", "clinical", "clinical_models", "clinical_download", "floors"}
         return {key: value for key, value in self.recipe.evaluation.items() if key not in own}
 
     @property
     def loading(self) -> Loading:
         """Return the settings of loading the model."""
         return Loading(device_map=self.recipe.evaluation.get("device_map"))
+
+    def floors(self, subset: str, data: dict[str, Any]) -> dict[str, Any]:
+        """Return the floors that the recipe asks for, as an argument; without any, those of `evaluate_model`."""
+        if not (names := self.recipe.evaluation.get("floors")):
+            return {}
+        return {"floors": FloorOptions(tuple(names), load_split(subset, "train", options=data))}
 
     @property
     def folders(self) -> dict[str, Path]:
@@ -137,6 +144,7 @@ class Evaluation:
             num_scans=sum(done.n_test for done in results),
             seconds={},
             missing={name: reason for done in results for name, reason in missing_metrics(done).items()},
+            test_set=" ".join(done.scans.references_sha256[:16] for done in results if done.scans),
         )
 
     def _evaluate(self, subset: str, folder: Path, model_dir: Path) -> tuple[datasets.Dataset, EvaluationResults]:
@@ -152,6 +160,7 @@ class Evaluation:
             split=split,
             metrics=METRICS | self.clinical(folder),
             loading=self.loading,
+            **self.floors(subset, data),
             **self.options,
         )
         if results.unreadable:
@@ -170,16 +179,19 @@ def known_scores(evaluation: Mapping[str, Any]) -> set[str]:
     """
     clinical = {name for key in evaluation.get("clinical", ()) for name in CLINICAL_METRICS[key].names}
     names = {*METRICS, *AVERAGES, *FINDING_METRICS, *clinical}
-    names |= {f"{name}_{control}" for name in names for control in CONTROLS} | {REPORT_LOSS, NUM_VISUAL_TOKENS}
+    names |= {f"{name}_{control}" for name in names for control in FLOORS} | {REPORT_LOSS, NUM_VISUAL_TOKENS}
     names |= {AVERAGE_CLINICAL} if clinical.issuperset(AVERAGED) else set()
     return names | {f"{name} {subset}" for name in names for subset in evaluation.get("subsets", ())}
 
 
 def with_average(scores: Scores) -> Scores:
     """Add the mean of the paper's three clinical metrics, if they were asked for; None if one of them is missing."""
-    if any(name not in scores for name in AVERAGED):
-        return scores
-    return scores | {AVERAGE_CLINICAL: _mean([scores[name] for name in AVERAGED])}
+    added = {}
+    for floor in ("", *(f"_{name}" for name in FLOORS)):
+        names = [f"{name}{floor}" for name in AVERAGED]
+        if all(name in scores for name in names):
+            added[f"{AVERAGE_CLINICAL}{floor}"] = _mean([scores[name] for name in names])
+    return scores | added
 
 
 def over_subsets(by_subset: Mapping[str, Scores]) -> Scores:

@@ -7,6 +7,7 @@ from rich.table import Table
 
 from argus_processing.storage.markdown_table import literal_table, markdown_table
 
+from .ablation_floors import different_test_sets, floors_of_panel, lacking_floors
 from .ablation_results import AblationResults, PanelResults
 from .ablation_statistics import MeasuredOrder, PairedDifference, Summary
 
@@ -36,6 +37,20 @@ def rows(results: AblationResults, panel: PanelResults) -> list[list[str]]:
     ]
 
 
+def floor_rows(results: AblationResults, panel: PanelResults) -> list[list[str]]:
+    """Return the floors of a panel as text, with the columns of `rows`."""
+    *others, _ = panel.axes
+    return [
+        [f"floor: {title}", *("" for _ in others), *(_number(name, value) for name, value in shown), ""]
+        for title, values in floors_of_panel(panel, results.metrics).items()
+        if (shown := list(zip(results.metrics, values, strict=True)))
+    ]
+
+
+def _number(name: str, value: float | None) -> str:
+    return mean_and_std(name, Summary(1, value, None, None, None))
+
+
 def mean_and_std(name: str, summary: Summary) -> str:
     """Format `mean ± std`; only the mean for one seed and for counts, and a dash if the metric is not defined."""
     mean, std = summary.mean, summary.std
@@ -56,14 +71,16 @@ def build_table(results: AblationResults, panel: PanelResults) -> Table:
     for heading in heads:
         is_axis = heading in panel.axes
         table.add_column(heading, justify="left" if is_axis else "right", min_width=None if is_axis else NUMBER_WIDTH)
-    for *row, _seeds in rows(shown, panel):
+    for *row, _seeds in (*rows(shown, panel), *floor_rows(shown, panel)):
         table.add_row(*row)
     return table
 
 
 def panel_markdown(results: AblationResults, panel: PanelResults) -> str:
     """Return a panel as a Markdown table with its notes under it."""
-    shown = markdown_table(literal_table(headings(results, panel), rows(results, panel)))
+    shown = markdown_table(
+        literal_table(headings(results, panel), [*rows(results, panel), *floor_rows(results, panel)])
+    )
     return f"{shown}\n\n" + "\n\n".join(notes(results, panel))
 
 
@@ -92,6 +109,7 @@ def notes(results: AblationResults, panel: PanelResults) -> list[str]:
     lines = [f"Ours, not in the paper: {panel.ours}."] if panel.ours else []
     missing = {name: reason for cell in panel.cells for run in cell.runs for name, reason in run.missing.items()}
     lines += [f"{name} is missing: {missing[name]}." for name in results.metrics if name in missing]
+    lines += filter(None, [different_test_sets(panel), lacking_floors(panel, results.score)])
     for axis, measured in panel.measured.items():
         if len(measured.order) > 1:
             lines.append(f"Measured order of {axis} by {results.score.replace('_', ' ')}: {order_text(measured)}.")

@@ -1,4 +1,4 @@
-"""Evaluate a model on a split: generate reports, run the controls, store every report, score, save."""
+"""Evaluate a model on a split: generate reports, write the floors', store every report, score, save."""
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,15 +15,17 @@ from argus_inference.model_folder import Loading, hash_model, load_model
 from argus_inference.processes import ALONE, Processes
 from argus_processing.instructions import INSTRUCTION
 from argus_processing.phantom.findings import Finding
-from argus_processing.saved_models.provenance import read_provenance
+from argus_processing.saved_models.provenance import Provenance, read_provenance
 from argus_processing.storage.claimed_folders import claimed_folder
 from argus_processing.storage.file_hash import hash_file
 
+from ..floors.floor_material import FloorMaterial, FloorOptions, FloorReports, ScanFeatures
+from ..floors.tower_features import FEATURES_FILE, TowerFeatures
+from ..floors.write_floors import floors_to_write, needs_scans, scan_features, write_floors
 from ..metrics.metric import Metric
 from ..metrics.nlp_metrics import METRICS
-from ..metrics.report_findings import extract_findings
 from ..metrics.significance import LEVEL, RESAMPLES, SEED
-from .controls import blank_image, most_frequent_report, shuffle_images
+from .controls import blank_image
 from .evaluation_results import (
     BootstrapSettings,
     EvaluationResults,
@@ -32,6 +34,7 @@ from .evaluation_results import (
     read_results,
     write_results,
 )
+from .scored_scans import write_manifest
 from .scoring import score_stored
 from .stored_reports import MODEL, REPORTS_FILE, StoredReport, write_stored_reports
 
@@ -50,6 +53,7 @@ def evaluate_model(
     batch_size: int = 4,
     max_new_tokens: int = MAX_NEW_TOKENS,
     metrics: Mapping[str, Metric] = METRICS,
+    floors: FloorOptions | None = None,
     loading: Loading | None = None,
     say: Callable[[str], None] = warnings.warn,
     id_of: Callable[[str], str] = str,
@@ -58,19 +62,20 @@ def evaluate_model(
     """Evaluate a saved model on a split and write predictions and results into the folder `out`.
 
     Writes `predictions.jsonl`, `predictions_blank.jsonl` (one line: all blank images are the same), `reports.jsonl`
-    (everything that the numbers need, see `recompute`) and `results.json`. An interrupted evaluation goes on where it
-    stopped.
+    (everything that the numbers need, see `recompute`), `test_set.json` and `results.json`, and `features.sqlite` if a
+    floor needs it. An interrupted evaluation goes on where it stopped; a finished one can be started with more floors.
 
     Args:
         model_dir: folder of the saved model.
         dataset: examples with `scan_id`, `image`, `report` and, if the true findings are known, `findings`.
-        train_reports: reports of the training split, for the most-frequent-report control.
+        train_reports: reports of the training split, for the floors.
         out: folder, made if it is not there.
         subset, split: their names, kept in the results.
         instruction: the one that every report is written for; a model is trained with many (`INSTRUCTIONS`).
         batch_size: number of scans whose reports are generated together.
         max_new_tokens: a longer report is cut here and counted as truncated.
         metrics: metrics to compute, by name.
+        floors: which floors to compute. Default: those that need no training scans.
         loading: settings for loading the model; if they are not the defaults, they are kept in the results.
         say: called with one line for each scan that cannot be read. Such a scan is left out of every score and listed
             in the results as `unreadable`; the next start tries it again.
@@ -85,16 +90,16 @@ def evaluate_model(
         ConnectionError: if another of the processes has ended.
     """
     _check_dataset(dataset, instruction, batch_size, max_new_tokens)
-    loading = loading or Loading()
+    loading, floors = loading or Loading(), floors or FloorOptions()
+    names = floors_to_write(floors)
     if loading.device_map is not None and processes.on_this_machine > 1:
         raise ValueError("--device-map spreads one model over all GPUs of a machine: start one process on each machine")
     with _shared_folder(out, processes) as folder:
-        model_hash = hash_model(model_dir) if processes.is_main else ""
+        model_hash = processes.gather(hash_model(model_dir) if processes.is_main else "")[0]
         told: dict[str, Any] = {"model_hash": model_hash, "subset": subset, "split": split}
         if loading != Loading():
             told["loading"] = loading.to_settings()
         model, processor = load_model(model_dir, loading)
-        provenance = read_provenance(model_dir)
         unreadable: list[str] = []
 
         def leave_out(scan_id: str, reason: str) -> None:
@@ -107,30 +112,38 @@ def evaluate_model(
         )
         predictions, blank, kept = _generate_all(generation, dataset, leave_out)
         left_out = {name for part in processes.gather(unreadable) for name in part}
+        features = _features_for(names, generation, floors, kept, say)
         if processes.is_main:
-            most_frequent = most_frequent_report(train_reports, _findings_of)
-            scores = score_stored(store_reports(folder, predictions, blank, most_frequent, kept), metrics)
+            material = FloorMaterial(predictions, blank, train_reports, features, CONTROL_SEED)
+            written = write_floors(names, material)
             results = EvaluationResults(
-                **vars(scores),
+                **vars(score_stored(store_reports(folder, predictions, written, kept), metrics)),
                 model_hash=model_hash,
                 subset=subset,
                 split=split,
                 loading=None if loading == Loading() else LoadedWith(**asdict(loading)),
                 unreadable=tuple(name for name in map(id_of, dataset["scan_id"]) if name in left_out),
                 reports_sha256=hash_file(folder / REPORTS_FILE),
-                settings=EvaluationSettings(
-                    batch_size,
-                    max_new_tokens,
-                    CONTROL_SEED,
-                    transformers.__version__,
-                    BootstrapSettings(RESAMPLES, LEVEL, SEED),
-                    instruction,
-                ),
-                provenance=provenance and provenance.without_runs(),
+                settings=generation.to_settings(),
+                provenance=provenance_without_runs(model_dir),
+                floor_signatures={name: floor.signature for name, floor in written.items()},
             )
-            write_results(folder, results)
+            save_evaluation(folder, results)
         processes.wait()
     return results if processes.is_main else read_results(out)
+
+
+def save_evaluation(folder: Path, results: EvaluationResults) -> None:
+    """Write `test_set.json` and then `results.json` into a folder."""
+    if results.scans is not None:
+        write_manifest(folder, results.subset, results.split, results.scans)
+    write_results(folder, results)
+
+
+def provenance_without_runs(model_dir: Path) -> Provenance | None:
+    """Return what a model was made from, without what is of one run; None if its folder does not tell."""
+    provenance = read_provenance(model_dir)
+    return provenance and provenance.without_runs()
 
 
 @contextmanager
@@ -154,6 +167,14 @@ class _Generation:
     max_new_tokens: int
     id_of: Callable[[str], str]
     processes: Processes
+
+    def to_settings(self) -> EvaluationSettings:
+        """Return the settings that the results tell."""
+        bootstrap = BootstrapSettings(RESAMPLES, LEVEL, SEED)
+        version = transformers.__version__
+        return EvaluationSettings(
+            self.batch_size, self.max_new_tokens, CONTROL_SEED, version, bootstrap, self.instruction
+        )
 
     def run(self, dataset: datasets.Dataset, file_name: str, image: str, **options: Any) -> list[Prediction]:
         """Generate a report for each row; `image` is told in the settings that the file keeps."""
@@ -188,30 +209,41 @@ def _generate_all(
     return predictions, [blank] * len(kept), dataset.select(kept)
 
 
+def _features_for(
+    names: Sequence[str],
+    generation: _Generation,
+    floors: FloorOptions,
+    kept: datasets.Dataset,
+    say: Callable[[str], None],
+) -> ScanFeatures | None:
+    """Return the features of training and test scans, None if no floor needs them."""
+    if not needs_scans(names):
+        return None
+    tower = TowerFeatures(
+        generation.model,
+        generation.processor,
+        generation.settings["model_hash"],
+        floors.features or generation.folder / FEATURES_FILE,
+        generation.batch_size,
+        generation.processes,
+    )
+    return scan_features(tower, floors, kept, CONTROL_SEED, say)
+
+
 def store_reports(
-    out: Path,
-    predictions: Sequence[Prediction],
-    blank: Sequence[Prediction],
-    most_frequent: str,
-    dataset: datasets.Dataset,
+    out: Path, predictions: Sequence[Prediction], floors: Mapping[str, FloorReports], dataset: datasets.Dataset
 ) -> list[StoredReport]:
-    """Write `reports.jsonl`: for each reference, the reports of the model and its controls, and the known findings."""
-    shuffled = shuffle_images(predictions, CONTROL_SEED)
+    """Write `reports.jsonl`: for each reference, the reports of the model and of the floors, and the known findings."""
     truths = dataset["findings"] if "findings" in dataset.column_names else [None] * len(predictions)
     reports = [
         StoredReport(
             own.scan_id,
             own.reference,
-            {
-                MODEL: own.prediction,
-                "blank": without.prediction,
-                "shuffled": other.prediction,
-                "most_frequent": most_frequent,
-            },
+            {MODEL: own.prediction} | {name: floor.reports[place] for name, floor in floors.items()},
             own.truncated,
             None if truth is None else [Finding(**finding) for finding in truth],
         )
-        for own, without, other, truth in zip(predictions, blank, shuffled, truths, strict=True)
+        for place, (own, truth) in enumerate(zip(predictions, truths, strict=True))
     ]
     write_stored_reports(out, reports)
     return reports
@@ -228,8 +260,3 @@ def _check_dataset(dataset: datasets.Dataset, instruction: str, batch_size: int,
     missing = {"scan_id", "image", "report"} - set(dataset.column_names)
     if missing:
         raise ValueError(f"the data set has no column {', '.join(sorted(missing))}; it has {dataset.column_names}")
-
-
-def _findings_of(report: str) -> tuple[Finding, ...]:
-    """Return a report's findings in a fixed order."""
-    return tuple(sorted(extract_findings(report), key=repr))

@@ -11,13 +11,15 @@ from argus_processing.ct3drrg import NAME
 from argus_processing.storage.markdown_table import markdown_table
 from argus_training.assembly.model_card import CardResults
 
+from ..floors.floor_list import missing_floors
 from .evaluation_results import RESULTS_FILE, EvaluationResults, MetricValue, read_results
-from .results_table import build_table, signature_lines
+from .results_table import result_tables, signature_lines
 
 TASK = "image-text-to-text"
 CONTROLS_TOLD = (
-    "The controls are the same model shown a blank image, its reports given to other scans, and the most frequent "
-    "report of the training data. A model that ignores the scan scores no better than they do."
+    "The floors need no report writer: constant reports of the training data, sentences by the labels of a linear "
+    "classifier, the report of the nearest training scan, and the same model shown a blank image or other scans. p is "
+    "that of the difference from the best floor. A model that ignores the scan scores no better than they do."
 )
 
 
@@ -49,10 +51,11 @@ def card_results(results: EvaluationResults) -> CardResults:
     counts = ", ".join(f"{count} {name}" for name, count in results.counts.items())
     # Why a metric is missing on a machine may name its folders.
     computed = replace(results, metrics={name: one for name, one in results.metrics.items() if one.missing is None})
+    lacking = f"{told} " if (told := missing_floors(results.controls)) else ""
     return CardResults(
         heading=f"{results.subset}, split {results.split}: {results.n_test} reports{left_out}",
-        table=markdown_table(build_table(results)),
-        controls=f"{CONTROLS_TOLD} Of {results.n_test} reports: {counts}.",
+        table="\n\n".join(map(markdown_table, result_tables(results))),
+        controls=f"{CONTROLS_TOLD} {lacking}Of {results.n_test} reports: {counts}.",
         signatures=tuple(signature_lines(computed)),
         entries=tuple(_entries(results)),
     )

@@ -11,6 +11,7 @@ from ..metrics.metric import Metric
 from ..metrics.nlp_metrics import METRICS
 from ..metrics.significance import ROUNDS, PairedTest, compare_scores, draw_reports
 from .evaluation_results import read_results
+from .scored_scans import difference, scored_scans
 from .scoring import compute_scores, metrics_for
 from .stored_reports import MODEL, StoredReport, read_stored_reports
 
@@ -47,10 +48,12 @@ def compare_runs(first: Path, second: Path, metrics: Mapping[str, Metric] = METR
     """Compare two folders that `argus evaluate` wrote, report by report.
 
     Raises:
-        ValueError: if the two do not hold the same scans with the same references, in the same order.
+        ValueError: if the two do not hold the same scans with the same references.
     """
     runs = [read_stored_reports(first), read_stored_reports(second)]
     _check_same_scans(first, second, *runs)
+    by_id = {report.scan_id: report for report in runs[1]}
+    runs[1] = [by_id[report.scan_id] for report in runs[0]]
     rows = {name: [report.reports[MODEL] for report in run] for name, run in zip("ab", runs, strict=True)}
     scored = compute_scores(rows, [report.reference for report in runs[0]], metrics_for(runs[0], metrics))
     draws = draw_reports(len(runs[0]))
@@ -70,14 +73,12 @@ def compare_runs(first: Path, second: Path, metrics: Mapping[str, Metric] = METR
 
 
 def _check_same_scans(first: Path, second: Path, own: list[StoredReport], other: list[StoredReport]) -> None:
-    if len(own) != len(other):
-        raise ValueError(f"{first} holds {len(own)} scans and {second} {len(other)}; a paired test needs the same ones")
-    for mine, theirs in zip(own, other, strict=True):
-        if (mine.scan_id, mine.reference) != (theirs.scan_id, theirs.reference):
-            raise ValueError(
-                f"{first} and {second} differ in their scans or references, first at {mine.scan_id} and "
-                f"{theirs.scan_id}; a paired test needs the same ones"
-            )
+    sets = (scored_scans({report.scan_id: report.reference for report in run}) for run in (own, other))
+    if told := difference(*sets):
+        raise ValueError(
+            f"{first} and {second} are of different test sets: {told}; a paired test needs the same one: "
+            "argus evaluate NEW --stored OUT --test-set FILE scores the same part of both"
+        )
 
 
 def build_comparison(compared: ComparedRuns) -> Table:

@@ -8,7 +8,9 @@ from argus_processing.storage.foreign_files import read_json_object
 from argus_processing.storage.typed_json import from_json, to_json
 from argus_processing.storage.whole_files import write_json
 
+from ..metrics.significance import PairedTest
 from .first_results_format import from_first_format
+from .scored_scans import ScoredScans
 
 RESULTS_FILE = "results.json"
 FORMAT = 2
@@ -51,9 +53,28 @@ class MetricValue:
 
 @dataclass(frozen=True)
 class ControlResults:
-    """The values of one control's reports, by metric."""
+    """The values of one floor's reports, by metric.
+
+    Attributes:
+        metrics: its own values.
+        tests: the model's value minus the floor's, with a paired test, where both are defined.
+    """
 
     metrics: dict[str, MetricValue]
+    tests: dict[str, PairedTest] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SectionResults:
+    """The values of one section of the reports, such as the impression, by metric; floors as in the whole.
+
+    Attributes:
+        without: by system, the model or a floor, the number of its reports that have no such section.
+    """
+
+    metrics: dict[str, MetricValue]
+    controls: dict[str, ControlResults] = field(default_factory=dict)
+    without: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,14 +84,18 @@ class ScoredReports:
     Attributes:
         n_test: number of reports.
         metrics: the values of the model's own reports, by metric.
-        controls: the same by control.
+        controls: the same by floor, see `FLOORS`.
         counts: numbers of the model's reports that are `empty`, `duplicate`, `truncated` or `unparsed`.
+        scans: ids of the scans, with hashes of ids and references; None in results of earlier versions.
+        sections: values of findings and impression alone, if the references tell them apart.
     """
 
     n_test: int
     metrics: dict[str, MetricValue]
     controls: dict[str, ControlResults] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
+    scans: ScoredScans | None = None
+    sections: dict[str, SectionResults] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -123,6 +148,7 @@ class EvaluationResults(ScoredReports):
         settings: None in results that do not tell them.
         seconds, peak_memory_mb: of the whole run, where they were measured.
         provenance: what the model was made from, without what is of one run; None if its folder does not tell.
+        floor_signatures: what decided each floor's reports.
     """
 
     model_hash: str
@@ -135,6 +161,7 @@ class EvaluationResults(ScoredReports):
     seconds: float | None = None
     peak_memory_mb: float | None = None
     provenance: Provenance | None = None
+    floor_signatures: dict[str, str] = field(default_factory=dict)
 
 
 def write_results(folder: Path, results: EvaluationResults) -> None:

@@ -36,9 +36,10 @@ def recompute(out: Path, metrics: Mapping[str, Metric] = METRICS) -> Recomputed:
     """
     stored, reports = read_results(out), read_stored_reports(out)
     now = score_stored(reports, metrics)
-    before, after = _scores_of(stored), to_json(now)
+    before = _scores_of(stored)
+    after, lacking = _without_later_parts(before, to_json(now))
     differences = [*_changed_files(Path(out), stored, reports)]
-    not_checked: list[str] = []
+    not_checked = [f"results.json does not tell {', '.join(lacking)}; it is of an earlier version"] if lacking else []
     no_interval: list[str] = []
     for place, was, found in _unequal(before, after, ""):
         line = f"{place}: stored {was}, computed {found}"
@@ -55,6 +56,18 @@ def _scores_of(results: EvaluationResults) -> dict[str, Any]:
     """Return as JSON what can be computed from the stored reports."""
     names = {each.name for each in fields(ScoredReports)}
     return {name: value for name, value in to_json(results).items() if name in names}
+
+
+def _without_later_parts(before: dict[str, Any], after: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return the new numbers without the parts that results of earlier versions lack, and the names of these parts."""
+    lacking: list[str] = [part for part in ("scans", "sections") if part in after and part not in before]
+    kept = {name: value for name, value in after.items() if name not in lacking}
+    controls, known = dict(kept.get("controls", {})), before.get("controls", {})
+    for name, control in controls.items():
+        if "tests" in control and name in known and "tests" not in known[name]:
+            controls[name] = {key: value for key, value in control.items() if key != "tests"}
+            lacking.append(f"tests against {name}")
+    return kept | ({"controls": controls} if controls else {}), lacking
 
 
 def _changed_files(out: Path, stored: EvaluationResults, reports: list[StoredReport]) -> Iterator[str]:
@@ -91,7 +104,7 @@ def _unequal(before: Any, after: Any, place: str) -> Iterator[tuple[str, Any, An
 
 def _cannot_tell(place: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
     """Return whether a place belongs to a metric that is missing now or was missing in the stored results."""
-    keys = place.split("/")
+    keys = ["metrics" if key == "tests" else key for key in place.split("/")]  # a test is that of a metric
     if "metrics" not in keys[:-1]:
         return False
     metric = keys[: keys.index("metrics") + 2]

@@ -5,8 +5,9 @@ summed n-gram counts. So each metric keeps one row of summands per report. A con
 other selections of the same rows and does not score any text again.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -118,7 +119,15 @@ class Metric:
 
 
 def score_rows(metric: Metric, rows: Mapping[str, Sequence[str]], references: Sequence[str]) -> dict[str, MetricScores]:
-    """Score several systems' reports (`rows`) on the same references with one metric.
+    """Score several systems' reports (`rows`) on the same references with one metric; see `score_pairs`."""
+    return score_pairs(metric, {name: (reports, references) for name, reports in rows.items()})
+
+
+Row = TypeVar("Row", bound=Hashable)
+
+
+def score_pairs(metric: Metric, rows: Mapping[Row, tuple[Sequence[str], Sequence[str]]]) -> dict[Row, MetricScores]:
+    """Score several rows of reports, each with its own references, with one metric.
 
     A pairwise metric gets each distinct pair once, all in one call. This saves most time for metrics that start slowly
     or run in batches.
@@ -126,18 +135,18 @@ def score_rows(metric: Metric, rows: Mapping[str, Sequence[str]], references: Se
     Raises:
         ValueError: if there are no reports, or the number of reports in a row is not the number of references.
     """
-    for name, reports in rows.items():
+    for name, (reports, references) in rows.items():
         if not reports or len(reports) != len(references):
             raise ValueError(
                 f"expected as many predictions as references, at least one; got {len(reports)} and {len(references)} "
                 f"({name})"
             )
     if not metric.pairwise:
-        return {name: metric.score(reports, references) for name, reports in rows.items()}
+        return {name: metric.score(*row) for name, row in rows.items()}
     place: dict[tuple[str, str], int] = {}
     places = {
         name: [place.setdefault(pair, len(place)) for pair in zip(reports, references, strict=True)]
-        for name, reports in rows.items()
+        for name, (reports, references) in rows.items()
     }
     scores = metric.score([report for report, _ in place], [reference for _, reference in place])
     return {name: scores.take(indexes) for name, indexes in places.items()}

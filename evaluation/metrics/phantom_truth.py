@@ -24,7 +24,7 @@ Pair = tuple[set[Finding], set[Finding]]  # of one scan: findings in the report,
 def finding_metrics(truths: Sequence[Sequence[Finding]]) -> dict[str, Metric]:
     """Return the metrics of `score_findings` for the scans with these findings; they do not read the references."""
 
-    @lru_cache(maxsize=4)  # of the model and three controls
+    @lru_cache(maxsize=8)  # of the model and the floors
     def scores_of(reports: tuple[str, ...]) -> dict[str, MetricScores]:
         return score_findings(reports, truths)
 

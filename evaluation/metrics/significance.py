@@ -6,6 +6,7 @@ resample is only a sum.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -72,7 +73,13 @@ def compare_scores(
 
 def _exchanges(num_reports: int, rounds: int, seed: int) -> Iterator[np.ndarray]:
     """Yield masks of the reports to exchange, each with probability one half: `(rounds, reports)`, in parts."""
-    draw = np.random.default_rng(seed)
+    masks = _masks(num_reports, rounds, seed)
     for start in range(0, rounds, CHUNK):
-        count = min(CHUNK, rounds - start)
-        yield draw.integers(0, 2, size=(count, num_reports), dtype=np.int8).astype(np.float64)
+        yield masks[start : start + CHUNK].astype(np.float64)
+
+
+@lru_cache(maxsize=1)  # every metric and every floor of an evaluation is tested with the same ones
+def _masks(num_reports: int, rounds: int, seed: int) -> np.ndarray:
+    draw = np.random.default_rng(seed)
+    sizes = (min(CHUNK, rounds - start) for start in range(0, rounds, CHUNK))
+    return np.concatenate([draw.integers(0, 2, size=(size, num_reports), dtype=np.int8) for size in sizes])

@@ -1,12 +1,13 @@
 """Fill a table of all metrics from result files only: subset x metric, each system that the runs file names."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..benchmark.results_table import METRIC_ROWS
 from ..benchmark.run_list import Run
+from ..floors.floor_list import title_of
 from .paper_table2 import read_paper_table2
-from .run_columns import Column, SubsetRuns, TableNumber, collect_runs, read_number
+from .run_columns import Column, SubsetRuns, TableNumber, collect_runs, floors_of, read_floor, read_number
 
 METRICS = (
     *("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-1", "ROUGE-2", "ROUGE-L", "METEOR", "CIDEr"),
@@ -19,11 +20,12 @@ LABELS = {name: label for label, name in METRIC_ROWS.items() if name not in METR
 
 @dataclass(frozen=True)
 class MetricBlock:
-    """One subset: its runs, and the number of each column and metric."""
+    """One subset: its runs, the number of each column and metric, and that of each floor and metric."""
 
     runs: SubsetRuns
     metrics: tuple[str, ...]
     cells: dict[tuple[Column, str], TableNumber]
+    floors: dict[str, dict[str, TableNumber]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,11 @@ def _build_block(runs: SubsetRuns, columns: Sequence[Column]) -> MetricBlock:
         for column in columns
         for name, label in rows.items()
     }
-    return MetricBlock(runs, tuple(rows.values()), cells)
+    floors = {
+        title_of(floor): {label: read_floor(runs, None, floor, name) for name, label in rows.items()}
+        for floor in floors_of(runs)
+    }
+    return MetricBlock(runs, tuple(rows.values()), cells, floors)
 
 
 def _others(runs: SubsetRuns) -> list[str]:

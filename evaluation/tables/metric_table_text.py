@@ -8,7 +8,7 @@ from argus_processing.storage.whole_files import check_can_fill, write_json, wri
 
 from .metric_table import MetricBlock, MetricTable
 from .run_columns import TableNumber
-from .table_notes import Footnotes, digits, latex_text, number_text, seed_remarks, signature_lines
+from .table_notes import Footnotes, digits, floor_remarks, latex_text, number_text, seed_remarks, signature_lines
 
 NAME = "metric_table"
 
@@ -29,7 +29,20 @@ def _markdown_block(table: MetricTable, block: MetricBlock, notes: Footnotes) ->
         for metric in block.metrics
     )
     shown = markdown_table(literal_table(heads, rows, numbers_from=1))
-    return f"### {block.runs.subset}, {block.runs.split}, {block.runs.n_test} reports\n\n{shown}"
+    head = f"### {block.runs.subset}, {block.runs.split}, {block.runs.n_test} reports"
+    return "\n\n".join([head, shown, *_markdown_floors(block, notes)])
+
+
+def _markdown_floors(block: MetricBlock, notes: Footnotes) -> list[str]:
+    """Return the table of a subset's floors, if its runs have any."""
+    if not block.floors:
+        return []
+    heads = ["floors", *block.floors]
+    rows = (
+        [metric, *(_markdown_number(numbers[metric], notes) for numbers in block.floors.values())]
+        for metric in block.metrics
+    )
+    return [markdown_table(literal_table(heads, rows, numbers_from=1))]
 
 
 def _markdown_number(number: TableNumber, notes: Footnotes) -> str:
@@ -70,7 +83,25 @@ def _latex_block(table: MetricTable, block: MetricBlock, notes: Footnotes) -> st
     for metric in block.metrics:
         cells = [_latex_number(block.cells[column, metric], notes) for column in table.columns]
         lines.append(rf"{latex_text(metric)} & {' & '.join(cells)} \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table*}"])
+    floors = _latex_floors(block, notes)
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", *floors, r"\end{table*}"])
+
+
+def _latex_floors(block: MetricBlock, notes: Footnotes) -> list[str]:
+    """Return a second `tabular` with a subset's floors, if its runs have any."""
+    if not block.floors:
+        return []
+    lines = [
+        r"\par\medskip",
+        rf"\begin{{tabular}}{{l{'r' * len(block.floors)}}}",
+        r"\toprule",
+        rf"floors & {' & '.join(map(latex_text, block.floors))} \\",
+        r"\midrule",
+    ]
+    for metric in block.metrics:
+        cells = [_latex_number(numbers[metric], notes) for numbers in block.floors.values()]
+        lines.append(rf"{latex_text(metric)} & {' & '.join(cells)} \\")
+    return [*lines, r"\bottomrule", r"\end{tabular}"]
 
 
 def _latex_number(number: TableNumber, notes: Footnotes) -> str:
@@ -99,6 +130,11 @@ def metric_table_json(table: MetricTable) -> dict[str, object]:
                     {"metric": metric, "resolution": resolution, "system": label, **asdict(cell)}
                     for ((resolution, label), metric), cell in block.cells.items()
                 ],
+                "floors": [
+                    {"metric": metric, "floor": floor, **asdict(number)}
+                    for floor, numbers in block.floors.items()
+                    for metric, number in numbers.items()
+                ],
             }
             for block in table.blocks
         ],
@@ -111,7 +147,8 @@ def _signatures(table: MetricTable) -> list[str]:
 
 def _remarks(table: MetricTable) -> list[str]:
     intervals = "Numbers come from this project's result files; in brackets, 95% bootstrap intervals of one model's."
-    return [intervals, *seed_remarks(block.runs for block in table.blocks)]
+    subsets = [block.runs for block in table.blocks]
+    return [intervals, *seed_remarks(subsets), *floor_remarks(subsets)]
 
 
 def write_metric_table(table: MetricTable, out: Path) -> None:

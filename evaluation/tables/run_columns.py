@@ -11,9 +11,12 @@ from dataclasses import dataclass, field
 
 from ..benchmark.evaluation_results import EvaluationResults, read_results
 from ..benchmark.run_list import Run, read_settings
+from ..benchmark.scored_scans import difference
+from ..floors.floor_list import FLOORS
 
 NO_RUN = "no evaluation in the runs file"
 NOT_IN_RESULTS = "not among the results; evaluate again with this metric"
+NO_FLOOR = "no run has this floor"
 NOT_DEFINED = "not defined on these reports"
 Column = tuple[str, str]  # resolution and label of a system
 
@@ -88,19 +91,28 @@ def collect_runs(runs: Sequence[Run], order: Sequence[str]) -> list[SubsetRuns]:
 
 def _checked(subset: str, columns: Mapping[Column, Sequence[SeedResults]]) -> SubsetRuns:
     """Refuse runs on different scans, and runs in one place that are not of different seeds and models."""
-    seen: dict[tuple[str, int, str], Run] = {}
-    for each in (each for place in columns.values() for each in place):
-        scans = (each.results.split, each.results.n_test, read_settings(each.run.folder).dataset)
-        seen.setdefault(scans, each.run)
-    if len(seen) > 1:
-        one, other = list(seen.values())[:2]
-        raise ValueError(
-            f"{one.folder} and {other.folder} are of different scans of {subset}; evaluate both on the same"
-        )
+    every = [each for place in columns.values() for each in place]
+    is_told = all(each.results.scans for each in every)
+    first = every[0]
+    for each in every[1:]:
+        if _test_set(each, is_told) != _test_set(first, is_told):
+            told = difference(first.results.scans, each.results.scans)
+            raise ValueError(
+                f"{first.run.folder} and {each.run.folder} are of different scans of {subset}"
+                f"{f': {told}' if told else ''}; evaluate both on the same"
+            )
     for place in columns.values():
         _check_seeds(subset, place)
-    split, n_test, _ = next(iter(seen))
+    split, n_test = first.results.split, first.results.n_test
     return SubsetRuns(subset, split, n_test, {column: tuple(place) for column, place in columns.items()})
+
+
+def _test_set(each: SeedResults, is_told: bool) -> tuple[str, int, str]:
+    """Return what two runs must share; results of earlier versions do not tell their scans, but their data set."""
+    results = each.results
+    if is_told and results.scans:
+        return results.split, results.n_test, results.scans.references_sha256
+    return results.split, results.n_test, read_settings(each.run.folder).dataset
 
 
 def _check_seeds(subset: str, place: Sequence[SeedResults]) -> None:
@@ -145,3 +157,32 @@ def _number_of(results: EvaluationResults, metric: str) -> TableNumber:
         return TableNumber(missing=NOT_IN_RESULTS)
     reason = (found.missing or NOT_DEFINED) if found.value is None else None
     return TableNumber(found.value, found.low, found.high, reason, found.signature, found.scale)
+
+
+def floors_of(runs: SubsetRuns, resolution: str | None = None) -> list[str]:
+    """Return the floors that a run of a subset has, at one resolution or at any, in the order of `FLOORS`."""
+    found = {floor for each in _runs_at(runs, resolution) for floor in each.results.controls}
+    return [floor for floor in FLOORS if floor in found]
+
+
+def read_floor(runs: SubsetRuns, resolution: str | None, floor: str, metric: str) -> TableNumber:
+    """Return a floor's number: the highest that was computed with a run of a subset, at one resolution or at any.
+
+    Constant reports are the same for all runs. The other floors depend on a run's vision tower or model; the highest
+    one is what a system must exceed.
+    """
+    found = [
+        number
+        for each in _runs_at(runs, resolution)
+        if floor in each.results.controls and (number := each.results.controls[floor].metrics.get(metric)) is not None
+    ]
+    known = [number for number in found if number.value is not None]
+    if not known:
+        return TableNumber(missing=next((each.missing for each in found if each.missing), NO_FLOOR))
+    best = max(known, key=lambda number: number.value or 0.0)
+    return TableNumber(best.value, best.low, best.high, None, best.signature, best.scale)
+
+
+def _runs_at(runs: SubsetRuns, resolution: str | None) -> list[SeedResults]:
+    places = (place for (at, _), place in runs.columns.items() if resolution in (None, at))
+    return [each for place in places for each in place]

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from argus_processing.curation.overview.table1 import read_paper_table1
 
 from ..benchmark.run_list import Run
+from ..floors.floor_list import FLOORS, title_of
 from ..metrics.clinical.stand_ins import STAND_INS
 from .paper_table2 import PaperTable2, Resolution, read_paper_table2, read_paper_values
-from .run_columns import SubsetRuns, TableNumber, collect_runs, read_number
+from .run_columns import SubsetRuns, TableNumber, collect_runs, floors_of, read_floor, read_number
 
 Place = tuple[str, str]  # subset and the paper's heading
 
@@ -47,11 +48,12 @@ class Table2Row:
 
 @dataclass(frozen=True)
 class Table2Block:
-    """One resolution."""
+    """One resolution: the systems, and the floors that its runs have."""
 
     resolution: str
     title: Resolution
     rows: tuple[Table2Row, ...]
+    floors: tuple[Table2Row, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,12 @@ def fill_table2(runs: Sequence[SubsetRuns]) -> Table2:
     paper = replace(paper, subsets=subsets, metrics=paper.metrics | _stand_ins(runs))
     labels = list(dict.fromkeys([*paper.rows, *(label for found in runs for _, label in found.columns)]))
     blocks = tuple(
-        Table2Block(at, title, tuple(_mark_best([_row(paper, at, label, collected) for label in labels])))
+        Table2Block(
+            at,
+            title,
+            tuple(_mark_best([_row(paper, at, label, collected) for label in labels])),
+            _floor_rows(paper, at, collected),
+        )
         for at, title in paper.resolutions.items()
     )
     return Table2(paper.source, subsets, paper.metrics, blocks, tuple(runs))
@@ -126,6 +133,24 @@ def _row(paper: PaperTable2, resolution: str, label: str, collected: Mapping[str
             cells[subset, heading] = Table2Cell(read_number(place, metric), value)
     hashes = {subset: found.model_hashes(column) for subset, found in collected.items() if column in found.columns}
     return Table2Row(label, cells, hashes)
+
+
+def _floor_rows(paper: PaperTable2, resolution: str, collected: Mapping[str, SubsetRuns]) -> tuple[Table2Row, ...]:
+    computed = {floor for runs in collected.values() for floor in floors_of(runs, resolution)}
+    return tuple(
+        Table2Row(
+            title_of(floor),
+            {
+                (subset, heading): Table2Cell(read_floor(collected[subset], resolution, floor, metric))
+                for subset in paper.subsets
+                if subset in collected
+                for heading, metric in paper.metrics.items()
+            },
+            {},
+        )
+        for floor in FLOORS
+        if floor in computed
+    )
 
 
 def _mark_best(rows: Sequence[Table2Row]) -> list[Table2Row]:

@@ -34,6 +34,9 @@ def _terminal_table(
     for row in rows:
         for line in _lines(table, row, runs.subset, notes):
             shown.add_row(*line)
+    for row in block.floors:
+        cells = [row.cells[runs.subset, heading] for heading in table.metrics]
+        shown.add_row(Text(row.label, "italic"), *(Text(ours_text(cell, notes), "italic") for cell in cells))
     return shown
 
 

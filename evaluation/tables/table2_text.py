@@ -8,9 +8,10 @@ from argus_processing.storage.markdown_table import literal_table, markdown_tabl
 from argus_processing.storage.whole_files import check_can_fill, write_json, write_text
 
 from .table2 import Table2, Table2Block, Table2Cell, Table2Row, other_test_sets
-from .table_notes import Footnotes, latex_text, number_text, seed_remarks, signature_lines
+from .table_notes import Footnotes, floor_remarks, latex_text, number_text, seed_remarks, signature_lines
 
 NAME = "table2"
+FLOOR = "floor"
 HEADINGS = {"RadGraphXL": "RadGraph-XL"}  # shown in place of the paper's name of a column
 Style = Callable[[str], str]
 
@@ -28,6 +29,7 @@ def table2_markdown(table: Table2) -> str:
 def _markdown_block(table: Table2, block: Table2Block, notes: Footnotes) -> str:
     heads = ["Model", *(f"{table.subsets[subset]} {heading_of(heading)}" for subset, heading in table.places)]
     rows = [line for row in block.rows for line in _markdown_lines(table, row, notes)]
+    rows += [[f"*{FLOOR}: {row.label}*", *floor_texts(table, row, notes)] for row in block.floors]
     shown = markdown_table(literal_table(heads, rows, numbers_from=1))
     return f"### {title_of(block)}\n\n{shown}"
 
@@ -58,6 +60,12 @@ def ours_text(cell: Table2Cell, notes: Footnotes, bold: Style = str) -> str:
     if cell.ours.missing:
         return f"missing [{notes.mark(cell.ours.missing)}]"
     return bold(number_text(cell.ours)) if cell.best else number_text(cell.ours)
+
+
+def floor_texts(table: Table2, row: Table2Row, notes: Footnotes) -> list[str]:
+    """Return a floor's numbers by place; nothing for a subset without a run."""
+    cells = (row.cells.get(place) for place in table.places)
+    return ["" if cell is None else ours_text(cell, notes) for cell in cells]
 
 
 def paper_text(cell: Table2Cell, bold: Style = str) -> str:
@@ -119,6 +127,10 @@ def _latex_block(table: Table2, block: Table2Block, notes: Footnotes) -> Iterato
             yield _latex_line(rf"\textit{{paper: {latex_text(row.label)}}}", printed)
         if any(cell.difference is not None for cell in cells):
             yield _latex_line(r"\textit{difference}", [_latex_difference(cell) for cell in cells])
+    for row in block.floors:
+        name = rf"\textit{{{FLOOR}: {latex_text(row.label)}}}"
+        floor_cells = (row.cells.get(place) for place in table.places)
+        yield _latex_line(name, ["" if cell is None else _latex_ours(cell, notes) for cell in floor_cells])
 
 
 def _latex_line(name: str, cells: list[str]) -> str:
@@ -153,6 +165,7 @@ def table2_json(table: Table2) -> dict[str, object]:
                 "resolution": block.resolution,
                 "title": title_of(block),
                 "rows": [_row_json(row) for row in block.rows],
+                "floors": [_row_json(row) for row in block.floors],
             }
             for block in table.blocks
         ],
@@ -189,6 +202,7 @@ def remarks(table: Table2) -> list[str]:
         "Avg. NLP is the mean of eight metrics without CIDEr; RadGraph-XL is its partial level, because the paper does "
         "not say which it took.",
         *seed_remarks(table.runs),
+        *floor_remarks(table.runs),
         *other_test_sets(table),
     ]
 

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from string import ascii_lowercase
 
-from .run_columns import SubsetRuns, TableNumber
+from ..floors.floor_list import missing_floors
+from .run_columns import SubsetRuns, TableNumber, floors_of
 
 _LATEX = {
     **{"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}"},
@@ -82,6 +83,19 @@ def seed_remarks(subsets: Iterable[SubsetRuns]) -> list[str]:
 
 def _places_text(by_name: Mapping[str, Sequence[str]]) -> str:
     return "; ".join(f"{name} ({', '.join(subsets)})" for name, subsets in by_name.items())
+
+
+def floor_remarks(subsets: Iterable[SubsetRuns]) -> list[str]:
+    """Return in one line for each lack which floors no run of a subset has, and one on those that are there."""
+    lacks: dict[str, list[str]] = {}
+    shown = False
+    for runs in subsets:
+        computed = floors_of(runs)
+        shown = shown or bool(computed)
+        if told := missing_floors(computed):
+            lacks.setdefault(told, []).append(runs.subset)
+    told_of = "A floor's number is the highest that was computed with any of the runs beside it."
+    return [*([told_of] if shown else []), *(f"{', '.join(names)}: {told}" for told, names in lacks.items())]
 
 
 def signature_lines(numbers: Iterable[tuple[str, TableNumber]]) -> list[str]:

@@ -22,8 +22,10 @@ from argus_evaluation.ablations.ablation_results import AblationResults, CellRes
 from argus_evaluation.ablations.ablation_statistics import Summary
 from argus_evaluation.benchmark import results_table
 from argus_evaluation.benchmark.compare import ComparedMetric, ComparedRuns, build_comparison
-from argus_evaluation.benchmark.evaluation_results import ControlResults, EvaluationResults, MetricValue
+from argus_evaluation.benchmark.evaluation_results import ControlResults, EvaluationResults, MetricValue, SectionResults
 from argus_evaluation.benchmark.run_list import Run
+from argus_evaluation.floors.floor_list import FLOORS
+from argus_evaluation.metrics.significance import PairedTest
 from argus_evaluation.tables.run_columns import SeedResults, SubsetRuns
 from argus_evaluation.tables.table2 import fill_table2
 from argus_evaluation.tables.table2_terminal import terminal_tables
@@ -33,6 +35,7 @@ from argus_training.planning.plan import make_plan, plan_table
 
 HASH = "0123456789abcdef"
 VALUE = MetricValue(0.8123, "signature", 0.7891, 0.8456, scale=1)
+TESTS = dict.fromkeys(results_table.METRIC_ROWS.values(), PairedTest(0.1, 0.05, 0.15, 0.0001))
 METRICS = dict.fromkeys(results_table.METRIC_ROWS.values(), VALUE)
 OURS = {"scans": 25_690, "patients": 21_000, "train": 21_715, "validation": 2_411, "test": 1_564}
 OURS |= {"average_tokens": 201.9, "maximum_tokens": 900}
@@ -40,9 +43,10 @@ COUNTS = {"volumes": 50_188, "kept": 25_691, "left_out_because_duplicate": 1_234
 
 
 def evaluation():
-    controls = dict.fromkeys(results_table.CONTROLS, ControlResults(METRICS))
+    controls = dict.fromkeys(FLOORS, ControlResults(METRICS, TESTS))
     scores = {"n_test": 1_000, "metrics": METRICS, "controls": controls, "counts": {"truncated": 3}}
-    return results_table.build_table(EvaluationResults(**scores, model_hash=HASH, subset="ct-rate", split="validation"))
+    scores["sections"] = dict.fromkeys(("findings", "impression"), SectionResults(METRICS))
+    return EvaluationResults(**scores, model_hash=HASH, subset="ct-rate", split="validation")
 
 
 def comparison():
@@ -131,7 +135,11 @@ def table_2():
 
 
 TABLES = {
-    "evaluate": evaluation,
+    "evaluate": lambda: results_table.result_tables(evaluation())[0],
+    "evaluate: floors, labels": lambda: results_table.result_tables(evaluation())[1],
+    "evaluate: floors, words": lambda: results_table.result_tables(evaluation())[2],
+    "evaluate: floors, models": lambda: results_table.result_tables(evaluation())[3],
+    "evaluate: sections": lambda: results_table.result_tables(evaluation())[5],
     "compare": comparison,
     "ablate": ablation,
     "prepare: counts": lambda: counts_table({"counts": dict.fromkeys(("ct-rate", "bimcv-r", "inspect"), COUNTS)}),

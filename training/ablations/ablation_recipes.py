@@ -45,6 +45,7 @@ EVALUATION_KEYS = {
     "clinical",
     "clinical_models",
     "clinical_download",
+    "floors",
 }
 TEXT_MODEL = "text_model"
 GRID = {"model_type", "image_size", "patch_size"}  # of a tower: the preset's
@@ -90,7 +91,7 @@ class ReportRecipe:
         evaluation: `split`, `limit` (first scans only), `instruction`, `batch_size`, `max_new_tokens`, `device_map`
             ("auto" for a model that one GPU cannot hold); `subsets`, which
             are evaluated apart (default: the one that is trained on); `clinical`, keys of the clinical metrics, with
-            `clinical_models` and `clinical_download` as in `argus evaluate`.
+            `clinical_models` and `clinical_download`, and `floors`, as in `argus evaluate`.
 
     Raises:
         ValueError: if a key is unknown, a name is not in its table, or a value has another form.
@@ -147,7 +148,7 @@ class ReportRecipe:
         evaluation = self.evaluation
         check_choice("evaluation.split", evaluation.get("split", "test"), SPLITS)
         check_choice("evaluation.device_map", evaluation.get("device_map"), (None, "auto"))
-        for name in ("subsets", "clinical"):
+        for name in ("subsets", "clinical", "floors"):
             names = evaluation.get(name, [])
             if not isinstance(names, list) or not all(isinstance(one, str) for one in names):
                 raise ValueError(f"evaluation.{name}: expected a list of names, got {names!r}")

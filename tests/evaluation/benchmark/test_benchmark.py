@@ -6,7 +6,7 @@ from rich.console import Console
 from argus_evaluation.benchmark.benchmark import evaluate_model
 from argus_evaluation.benchmark.controls import derange
 from argus_evaluation.benchmark.evaluation_results import read_results
-from argus_evaluation.benchmark.results_table import build_table, signature_lines
+from argus_evaluation.benchmark.results_table import build_floor_tables, build_table, result_tables, signature_lines
 from argus_evaluation.benchmark.scoring import score_stored
 from argus_evaluation.benchmark.stored_reports import StoredReport, read_stored_reports
 from argus_evaluation.metrics.nlp_metrics import AVERAGES, METRICS
@@ -29,7 +29,7 @@ def test_results_are_saved_whole_with_every_score_and_control(results, out, mode
     assert read_results(out) == results
     assert (results.subset, results.split, results.n_test) == ("phantom", "test", 4)
     assert results.provenance == read_provenance(model_dir) and results.provenance.vision.weights == "random weights"
-    assert set(results.controls) == {"blank", "shuffled", "most_frequent"}
+    assert set(results.controls) == {"normal", "most_frequent", "blank", "shuffled"} == set(results.floor_signatures)
     for scores in (results, *results.controls.values()):
         assert set(scores.metrics) == {*METRICS, *AVERAGES, *FINDING_METRICS}
         assert "sided" in scores.metrics["laterality_accuracy"].counts
@@ -41,6 +41,7 @@ def test_results_are_saved_whole_with_every_score_and_control(results, out, mode
     assert sorted(path.name for path in out.iterdir()) == [
         *("predictions.jsonl", "predictions.jsonl.settings.json"),
         *("predictions_blank.jsonl", "predictions_blank.jsonl.settings.json", "reports.jsonl", "results.json"),
+        "test_set.json",
     ]
 
 
@@ -88,14 +89,16 @@ def test_without_known_findings_words_and_controls_are_scored_all_the_same(model
     for scores in (results, *results.controls.values()):
         assert "finding_f1" not in scores.metrics and scores.metrics["BLEU-1"].value is not None
     console = Console(width=140, record=True, file=io.StringIO())
-    console.print(build_table(results))
+    for table in result_tables(results):
+        console.print(table)
     text = console.export_text()
     assert "finding F1" not in text and "most frequent report" in text
 
 
 def test_table_has_a_row_for_the_model_and_each_control(results):
     console = Console(width=140, record=True, file=io.StringIO())
-    console.print(build_table(results))
+    for table in result_tables(results):
+        console.print(table)
     text = console.export_text()
     for row in ("model", "blank image", "shuffled images", "most frequent report"):
         assert row in text
@@ -106,7 +109,10 @@ def test_table_has_a_row_for_the_model_and_each_control(results):
 def test_the_table_shows_what_is_missing_and_the_signatures_say_why(results):
     console = Console(width=200, record=True, file=io.StringIO())
     console.print(build_table(results))
-    assert console.export_text().count("missing") == 8  # METEOR and the average, model and controls
+    assert console.export_text().count("missing") == 2  # METEOR and the average
+    for table in build_floor_tables(results):
+        console.print(table)
+    assert console.export_text().count("missing") == 10  # of the model and four floors
     lines = list(signature_lines(results))
     assert [line.split(":")[0] for line in lines] == [*FINDING_METRICS, *METRICS, *AVERAGES]
     assert any(line.startswith("METEOR: missing: METEOR needs Java") for line in lines)

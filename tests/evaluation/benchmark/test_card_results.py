@@ -31,7 +31,8 @@ def results_of(model_hash: str = "ab" * 32) -> EvaluationResults:
 def test_numbers_signatures_intervals_and_controls_stand_on_the_card(model_dir):
     text = render_card(model_subject(model_dir), [card_results(results_of())])
     assert "### phantom, split test: 100 reports, 1 more could not be read" in text
-    assert "| finding F1 | 0.843 | 0.813-0.871 |  | 0.220 |  |" in text
+    assert "| finding F1 | 0.843 | 0.813-0.871 | 0.220 | shuffled images |  |" in text
+    assert "| shuffled images | 0.220 |" in text and "Floors that were not computed here: constant normal" in text
     assert "Of 100 reports: 0 empty, 3 duplicate." in text
     assert "- BLEU-4: 44.04 (42.00 to 46.00)  sacrebleu 2.6|tok:none" in text
     assert "/home/someone" not in text

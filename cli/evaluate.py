@@ -1,0 +1,148 @@
+"""Run `argus evaluate`: a model on a split, the check of stored numbers, and stored reports on other scans."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .options import say, tell
+
+if TYPE_CHECKING:
+    from argus_evaluation.benchmark.evaluation_results import EvaluationResults
+    from argus_evaluation.metrics.metric import Metric
+    from argus_inference.anonymous_paths import PathNames
+
+Metrics = dict[str, "Metric"]
+
+
+@dataclass(frozen=True)
+class ChosenScans:
+    """The scans to evaluate.
+
+    Attributes:
+        subset, split: names of the data.
+        data_dir: folder of the prepared data.
+        phantoms: settings of the phantoms.
+        test_set: file with the ids to take. Default: all.
+        limit: number of scans to take, from the start. Default: all.
+        names: gives opaque names to scans, if they are wanted.
+    """
+
+    subset: str
+    split: str
+    data_dir: Path | None
+    phantoms: dict[str, int]
+    test_set: Path | None
+    limit: int | None
+    names: "PathNames | None"
+
+
+@dataclass(frozen=True)
+class ChosenFloors:
+    """The floors to compute, as the command takes them; see `FloorOptions`."""
+
+    keys: str
+    features: Path | None
+    num_scans: int | None
+
+
+def chosen_metrics(clinical: str, out: Path, models: Path | None, answers: Path | None, **settings: Any) -> Metrics:
+    """Return the metrics to compute, and report at once those that cannot be computed.
+
+    Args:
+        clinical: keys of the clinical metrics.
+        out: folder of the evaluation.
+        models: folder of the models.
+        answers: file that keeps their answers; default: a file in `out`.
+        **settings: further settings of `ClinicalOptions`.
+    """
+    from argus_evaluation.metrics.clinical.clinical_metrics import clinical_metrics
+    from argus_evaluation.metrics.clinical.clinical_weights import ANSWERS, ClinicalOptions
+    from argus_evaluation.metrics.nlp_metrics import METRICS
+
+    options = ClinicalOptions(folder=models, answers=answers or out / ANSWERS, **settings)
+    asked = clinical_metrics(keys_of(clinical), options)
+    for name, metric in asked.items():
+        if reason := metric.missing():
+            say(f"{name} is missing: {reason}")
+    return METRICS | asked
+
+
+def keys_of(text: str) -> list[str]:
+    """Return the keys of a comma-separated option."""
+    return [key for key in text.replace(" ", "").split(",") if key]
+
+
+def evaluate_scans(
+    model: Path,
+    scans: ChosenScans,
+    out: Path,
+    metrics: Callable[[], Metrics],
+    floors: ChosenFloors,
+    **options: Any,
+) -> "EvaluationResults":
+    """Evaluate a model on the chosen scans and print the tables; `options` are those of `evaluate_model`."""
+    from argus_evaluation.benchmark.benchmark import evaluate_model
+    from argus_evaluation.benchmark.evaluated_split import load_split
+    from argus_evaluation.benchmark.scored_scans import read_test_set, select_scans
+    from argus_evaluation.floors.floor_material import FloorOptions
+    from argus_inference.processes import joined_processes
+
+    if scans.names is not None:
+        options["id_of"] = scans.names.name
+    with joined_processes() as processes:
+        dataset, train = (
+            load_split(scans.subset, split, scans.data_dir, scans.phantoms) for split in (scans.split, "train")
+        )
+        if scans.test_set is not None:
+            wanted = read_test_set(scans.test_set)
+            dataset = select_scans(dataset, wanted, scans.test_set, options.get("id_of", str))
+        if scans.limit is not None:
+            dataset = dataset.select(range(min(scans.limit, len(dataset))))
+        results = evaluate_model(
+            model,
+            dataset,
+            list(train.select_columns("report")["report"]),
+            out,
+            subset=scans.subset,
+            split=scans.split,
+            metrics=metrics() if processes.is_main else {},
+            floors=FloorOptions(tuple(keys_of(floors.keys)) or None, train, floors.features, floors.num_scans),
+            say=say,
+            processes=processes,
+            **options,
+        )
+        if processes.is_main:
+            show_results(results)
+    return results
+
+
+def show_results(results: "EvaluationResults") -> None:
+    """Print the tables of an evaluation, and the signatures of metrics and floors."""
+    from argus_evaluation.benchmark.results_table import floor_lines, result_tables, signature_lines
+    from argus_inference.console.terminal import show
+
+    for table in result_tables(results):
+        show(table)
+    tell("\n".join([*signature_lines(results), *floor_lines(results)]))
+
+
+def check_stored(out: Path, metrics: Metrics) -> int:
+    """Compute a stored evaluation again and print the differences; return the exit code."""
+    from argus_evaluation.benchmark.recompute import recompute
+
+    done = recompute(out, metrics)
+    show_results(done.results)
+    for line in done.not_checked:
+        say(f"not checked: {line}")
+    for line in done.differences:
+        say(f"differs: {line}")
+    tell(f"{len(done.differences)} differences from {out / 'results.json'}")
+    return 2 if done.differences else 0
+
+
+def score_again(stored: Path, out: Path, metrics: Metrics, test_set: Path | None) -> None:
+    """Score the stored reports of an evaluation again, on all of its scans or on those of a file."""
+    from argus_evaluation.benchmark.rescoring import score_stored_again
+
+    show_results(score_stored_again(stored, out, metrics, test_set))

@@ -1,0 +1,43 @@
+"""List the floors that an evaluation can have; a new one is a class and a line here."""
+
+from collections.abc import Collection, Sequence
+
+from .constant_floors import MostFrequentReport, NormalReport
+from .floor_material import Floor
+from .image_floors import BlankImage, ShuffledImages
+from .label_to_text import LabelToText
+from .nearest_report import NearestReport
+
+# In the order of every table.
+FLOORS: dict[str, Floor] = {
+    "normal": NormalReport(),
+    "most_frequent": MostFrequentReport(),
+    "label_to_text": LabelToText(),
+    "nearest": NearestReport(),
+    "blank": BlankImage(),
+    "shuffled": ShuffledImages(),
+}
+WITHOUT_SCANS = tuple(name for name, floor in FLOORS.items() if not floor.needs_scans)
+ALL = "all"
+
+
+def choose_floors(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the named floors in the order of `FLOORS`; "all" names every one.
+
+    Raises:
+        ValueError: if there is none of a name.
+    """
+    if unknown := sorted(set(names) - {*FLOORS, ALL}):
+        raise ValueError(f"no floor {', '.join(unknown)}; there are {ALL}, {', '.join(FLOORS)}")
+    return tuple(name for name in FLOORS if name in names or ALL in names)
+
+
+def title_of(name: str) -> str:
+    """Return a floor's name in tables; floors of other versions are shown by their key."""
+    return FLOORS[name].title if name in FLOORS else name.replace("_", " ")
+
+
+def missing_floors(computed: Collection[str]) -> str:
+    """Return one sentence that names the floors which numbers lack; it is empty if they lack none."""
+    lacking = [floor.title for name, floor in FLOORS.items() if name not in computed]
+    return f"Floors that were not computed here: {', '.join(lacking)} (argus evaluate --floors all)." if lacking else ""
