@@ -42,8 +42,8 @@ def run(
         ValueError: in the same cases as `prepare`, and for an address without a model.
     """
     datasets.disable_progress_bars()  # there would be one per Parquet file; the volumes have their own bar
-    asked = build_judge(judge, judge_url, out / WORK, judge_requests, trust)
-    prepared = prepare(roots, out, PrepareOptions(**options), asked)
+    chosen_judge = build_judge(judge, judge_url, out / WORK, judge_requests, trust)
+    prepared = prepare(roots, out, PrepareOptions(**options), chosen_judge)
     show(counts_table(prepared.manifest))
     for kind, number in sorted(Counter(problem.kind for problem in prepared.problems).items()):
         first = next(problem for problem in prepared.problems if problem.kind == kind)

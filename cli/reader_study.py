@@ -78,8 +78,8 @@ def _study(runs: Path, options: StudyOptions, say: Callable[[str], None], system
     return study
 
 
-def too_few_cases(study: Study, asked: int) -> Iterator[str]:
+def too_few_cases(study: Study, wanted: int) -> Iterator[str]:
     """Yield a line for every subset that has fewer cases than were asked for."""
     for subset, number in Counter(case.subset for case in study.cases).items():
-        if number < asked:
-            yield f"{subset}: {number} cases, all that the runs hold; {asked} were asked for"
+        if number < wanted:
+            yield f"{subset}: {number} cases, all that the runs hold; {wanted} were asked for"

@@ -53,7 +53,7 @@ MAX_VOLUMES = 2  # in memory: the one whose report is being written, and the nex
 RETRY_SECONDS = "10"
 
 
-def build_app(writer: ReportWriter, door: AllowedScans, hosts: Collection[str]) -> Starlette:
+def build_app(writer: ReportWriter, allowed_scans: AllowedScans, hosts: Collection[str]) -> Starlette:
     """Build the web application; `hosts` are the names it answers to."""
     entry = {"id": writer.name, "object": "model", "created": 0, "owned_by": "argus"} | origin_of(writer)
 
@@ -65,7 +65,7 @@ def build_app(writer: ReportWriter, door: AllowedScans, hosts: Collection[str]) 
             raise RefusedError(f"no such model; this server has {writer.name}", 404, "model", "model_not_found")
         return JSONResponse(entry)
 
-    completions = Completions(writer, door)
+    completions = Completions(writer, allowed_scans)
 
     routes = [
         Route("/v1/models", models),
@@ -87,8 +87,8 @@ def origin_of(writer: ReportWriter) -> dict[str, Any]:
 class Completions:
     """Endpoint that answers chat completions in the order they came; work for a client that leaves is ended."""
 
-    def __init__(self, writer: ReportWriter, door: AllowedScans) -> None:
-        self._writer, self._door = writer, door
+    def __init__(self, writer: ReportWriter, allowed_scans: AllowedScans) -> None:
+        self._writer, self._allowed_scans = writer, allowed_scans
         self._readers = ThreadPoolExecutor(MAX_VOLUMES, "argus-scan")
         self._volumes = asyncio.Semaphore(MAX_VOLUMES)
         self._waiting = 0
@@ -96,9 +96,9 @@ class Completions:
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request."""
         try:
-            asked = parse_request(await _body(Request(scope, receive)), self._writer.name)
-            num_prompt, _ = self._writer.fit(asked)
-            await _while_there(receive, self._answer(asked, num_prompt, scope, receive, send))
+            wanted = parse_request(await _body(Request(scope, receive)), self._writer.name)
+            num_prompt, _ = self._writer.fit(wanted)
+            await _while_there(receive, self._answer(wanted, num_prompt, scope, receive, send))
         except ClientDisconnect:
             return
 
@@ -109,17 +109,17 @@ class Completions:
         await asyncio.get_running_loop().run_in_executor(None, self._readers.shutdown)
 
     async def _answer(
-        self, asked: ReportRequest, num_prompt: int, scope: dict[str, Any], receive: Receive, send: Send
+        self, wanted: ReportRequest, num_prompt: int, scope: dict[str, Any], receive: Receive, send: Send
     ) -> None:
         """Wait for the request's turn, read the scan and write the report."""
         gone = threading.Event()
         try:
             async with self._turn():
                 loop = asyncio.get_running_loop()
-                volume = await loop.run_in_executor(self._readers, self._door.read, asked.scan_url, gone)
-                async with aclosing(self._writer.words(volume, asked, gone)) as words:
-                    reply = _Reply(self._writer.name, num_prompt, asked.include_usage, origin_of(self._writer))
-                    if asked.stream:
+                volume = await loop.run_in_executor(self._readers, self._allowed_scans.read, wanted.scan_url, gone)
+                async with aclosing(self._writer.words(volume, wanted, gone)) as words:
+                    reply = _Reply(self._writer.name, num_prompt, wanted.include_usage, origin_of(self._writer))
+                    if wanted.stream:
                         await _send_events(reply.events(words), send)
                     else:
                         await JSONResponse(await reply.whole(words))(scope, receive, send)
@@ -286,7 +286,7 @@ def serve_model(
     Raises:
         OSError, ValueError: if the address, the model or the folder of scans cannot be used.
     """
-    door = AllowedScans(scans)
+    allowed_scans = AllowedScans(scans)
     with suppress(OSError):
         sweep(Path(tempfile.gettempdir()))  # removes scan files left by a server that was killed
     listener = open_listener(host, port)
@@ -299,4 +299,4 @@ def serve_model(
     if "limits" in origin:
         say(f"warning: the model was {origin['limits']}")
     say(f"model {writer.name} at {web_address(host, listener)}/v1 (ctrl-c ends it)")
-    run_app(build_app(writer, door, allowed_hosts(host, other_hosts)), listener)
+    run_app(build_app(writer, allowed_scans, allowed_hosts(host, other_hosts)), listener)

@@ -83,17 +83,17 @@ class _ResponseFormat(_Strict):
 Label = Annotated[str, Field(max_length=512)]
 
 
-def _refuse_true(asked: bool) -> bool:
-    if asked:
+def _refuse_true(value: bool) -> bool:
+    if value:
         raise ValueError("this is not done here")
-    return asked
+    return value
 
 
 NotDone = Annotated[bool, AfterValidator(_refuse_true)]
 Zero = Annotated[float, Field(ge=0, le=0)]
 
 
-class _Asked(_Strict):
+class _RequestBody(_Strict):
     """The request for a chat completion; an option is allowed if its value asks for what the server does anyway."""
 
     model: str | None = None
@@ -159,17 +159,17 @@ def parse_request(body: bytes, model: str) -> ReportRequest:
     if sum(map(body.count, (b",", b"[", b"{"))) > MOST_JSON_SIGNS:
         raise RefusedError("the request has too many values; a chat completion has some dozens", param="messages")
     try:
-        asked = _Asked.model_validate_json(body)
+        completion = _RequestBody.model_validate_json(body)
     except ValidationError as error:
         raise _first_fault(error) from None
-    if asked.model not in (None, model):
+    if completion.model not in (None, model):
         raise RefusedError(f"no such model; this server has {model}", 404, "model", "model_not_found")
-    if asked.stream_options is not None and not asked.stream:
+    if completion.stream_options is not None and not completion.stream:
         raise RefusedError("stream_options goes with stream: true", param="stream_options")
-    limits = {asked.max_completion_tokens, asked.max_tokens} - {None}
+    limits = {completion.max_completion_tokens, completion.max_tokens} - {None}
     if len(limits) > 1:
         raise RefusedError("max_tokens and max_completion_tokens differ; give one", param="max_completion_tokens")
-    parts = [part for message in asked.messages for part in message.content]
+    parts = [part for message in completion.messages for part in message.content]
     urls = [part.image_url.url for part in parts if part.image_url is not None]
     if len(urls) != 1:
         raise RefusedError(f"a report takes one scan, as one image_url; got {len(urls)}", param="messages")
@@ -178,9 +178,9 @@ def parse_request(body: bytes, model: str) -> ReportRequest:
         urls[0],
         "\n".join(text for text in texts if text) or INSTRUCTION,
         limits.pop() if limits else None,
-        bool(asked.stream),
-        tuple(asked.stop or ()),
-        bool(asked.stream_options and asked.stream_options.include_usage),
+        bool(completion.stream),
+        tuple(completion.stop or ()),
+        bool(completion.stream_options and completion.stream_options.include_usage),
     )
 
 

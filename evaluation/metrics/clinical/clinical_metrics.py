@@ -34,13 +34,13 @@ CLINICAL_METRICS: dict[str, ClinicalMetric] = {
 }
 
 
-def clinical_metrics(asked: Collection[str], options: ClinicalOptions) -> dict[str, Metric]:
+def clinical_metrics(keys: Collection[str], options: ClinicalOptions) -> dict[str, Metric]:
     """Return the metrics with the given keys, in the order of `CLINICAL_METRICS`; no model is loaded yet.
 
     Raises:
         ValueError: if a key is not one of `CLINICAL_METRICS`.
     """
-    if unknown := sorted(set(asked) - set(CLINICAL_METRICS)):
+    if unknown := sorted(set(keys) - set(CLINICAL_METRICS)):
         raise ValueError(f"no clinical metric {', '.join(unknown)}; there are {', '.join(CLINICAL_METRICS)}")
-    chosen = [entry for key, entry in CLINICAL_METRICS.items() if key in asked]
+    chosen = [entry for key, entry in CLINICAL_METRICS.items() if key in keys]
     return {name: metric for entry in chosen for name, metric in entry.build(options).items()}

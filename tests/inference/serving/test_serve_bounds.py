@@ -329,15 +329,15 @@ def test_a_dicom_folder_is_read_as_it_is_without_the_server(tmp_path, syntax):
     (tmp_path / "served").mkdir()
     series = write_series(tmp_path / "served" / "series", body_hu(), syntax)
     (tmp_path / "served" / "link").symlink_to("series")
-    door, direct = AllowedScans(tmp_path / "served"), read_ct(series)
+    allowed_scans, direct = AllowedScans(tmp_path / "served"), read_ct(series)
     for name in ("series", "link"):
-        volume = door.read((tmp_path / "served" / name).as_uri())
+        volume = allowed_scans.read((tmp_path / "served" / name).as_uri())
         assert np.array_equal(volume.hu, direct.hu) and volume.hu.dtype == direct.hu.dtype
         assert np.array_equal(volume.affine, direct.affine)
         assert (volume.original_orientation, volume.warnings) == (direct.original_orientation, direct.warnings)
     next(series.iterdir()).write_bytes(b"\0" * 128 + b"DICM" + b"\xff" * 99)
     with pytest.raises(ValueError) as refused:
-        door.read(series.as_uri())
+        allowed_scans.read(series.as_uri())
     assert str(tmp_path) not in str(refused.value) and "argus-" not in str(refused.value)
 
 
@@ -480,8 +480,8 @@ def test_a_folder_swapped_for_a_link_after_it_was_checked_is_refused(rooms, monk
 def test_readers_leave_no_file_behind(folder, tmp_path, monkeypatch):
     prepare_readers()  # whose own folder, made once a process, stays
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    door = AllowedScans(folder)
-    door.read((folder / "scan.nii.gz").as_uri())
+    allowed_scans = AllowedScans(folder)
+    allowed_scans.read((folder / "scan.nii.gz").as_uri())
     with pytest.raises(ScanNotReadError):
         read_apart(Reader(os.abort))
     assert list(tmp_path.iterdir()) == []
