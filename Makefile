@@ -7,7 +7,7 @@ TRIED := cache,clinical,evaluate,judge,meteor,monai,qlora,quantized,ray,reader,s
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo ablation-demo pretrain-demo paper-demo test test-browser test-metric-packages test-deepspeed fuzz quality docs test-oldest bench bounds readme clean
+.PHONY: demo ablation-demo pretrain-demo paper-demo series-bench test test-browser test-metric-packages test-deepspeed fuzz quality docs test-oldest bench bounds readme clean
 
 demo: $(VENV)/installed-demo
 	$(BIN)/argus demo runs/demo
@@ -42,6 +42,10 @@ test-browser: $(VENV)/installed-browser
 # Damaged NIfTI and DICOM files by the ten thousand, the same for the same seed: counts by outcome in runs/fuzz/.
 fuzz: $(VENV)/installed
 	PYTHONPATH=tests/processing $(BIN)/python tests/fuzz/fuzz_ct_input.py runs/fuzz --examples 24000 --seed 0 --minutes 30
+
+# 1,000 drawn studies in the words of four vendors: which series is read, and how often that is the right one.
+series-bench: $(VENV)/installed
+	PYTHONPATH=tests/hospital $(BIN)/python -W ignore tests/hospital/series_bench.py runs/series --studies 1000 --seed 0
 
 quality: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -16,7 +16,8 @@ import typer
 from argus_inference.console.interruption import EXIT_CODE, Interrupted, signals_as_usual, signals_raise
 from argus_training.threads import ThreadsError, check_threads
 
-from . import benchmark, data, models, publish, stress_metrics
+from . import benchmark, data, hospital, models, publish, stress_metrics
+from .hospital import PreferencesOption, SeriesOption
 from .options import (
     NOTICE,
     AllowedHostOption,
@@ -43,7 +44,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for commands in (benchmark, data, models, stress_metrics):
+for commands in (benchmark, data, hospital, models, stress_metrics):
     app.add_typer(commands.app)
 app.add_typer(publish.app, name="publish", rich_help_panel="Publish")
 
@@ -138,6 +139,8 @@ def report(
     as_json: Annotated[bool, typer.Option("--json", help="Print one line with a JSON object per scan.")] = False,
     stream: Annotated[bool, typer.Option("--stream", help="Print the words as they come.")] = False,
     preview: Annotated[Path | None, typer.Option(help="Save a PNG of the scan with its report.")] = None,
+    series_uid: SeriesOption = None,
+    preferences: PreferencesOption = None,
     max_new_tokens: TokensOption = 1024,
     batch_size: BatchOption = 1,
     dtype: DtypeOption = None,
@@ -151,11 +154,13 @@ def report(
 
     In both cases --out holds the finished reports; the file is always complete, never half-written. With --json the
     scan's path is part of the output; if it holds a patient's name, so does the output, unless --anonymous-paths is
-    given.
+    given. In a folder with several series, the chest CT is read that `argus series` chooses.
     """
+    from argus_hospital.series.site_preferences import load_preferences
     from argus_inference.model_folder import Loading
 
     from . import report
+    from .series import opened_scans
 
     loading = Loading(dtype, bits, static_cache, trust_remote_code, device_map)
     say(NOTICE)
@@ -163,7 +168,8 @@ def report(
     names = path_names(anonymous_paths)
     report.check_options(scans, out, as_json, stream, preview)
     style = report.choose_style(as_json, stream)
-    all_read = report.run(scans, model, style, out, preview, max_new_tokens, batch_size, say, loading, names)
+    with opened_scans(scans, series_uid, load_preferences(preferences), say) as opened:
+        all_read = report.run(opened, model, style, out, preview, max_new_tokens, batch_size, say, loading, names)
     raise typer.Exit(0 if all_read else 2)
 
 

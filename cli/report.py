@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from argus_inference.console.plain_text import ascii_json, plain_lines
 from argus_inference.scan_reports import ScanFailure, ScanReport, to_json_lines, to_text, write_reports
 from argus_processing.storage.progress import progress_bar
 from argus_processing.storage.whole_files import check_can_write, destination_of, write_text
+
+from .series import OpenedScan
 
 STYLES = ("text", "json", "stream")
 SAVE_SECONDS = 10.0  # time between saves; a sudden kill loses at most this much work
@@ -63,7 +65,7 @@ def choose_style(as_json: bool, stream: bool) -> str:
 
 
 def run(
-    scans: Sequence[Path],
+    scans: Sequence[OpenedScan],
     model_dir: Path,
     style: str,
     out: Path | None,
@@ -90,7 +92,7 @@ def run(
     batches = write_reports(
         model,
         processor,
-        scans,
+        [scan.path for scan in scans if not scan.refusal],
         batch_size=1 if streamer else batch_size,
         max_new_tokens=max_new_tokens,
         streamer=streamer,
@@ -100,7 +102,7 @@ def run(
         with progress_bar() as progress:
             # No bar if the reports are printed on the same screen: they show the progress, and a bar would break them.
             task = progress.add_task("scans", total=len(scans), visible=len(scans) > 1 and not sys.stdout.isatty())
-            for told in batches:
+            for told in _in_order(scans, batches):
                 result = told if names is None else _renamed(told, names)
                 kept.add(result)
                 progress.advance(task)
@@ -114,8 +116,16 @@ def run(
     finally:
         kept.save()
     if preview is not None and kept.reports:
-        _save_preview(scans[0], kept.reports[0].report, preview)
+        _save_preview(scans[0].path, kept.reports[0].report, preview)
     return len(kept.reports) == len(scans)
+
+
+def _in_order(
+    scans: Sequence[OpenedScan], results: Iterator[ScanReport | ScanFailure]
+) -> Iterator[ScanReport | ScanFailure]:
+    """Yield a result for every scan: those of which no series is read have none among `results`."""
+    for scan in scans:
+        yield ScanFailure(str(scan.given), scan.refusal) if scan.refusal else scan.in_its_own_name(next(results))
 
 
 class ReportFile:

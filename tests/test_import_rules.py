@@ -18,7 +18,7 @@ SETUP.read(ROOT / "setup.cfg")
 # folder -> the name it is imported by
 PACKAGES = {folder: name for name, folder in re.findall(r"(\w+) = (\w+)", SETUP["options"]["package_dir"])}
 # A folder imports from the floors below its own, never from its own floor or from above.
-FLOORS = (("modeling_argus",), ("processing",), ("training", "inference"), ("evaluation",), ("cli", "bench"))
+FLOORS = (("modeling_argus",), ("processing",), ("training", "inference"), ("evaluation", "hospital"), ("cli", "bench"))
 SHIPPED_ENTRIES = (
     "modeling_argus/modeling_argus.py",
     "modeling_argus/vision_argus.py",
@@ -75,7 +75,13 @@ def floor_of(folder: str) -> int:
 
 def test_the_files_of_every_room_are_seen():
     rooms = {file.parent.as_posix() for file in FILES}
-    assert {"processing/phantom", "training/stages", "inference/serving", "evaluation/metrics/clinical"} <= rooms
+    assert {
+        "processing/phantom",
+        "training/stages",
+        "inference/serving",
+        "evaluation/metrics/clinical",
+        "hospital/series",
+    } <= rooms
     assert {folder for folders in FLOORS for folder in folders} - {"bench"} == set(PACKAGES) - {"hub_cards"}
     assert Path("processing/storage/whole_files.py") in imported_files(Path("processing/phantom/files.py"))
     assert Path("processing/storage/whole_files.py") in imported_files(Path("evaluation/tables/table2_text.py"))

@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("modeling_argus", "processing", "training", "inference", "evaluation", "cli", "bench", "tests")
+FOLDERS = ("modeling_argus", "processing", "training", "inference", "evaluation", "hospital", "cli", "bench", "tests")
 MAX_TEST_NAME = 70
 RIDDLE = re.compile(r"(What|How|Who|Where|Why|When|Whether|Which)(ever)?\b")
 # Folders whose modules open with a verb that says what they do; a new verb is added to `VERBS`.
-VERB_FOLDERS = ("modeling_argus", "processing", "training", "inference", "evaluation", "cli", "bench")
+VERB_FOLDERS = ("modeling_argus", "processing", "training", "inference", "evaluation", "hospital", "cli", "bench")
 VERBS = set(
     """
     Apply Ask Assemble Build Cache Check Choose Claim Clean Collect Compare Compute Configure Continue Convert Count
     Decide Decode Define Describe Determine Distinguish Draw Encode End Evaluate Fill Find Generate Give
-    Hold Import Judge Keep Learn List Load Make Mark Match Measure Name Normalize Offer Open Plan Preprocess
-    Pretrain Print Publish Put Read Recognise Reconstruct Refuse Remove Resample Return Run Save Score Select
+    Hold Import Judge Keep Learn List Load Look Make Mark Match Measure Name Normalize Offer Open Plan Preprocess
+    Pretrain Print Publish Put Rank Read Recognise Reconstruct Refuse Remove Resample Return Run Save Score Select
     Serve Show Skip Sort Split Start Store Stress Take Tell Train Try Turn Write
     """.split()
 )
