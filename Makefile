@@ -3,11 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # The extras that the tests try.
-TRIED := cache,clinical,evaluate,judge,meteor,monai,qlora,quantized,ray,reader,serve
+TRIED := cache,clinical,evaluate,hospital,judge,meteor,monai,qlora,quantized,ray,reader,serve
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo ablation-demo pretrain-demo paper-demo series-bench test test-browser test-metric-packages test-deepspeed fuzz quality docs test-oldest bench bounds readme clean
+.PHONY: demo ablation-demo pretrain-demo paper-demo series-bench dicom-check test test-browser test-metric-packages test-deepspeed fuzz quality docs test-oldest bench bounds readme clean
 
 demo: $(VENV)/installed-demo
 	$(BIN)/argus demo runs/demo
@@ -46,6 +46,11 @@ fuzz: $(VENV)/installed
 # 1,000 drawn studies in the words of four vendors: which series is read, and how often that is the right one.
 series-bench: $(VENV)/installed
 	PYTHONPATH=tests/hospital $(BIN)/python -W ignore tests/hospital/series_bench.py runs/series --studies 1000 --seed 0
+
+# Reports on 200 studies with hostile headers, as DICOM; dciodvfy, dsrdump and highdicom read them. Debian's packages
+# dicom3tools and dcmtk must be there; `make test` passes over them where they are not.
+dicom-check: $(VENV)/installed
+	PYTHONPATH=tests/hospital $(BIN)/python tests/hospital/dicom_check.py runs/dicom-check --studies 200
 
 quality: $(VENV)/installed
 	$(BIN)/ruff check .

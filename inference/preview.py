@@ -2,6 +2,7 @@
 
 import textwrap
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from matplotlib.patheffects import withStroke
 from argus_processing.storage.whole_files import whole_file
 
 WIDTH_IN, HEIGHT_IN, DPI = 16.0, 5.2, 120
+PLANES_WIDTH_IN = 10.0
 INK, QUIET, GROUND = "#f2f2f2", "#9aa5b1", "#101418"
 FONT_SIZES = (11, 10, 9, 8, 7, 6)
 TEXT_LEFT, TEXT_TOP, TEXT_BOTTOM = 0.7, 0.9, 0.07  # figure fractions
@@ -116,6 +118,20 @@ def save_preview(volume: Any, report: str, out: Path) -> None:
     figure.text(0.015, 0.025, NOTICE, color=QUIET, fontsize=8, va="center")
     with whole_file(Path(out)) as part:
         figure.savefig(part, facecolor=GROUND)
+
+
+def draw_planes(volume: Any) -> bytes:
+    """Draw a `CTVolume`'s three middle planes side by side; return a PNG, the same for the same volume."""
+    figure = Figure(figsize=(PLANES_WIDTH_IN, PLANES_WIDTH_IN * 0.36), dpi=DPI, facecolor=GROUND)
+    FigureCanvasAgg(figure)
+    window = choose_window(volume.hu)
+    axes = figure.subplots(1, 3, gridspec_kw={"left": 0.01, "right": 0.99, "top": 0.86, "bottom": 0.02, "wspace": 0.03})
+    for plane, ax in zip(middle_planes(volume.hu, volume.spacing_mm), axes, strict=True):
+        _draw_plane(ax, plane, window)
+    figure.text(0.01, 0.96, window.label, color=INK, fontsize=9, va="center")
+    file = BytesIO()
+    figure.savefig(file, format="png", facecolor=GROUND)
+    return file.getvalue()
 
 
 def _draw_plane(ax: Axes, plane: Plane, window: Window) -> None:

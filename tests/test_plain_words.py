@@ -15,8 +15,8 @@ RIDDLE = re.compile(r"(What|How|Who|Where|Why|When|Whether|Which)(ever)?\b")
 VERB_FOLDERS = ("modeling_argus", "processing", "training", "inference", "evaluation", "hospital", "cli", "bench")
 VERBS = set(
     """
-    Apply Ask Assemble Build Cache Check Choose Claim Clean Collect Compare Compute Configure Continue Convert Count
-    Decide Decode Define Describe Determine Distinguish Draw Encode End Evaluate Fill Find Generate Give
+    Apply Ask Assemble Build Cache Check Choose Claim Clean Collect Compare Compute Configure Continue Convert Copy
+    Count Decide Decode Define Describe Determine Distinguish Draw Encode End Evaluate Fill Find Generate Give
     Hold Import Judge Keep Learn List Load Look Make Mark Match Measure Name Normalize Offer Open Plan Preprocess
     Pretrain Print Publish Put Rank Read Recognise Reconstruct Refuse Remove Resample Return Run Save Score Select
     Serve Show Skip Sort Split Start Store Stress Take Tell Train Try Turn Write

@@ -2,9 +2,10 @@ from typing import get_args
 
 import pytest
 
-from argus_cli import benchmark, data, models, options
+from argus_cli import benchmark, data, hospital, models, options
 from argus_evaluation.benchmark.report_comparison import FINDINGS_METRICS
 from argus_evaluation.metrics.clinical.rate_metric import BACKENDS
+from argus_hospital.objects.write_objects import STRUCTURED
 from argus_inference.model_folder import BITS, DEVICE_MAPS, DTYPES
 from argus_processing.ct3drrg import CT3DRRG
 from argus_processing.curation.prepared_folder import SPLITS
@@ -26,6 +27,7 @@ from modeling_argus.vision_towers_argus import TOWERS
         (models.CompressorName, COMPRESSORS),
         (models.PreprocessingName, PREPROCESSINGS),
         (models.Stage, STAGES),
+        (hospital.Structured, STRUCTURED),
         (data.Engine, ENGINES),
         (data.Layout, LAYOUTS),
         (benchmark.Findings, FINDINGS_METRICS),
