@@ -16,8 +16,9 @@ import typer
 from argus_inference.console.interruption import EXIT_CODE, Interrupted, signals_as_usual, signals_raise
 from argus_training.threads import ThreadsError, check_threads
 
-from . import benchmark, data, hospital, models, publish, stress_metrics
-from .hospital import PreferencesOption, SeriesOption
+from . import benchmark, data, models, publish, stress_metrics
+from .hospital import commands as hospital
+from .hospital.commands import PreferencesOption, SeriesOption
 from .options import (
     NOTICE,
     AllowedHostOption,
@@ -160,7 +161,7 @@ def report(
     from argus_inference.model_folder import Loading
 
     from . import report
-    from .series import opened_scans
+    from .hospital.series import opened_scans
 
     loading = Loading(dtype, bits, static_cache, trust_remote_code, device_map)
     say(NOTICE)

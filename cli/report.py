@@ -14,7 +14,7 @@ from argus_inference.scan_reports import ScanFailure, ScanReport, to_json_lines,
 from argus_processing.storage.progress import progress_bar
 from argus_processing.storage.whole_files import check_can_write, destination_of, write_text
 
-from .series import OpenedScan
+from .hospital.series import OpenedScan
 
 STYLES = ("text", "json", "stream")
 SAVE_SECONDS = 10.0  # time between saves; a sudden kill loses at most this much work

@@ -2,7 +2,8 @@ from typing import get_args
 
 import pytest
 
-from argus_cli import benchmark, data, hospital, models, options
+from argus_cli import benchmark, data, models, options
+from argus_cli.hospital import commands as hospital
 from argus_evaluation.benchmark.report_comparison import FINDINGS_METRICS
 from argus_evaluation.metrics.clinical.rate_metric import BACKENDS
 from argus_hospital.objects.write_objects import STRUCTURED

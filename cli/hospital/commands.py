@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from .options import quiet, say, tell
+from ..options import quiet, say, tell
 
 SeriesOption = Annotated[
     str | None,

@@ -15,7 +15,7 @@ from argus_inference.scan_reports import ScanFailure, ScanReport
 from argus_processing.ct_checks import CTReadError
 from argus_processing.storage.progress import progress_bar
 
-from .options import say, tell
+from ..options import say, tell
 
 
 def print_choice(folder: Path, preferences: Path | None, as_json: bool) -> bool:

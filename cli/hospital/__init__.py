@@ -1,0 +1,1 @@
+"""Run the commands for a hospital's studies."""
