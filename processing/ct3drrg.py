@@ -3,6 +3,7 @@
 `datasets` has no loading scripts any more, so `register` adds the builder to its packaged ones under the bare name.
 """
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from datasets.packaged_modules import _PACKAGED_DATASETS_MODULES
 
 from .curation.prepared_folder import DATA, MANIFEST, PREPARED_FEATURES, SPLITS, read_manifest
 from .phantom.files import scan_id_of, write_phantom
+from .phantom.findings import known_labels
 from .phantom.scans import report_of, truth_of
 from .scan_types import ScanReader
 from .sources.registry import SOURCES
@@ -24,7 +26,9 @@ from .storage.file_hash import hash_file, hash_joined
 NAME = "ct3drrg"
 _VERSION = datasets.Version("1.0.0")
 _SEEDS_PER_SPLIT = 1_000_000
-_VOLUME_CODE = tuple(f"phantom/{name}.py" for name in ("scans", "canvas", "anatomy", "findings", "files"))
+_VOLUME_CODE = tuple(
+    f"phantom/{name}.py" for name in ("scans", "canvas", "anatomy", "places", "lung_patterns", "findings", "files")
+)
 _TABLE_CODE = ("phantom/wording.py", "curation/prepared_folder.py", "ct3drrg.py")
 
 PHANTOM_FEATURES = datasets.Features(
@@ -64,6 +68,7 @@ class PhantomConfig(CT3DRRGConfig):
         seed: another seed gives other patients.
         num_train, num_validation, num_test: scans in each split; no patient is in two of them.
         spacing_mm: voxel spacing along (D, H, W). Default: about (5, 3, 3), drawn for each scan.
+        labels: findings that the patients may have, and that the reports call absent where they are. Default: all 18.
     """
 
     seed: int = 0
@@ -71,6 +76,7 @@ class PhantomConfig(CT3DRRGConfig):
     num_validation: int = 40
     num_test: int = 40
     spacing_mm: tuple[float, float, float] | None = None
+    labels: list[str] | None = None
 
     def split_items(self, split: str) -> list[int]:
         """Return the phantom seeds of a split.
@@ -92,13 +98,20 @@ class PhantomConfig(CT3DRRGConfig):
     def examples(self, item: int, volume_folder: Path) -> Iterator[dict[str, Any]]:
         """Make one phantom, unless its volume exists already, and yield its row."""
         spacing = tuple(self.spacing_mm) if self.spacing_mm else None
-        folder = volume_folder / ("x".join(f"{step:g}" for step in spacing) if spacing else "drawn")
+        truth = truth_of(item, self.labels)
+        grid = "x".join(f"{step:g}" for step in spacing) if spacing else "drawn"
+        folder = volume_folder / (grid if self.labels is None else f"{grid}-{_hash_of(known_labels(self.labels))}")
         scan_id = scan_id_of(item)
         path = folder / f"{scan_id}.nii.gz"
         if not path.exists():
-            write_phantom(folder, item, spacing)
-        findings = [{"label": f.label, "side": f.side, "place": f.place} for f in truth_of(item)]
-        yield {"scan_id": scan_id, "image": str(path), "report": report_of(item), "findings": findings}
+            write_phantom(folder, item, spacing, labels=self.labels)
+        findings = [{"label": f.label, "side": f.side, "place": f.place} for f in truth]
+        yield {
+            "scan_id": scan_id,
+            "image": str(path),
+            "report": report_of(item, self.labels),
+            "findings": findings,
+        }
 
 
 @dataclass
@@ -202,6 +215,10 @@ def with_preprocessing(dataset: Any, image_processor: ScanReader) -> Any:
     if isinstance(dataset, datasets.IterableDataset | datasets.IterableDatasetDict):
         return dataset.map(preprocess, batched=True, batch_size=1)
     return dataset.with_transform(preprocess)
+
+
+def _hash_of(labels: tuple[str, ...]) -> str:
+    return hashlib.sha256("|".join(labels).encode()).hexdigest()[:8]
 
 
 def _code_hash(*names: str) -> str:

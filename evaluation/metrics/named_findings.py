@@ -63,7 +63,7 @@ class RuleFindings:
         if subset == "phantom":
             return f"Findings are read by rules that read a phantom's truth exactly as it was painted. {wrong}"
         return (
-            "Findings are read from both texts by simple rules for 13 of CT-RATE's 18 labels, made for synthetic "
+            "Findings are read from both texts by simple rules for CT-RATE's 18 labels, made for synthetic "
             f"reports: they miss wordings they do not know. {wrong} The marks are a help for the eye, not a metric."
         )
 

@@ -25,6 +25,12 @@ LABEL_PATTERNS: dict[str, str] = {
     r"|calcif[\w ]*(?:aorta|aortic|arter)",
     "Lymphadenopathy": r"(?:lymph)?adenopathy|lymph nodes?[\w ]* enlarged|enlarged[\w ]* nodes?",
     "Hiatal hernia": r"(?:hiatal|hiatus) hernia|hernia",
+    "Mosaic attenuation pattern": r"mosaic",
+    "Interlobular septal thickening": r"interlobular sept(?:al|a|um) (?:\w+ )*?(?:thicken\w*)"
+    r"|thicken\w+ (?:of (?:the )?)?(?:\w+ )?interlobular sept(?:a|al|um)|septal thickening",
+    "Peribronchial thickening": r"peribronch\w+(?: wall)? (?:thicken\w+|cuffing)",
+    "Bronchiectasis": r"bronchiecta\w+|dilated bronch(?:i|us)|bronch(?:i|us) (?:is|are) (?:\w+ )?dilated",
+    "Pulmonary fibrotic sequela": r"fibrotic(?: \w+)?|sequela(?:e|s)?|scars?|scarring",
 }
 PLACE_PATTERNS: dict[str, str] = {
     "upper lobe": r"upper lobes?",

@@ -3,7 +3,7 @@
 import gzip
 import hashlib
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from ..file_kinds import GZIP_MAGIC
 from ..storage.whole_files import write_whole
 from .scans import Phantom, make_phantom, stream
 
-PHANTOM_VERSION = 1  # part of every id: raise it when the same seed gives another volume
+PHANTOM_VERSION = 1  # part of every id: raise it when the same seed and labels give another volume
 
 # In the header's description, the same in every phantom.
 MARK = b"argus phantom"
@@ -119,9 +119,10 @@ def write_phantom(
     seed: int,
     spacing_mm: Sequence[float] | None = None,
     name: str | None = None,
+    labels: Collection[str] | None = None,
 ) -> Phantom:
     """Make a phantom and write it as `<folder>/<name>.nii.gz`. Default name: its opaque id."""
-    phantom = make_phantom(seed, spacing_mm)
+    phantom = make_phantom(seed, spacing_mm, labels=labels)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_nifti(phantom, folder / f"{name or scan_id_of(seed)}.nii.gz")

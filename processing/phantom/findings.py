@@ -1,29 +1,25 @@
 """Define the findings a phantom can have: their frequency, side and place, and the functions that paint them.
 
-To add a finding, write a painter (or an anatomy change), add one line to `FINDING_KINDS` here and its wordings to
-`WORDINGS` in `wording.py`.
+All 18 labels of CT-RATE are there. To add a finding, write a painter (or an anatomy change), add one line at the end of
+`FINDING_KINDS` here and its wordings to `WORDINGS` in `wording.py`.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from .anatomy import SOFT, Anatomy, aorta_path
 from .canvas import SIDE_SIGN, Canvas, Point, as_point
-
-LOBES = {"right": ("upper lobe", "middle lobe", "lower lobe"), "left": ("upper lobe", "lower lobe")}
-
-
-@dataclass(frozen=True, order=True)
-class Finding:
-    """One finding: a CT-RATE label, a side (left, right, bilateral) and, if it has one, a place."""
-
-    label: str
-    side: str | None = None
-    place: str | None = None
-
+from .lung_patterns import (
+    paint_bronchiectasis,
+    paint_fibrotic_sequela,
+    paint_mosaic_attenuation,
+    paint_peribronchial_thickening,
+    paint_septal_thickening,
+)
+from .places import LOBES, Finding, point_in_lobe, side_of
 
 Locations = tuple[tuple[str | None, str | None], ...]
 Painter = Callable[[Canvas, Anatomy, Finding, np.random.Generator], None]
@@ -47,15 +43,35 @@ class FindingKind:
     change: Callable[[Anatomy, np.random.Generator], None] | None = None
 
 
-def draw_findings(rng: np.random.Generator) -> list[Finding]:
-    """Draw each kind of finding independently of the others, in the table's order."""
+def draw_findings(rng: np.random.Generator, labels: Collection[str] | None = None) -> list[Finding]:
+    """Draw each kind of finding independently of the others, in the table's order.
+
+    Args:
+        rng: source of the draws.
+        labels: those that may be drawn; which ones they are does not change the others. Default: all.
+
+    Raises:
+        ValueError: if the phantom has no such label.
+    """
+    chosen = known_labels(labels)
     findings = []
     for kind in FINDING_KINDS.values():
         present, choice = rng.random(), rng.random()
-        if present < kind.prevalence:
+        if present < kind.prevalence and kind.label in chosen:
             side, place = kind.locations[int(choice * len(kind.locations))]
             findings.append(Finding(kind.label, side, place))
     return findings
+
+
+def known_labels(labels: Collection[str] | None = None) -> tuple[str, ...]:
+    """Return labels in the table's order. Default: all.
+
+    Raises:
+        ValueError: if the phantom has no such label.
+    """
+    if strange := set(labels or ()) - set(FINDING_KINDS):
+        raise ValueError(f"unknown finding {min(strange)!r}; the phantom has {', '.join(FINDING_KINDS)}")
+    return tuple(label for label in FINDING_KINDS if labels is None or label in labels)
 
 
 def check_findings(findings: Iterable[Finding]) -> None:
@@ -76,37 +92,6 @@ def check_findings(findings: Iterable[Finding]) -> None:
         seen.add(finding.label)
 
 
-def point_in_lobe(canvas: Canvas, anatomy: Anatomy, finding: Finding, rng: np.random.Generator, margin: float) -> Point:
-    """Draw a point deep enough in the finding's lobe, in lung that is still aerated."""
-    side = _side_of(finding)
-    sign = SIDE_SIGN[side]
-    low, high = _LOBE_RANGES[finding.place]
-    for attempt in range(200):
-        z, y, x = (float(value) for value in rng.uniform(low, high))
-        point = anatomy.point(z, y, sign * x)
-        reach = margin * (1 - attempt / 200)
-        around = [
-            as_point(c + d * reach * (i == dim) for i, c in enumerate(point)) for dim in range(3) for d in (-1, 1)
-        ]
-        if all(canvas.is_aerated(side, near) for near in (point, *around)):
-            return point
-    z, y, x = (0.5 * (a + b) for a, b in zip(low, high, strict=True))
-    return anatomy.point(z, y, sign * x)
-
-
-def _side_of(finding: Finding) -> str:
-    if finding.side is None:
-        raise ValueError(f"{finding.label} needs a side")
-    return finding.side
-
-
-_LOBE_RANGES: dict[str | None, tuple[Point, Point]] = {  # (z, y, |x|) of an average adult; the fissures run between
-    "upper lobe": ((40, -45, 40), (88, 30, 95)),
-    "middle lobe": ((-38, -66, 55), (-8, -42, 100)),
-    "lower lobe": ((-48, 18, 42), (20, 62, 105)),
-}
-
-
 def _medical_material(canvas: Canvas, anatomy: Anatomy, finding: Finding, rng: np.random.Generator) -> None:
     front = -anatomy.chest_half_depth / anatomy.scale
     if finding.place == "sternum":
@@ -114,7 +99,7 @@ def _medical_material(canvas: Canvas, anatomy: Anatomy, finding: Finding, rng: n
             start, end = anatomy.point(middle - 4, front - 9, -11), anatomy.point(middle + 4, front - 9, 11)
             canvas.capsule(start, end, 3.0, 2800.0)
         return
-    sign = SIDE_SIGN[_side_of(finding)]
+    sign = SIDE_SIGN[side_of(finding)]
     z, x = float(rng.uniform(62, 74)), float(rng.uniform(68, 80))
     box = anatomy.point(z, front - 2, sign * x)
     canvas.ellipsoid(box, (32, 16, 34), 30.0)
@@ -184,7 +169,7 @@ def _lymphadenopathy(canvas: Canvas, anatomy: Anatomy, finding: Finding, rng: np
     if finding.place == "mediastinum":
         places: list[Point] = [(66, 2, -24), (48, 6, -30), (30, 22, -18), (28, 26, 4), (44, -36, 16), (68, -22, 14)]
     else:
-        sign = SIDE_SIGN[_side_of(finding)]
+        sign = SIDE_SIGN[side_of(finding)]
         places = [(82, -12, sign * 124), (64, 2, sign * 135), (92, 14, sign * 118), (74, 24, sign * 130)]
     for place in places:
         radius = float(rng.uniform(11, 16))
@@ -206,7 +191,7 @@ def _emphysema(canvas: Canvas, anatomy: Anatomy, finding: Finding, rng: np.rando
 def _pleural_effusion(canvas: Canvas, anatomy: Anatomy, finding: Finding, rng: np.random.Generator) -> None:
     z, y, _ = canvas.coordinates()
     depth = np.broadcast_to(y - np.float32(0.55) * z, canvas.hu.shape)  # fluid collects at the back and at the base
-    for side in ("right", "left") if finding.side == "bilateral" else (_side_of(finding),):
+    for side in ("right", "left") if finding.side == "bilateral" else (side_of(finding),):
         lung = canvas.lungs[side]
         level = np.quantile(depth[lung][::7], 1 - float(rng.uniform(0.13, 0.24)))
         canvas.hu[lung & (depth > level)] = float(rng.uniform(4, 16))
@@ -215,7 +200,7 @@ def _pleural_effusion(canvas: Canvas, anatomy: Anatomy, finding: Finding, rng: n
 
 def _consolidation(canvas: Canvas, anatomy: Anatomy, finding: Finding, rng: np.random.Generator) -> None:
     center = point_in_lobe(canvas, anatomy, finding, rng, margin=14)
-    lung = canvas.lungs[_side_of(finding)].copy()
+    lung = canvas.lungs[side_of(finding)].copy()
     for _ in range(4):
         part = as_point(c + float(d) for c, d in zip(center, rng.uniform(-15, 15, size=3), strict=True))
         canvas.ellipsoid(part, as_point(float(r) for r in rng.uniform(22, 34, size=3)), 45.0, lung, blur=1.5)
@@ -228,7 +213,7 @@ def _consolidation(canvas: Canvas, anatomy: Anatomy, finding: Finding, rng: np.r
 def _atelectasis(canvas: Canvas, anatomy: Anatomy, finding: Finding, rng: np.random.Generator) -> None:
     """Paint a plate of collapsed lung: a thin flat band across the lobe."""
     center = point_in_lobe(canvas, anatomy, finding, rng, margin=8)
-    lung = canvas.lungs[_side_of(finding)].copy()
+    lung = canvas.lungs[side_of(finding)].copy()
     tilt = float(rng.uniform(0.5, 0.9)) * (1 if rng.random() < 0.5 else -1)
     for shift in np.linspace(-32, 32, 9):
         z, y, x = center[0] + tilt * shift, center[1], center[2] + float(shift)
@@ -238,7 +223,7 @@ def _atelectasis(canvas: Canvas, anatomy: Anatomy, finding: Finding, rng: np.ran
 
 def _lung_opacity(canvas: Canvas, anatomy: Anatomy, finding: Finding, rng: np.random.Generator) -> None:
     center = point_in_lobe(canvas, anatomy, finding, rng, margin=16)
-    side = _side_of(finding)
+    side = side_of(finding)
     lung = canvas.lungs[side] & (canvas.hu < -650)  # vessels stay visible through ground glass
     density = float(rng.uniform(-500, -380))
     for _ in range(3):
@@ -260,13 +245,16 @@ _IN_LOBES: Locations = tuple(
     (side, lobe) for side in LOBES for lobe in LOBES[side] for _ in range(6 // len(LOBES[side]))
 )
 _AT_BASES: Locations = (("left", "lower lobe"), ("right", "lower lobe"))
+_AT_APICES: Locations = (("left", "upper lobe"), ("right", "upper lobe"))
+_IN_BOTH_LUNGS: Locations = (("bilateral", None),)
 
 FINDING_KINDS: dict[str, FindingKind] = {
     kind.label: kind
-    for kind in (  # in the order in which they are painted: later ones lie on top
+    # In the order in which they are drawn and painted: later ones lie on top. A place in the table is a random stream.
+    for kind in (
         FindingKind("Cardiomegaly", 0.22, change=_cardiomegaly),
         FindingKind("Pericardial effusion", 0.20, change=_pericardial_effusion),
-        FindingKind("Emphysema", 0.20, (("bilateral", None),), _emphysema),
+        FindingKind("Emphysema", 0.20, _IN_BOTH_LUNGS, _emphysema),
         FindingKind("Pleural effusion", 0.28, _BOTH, _pleural_effusion),
         FindingKind("Consolidation", 0.24, _IN_LOBES, _consolidation),
         FindingKind("Atelectasis", 0.20, _AT_BASES, _atelectasis),
@@ -292,5 +280,10 @@ FINDING_KINDS: dict[str, FindingKind] = {
             (("left", "chest wall"), ("right", "chest wall"), (None, "sternum")),
             _medical_material,
         ),
+        FindingKind("Mosaic attenuation pattern", 0.16, _IN_BOTH_LUNGS, paint_mosaic_attenuation),
+        FindingKind("Interlobular septal thickening", 0.16, _IN_BOTH_LUNGS, paint_septal_thickening),
+        FindingKind("Peribronchial thickening", 0.16, _IN_BOTH_LUNGS, paint_peribronchial_thickening),
+        FindingKind("Bronchiectasis", 0.18, _AT_BASES, paint_bronchiectasis),
+        FindingKind("Pulmonary fibrotic sequela", 0.18, _AT_APICES, paint_fibrotic_sequela),
     )
 }

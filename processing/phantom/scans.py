@@ -1,6 +1,6 @@
 """Make procedural chest CTs whose findings are known: the built-in data set for trying and testing Argus."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,14 +45,14 @@ def stream(seed: int, name: str) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64([seed, _STREAMS.index(name)]))
 
 
-def truth_of(seed: int) -> tuple[Finding, ...]:
-    """Return the findings of a phantom, without painting it."""
-    return tuple(draw_findings(stream(seed, "findings")))
+def truth_of(seed: int, labels: Collection[str] | None = None) -> tuple[Finding, ...]:
+    """Return the findings of a phantom, without painting it; arguments as of `make_phantom`."""
+    return tuple(draw_findings(stream(seed, "findings"), labels))
 
 
-def report_of(seed: int) -> str:
-    """Return the report of a phantom, without painting it."""
-    return write_report(truth_of(seed), stream(seed, "report"))
+def report_of(seed: int, labels: Collection[str] | None = None) -> str:
+    """Return the report of a phantom, without painting it; arguments as of `make_phantom`."""
+    return write_report(truth_of(seed, labels), stream(seed, "report"), labels)
 
 
 def draw_grid(rng: np.random.Generator, spacing_mm: Sequence[float] | None = None) -> VoxelGrid:
@@ -79,6 +79,7 @@ def make_phantom(
     seed: int,
     spacing_mm: Sequence[float] | None = None,
     findings: Sequence[Finding] | None = None,
+    labels: Collection[str] | None = None,
 ) -> Phantom:
     """Make the synthetic chest CT of a seed: deterministic, on any grid.
 
@@ -86,11 +87,12 @@ def make_phantom(
         seed: integer from 0 up; it decides patient, findings, report and noise.
         spacing_mm: voxel spacing along (D, H, W) in mm. Default: about (5, 3, 3), drawn.
         findings: findings of the patient. Default: drawn by the seed.
+        labels: those that may be drawn, and that the report calls absent where they are. Default: all 18.
 
     Raises:
         ValueError: if the seed is negative, the spacing is unusable or a finding is not one the phantom can paint.
     """
-    truth = truth_of(seed) if findings is None else tuple(findings)
+    truth = truth_of(seed, labels) if findings is None else tuple(findings)
     check_findings(truth)
     # In the table's order, not the caller's: later kinds are painted on top.
     truth = tuple(sorted(truth, key=lambda finding: list(FINDING_KINDS).index(finding.label)))
@@ -107,4 +109,4 @@ def make_phantom(
             paint(canvas, anatomy, finding, own[finding.label])
     add_noise(canvas, anatomy, stream(seed, "noise"))
     hu = np.clip(np.rint(canvas.hu), -1024, 3071).astype(np.int16)
-    return Phantom(seed, hu, grid.spacing_mm, truth, write_report(truth, stream(seed, "report")))
+    return Phantom(seed, hu, grid.spacing_mm, truth, write_report(truth, stream(seed, "report"), labels))

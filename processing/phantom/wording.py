@@ -3,12 +3,12 @@
 `argus_evaluation.metrics.phantom_truth` reads these wordings back; a test checks that the two agree.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from .findings import Finding
+from .findings import Finding, known_labels
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,51 @@ WORDINGS: dict[str, Wording] = {
         ),
         ("bilateral emphysema", "emphysema in both lungs"),
         ("No emphysema.", "There is no emphysema."),
+    ),
+    "Mosaic attenuation pattern": Wording(
+        (
+            "There is a mosaic attenuation pattern in both lungs.",
+            "Mosaic attenuation is seen in both lungs.",
+            "Both lungs show a mosaic pattern.",
+        ),
+        ("bilateral mosaic attenuation", "mosaic attenuation in both lungs"),
+        ("No mosaic attenuation.", "There is no mosaic pattern."),
+    ),
+    "Interlobular septal thickening": Wording(
+        (
+            "There is interlobular septal thickening in both lungs.",
+            "The interlobular septa are thickened in both lungs.",
+            "Both lungs show thickened interlobular septa.",
+        ),
+        ("bilateral interlobular septal thickening", "thickened interlobular septa in both lungs"),
+        ("No interlobular septal thickening.", "The interlobular septa are not thickened."),
+    ),
+    "Peribronchial thickening": Wording(
+        (
+            "There is peribronchial thickening in both lungs.",
+            "Peribronchial cuffing is seen in both lungs.",
+            "Both lungs show peribronchial thickening.",
+        ),
+        ("bilateral peribronchial thickening", "peribronchial thickening in both lungs"),
+        ("No peribronchial thickening.", "There is no peribronchial cuffing."),
+    ),
+    "Bronchiectasis": Wording(
+        (
+            "There is bronchiectasis in the {side} {lobe}.",
+            "Dilated bronchi are seen in the {lobe} of the {side} lung.",
+            "The {side} {lobe} shows bronchiectasis.",
+        ),
+        ("{side} {lobe} bronchiectasis", "bronchiectasis in the {side} {lobe}"),
+        ("No bronchiectasis.", "The bronchi are not dilated."),
+    ),
+    "Pulmonary fibrotic sequela": Wording(
+        (
+            "There are fibrotic sequelae in the {side} {lobe}.",
+            "Fibrotic bands are seen in the {lobe} of the {side} lung.",
+            "The {side} {lobe} shows fibrotic scars.",
+        ),
+        ("{side} {lobe} fibrotic scars", "fibrotic sequelae in the {side} {lobe}"),
+        ("No fibrotic sequelae.", "There are no fibrotic bands."),
     ),
     "Pleural effusion": Wording(
         (
@@ -163,7 +208,18 @@ WORDINGS: dict[str, Wording] = {
     ),
 }
 
-LUNG_LABELS = ("Lung opacity", "Consolidation", "Lung nodule", "Atelectasis", "Emphysema")
+LUNG_LABELS = (
+    "Lung opacity",
+    "Consolidation",
+    "Lung nodule",
+    "Atelectasis",
+    "Emphysema",
+    "Mosaic attenuation pattern",
+    "Interlobular septal thickening",
+    "Peribronchial thickening",
+    "Bronchiectasis",
+    "Pulmonary fibrotic sequela",
+)
 _CLEAR_LUNGS = ("The lungs are clear.", "Both lungs are normal.", "The lungs are well aerated.")
 _OPENINGS = ("Findings:", "Findings of the chest CT:", "CT of the chest:")
 _CLOSINGS = (
@@ -183,6 +239,11 @@ _IMPRESSION_ORDER = (
     "Pericardial effusion",
     "Cardiomegaly",
     "Emphysema",
+    "Bronchiectasis",
+    "Interlobular septal thickening",
+    "Mosaic attenuation pattern",
+    "Peribronchial thickening",
+    "Pulmonary fibrotic sequela",
     "Atelectasis",
     "Hiatal hernia",
     "Coronary artery wall calcification",
@@ -204,16 +265,18 @@ def _fill(template: str, finding: Finding) -> str:
     return text[0].upper() + text[1:]
 
 
-def write_report(findings: Sequence[Finding], rng: np.random.Generator) -> str:
+def write_report(findings: Sequence[Finding], rng: np.random.Generator, labels: Collection[str] | None = None) -> str:
     """Write a report: every label once, present or absent, as in a structured report, then the impression.
 
     Args:
         findings: the true findings; each label at most once.
         rng: draws the wordings.
+        labels: those that are called absent where they are; of others nothing is said then. Default: all.
 
     Returns:
-        One paragraph of findings and one line of impression, of about 40 to 110 words, without numbers.
+        One paragraph of findings and one line of impression, of about 60 to 130 words, without numbers.
     """
+    told = known_labels(labels)
     by_label = {finding.label: finding for finding in findings}
 
     def pick(options: Sequence[str]) -> str:
@@ -227,7 +290,7 @@ def write_report(findings: Sequence[Finding], rng: np.random.Generator) -> str:
         finding = by_label.get(label)
         if finding is not None:
             sentences.append(_fill(pick(wording_of(finding).present), finding))
-        elif wording.absent:
+        elif wording.absent and label in told:
             sentences.append(pick(wording.absent))
     sentences.append(pick(_CLOSINGS))
     listed = [by_label[label] for label in _IMPRESSION_ORDER if label in by_label][:_IMPRESSION_LENGTH]

@@ -1,7 +1,7 @@
 """Score findings read by rules, as marked stand-ins for clinical metrics on a machine without their weights.
 
-Each has "stand-in" in its name, because its values are not values of the metric that it replaces. The rules know 13 of
-CT-RATE's 18 labels, in the words of phantoms.
+Each has "stand-in" in its name, because its values are not values of the metric that it replaces. The rules know
+CT-RATE's 18 labels in the words of phantoms.
 """
 
 from collections.abc import Callable, Sequence

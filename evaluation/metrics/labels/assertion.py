@@ -52,13 +52,15 @@ _DENIES_BEFORE = re.compile(
     rf"\b(?:{_BE}\s+)?(?:also\s+|clearly\s+)?(?:not|never|no longer)\s+(?:\w+ly\s+)?(?:be\s+|been\s+)?{_SEEN}\b"
     rf"|\babsent\b|\b{_BE}\s+(?:\w+\s+)?(?:excluded|ruled out|negative|unlikely)\b|:\s*(?:no|none|negative)\b"
     r"|\b(?:has|have|had|is|are|was|were)\s+(?:\w+\s+)?(?:disappeared|resolved|resorbed|cleared)\b"
-    rf"|\b(?:(?:has|have|had)\s+been|{_BE})\s+(?:removed|resected|extracted)\b"
+    rf"|\b(?:(?:has|have|had)\s+been|{_BE})\s+(?:removed|resected|extracted|replaced\s+(?:by|with))\b"
     r"|\b(?:complete|total|full)(?:ly)?\s+(?:regress\w*|resol\w+|resor\w+|disappear\w*|respon\w+|clear\w*)\b"
     r"|\b(?:is|are|was|were)\s+not\b(?=\s*(?:$|[.,)]))"
 )
 _NEARLY = re.compile(r"\b(?:near(?:ly)?|almost|not|no|partial\w*)\s+$")
 # The reach of a denial ends here; that of one which looks ahead also where its own place is told.
 _CONTRAST = r"(?:except|apart from|other than|besides|aside from|but|however|although|though|whereas|while)"
+# "No nodule other than the calcified one" denies others.
+_EXCEPTED = re.compile(r"\s*(?:except(?: for)?|apart from|other than|besides|aside from)\b[^,;.]*\bones?\b")
 _REASON = r"(?:only|due to|because|since|secondary to|owing to|caused by|so|accompanied by|accompanying)"
 _BACK_END = re.compile(rf"\b(?:{_CONTRAST}|{_REASON})\b|;")
 _AHEAD_END = re.compile(rf"\b(?:{_CONTRAST}|{_REASON}|in (?:this|these|the (?:described|defined|mentioned)))\b|;")
@@ -186,6 +188,8 @@ def _denied_ahead(text: str) -> Iterator[Span]:
         if any(span.touches(*found.span()) for span in harmless):
             continue
         stop = _AHEAD_END.search(text, found.end())
+        if stop and _EXCEPTED.match(text, stop.start()):
+            continue
         bracket = text.find(")", found.end()) if _in_brackets(text, found.end()) else -1
         ends = [stop.start() if stop else len(text), bracket if bracket >= 0 else len(text)]
         yield Span(found.start(), min(ends))

@@ -92,7 +92,7 @@ _JOINED = (
 )
 _EFFUSION = r"(?:ef+us+ions?|fluids?|collections?)"
 _SEPTA = r"(?<!interatrial )(?<!interventricular )(?<!nasal )(?<!thick )sept(?:a|al|ae|um|ums)\b"
-_THICK = r"(?:thicken\w*|thickness\w*|clarification|prominen\w+|increase\w*|wider|enlarge\w*)"
+_THICK = r"(?:thicken\w*|(?<!normal )thickness\w*|clarification|prominen\w+|increase\w*|wider|enlarge\w*)"
 _WIDE = r"(?:dilat\w+|ectasi\w*|ectatic|enlarge\w*|widen\w*|wider)"
 _CALCIFIED = r"(?:(?<!non)(?<!non-)calcif\w+|calcific|fibrocalcific|athero\w+|plaques?)"
 _CORONARY = r"(?:coronar\w+|lad|rca|lcx|circumflex|left anterior descending|lmca)"
@@ -254,8 +254,8 @@ LABEL_TERMS: dict[str, LabelTerms] = {
         (
             _near(
                 r"peri-?bronch\w*(?:-?vascular)?(?: (?:sheath|wall|interstiti\w+|cuff\w*|axial))*",
-                r"(?:thicken\w*|thickness\w*)",
-                6,
+                r"(?:thicken\w*|(?<!normal )thickness\w*)",
+                8,
             ),
             r"peribronchial cuffing",
         ),

@@ -12,7 +12,7 @@ from .assertion import PRESENT, Assertions, split_statements
 from .label_terms import LABEL_TERMS
 from .organs import is_of_lungs, organ_of
 
-RULES = "argus-label-rules-v1"  # a new version whenever another label may be read
+RULES = "argus-label-rules-v2"  # a new version whenever another label may be read
 _START = r"(?:^|(?<=[.;\n\"]))\s*"
 # What is asked of the radiologist, or how the scan was made, is no finding.
 _HEAD = re.compile(
@@ -45,19 +45,33 @@ class LabelMention:
     status: str
 
 
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence that tells findings: its text in small letters, its place, and the mentions in it by their place."""
+
+    text: str
+    start: int
+    mentions: tuple[LabelMention, ...]
+
+
 def locate_labels(report: str) -> list[LabelMention]:
     """Read every mention of a label, in the order of the text; only those that are `present` count."""
+    return [mention for sentence in read_sentences(report) for mention in sentence.mentions]
+
+
+def read_sentences(report: str) -> Iterator[Sentence]:
+    """Yield the sentences that tell findings, in the order of the text, each with its mentions."""
     text = lower_in_place(report)
-    mentions: list[LabelMention] = []
     organ_before = ""
     for start, end in _sentences(report):
         sentence = text[start:end]
-        mentions += (
+        mentions = [
             LabelMention(label, start + first, start + last, status)
             for label, first, last, status in _sentence_mentions(sentence, organ_before)
-        )
+        ]
+        ordered = sorted(mentions, key=lambda mention: (mention.start, mention.end, mention.label))
+        yield Sentence(sentence, start, tuple(ordered))
         organ_before = organ_of(sentence) or organ_before
-    return sorted(mentions, key=lambda mention: (mention.start, mention.end, mention.label))
 
 
 def read_labels_by_rules(report: str) -> set[str]:

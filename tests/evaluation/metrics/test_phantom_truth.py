@@ -1,6 +1,6 @@
 import pytest
 
-from argus_evaluation.metrics.phantom_truth import score_findings
+from argus_evaluation.metrics.phantom_truth import TWO_SIDED, score_findings
 from argus_evaluation.metrics.report_findings import LABEL_PATTERNS, PLACE_PATTERNS, extract_findings
 from argus_processing.phantom.findings import FINDING_KINDS, Finding
 from argus_processing.phantom.scans import report_of, truth_of
@@ -47,6 +47,11 @@ def test_every_label_and_place_has_a_pattern():
         ("Left pleural effusion. Right pleural effusion.", {EFFUSION_LEFT, EFFUSION_RIGHT}),
         ("Pleural effusions on the left and on the right.", {Finding("Pleural effusion", "bilateral")}),
         ("Cardiomegaly on the left.", {Finding("Cardiomegaly")}),
+        ("Mosaic attenuation, but no bronchiectasis or scars.", {Finding("Mosaic attenuation pattern")}),
+        ("Thickening of the interlobular septa.", {Finding("Interlobular septal thickening")}),
+        ("Scarring of the left upper lobe.", {Finding("Pulmonary fibrotic sequela", "left", "upper lobe")}),
+        ("The bronchi are dilated in the left lower lobe.", {Finding("Bronchiectasis", "left", "lower lobe")}),
+        ("No peribronchial wall thickening.", set()),
     ],
 )
 def test_reads_text_the_phantom_never_wrote(text, expected):
@@ -67,7 +72,7 @@ def test_perfect_reports_score_one():
     ):
         assert scores[name].value == 1.0
     # Emphysema is always in both lungs: its side is no achievement.
-    sided = [finding for truth in truths for finding in truth if finding.side and finding.label != "Emphysema"]
+    sided = [finding for truth in truths for finding in truth if finding.label in TWO_SIDED and finding.side]
     assert scores["laterality_accuracy"].counts == {"sided": len(sided)}
 
 
@@ -86,6 +91,11 @@ def test_known_scores():
         assert (effusion.value, effusion.counts) == (1.0, {"present": 2})
     assert scores["recall"].parts["Cardiomegaly"].counts == {"present": 1}
     assert scores["macro_f1"].value == pytest.approx((1 + 1 + 0) / 3)
+
+
+def test_a_label_on_both_sides_in_every_scan_is_not_two_sided():
+    assert {"Emphysema", "Mosaic attenuation pattern", "Peribronchial thickening"}.isdisjoint(TWO_SIDED)
+    assert {"Pleural effusion", "Bronchiectasis", "Pulmonary fibrotic sequela"} <= TWO_SIDED
 
 
 def test_a_label_that_is_always_on_both_sides_does_not_raise_laterality():

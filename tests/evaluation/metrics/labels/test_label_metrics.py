@@ -13,7 +13,9 @@ from argus_evaluation.metrics.clinical.clinical_weights import ClinicalOptions
 from argus_evaluation.metrics.labels import read_labels
 from argus_evaluation.metrics.labels.label_metrics import NAMES, label_metrics
 from argus_evaluation.metrics.nlp_metrics import METRICS
+from argus_processing.phantom.findings import FINDING_KINDS, Finding
 from argus_processing.phantom.scans import report_of, truth_of
+from argus_processing.phantom.wording import WORDINGS, wording_of
 
 TRUE = ["A nodule in the left lung. No pleural effusion.", "Cardiomegaly and a pleural effusion.", "Normal lungs."]
 TOLD = ["There is a pulmonary nodule.", "The heart is enlarged.", "Normal lungs."]
@@ -40,6 +42,17 @@ def test_every_phantom_s_report_reads_back_as_its_truth():
         assert read_labels(report_of(seed)) == {finding.label for finding in truth_of(seed)}, report_of(seed)
 
 
+def test_every_wording_of_a_phantom_reads_back_alone():
+    for kind in FINDING_KINDS.values():
+        for side, place in set(kind.locations):
+            wording = wording_of(Finding(kind.label, side, place))
+            for text in wording.present + wording.short:
+                assert read_labels(text.format(side=side, lobe=place, place=place)) == {kind.label}, text
+    for wording in WORDINGS.values():
+        for text in wording.absent:
+            assert read_labels(text) == set(), text
+
+
 def test_an_evaluation_tells_labels_with_interval_signature_and_parts():
     results = score_stored(stored(TOLD), clinical_metrics(["labels"], ClinicalOptions()))
     assert tuple(results.metrics) == NAMES
@@ -50,7 +63,7 @@ def test_an_evaluation_tells_labels_with_interval_signature_and_parts():
     assert results.metrics["CRG"].value == pytest.approx(1 / (2 - 1 / 3))  # 2 of 3 found, nothing invented
     assert results.controls["blank"].metrics["CRG"].value == pytest.approx(1 / 3)
     lines = [line for line in signature_lines(EvaluationResults(**vars(results), model_hash="", subset="", split=""))]
-    assert any("CRG: 0.600" in line and "ct-rate labels|argus-label-rules-v1|crg" in line for line in lines)
+    assert any("CRG: 0.600" in line and "ct-rate labels|argus-label-rules-v2|crg" in line for line in lines)
 
 
 def test_the_command_recomputes_an_evaluation_with_labels(argus, tmp_path):

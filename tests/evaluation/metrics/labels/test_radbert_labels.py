@@ -10,6 +10,7 @@ from argus_evaluation.metrics.clinical.clinical_weights import ClinicalOptions, 
 from argus_evaluation.metrics.labels import CT_RATE_LABELS, read_labels
 from argus_evaluation.metrics.labels.label_backends import LABEL_BACKENDS, label_reader
 from argus_evaluation.metrics.labels.label_metrics import NAMES, label_metrics
+from argus_evaluation.metrics.labels.label_scores import LABEL_SCORES
 from argus_evaluation.metrics.labels.radbert_labels import CLASSIFIER, ENCODER
 from argus_processing.storage.foreign_files import ForeignFileError
 
@@ -90,12 +91,13 @@ def test_metrics_are_scored_by_it_with_its_own_signature(folder, tmp_path):
     metrics = label_metrics(options_for(folder, tmp_path))
     scores = metrics["label F1"].score(REPORTS, REPORTS)
     assert scores.value == 1 and scores.counts["cut"] == 2
-    assert tuple(metrics) == NAMES and all("|radbert|" in metric.signature for metric in metrics.values())
+    assert tuple(metrics) == NAMES and all("|radbert|" in metrics[name].signature for name in LABEL_SCORES)
+    assert "argus-label-rules" in metrics["side agreement"].signature  # only rules tell the place of a label
 
 
 def test_without_weights_each_metric_says_what_to_put_where(tmp_path):
     metrics = label_metrics(ClinicalOptions(folder=tmp_path, label_backend="radbert"))
-    reasons = {metric.missing() for metric in metrics.values()}
+    reasons = {metrics[name].missing() for name in LABEL_SCORES}
     assert tuple(metrics) == NAMES
     assert reasons == {
         f"no weights: put the model zzxslp/RadBERT-RoBERTa-4m into {tmp_path / ENCODER.name}, or let "
