@@ -47,8 +47,8 @@ def paint_peribronchial_thickening(
         tubes = []
         for reach in ((46, -8, 26), (20, -38, 34), (-14, 26, 40), (-46, 20, 24), (8, 34, 30)):
             end = as_point(s + r + float(d) for s, r, d in zip(start, reach, rng.uniform(-6, 6, size=3), strict=True))
-            ends = (anatomy.point(p[0], p[1], sign * p[2]) for p in (start, end))
-            tubes.append((*ends, float(rng.uniform(6.5, 8.5)), float(rng.uniform(2.2, 2.8))))
+            first, last = (anatomy.point(p[0], p[1], sign * p[2]) for p in (start, end))
+            tubes.append((first, last, float(rng.uniform(6.5, 8.5)), float(rng.uniform(2.2, 2.8))))
         _paint_tubes(canvas, side, tubes, wall_hu=20.0)
 
 
