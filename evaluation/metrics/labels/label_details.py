@@ -60,7 +60,7 @@ _OF_THE_SENTENCE_BEFORE = re.compile(
 
 @dataclass
 class LabelDetails:
-    """What a report tells of a label: sides (left, right), lobes such as "right upper lobe", sizes in mm."""
+    """Hold what a report tells of a label: sides (left, right), lobes such as "right upper lobe", sizes in mm."""
 
     sides: set[str] = field(default_factory=set)
     lobes: set[str] = field(default_factory=set)
