@@ -1,4 +1,4 @@
-"""Paint changes of the airways and of the texture of the lungs, which fill no lobe.
+"""Draw changes of the airways and of the texture of the lungs, which fill no lobe.
 
 All of them leave alone what other findings have filled, so that no pattern hides a nodule or a consolidation.
 """
