@@ -65,6 +65,10 @@ FeaturesOption = Annotated[
 FloorScansOption = Annotated[
     int | None, typer.Option("--floor-scans", min=1, help="Training scans for the floors, drawn. Default: all.")
 ]
+FLIPOption = Annotated[
+    Path | None,
+    typer.Option("--flip", help="Folder of a run of FLIP: also the floor of reports that are nearest in its space."),
+]
 TestSetOption = Annotated[
     Path | None,
     typer.Option("--test-set", help="Score only these scans: test_set.json of an evaluation, or one id a line."),
@@ -117,6 +121,7 @@ def evaluate(
     floors: FloorsOption = "",
     floor_features: FeaturesOption = None,
     floor_scans: FloorScansOption = None,
+    flip: FLIPOption = None,
     test_set: TestSetOption = None,
     anonymous_paths: AnonymousOption = False,
 ) -> None:
@@ -159,7 +164,7 @@ def evaluate(
         scans,
         out,
         metrics,
-        ChosenFloors(floors, floor_features, floor_scans),
+        ChosenFloors(floors, floor_features, floor_scans, flip),
         batch_size=batch_size,
         max_new_tokens=max_new_tokens,
         loading=loading,

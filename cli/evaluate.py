@@ -44,6 +44,7 @@ class ChosenFloors:
     keys: str
     features: Path | None
     num_scans: int | None
+    flip: Path | None
 
 
 def chosen_metrics(clinical: str, out: Path, models: Path | None, answers: Path | None, **settings: Any) -> Metrics:
@@ -107,7 +108,9 @@ def evaluate_scans(
             subset=scans.subset,
             split=scans.split,
             metrics=metrics() if processes.is_main else {},
-            floors=FloorOptions(tuple(keys_of(floors.keys)) or None, train, floors.features, floors.num_scans),
+            floors=FloorOptions(
+                tuple(keys_of(floors.keys)) or None, train, floors.features, floors.num_scans, floors.flip
+            ),
             say=say,
             processes=processes,
             **options,

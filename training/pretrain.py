@@ -192,7 +192,7 @@ def finish(
     title: str,
     provenance: Provenance,
 ) -> None:
-    """Write the curves, the measurements on held-out scans and, last, the tower with its provenance."""
+    """Write the curves, the measurements on held-out scans, what is kept beside the tower and, last, the tower."""
     output_dir = Path(trainer.args.output_dir)
     save_curves(trainer.state.log_history, output_dir, title)
     module = trainer.accelerator.unwrap_model(trainer.model).eval()
@@ -202,6 +202,7 @@ def finish(
         if results:
             write_json(output_dir / "results.json", results)
             logger.info("held-out scans: " + ", ".join(f"{name} {value:.4g}" for name, value in results.items()))
+    objective.keep(module, output_dir)
     partial = output_dir / "model.partial"
     module.vision_tower.save_pretrained(partial)
     write_provenance(partial, provenance)

@@ -19,9 +19,10 @@ from argus_processing.saved_models.provenance import Provenance, read_provenance
 from argus_processing.storage.claimed_folders import claimed_folder
 from argus_processing.storage.file_hash import hash_file
 
-from ..floors.floor_material import FloorMaterial, FloorOptions, FloorReports, ScanFeatures
+from ..floors.flip_matches import flip_matches
+from ..floors.floor_material import FLIP, SCANS, FloorMaterial, FloorOptions, FloorReports, ScanFeatures
 from ..floors.tower_features import FEATURES_FILE, TowerFeatures
-from ..floors.write_floors import floors_to_write, needs_scans, scan_features, write_floors
+from ..floors.write_floors import floors_to_write, needs, scan_features, write_floors
 from ..metrics.metric import Metric
 from ..metrics.nlp_metrics import METRICS
 from ..metrics.significance import LEVEL, RESAMPLES, SEED
@@ -114,7 +115,8 @@ def evaluate_model(
         left_out = {name for part in processes.gather(unreadable) for name in part}
         features = _features_for(names, generation, floors, kept, say)
         if processes.is_main:
-            material = FloorMaterial(predictions, blank, train_reports, features, CONTROL_SEED)
+            flip = flip_matches(floors.flip, kept, train_reports) if floors.flip and needs(names, FLIP) else None
+            material = FloorMaterial(predictions, blank, train_reports, features, flip, CONTROL_SEED)
             written = write_floors(names, material)
             results = EvaluationResults(
                 **vars(score_stored(store_reports(folder, predictions, written, kept), metrics)),
@@ -217,7 +219,7 @@ def _features_for(
     say: Callable[[str], None],
 ) -> ScanFeatures | None:
     """Return the features of training and test scans, None if no floor needs them."""
-    if not needs_scans(names):
+    if not needs(names, SCANS):
         return None
     tower = TowerFeatures(
         generation.model,

@@ -8,7 +8,7 @@ from argus_processing.phantom.findings import Finding
 from ..benchmark.controls import most_frequent_report
 from ..metrics.labels.rule_reader import RULES
 from ..metrics.report_findings import extract_findings
-from .floor_material import FloorMaterial, FloorReports
+from .floor_material import NOTHING, FloorMaterial, FloorReports
 from .usual_report import usual_report
 
 
@@ -16,7 +16,7 @@ class NormalReport:
     """A constant normal report: of the training reports without a label, the one whose sentences are most usual."""
 
     title = "constant normal report"
-    needs_scans = False
+    needs = NOTHING
 
     def write(self, material: FloorMaterial) -> FloorReports:
         """Return the one report for every scan."""
@@ -55,7 +55,7 @@ class MostFrequentReport:
     """The commonest training report among those with the commonest findings."""
 
     title = "most frequent report"
-    needs_scans = False
+    needs = NOTHING
 
     def write(self, material: FloorMaterial) -> FloorReports:
         """Return the one report for every scan."""

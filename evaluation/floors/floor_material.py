@@ -13,6 +13,8 @@ from argus_processing.storage.progress import progress_bar
 
 from ..metrics.labels import read_labels
 
+NOTHING, SCANS, FLIP = "nothing", "scans", "flip"
+
 
 @dataclass(frozen=True)
 class FloorOptions:
@@ -24,12 +26,14 @@ class FloorOptions:
         features: file that keeps features of scans, which evaluations can share. Default: one in the evaluation's
             folder.
         num_train_scans: number of training scans, drawn by a seed. Default: all.
+        flip: folder of a run of FLIP, in whose space reports are searched. Default: none.
     """
 
     names: tuple[str, ...] | None = None
     train_scans: datasets.Dataset | None = None
     features: Path | None = None
     num_train_scans: int | None = None
+    flip: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,14 @@ class ScanFeatures:
 
 
 @dataclass(frozen=True)
+class FLIPMatches:
+    """The training report nearest to each test scan in FLIP's space, and all that decided it."""
+
+    reports: tuple[str, ...]
+    signature: str
+
+
+@dataclass(frozen=True)
 class FloorMaterial:
     """All that floors may use, for the scans that are scored.
 
@@ -58,6 +70,7 @@ class FloorMaterial:
         blank: its reports of a blank image, one for each scan.
         train_reports: reports of the training split.
         features: of training and test scans; None if no floor needs them.
+        flip: reports that FLIP finds; None without a run of it.
         seed: of every draw.
     """
 
@@ -65,6 +78,7 @@ class FloorMaterial:
     blank: Sequence[Prediction]
     train_reports: Sequence[str]
     features: ScanFeatures | None = None
+    flip: FLIPMatches | None = None
     seed: int = 0
     _labels: dict[str, set[str]] = field(default_factory=dict, repr=False)
 
@@ -101,11 +115,11 @@ class Floor(Protocol):
 
     Attributes:
         title: its name in tables.
-        needs_scans: whether it needs features of the training scans.
+        needs: NOTHING more than reports, SCANS of the training split, or a run of FLIP.
     """
 
     title: str
-    needs_scans: bool
+    needs: str
 
     def write(self, material: FloorMaterial) -> FloorReports:
         """Write a report for each scan of `material.predictions`."""

@@ -1,14 +1,14 @@
 """Take the model's own reports of a blank image and of other scans; a model that ignores the scan scores the same."""
 
 from ..benchmark.controls import shuffle_images
-from .floor_material import FloorMaterial, FloorReports
+from .floor_material import NOTHING, FloorMaterial, FloorReports
 
 
 class BlankImage:
     """The model's report of a scan that holds only air."""
 
     title = "blank image"
-    needs_scans = False
+    needs = NOTHING
 
     def write(self, material: FloorMaterial) -> FloorReports:
         """Return the one report for every scan."""
@@ -19,7 +19,7 @@ class ShuffledImages:
     """The model's reports, each given to another scan."""
 
     title = "shuffled images"
-    needs_scans = False
+    needs = NOTHING
 
     def write(self, material: FloorMaterial) -> FloorReports:
         """Return the reports of other scans."""

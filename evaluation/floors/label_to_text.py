@@ -5,7 +5,7 @@ from collections import Counter
 from ..metrics.labels import CT_RATE_LABELS
 from ..metrics.labels.rule_reader import RULES
 from .constant_floors import normal_report
-from .floor_material import FloorMaterial, FloorReports
+from .floor_material import SCANS, FloorMaterial, FloorReports
 from .label_sentences import learn_writer
 from .linear_labels import predict_labels
 
@@ -16,7 +16,7 @@ class LabelToText:
     """Labels of CT-RATE by logistic regression on the tower's features, then the usual sentences of each label."""
 
     title = "label to text"
-    needs_scans = True
+    needs = SCANS
 
     def write(self, material: FloorMaterial) -> FloorReports:
         """Return the sentences of each test scan's labels.

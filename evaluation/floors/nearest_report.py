@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .floor_material import FloorMaterial, FloorReports
+from .floor_material import FLIP, SCANS, FloorMaterial, FloorReports
 
 _CHUNK = 256  # test scans compared with all training scans at a time
 
@@ -11,7 +11,7 @@ class NearestReport:
     """Retrieval: the report of the nearest training scan, by the cosine of standardised features."""
 
     title = "nearest training report"
-    needs_scans = True
+    needs = SCANS
 
     def write(self, material: FloorMaterial) -> FloorReports:
         """Return the nearest scan's report for each test scan."""
@@ -19,6 +19,23 @@ class NearestReport:
         places = nearest(features.train, features.test)
         reports = [features.train_reports[place] for place in places]
         return FloorReports(reports, f"nearest by cosine|{features.signature}")
+
+
+class NearestInFLIPSpace:
+    """Retrieval: the training report that FLIP puts nearest to the scan, by the cosine of scan and report."""
+
+    title = "nearest report by FLIP"
+    needs = FLIP
+
+    def write(self, material: FloorMaterial) -> FloorReports:
+        """Return the nearest report for each test scan.
+
+        Raises:
+            ValueError: if there is no run of FLIP.
+        """
+        if material.flip is None:
+            raise ValueError("this floor needs a run of FLIP")
+        return FloorReports(list(material.flip.reports), material.flip.signature)
 
 
 def nearest(train: np.ndarray, test: np.ndarray) -> np.ndarray:

@@ -7,26 +7,30 @@ import datasets
 import numpy as np
 
 from .floor_list import FLOORS, WITHOUT_SCANS, choose_floors
-from .floor_material import FloorMaterial, FloorOptions, FloorReports, ScanFeatures
+from .floor_material import FLIP, NOTHING, SCANS, FloorMaterial, FloorOptions, FloorReports, ScanFeatures
 from .tower_features import POOLING, TowerFeatures
 
 
 def floors_to_write(options: FloorOptions) -> tuple[str, ...]:
-    """Return the names of the floors that the options ask for.
+    """Return the names of the floors that the options ask for; a run of FLIP asks for its own.
 
     Raises:
-        ValueError: if there is none of a name, or training scans are needed and not given.
+        ValueError: if there is none of a name, or what a floor needs is not given.
     """
-    names = choose_floors(WITHOUT_SCANS if options.names is None else options.names)
-    needing = [FLOORS[name].title for name in names if FLOORS[name].needs_scans]
-    if needing and options.train_scans is None:
-        raise ValueError(f"the floors {', '.join(needing)} need the scans of the training split")
+    asked = WITHOUT_SCANS if options.names is None else options.names
+    own = [name for name, floor in FLOORS.items() if floor.needs == FLIP and options.flip is not None]
+    names = choose_floors([*asked, *own])
+    given = {NOTHING: True, SCANS: options.train_scans is not None, FLIP: options.flip is not None}
+    missing = {SCANS: "the scans of the training split", FLIP: "the folder of a run of FLIP"}
+    for need, told in missing.items():
+        if lacking := [FLOORS[name].title for name in names if FLOORS[name].needs == need and not given[need]]:
+            raise ValueError(f"{', '.join(lacking)}: needs {told}")
     return names
 
 
-def needs_scans(names: Sequence[str]) -> bool:
-    """Return whether one of the floors needs features of the training scans."""
-    return any(FLOORS[name].needs_scans for name in names)
+def needs(names: Sequence[str], need: str) -> bool:
+    """Return whether one of the floors needs SCANS or FLIP."""
+    return any(FLOORS[name].needs == need for name in names)
 
 
 def scan_features(

@@ -21,6 +21,7 @@ from argus_processing.saved_models.model_folders import TEXT_ENCODER
 from argus_processing.saved_models.pretrained import load_pretrained, load_tokenizer
 from argus_training.assembly.report_tokenizer import train_tokenizer
 from argus_training.pretraining.contrastive_loss import image_text_loss
+from argus_training.pretraining.flip_space import save_flip_space
 from argus_training.pretraining.objective import Objective, check_mask_ratio, draw_orders, generators_of, settings_from
 from argus_training.training_progress import logger
 from modeling_argus import ArgusVisionModel
@@ -197,4 +198,5 @@ def build(tower: ArgusVisionModel, split: datasets.Dataset, options: dict, seed:
         FLIPObjective(tower, encoder, settings, seed),
         report_tokens(tokenizer, settings.max_text_tokens, first_token),
         show,
+        lambda module, folder: save_flip_space(module, tokenizer, first_token, settings.max_text_tokens, folder),
     )

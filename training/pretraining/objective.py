@@ -23,6 +23,10 @@ def nothing_to_show(module: nn.Module, batches: Callable[[], Iterator[dict]], fo
     return {}
 
 
+def nothing_to_keep(module: nn.Module, folder: Path) -> None:
+    """Keep nothing but the tower: for an objective whose other parts nobody needs again."""
+
+
 @dataclass
 class Objective:
     """A task that a vision tower learns from.
@@ -34,11 +38,13 @@ class Objective:
         inputs_of: function from a row of the split to the module's other inputs.
         show: called after training as `show(module, batches, folder)` with held-out batches; writes pictures into the
             folder and returns its measurements.
+        keep: called after that as `keep(module, folder)`; writes what shall be kept beside the tower.
     """
 
     module: nn.Module
     inputs_of: Callable[[dict], dict] = no_inputs
     show: Callable[[nn.Module, Callable[[], Iterator[dict]], Path], dict[str, Any]] = nothing_to_show
+    keep: Callable[[nn.Module, Path], None] = nothing_to_keep
 
 
 def settings_from(settings: type[Settings], options: dict[str, Any]) -> Settings:

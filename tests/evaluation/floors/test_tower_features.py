@@ -10,7 +10,14 @@ from argus_evaluation.benchmark.benchmark import evaluate_model
 from argus_evaluation.benchmark.evaluation_results import read_results
 from argus_evaluation.benchmark.recompute import recompute
 from argus_evaluation.benchmark.stored_reports import read_stored_reports
-from argus_evaluation.floors.floor_list import FLOORS, WITHOUT_SCANS, choose_floors, missing_floors, title_of
+from argus_evaluation.floors.floor_list import (
+    FLOORS,
+    WITHOUT_FLIP,
+    WITHOUT_SCANS,
+    choose_floors,
+    missing_floors,
+    title_of,
+)
 from argus_evaluation.floors.floor_material import FloorOptions
 from argus_evaluation.floors.tower_features import TowerFeatures, _Tower, pooled_features
 from argus_evaluation.floors.write_floors import floors_to_write, scan_features
@@ -86,12 +93,14 @@ def test_a_drawn_part_of_the_training_scans_is_the_same_for_a_seed(loaded, phant
 
 
 def test_floors_are_chosen_by_name_and_those_of_scans_need_them(phantoms):
-    assert choose_floors(["all"]) == tuple(FLOORS) and choose_floors(["shuffled", "normal"]) == ("normal", "shuffled")
+    assert choose_floors(["all"]) == WITHOUT_FLIP and choose_floors(["shuffled", "normal"]) == ("normal", "shuffled")
     assert floors_to_write(FloorOptions()) == WITHOUT_SCANS == ("normal", "most_frequent", "blank", "shuffled")
     with pytest.raises(ValueError, match="no floor best; there are all, normal"):
         choose_floors(["best"])
-    with pytest.raises(ValueError, match="floors nearest training report need the scans of the training split"):
+    with pytest.raises(ValueError, match="nearest training report: needs the scans of the training split"):
         floors_to_write(FloorOptions(("nearest",)))
+    with pytest.raises(ValueError, match="nearest report by FLIP: needs the folder of a run of FLIP"):
+        floors_to_write(FloorOptions(("nearest_flip",)))
     told = missing_floors(WITHOUT_SCANS)
     assert told.startswith("Floors that were not computed here: label to text, nearest training report (")
     assert missing_floors(FLOORS) == "" and title_of("of_another_version") == "of another version"
@@ -105,7 +114,8 @@ def test_an_evaluation_with_all_floors_is_scored_tested_and_recomputed(model_dir
     written = (tmp_path / "predictions.jsonl").read_bytes()
     results = evaluate_model(*arguments, **options, floors=FloorOptions(("all",), phantoms["train"]))
     assert (tmp_path / "predictions.jsonl").read_bytes() == written
-    assert set(results.controls) == set(results.floor_signatures) == set(FLOORS) and read_results(tmp_path) == results
+    assert set(results.controls) == set(results.floor_signatures) == set(WITHOUT_FLIP)
+    assert read_results(tmp_path) == results
     reports = read_stored_reports(tmp_path)
     assert {report.reports["nearest"] for report in reports} <= set(phantoms["train"]["report"])
     assert len({report.reports["normal"] for report in reports}) == 1
