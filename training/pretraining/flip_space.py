@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -65,7 +66,7 @@ class FLIPSpace:
 
 
 def save_flip_space(
-    module: torch.nn.Module, tokenizer: PreTrainedTokenizerBase, first_token: str, max_text_tokens: int, run: Path
+    module: Any, tokenizer: PreTrainedTokenizerBase, first_token: str, max_text_tokens: int, run: Path
 ) -> None:
     """Write all of the space but the tower into `space` of a run's folder; `module` is a `FLIPObjective`."""
     tensors = {f"{_TEXT}{name}": tensor for name, tensor in module.text_encoder.state_dict().items()}
