@@ -27,6 +27,7 @@ from argus_inference.preview import save_preview
 from argus_processing import CTVolume
 from argus_processing.instructions import INSTRUCTION
 from argus_processing.read_ct import read_ct_row
+from argus_processing.storage.card_file import CARD
 from argus_processing.storage.claimed_folders import claimed_folder, whole_folder
 from argus_processing.storage.folder_owner import claim_for_settings
 from argus_processing.storage.whole_files import write_json, write_text
@@ -35,7 +36,6 @@ from argus_training.ablations.ablation_recipes import ReportRecipe
 from argus_training.ablations.ablation_steps import last_step, run_step, subset_options
 from argus_training.ablations.step_beside import step_beside
 from argus_training.assembly.model_card import model_subject, render_card
-from argus_training.assembly.part_origins import CARD
 from argus_training.stages.checkpoints import RECIPE_FILE
 
 RECIPE = Path(argus_training.__file__).parent / "recipes" / "demo.yaml"
