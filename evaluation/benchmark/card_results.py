@@ -1,5 +1,6 @@
 """Convert the results of an evaluation for a model's card: its table, its controls, and entries of the metadata."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -72,7 +73,7 @@ def _entries(results: EvaluationResults) -> Iterator[EvalResult]:
                 dataset_name=f"CT-3DRRG {results.subset}",
                 dataset_config=results.subset,
                 dataset_split=results.split,
-                metric_type=name.lower().replace(" ", "_"),
+                metric_type=re.sub(r"[^a-z0-9-]+", "_", name.lower()).strip("_"),
                 metric_name=name,
                 metric_value=round(metric.value, 4),
                 metric_args=_arguments(results, name, metric),

@@ -21,7 +21,8 @@ def results(model_dir, tmp_path):
 def test_a_models_card_is_printed_or_written(argus, model_dir, results, tmp_path):
     code, printed, stderr = argus("card", model_dir, "--results", results, "--name", "someone/argus-tiny")
     assert (code, stderr) == (0, "") and "| finding F1 | 0.500 |" in printed
-    assert "argus report scan.nii.gz --model someone/argus-tiny\n" in printed
+    fetched = "hf download someone/argus-tiny --local-dir argus-tiny\n"
+    assert f"{fetched}argus report scan.nii.gz --model argus-tiny\n" in printed
     out = tmp_path / "card.md"
     arguments = ("card", model_dir, "--results", results, "--name", "someone/argus-tiny", "--out", out)
     assert argus(*arguments) == (0, "", "") and out.read_text() == printed

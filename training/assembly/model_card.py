@@ -23,6 +23,7 @@ from argus_processing.saved_models.model_folders import REPORT_WRITER
 from argus_processing.saved_models.pretrained import load_config, load_image_processor
 from argus_processing.saved_models.provenance import (
     PATIENTS,
+    PHANTOM_REPORTS,
     RANDOM,
     LanguagePart,
     Provenance,
@@ -32,14 +33,14 @@ from argus_processing.saved_models.provenance import (
     read_provenance,
     write_provenance,
 )
-from argus_processing.storage.foreign_files import read_bounded
+from argus_processing.storage.card_file import CARD, read_card
 from argus_processing.storage.whole_files import write_text
 from argus_processing.tower_preprocessing import preprocessing_settings
 from modeling_argus import ArgusConfig, preset_config
 from modeling_argus.connector_argus import ArgusConnector
 from modeling_argus.presets_argus import preset_names
 
-from .part_origins import CARD, LLAMA_LICENCES, MAX_CARD_BYTES
+from .part_origins import BY_SIZE, LLAMA_LICENCES
 
 CARDS, TEMPLATE = "argus_hub_cards", "model_card.md"
 TAGS = ("medical", "ct", "3d", "radiology", "report-generation")
@@ -106,6 +107,11 @@ class CardSubject:
         return OWN_LICENCE if own else self.language.licence
 
     @property
+    def licence_is_guessed(self) -> bool:
+        """Return whether nothing but the language model's size tells its licence."""
+        return bool(self.licence) and self.language is not None and self.language.licence_from == BY_SIZE
+
+    @property
     def title(self) -> str:
         """Return the name of the model's repository; where a part has another size, the preset is no title."""
         preset = self.provenance.preset if self.provenance else ""
@@ -139,7 +145,7 @@ def continue_model(
         write_provenance(folder, provenance.with_stage(*record))
         write_model_card(folder, config, image_processor)
     elif (start / CARD).is_file():
-        card = read_bounded(start / CARD, MAX_CARD_BYTES).rstrip("\n")
+        card = read_card(start).rstrip("\n")
         write_text(folder / CARD, f"{card}\n| {stage.name} | trained {', '.join(stage.parts)} |\n")
 
 
@@ -183,6 +189,8 @@ def render_card(subject: CardSubject, results: Sequence[CardResults] = (), name:
         name: folder or id on the Hub by which its examples load the model. Default: the preset's name.
     """
     provenance = subject.provenance or Provenance()
+    name = name or provenance.preset or "MODEL"
+    is_repository = name.count("/") == 1 and not Path(name).is_dir()
     card = ModelCard.from_template(
         _metadata(subject, [entry for result in results for entry in result.entries]),
         template_str=(files(CARDS) / TEMPLATE).read_text(encoding="utf-8"),
@@ -190,7 +198,9 @@ def render_card(subject: CardSubject, results: Sequence[CardResults] = (), name:
         parts=list(_parts(subject, provenance)),
         results=list(results),
         figures=[{"file": file, "caption": file.partition(".")[0].replace("_", " ")} for file in subject.figures],
-        name=name or provenance.preset or "MODEL",
+        name=name,
+        repository=name if is_repository else "",
+        folder=name.partition("/")[2] if is_repository else name,
         instruction=json.dumps(INSTRUCTION),
         **_notices(subject, provenance),
         **_trainings(provenance),
@@ -204,7 +214,7 @@ def _metadata(subject: CardSubject, entries: list[EvalResult]) -> ModelCardData:
         library_name="transformers",
         pipeline_tag="image-text-to-text",
         language="en",
-        license=subject.licence or None,
+        license=None if subject.licence_is_guessed else subject.licence or None,
         # The Hub takes only its own ids.
         base_model=language.name if language is not None and "/" in language.name else None,
         tags=list(TAGS),
@@ -223,7 +233,9 @@ def _notices(subject: CardSubject, provenance: Provenance) -> dict[str, Any]:
         "is_untrained": subject.has_weights and is_recorded and not provenance.trains("connector"),
         "vision_is_random": provenance.vision is not None and provenance.vision.weights == RANDOM,
         "knows_only_phantoms": provenance.knows_only_phantoms,
+        "reports_of_phantoms": provenance.limits == PHANTOM_REPORTS,
         "llama": subject.licence.removeprefix(LLAMA) if is_llama else "",
+        "licence_is_guessed": subject.licence_is_guessed,
         "language_licence_unknown": subject.has_weights and not subject.licence,
     }
 
@@ -298,7 +310,9 @@ def _language_rows(language: LanguagePart, has_weights: bool) -> Iterator[tuple[
     yield "language model", f"as given to `argus create`: {named}" if has_weights else named
     if language.is_trained_here:
         yield "its origin", "trained by Argus from random weights, on reports alone"
-    if language.licence:
+    if language.licence_from == BY_SIZE:
+        yield "its licence", f"not recorded; {BY_SIZE} are those of a Llama under {language.licence}"
+    elif language.licence:
         yield "its licence", f"{language.licence}, by {language.licence_from}"
 
 

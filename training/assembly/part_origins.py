@@ -22,14 +22,16 @@ from argus_processing.saved_models.provenance import (
     read_provenance,
     recordable,
 )
-from argus_processing.storage.foreign_files import ForeignFileError, read_bounded
+from argus_processing.storage.card_file import CARD, read_card
+from argus_processing.storage.foreign_files import ForeignFileError
 from modeling_argus.presets_argus import TEXT_PRESETS
 from modeling_argus.vision_towers_argus import VisionTower
 
-CARD = "README.md"
-MAX_CARD_BYTES = 1 << 20
 # Size of a preset -> the licence of the Llama of that size, as the Hub names it.
 LLAMA_LICENCES = {"3b": "llama3.2", "8b": "llama3.1", "70b": "llama3.1"}
+# Of the Llama of these sizes before, which has no scaled positions.
+LLAMA_3, LLAMA_3_SIZES = "llama3", ("8b", "70b")
+BY_SIZE = "its size and vocabulary"  # a guess: other models are made from a Llama, under terms of their own
 _LICENCE = re.compile(r"[\w.-]{1,40}", re.ASCII)
 _CACHED = re.compile(r"models--([\w.-]+?)--([\w.-]+)", re.ASCII)  # the Hub's cache names a model's folder so
 _PUBLISHED = re.compile(r"(meta-)?llama-[\w.-]{1,80}", re.ASCII | re.IGNORECASE)
@@ -91,7 +93,7 @@ def language_part(config: PreTrainedConfig, num_parameters: int, llm: str | os.P
     """Describe a language model by its size, its name on the Hub and its licence, as far as its folder tells them."""
     licence, licence_from = _licence_in_card(llm), "its card"
     if not licence:
-        licence, licence_from = _licence_by_size(config), "its size and vocabulary"
+        licence, licence_from = _licence_by_size(config), BY_SIZE
     return LanguagePart(
         model_type=config.model_type,
         num_parameters=num_parameters,
@@ -126,7 +128,7 @@ def _licence_in_card(llm: str | os.PathLike) -> str:
     if not isinstance(path, str | Path) or not Path(path).is_file():
         return ""
     try:
-        card = read_bounded(Path(path), MAX_CARD_BYTES)
+        card = read_card(Path(path).parent)
         # Without metadata, ModelCard would print a warning.
         data: Any = ModelCard(card, ignore_metadata_errors=True).data if card.lstrip().startswith("---") else {}
     except (ForeignFileError, ValueError, TypeError, RecursionError, yaml.YAMLError):
@@ -140,5 +142,6 @@ def _licence_by_size(config: PreTrainedConfig) -> str:
         own = TEXT_PRESETS[size]
         names = ("vocab_size", "hidden_size", "num_hidden_layers")
         if config.model_type == "llama" and all(getattr(config, name) == own[name] for name in names):
-            return licence
+            scaled = (getattr(config, "rope_parameters", None) or {}).get("rope_type") == "llama3"
+            return licence if scaled or size not in LLAMA_3_SIZES else LLAMA_3
     return ""

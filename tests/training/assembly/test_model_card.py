@@ -4,11 +4,13 @@ import re
 import shlex
 import shutil
 import sys
+from dataclasses import replace
 
 import pytest
 from huggingface_hub import ModelCard
 
 from argus_inference.console.plain_text import plain_lines
+from argus_processing.publishing.published_card import card_of_repository
 from argus_processing.saved_models.model_folders import REPORT_WRITER
 from argus_processing.saved_models.pretrained import load_config, load_image_processor
 from argus_processing.saved_models.provenance import (
@@ -31,6 +33,7 @@ from argus_training.assembly.model_card import (
     render_card,
     write_model_card,
 )
+from argus_training.assembly.part_origins import BY_SIZE
 from modeling_argus.presets_argus import PRESETS
 
 RUN = TrainingRun("8 x NVIDIA H100 80GB HBM3", {"torch": "2.13.0"}, 5400.0)
@@ -87,6 +90,22 @@ def test_llamas_licence_brings_its_terms_and_its_name(model_dir):
     assert (card.data.license, card.data.base_model) == ("llama3.1", "meta-llama/Llama-3.1-8B-Instruct")
     assert "# Llama-3.1-argus-8b-hr\n" in card.text and "**Built with Llama.**" in card.text
     assert "licensed under the Llama 3.1 Community License, Copyright © Meta" in card.text
+
+
+def test_a_licence_that_only_the_size_tells_is_no_fact(model_dir):
+    language = replace(eight_b().language, name="", licence_from=BY_SIZE)
+    card = ModelCard(with_provenance(model_dir, replace(eight_b(stage()), language=language)))
+    assert card.data.license is None and card.data.base_model is None
+    assert "**Built with Llama.**" not in card.text and "does not name its licence" in card.text
+    assert "| its licence | not recorded; its size and vocabulary are those of a Llama under llama3.1 |" in card.text
+    assert "# Llama-argus-8b-hr\n" in card.text
+
+
+def test_a_tower_from_elsewhere_does_not_hide_that_reports_are_of_phantoms(model_dir):
+    provenance = eight_b(stage())
+    vision = replace(provenance.vision, source="published weights of m3d")
+    card = with_provenance(model_dir, replace(provenance, vision=vision))
+    assert "**Taught to report on phantoms only:**" in card and "**Trained on phantoms only:**" not in card
 
 
 def test_terms_of_real_data_are_told_and_nothing_is_called_a_phantom(model_dir):
@@ -171,6 +190,16 @@ def test_the_examples_run_as_they_are_written(beside, argus, capsys):
     code, stdout, _ = argus(*shlex.split(command)[1:], "--max-new-tokens", 6)
     assert code == 0 and stdout.strip()
     assert reports[0].endswith(reports[1]) and stdout.strip() == plain_lines(reports[1])
+
+
+def test_what_is_published_is_the_card_of_its_repository(model_dir):
+    for subject in (model_subject(model_dir), preset_subject("argus-8b-hr")):
+        card = render_card(subject)
+        assert card_of_repository(card, "lab/argus-1") == render_card(subject, name="lab/argus-1") != card
+        assert card_of_repository(render_card(subject, name="lab/argus-1"), "lab/b") == render_card(
+            subject, name="lab/argus-1"
+        )
+        assert card_of_repository(card, "argus-1") == card
 
 
 def test_provenance_and_card_of_a_trained_model_go_on_from_its_starts(model_dir, tmp_path):

@@ -8,7 +8,7 @@ from transformers import LlamaConfig
 
 from argus_processing.saved_models.provenance import NOT_RECORDED, PRETRAINED, RANDOM, read_provenance
 from argus_training.assembly.create import create_model
-from argus_training.assembly.part_origins import language_part, public_name
+from argus_training.assembly.part_origins import BY_SIZE, language_part, public_name
 from modeling_argus import ArgusVisionModel, preset_vision_config
 from modeling_argus.presets_argus import TEXT_PRESETS
 
@@ -57,7 +57,13 @@ SIZES = {"3b": "llama3.2", "8b": "llama3.1", "70b": "llama3.1", "tiny": ""}
 @pytest.mark.parametrize(("size", "licence"), SIZES.items())
 def test_a_llama_without_a_card_is_known_by_its_size(tmp_path, size, licence):
     settings = {name: value for name, value in TEXT_PRESETS[size].items() if name != "image_token_id"}
-    assert language_part(LlamaConfig(**settings), 5, tmp_path).licence == licence
+    part = language_part(LlamaConfig(**settings), 5, tmp_path)
+    assert (part.licence, part.licence_from) == (licence, BY_SIZE if licence else "")
+
+
+def test_a_llama_3_of_before_has_its_own_licence(tmp_path):
+    settings = {name: value for name, value in TEXT_PRESETS["8b"].items() if name != "rope_parameters"}
+    assert language_part(LlamaConfig(**settings), 5, tmp_path).licence == "llama3"
 
 
 def made_with(model_dir: Path, tmp_path: Path, **options):
