@@ -7,7 +7,7 @@ from typing import Any
 
 from argus_processing.failures import reason_of
 from argus_processing.phantom.files import is_marked_phantom
-from argus_processing.saved_models.provenance import PHANTOMS_ONLY, Provenance
+from argus_processing.saved_models.provenance import NEVER_TRAINED, Provenance
 
 from .console.plain_text import plain, plain_lines, printable_json
 from .generation import MAX_NEW_TOKENS, Generated, generate_batch
@@ -49,7 +49,7 @@ def write_reports(
     Args:
         scans: NIfTI files or DICOM folders.
         streamer: a transformers streamer that receives the tokens as they come; needs `batch_size` 1.
-        provenance: the model's; if it knows only phantoms, a scan that is not marked as one gets a warning.
+        provenance: the model's; if it learned from phantoms only, a scan that is not marked as one gets a warning.
 
     Raises:
         ValueError: if the batch size is below 1, or above 1 with a streamer.
@@ -62,11 +62,13 @@ def write_reports(
 
 
 def _with_limits(result: ScanReport | ScanFailure, provenance: Provenance | None) -> ScanReport | ScanFailure:
-    """Add a warning to the report of a scan of a kind that the model has never seen."""
-    knows_less = provenance is not None and provenance.knows_only_phantoms
-    if not knows_less or isinstance(result, ScanFailure) or is_marked_phantom(Path(result.scan)):
+    """Add a warning to the report of a scan of a kind that the model has never seen, and to each if it saw none."""
+    limits = provenance.limits if provenance is not None else ""
+    if not limits or isinstance(result, ScanFailure):
         return result
-    warning = f"the model was {PHANTOMS_ONLY}; this scan is not marked as a phantom"
+    if limits != NEVER_TRAINED and is_marked_phantom(Path(result.scan)):
+        return result
+    warning = f"the model was {limits}{'' if limits == NEVER_TRAINED else '; this scan is not marked as a phantom'}"
     return replace(result, warnings=(*result.warnings, warning))
 
 

@@ -45,8 +45,8 @@ def build_table(results: EvaluationResults) -> Table:
     if results.unreadable:
         caption += f"; {len(results.unreadable)} scans could not be read and are not in the scores"
     title = escape_name(f"{results.subset} {results.split}, model {results.model_hash[:12]}")
-    if results.provenance is not None and results.provenance.knows_only_phantoms:
-        caption += "; the model knows phantoms only"
+    if results.provenance is not None and results.provenance.limits:
+        caption += f"; the model was {results.provenance.limits.partition(':')[0]}"
     if lacking := missing_floors(results.controls):
         caption += f". {lacking}"
     table = Table(title=title, caption=caption)

@@ -21,6 +21,8 @@ RANDOM, PRETRAINED = "random weights", "pretrained"
 PHANTOMS, PATIENTS, UNKNOWN = "phantoms", "patients", "unknown"
 NOT_RECORDED = "not recorded"  # origin of a tower that tells nothing of itself
 PHANTOMS_ONLY = "trained on phantoms only: it has never seen a patient's scan, and its report of one means nothing"
+PHANTOM_REPORTS = "taught to report on phantoms only: what it writes of a patient's scan means nothing"
+NEVER_TRAINED = "never trained: its connector has random weights, and its reports mean nothing"
 # Such texts stand in tables and on terminals as they are; no absolute path is among them.
 TEXT = re.compile(r"(?!/)[\w .,:/()+@-]{0,200}", re.ASCII)
 
@@ -138,6 +140,19 @@ class Provenance:
         return kinds == {PHANTOMS} and not (self.vision and self.vision.source)
 
     @property
+    def limits(self) -> str:
+        """Return why reports of patients' scans mean nothing, as the end of "the model was"; empty if it is not known.
+
+        A vision tower may come from elsewhere; to report is learned by the trainings of the connector.
+        """
+        if self.knows_only_phantoms:
+            return PHANTOMS_ONLY
+        if self.vision and self.language and not self.trains("connector"):
+            return NEVER_TRAINED
+        kinds = {subset.kind for stage in self.stages if "connector" in stage.parts for subset in stage.subsets}
+        return PHANTOM_REPORTS if kinds == {PHANTOMS} else ""
+
+    @property
     def subsets(self) -> tuple[TrainedSubset, ...]:
         """Return every subset that a stage trained on, with the most scans of any stage."""
         most: dict[tuple[str, str], TrainedSubset] = {}
@@ -214,8 +229,8 @@ def _described(provenance: Provenance) -> Iterator[tuple[str, str]]:
         yield "vision_tower", f"{vision.tower}, {vision.weights}{f', {vision.source}' if vision.source else ''}"
     if language := provenance.language:
         yield "language_model", language.name or f"{language.model_type}, {language.num_parameters:,} parameters"
-    if provenance.knows_only_phantoms:
-        yield "limits", PHANTOMS_ONLY
+    if provenance.limits:
+        yield "limits", provenance.limits
 
 
 def describe_subset(subset: TrainedSubset) -> str:

@@ -6,8 +6,10 @@ from dataclasses import replace
 import pytest
 
 from argus_processing.saved_models.provenance import (
+    NEVER_TRAINED,
     NOT_RECORDED,
     PATIENTS,
+    PHANTOM_REPORTS,
     PHANTOMS,
     PHANTOMS_ONLY,
     PRETRAINED,
@@ -93,7 +95,26 @@ def test_only_phantoms_are_known_if_nothing_else_can_have_been_seen(subsets, sou
     for name, kind in subsets:
         provenance = provenance.with_stage(stage_on(TrainedSubset(name, 5, kind)), RUN)
     assert provenance.knows_only_phantoms is expected
-    assert ("limits" in describe_provenance(provenance)) is expected
+    assert (describe_provenance(provenance).get("limits") == PHANTOMS_ONLY) is expected
+
+
+@pytest.mark.parametrize(
+    ("stages", "expected"),
+    [
+        ([], NEVER_TRAINED),
+        ([(("vision",), PATIENTS)], NEVER_TRAINED),
+        ([(("vision",), PATIENTS), (("connector",), PHANTOMS)], PHANTOM_REPORTS),
+        ([(("connector",), PHANTOMS), (("vision", "connector", "llm"), PATIENTS)], ""),
+        ([(("connector",), UNKNOWN)], ""),
+        ([(("connector",), PHANTOMS)], PHANTOMS_ONLY),
+    ],
+)
+def test_the_limits_follow_from_what_taught_it_to_report(stages, expected):
+    provenance = MODEL
+    for parts, kind in stages:
+        provenance = provenance.with_stage(replace(stage_on(TrainedSubset("ct-rate", 5, kind)), parts=parts), RUN)
+    assert provenance.limits == expected == describe_provenance(provenance).get("limits", "")
+    assert replace(provenance, vision=replace(MODEL.vision, source=NOT_RECORDED)).limits in (expected, PHANTOM_REPORTS)
 
 
 def test_it_is_described_in_short_texts():
