@@ -7,18 +7,15 @@ from typing import Any
 
 from transformers import (
     AutoConfig,
+    AutoFeatureExtractor,
     AutoImageProcessor,
-    AutoModel,
-    AutoModelForImageTextToText,
-    AutoModelForMultimodalLM,
     AutoProcessor,
+    AutoTokenizer,
 )
+from transformers.models.auto import modeling_auto
 
-_PRESET = re.compile(r"argus-\w+(?:-[nh]r)?")
-_AUTO_CLASSES: tuple[Any, ...] = (
-    *(AutoConfig, AutoModel, AutoModelForImageTextToText, AutoModelForMultimodalLM, AutoProcessor),
-    AutoImageProcessor,
-)
+# A preset's name, or what a published model of it is named.
+_PRESET = re.compile(r"(?:Llama-[\d.]+-)?(argus-\w+(?:-[nh]r)?)/?")
 _REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 
 
@@ -33,7 +30,8 @@ def missing_model(source: str | Path, place: str = "") -> FileNotFoundError:
     is_repository = bool(_REPOSITORY.fullmatch(given)) and not Path(given).parent.is_dir()
     repository = given if is_repository else "OWNER/NAME"
     folder = Path(given).name if is_repository else given
-    preset = f" {folder}" if _PRESET.fullmatch(folder) else ""
+    named = _PRESET.fullmatch(folder)
+    preset = f" {named[1]}" if named else ""
     return FileNotFoundError(
         f"{given}: no such model folder{place}; give one that training or `argus create{preset}` wrote, or fetch a "
         f"published one: hf download {repository} --local-dir {folder}"
@@ -41,14 +39,26 @@ def missing_model(source: str | Path, place: str = "") -> FileNotFoundError:
 
 
 def tell_of_missing_presets() -> None:
-    """Let the Auto classes tell how to get a model if a preset's name is given and there is no such folder.
+    """Let every Auto class tell how to get a model if a preset's name is given and there is no such folder.
 
     A preset's name, such as "argus-8b-hr", has no owner and so can be no repository of the Hub; transformers' own error
     speaks of tokens and connections. Every other error stays as it is.
     """
-    for auto_class in _AUTO_CLASSES:
-        if not hasattr(auto_class.from_pretrained, "tells_of_missing_presets"):
-            auto_class.from_pretrained = _telling(auto_class.from_pretrained.__func__)
+    for owner in {_owner(auto_class): None for auto_class in _auto_classes()}:
+        if not hasattr(owner.from_pretrained, "tells_of_missing_presets"):
+            owner.from_pretrained = _telling(owner.from_pretrained.__func__)
+
+
+def _auto_classes() -> list[Any]:
+    """Return those for models of every task, and those for their parts."""
+    of_models = [value for name, value in vars(modeling_auto).items() if name.startswith("Auto")]
+    parts = [AutoConfig, AutoTokenizer, AutoProcessor, AutoImageProcessor, AutoFeatureExtractor]
+    return [each for each in (*of_models, *parts) if hasattr(each, "from_pretrained")]
+
+
+def _owner(auto_class: Any) -> Any:
+    """Return the class that defines a class's `from_pretrained`: most inherit it."""
+    return next(each for each in auto_class.__mro__ if "from_pretrained" in vars(each))
 
 
 def _telling(from_pretrained: Any) -> Any:
