@@ -3,11 +3,12 @@
 import json
 from collections.abc import Sequence
 from importlib.resources import files
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from huggingface_hub import DatasetCard, DatasetCardData
 
+from ..storage.card_file import CARD
 from .overview.report_figure import save_report_figure
 from .prepared_folder import DECISIONS, SPLITS
 
@@ -72,7 +73,7 @@ def write_card(folder: Path, manifest: dict[str, Any], reports: Sequence[str]) -
     sources = list(manifest["counts"])
     save_report_figure(reports, folder / FIGURE)
     data = DatasetCardData(**_METADATA, license="other", configs=row_configs(sources, manifest))
-    (folder / "README.md").write_text(_rendered(data, manifest), encoding="utf-8")
+    (folder / CARD).write_text(_rendered(data, manifest), encoding="utf-8")
 
 
 def published_card(manifest: dict[str, Any], repo_id: str, with_data: Sequence[str]) -> str:
@@ -108,6 +109,13 @@ def row_configs(sources: Sequence[str], manifest: dict[str, Any]) -> list[dict[s
     return card_configs(sources, splits_of, manifest["content"])
 
 
+def _judge_of(manifest: dict[str, Any]) -> str:
+    """Return the judge's name; of a model that was given as a folder, the folder's alone."""
+    name = manifest["judge"]
+    is_folder = name.startswith(("/", ".", "~")) or PureWindowsPath(name).is_absolute()
+    return PureWindowsPath(name).name if is_folder else name
+
+
 def _rendered(data: DatasetCardData, manifest: dict[str, Any], **more: Any) -> str:
     cards = files(CARDS)
     card = DatasetCard.from_template(
@@ -115,7 +123,7 @@ def _rendered(data: DatasetCardData, manifest: dict[str, Any], **more: Any) -> s
         template_str=(cards / TEMPLATE).read_text(encoding="utf-8"),
         statistics=manifest["statistics"],
         counts=manifest["counts"],
-        judge=manifest["judge"],
+        judge=_judge_of(manifest),
         cost=manifest["cost_of_rules"],
         cost_rules=sorted({rule for row in manifest["cost_of_rules"].values() for rule in row["tokens_dropped"]}),
         splits=SPLITS,

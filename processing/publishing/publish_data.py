@@ -1,18 +1,21 @@
 """Publish the allowed parts of a prepared data set on the Hub: only on request, by default no volume and no report."""
 
-import shutil
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 
-from ..curation.dataset_card import LICENCE_FILE, published_card
-from ..curation.prepared_folder import DATA, DECISIONS, read_manifest
-from ..storage.foreign_files import read_bounded
-from .disclosures import CARD, Disclosure, DisclosureError
-from .hub_repository import MAX_CARD_BYTES, Destination, FolderToPublish, upload
+from ..curation.dataset_card import FIGURE, LICENCE_FILE, published_card
+from ..curation.prepared_folder import DATA, DECISION_FEATURES, DECISIONS, SPLITS, read_manifest
+from ..storage.card_file import CARD, read_card
+from ..storage.file_hash import hash_file
+from .disclosures import OTHER, Disclosure, DisclosureError
+from .embedded_rows import private_in_rows
+from .hub_repository import Destination, FolderToPublish, upload
 from .private_text import LOCAL_PATH, TOKEN, private_in_text
 
 # Their terms forbid redistribution of volumes or reports; rows of BIMCV-R may be published if they are asked for.
@@ -40,10 +43,10 @@ def publishable_folder(prepared: Path, staged: Path, with_data: tuple[str, ...] 
     manifest = read_manifest(prepared)
     for source in with_data:
         _check_source(prepared, source, manifest)
-    for part in (*(f"{DATA}/{source}" for source in with_data), DECISIONS):
-        shutil.copytree(prepared / part, staged / part, copy_function=_link)
-    for picture in prepared.glob("*.png"):
-        shutil.copy(picture, staged)
+    for name in _parts(prepared, manifest, with_data):
+        (staged / name).parent.mkdir(parents=True, exist_ok=True)
+        # Linked in place of copied: embedded volumes may be larger than the disk for temporary files.
+        (staged / name).symlink_to((prepared / name).resolve())
     (staged / CARD).write_text(published_card(manifest, repo_id, with_data), encoding="utf-8")
     (staged / LICENCE_FILE).write_text(_terms(list(manifest["counts"])), encoding="utf-8")
     if disclosures := _disclosures(staged):
@@ -68,9 +71,26 @@ def _check_source(prepared: Path, source: str, manifest: dict) -> None:
         raise ValueError(f"{prepared}: its volumes are paths of this machine; prepare with --embed-volumes first")
 
 
-def _link(source: str, target: str) -> None:
-    """Link a file in place of a copy: embedded volumes may be larger than the disk for temporary files."""
-    Path(target).symlink_to(Path(source).resolve())
+def _parts(prepared: Path, manifest: dict[str, Any], with_data: tuple[str, ...]) -> list[str]:
+    """Return the files that are published as `argus prepare` wrote them; whatever else lies there is left.
+
+    Raises:
+        ValueError: if a file is not there, or was changed since.
+    """
+    begins = tuple(f"{DATA}/{source}/" for source in with_data)
+    decisions = [f"{DECISIONS}/{source}.parquet" for source in manifest["counts"]]
+    written = manifest.get("files")
+    written = written if isinstance(written, dict) else {}
+    names = [
+        *(name for name in written if name.startswith(begins) and ".." not in Path(name).parts),
+        *decisions,
+        FIGURE,
+    ]
+    for name in names:
+        path, known = prepared / name, written.get(name)
+        if not isinstance(known, dict) or not path.is_file() or hash_file(path) != known.get("sha256"):
+            raise ValueError(f"{path}: is not as argus prepare wrote it; run argus prepare again")
+    return names
 
 
 def _terms(sources: list[str]) -> str:
@@ -91,22 +111,32 @@ def _terms(sources: list[str]) -> str:
 
 
 def _disclosures(staged: Path) -> list[Disclosure]:
-    """Return what the texts and the decisions of a staged folder hold that must not be published."""
-    found = [
-        Disclosure(each.kind, path.name, each.cause)
-        for path in sorted(staged.glob("*.md"))
-        for each in private_in_text(read_bounded(path, MAX_CARD_BYTES))
-    ]
+    """Return what the texts, the decisions and the rows of a staged folder hold that must not be published."""
+    found = [Disclosure(each.kind, CARD, each.cause) for each in private_in_text(read_card(staged))]
     for path in sorted((staged / DECISIONS).glob("*.parquet")):
-        table = pq.read_table(path)
-        words = {str(word) for name in ("scan_id", "reason") for word in table[name].unique().to_pylist()}
-        # Ids of a source may look like a header's identifiers: they are the source's own pseudonyms.
-        found += [
-            Disclosure(each.kind, f"{DECISIONS}/{path.name}", f"{each.cause}; prepare with --anonymous-paths")
-            for each in private_in_text("\n".join(sorted(words)))
-            if each.kind in (TOKEN, LOCAL_PATH)
-        ]
+        found += (Disclosure(kind, f"{DECISIONS}/{path.name}", cause) for kind, cause in _in_decisions(path))
+    for path in sorted((staged / DATA).rglob("*.parquet")):
+        name = path.relative_to(staged).as_posix()
+        found += (Disclosure(each.kind, name, each.cause) for each in private_in_rows(path))
     return found
+
+
+def _in_decisions(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield kind and cause of what is in a file of decisions besides ids, splits, reasons and numbers."""
+    schema = pq.read_schema(path)
+    if schema.remove_metadata() != DECISION_FEATURES.arrow_schema.remove_metadata():
+        yield OTHER, "other columns than argus prepare writes"
+        return
+    table = pq.read_table(path)
+    words = {name: {str(word) for word in table[name].unique().to_pylist()} for name in ("scan_id", "split", "reason")}
+    if not words["split"] <= {"", *SPLITS} or not all(
+        re.fullmatch(r"[a-z0-9_]{0,60}", each) for each in words["reason"]
+    ):
+        yield OTHER, "a split or a reason that argus prepare never writes"
+    # Ids of a source may look like a header's identifiers: they are the source's own pseudonyms.
+    for each in private_in_text("\n".join(sorted(words["scan_id"] | words["reason"]))):
+        if each.kind in (TOKEN, LOCAL_PATH):
+            yield each.kind, f"{each.cause}; prepare with --anonymous-paths"
 
 
 @contextmanager
@@ -120,7 +150,7 @@ def data_to_publish(prepared: Path, repo_id: str, with_data: tuple[str, ...] = (
         staged = publishable_folder(prepared, Path(folder), with_data, repo_id)
         files = sorted(path for path in staged.rglob("*") if path.is_file())
         sizes = {path.relative_to(staged).as_posix(): path.stat().st_size for path in files}
-        yield FolderToPublish(staged, sizes, read_bounded(staged / CARD, MAX_CARD_BYTES))
+        yield FolderToPublish(staged, sizes, read_card(staged))
 
 
 def publish_data(prepared: Path, to: Destination, with_data: tuple[str, ...] = ()) -> str:
@@ -130,4 +160,4 @@ def publish_data(prepared: Path, to: Destination, with_data: tuple[str, ...] = (
         ValueError: as `publishable_folder` and `upload`; nothing is uploaded then.
     """
     with data_to_publish(prepared, to.repo_id, with_data) as checked:
-        return upload(checked.folder, to, "dataset", "Upload CT-3DRRG", REPLACED)
+        return upload(checked, to, "dataset", "Upload CT-3DRRG", REPLACED)

@@ -17,6 +17,7 @@ except ImportError:  # a folder is prepared without it too
 
 NUM_TERMS = 120
 MIN_TERM_LETTERS = 4  # excludes articles and prepositions
+MIN_REPORTS = 5  # with a term that is drawn: a word of few reports could be a name, and the figure is published
 NO_CLOUD = "no word cloud: the package\nwordcloud is not installed"
 FONT = "DroidSansMono.ttf"  # comes with wordcloud; without its name, an environment variable could give another
 
@@ -46,7 +47,8 @@ def _draw_cloud(axes: Axes, reports: Sequence[str]) -> None:
     if wordcloud is None:
         axes.text(0.5, 0.5, NO_CLOUD, ha="center", va="center", transform=axes.transAxes)
         return
-    terms = {word: count for word, count in frequent_terms(reports).items() if word not in wordcloud.STOPWORDS}
+    found = frequent_terms(reports).items()
+    terms = {word: count for word, count in found if count >= MIN_REPORTS and word not in wordcloud.STOPWORDS}
     if terms:
         axes.imshow(_cloud_of(terms), interpolation="bilinear", aspect="auto")
 

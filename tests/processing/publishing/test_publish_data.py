@@ -1,7 +1,12 @@
+import gzip
+import hashlib
+import io
+import json
 import shutil
 from pathlib import Path
 
 import datasets
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from huggingface_hub import DatasetCard, snapshot_download
@@ -94,23 +99,104 @@ def test_the_card_says_what_the_hub_shows(prepared, tmp_path):
     assert not any(line != line.rstrip() for line in card.text.splitlines())
 
 
+def as_if_prepared(prepared, tmp_path, name: str, content: bytes) -> Path:
+    """A copy of a prepared folder with other content in a file, which its manifest tells as written."""
+    folder = Path(shutil.copytree(prepared, tmp_path / "prepared"))
+    (folder / name).write_bytes(content)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"][name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+def parquet_of(table) -> bytes:
+    stream = io.BytesIO()
+    pq.write_table(table, stream)
+    return stream.getvalue()
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        ({"scan_id": "C:/pacs/doe.nii"}, "a path of Windows"),
+        ({"reason": "Doe, effusion"}, "a split or a reason that argus prepare never writes"),
+        ({"split": "Doe"}, "a split or a reason that argus prepare never writes"),
         ({"scan_id": "/mnt/pacs/doe.nii.gz"}, r"decisions/inspect.parquet: an absolute path; .*--anonymous-paths"),
         ({"reason": "hf_" + "aB3dE5gH7jK9mN1pQ3sT5vW7xY9z"}, "a Hugging Face token"),
     ],
 )
 def test_decisions_with_something_private_are_refused(prepared, tmp_path, change, said):
-    folder = Path(shutil.copytree(prepared, tmp_path / "prepared"))
-    path = folder / "decisions" / "inspect.parquet"
-    table = pq.read_table(path)
+    table = pq.read_table(prepared / "decisions" / "inspect.parquet")
     rows = table.to_pylist()
-    pq.write_table(table.from_pylist([rows[0] | change, *rows[1:]], schema=table.schema), path)
+    changed = parquet_of(table.from_pylist([rows[0] | change, *rows[1:]], schema=table.schema))
+    folder = as_if_prepared(prepared, tmp_path, "decisions/inspect.parquet", changed)
     (tmp_path / "staged").mkdir()
     with pytest.raises(DisclosureError, match=said) as caught:
         publishable_folder(folder, tmp_path / "staged")
     assert "doe" not in str(caught.value) and "aB3dE5" not in str(caught.value)
+
+
+def test_decisions_with_another_column_are_refused(prepared, tmp_path):
+    table = pq.read_table(prepared / "decisions" / "inspect.parquet")
+    wider = table.append_column("report", pa.array(["No effusion."] * table.num_rows))
+    folder = as_if_prepared(prepared, tmp_path, "decisions/inspect.parquet", parquet_of(wider))
+    (tmp_path / "staged").mkdir()
+    with pytest.raises(DisclosureError, match="inspect.parquet: other columns than argus prepare writes"):
+        publishable_folder(folder, tmp_path / "staged")
+
+
+def test_what_was_changed_after_it_was_prepared_is_refused(prepared, tmp_path):
+    folder = Path(shutil.copytree(prepared, tmp_path / "prepared"))
+    (folder / "reports.png").write_bytes(b"a scan")
+    (tmp_path / "staged").mkdir()
+    with pytest.raises(ValueError, match="reports.png: is not as argus prepare wrote it"):
+        publishable_folder(folder, tmp_path / "staged")
+
+
+def test_only_what_argus_prepare_wrote_is_published(prepared, tmp_path):
+    folder = Path(shutil.copytree(prepared, tmp_path / "prepared"))
+    for name in ("scan.png", "notes.md", "decisions/patients.csv", "decisions/other.parquet", "data/bimcv-r/scan.dcm"):
+        (folder / name).write_bytes(b"Doe")
+    (tmp_path / "staged").mkdir()
+    staged = publishable_folder(folder, tmp_path / "staged", ("bimcv-r",))
+    names = {path.relative_to(staged).as_posix() for path in staged.rglob("*") if path.is_file()}
+    assert {name for name in names if not name.startswith("data/bimcv-r/t")} <= {
+        *("README.md", "LICENSE.md", "reports.png", "decisions/bimcv-r.parquet", "decisions/inspect.parquet"),
+        "data/bimcv-r/validation-00000-of-00001.parquet",
+    }
+
+
+def with_header(content: bytes, place: int, text: bytes) -> bytes:
+    plain = bytearray(gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content)
+    plain[place : place + len(text)] = text
+    return bytes(plain)
+
+
+@pytest.mark.parametrize(
+    ("column", "change", "said"),
+    [
+        (
+            "image",
+            lambda image: image | {"bytes": with_header(image["bytes"], 148, b"Doe^Anna\0")},
+            "a volume's header",
+        ),
+        ("image", lambda image: image | {"bytes": with_header(image["bytes"], 348, b"\1")}, "extensions of its header"),
+        ("image", lambda image: image | {"bytes": b"DICM" * 200}, "no NIfTI file"),
+        ("image", lambda image: image | {"path": "/mnt/pacs/ct.nii"}, "a volume's path"),
+        ("report", lambda report: f"{report} Patient name: Doe", "an entry on a patient"),
+    ],
+)
+def test_rows_with_something_private_are_refused(prepared, tmp_path, column, change, said):
+    path = next((prepared / "data" / "bimcv-r").iterdir())
+    table = pq.read_table(path)
+    rows = table.to_pylist()
+    rows[0][column] = change(rows[0][column])
+    content = parquet_of(pa.Table.from_pylist(rows, schema=table.schema))
+    folder = as_if_prepared(prepared, tmp_path, f"data/bimcv-r/{path.name}", content)
+    (tmp_path / "staged").mkdir()
+    with pytest.raises(DisclosureError, match=said) as caught:
+        publishable_folder(folder, tmp_path / "staged", ("bimcv-r",))
+    assert "Doe" not in str(caught.value)
 
 
 @pytest.mark.parametrize("way", ["loaded", "saved", "snapshot"])
