@@ -30,7 +30,8 @@ test: $(VENV)/installed
 # The oldest libraries of pyproject.toml's ranges, in an environment of their own of 6 GB; OLDEST_TESTS=tests is all.
 OLDEST_TESTS ?= tests/test_import_rules.py tests/modeling_argus/test_modeling_argus.py \
     tests/modeling_argus/test_connector_argus.py tests/modeling_argus/test_presets_argus.py \
-    tests/processing/test_processing_argus.py tests/training/test_sft.py
+    tests/processing/test_processing_argus.py tests/processing/publishing/test_publish_model.py \
+    tests/training/test_sft.py
 test-oldest: export OMP_NUM_THREADS := 1
 test-oldest: $(VENV)-oldest/installed
 	$(VENV)-oldest/bin/pytest $(ON_TWO_CORES) $(OLDEST_TESTS)

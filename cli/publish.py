@@ -41,7 +41,7 @@ def model(
     from argus_processing.publishing.publish_model import model_to_publish, publish_model
 
     if dry_run:
-        checked = model_to_publish(folder, picture or ())
+        checked = model_to_publish(folder, repo_id, picture or ())
         _show(checked.sizes, checked.card)
         return
     tell(publish_model(folder, Destination(repo_id, public, revision, tag), picture or ()))

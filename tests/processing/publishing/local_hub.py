@@ -1,18 +1,26 @@
-"""Serve as much of the Hub as its client uses: repositories, commits, large files, downloads; in memory only."""
+"""Serve as much of the Hub as its client uses: repositories, commits, large files, downloads.
+
+Files are held in memory; those that the client sends by Xet are in a folder.
+"""
 
 import base64
 import hashlib
 import json
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
+from local_xet import XetFile, files_in
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 TOKEN = "token-of-the-lab"
+READING_TOKEN = "token-that-only-reads"
 LARGE = (".safetensors", ".parquet", ".png")
 
 
@@ -22,9 +30,17 @@ class StoredFile:
 
     content: bytes
     is_large: bool = False
+    sha256: str = ""
+    xet: XetFile | None = None
+
+    @property
+    def size(self) -> int:
+        return self.xet.size if self.xet else len(self.content)
 
     @property
     def oid(self) -> str:
+        if self.sha256:
+            return self.sha256
         if self.is_large:
             return hashlib.sha256(self.content).hexdigest()
         return hashlib.sha1(b"blob %d\0" % len(self.content) + self.content).hexdigest()
@@ -58,6 +74,10 @@ class LocalHub:
     Attributes:
         sent: ids of the large files that a client sent, in order.
         refuse_after: large files that are taken before the next one is refused; None takes all.
+        dies_after: large files that are taken before every connection breaks off; None lives.
+        storage: folder that stands for the Hub's Xet storage; without it there is none.
+        before_commit: called with the repository before a commit is taken.
+        faults: statuses that requests are answered with, by method and a part of their path.
     """
 
     def __init__(self) -> None:
@@ -66,6 +86,10 @@ class LocalHub:
         self.asked: list[str] = []
         self.sent: list[str] = []
         self.refuse_after: int | None = None
+        self.dies_after: int | None = None
+        self.storage: Path | None = None
+        self.before_commit: Callable[[Repository], object] = lambda repository: None
+        self.faults: dict[tuple[str, str], int] = {}
         self.address = ""
 
     def files(self, repo_id: str, revision: str = "main", kind: str = "models") -> dict[str, bytes]:
@@ -90,6 +114,8 @@ class LocalHub:
             ("POST", api + "/branch/{branch}", self.branch),
             ("POST", api + "/tag/{revision}", self.tag),
             ("PUT", "/large/{oid}", self.take_large),
+            ("GET", api + "/xet-write-token/{revision}", self.xet_token),
+            ("GET", api + "/xet-read-token/{revision}", self.xet_token),
         ]
         for prefix in ("", "/datasets"):
             routes.append(("POST", f"{prefix}/{{owner}}/{{name}}.git/info/lfs/objects/batch", self.batch))
@@ -103,10 +129,17 @@ class LocalHub:
 
         async def answer(request: Request) -> Response:
             self.asked.append(f"{request.method} {request.url.path}")
-            knows = request.headers.get("authorization") == f"Bearer {TOKEN}"
+            if self._is_dead():
+                return BrokenConnection()
+            for (asked, part), status in self.faults.items():
+                if request.method == asked and part in request.url.path:
+                    return refused(status, "Fault")
+            knows = self._token(request) in (TOKEN, READING_TOKEN)
             found = self._repository(request)
             if not knows and method != "GET" and way != self.take_large:
                 return refused(401, "Unauthorized")
+            if method != "GET" and way != self.take_large and self._token(request) == READING_TOKEN:
+                return refused(403, "Forbidden")
             if "name" in request.path_params and (found is None or found.private and not knows):
                 return refused(404, "RepoNotFound")
             if found and "revision" in request.path_params and not found.commit_of(request.path_params["revision"]):
@@ -114,6 +147,12 @@ class LocalHub:
             return await way(request, found)
 
         return answer
+
+    def _is_dead(self) -> bool:
+        return self.dies_after is not None and len(self.sent) >= self.dies_after
+
+    def _token(self, request: Request) -> str:
+        return request.headers.get("authorization", "").removeprefix("Bearer ")
 
     def _repository(self, request: Request) -> Repository | None:
         named = request.path_params
@@ -134,9 +173,11 @@ class LocalHub:
         return JSONResponse(url)
 
     async def whoami(self, request: Request, _) -> Response:
-        if request.headers.get("authorization") != f"Bearer {TOKEN}":
+        roles = {TOKEN: "write", READING_TOKEN: "read"}
+        if self._token(request) not in roles:
             return refused(401, "Unauthorized")
-        return JSONResponse({"name": "lab", "type": "user", "auth": {"type": "access_token"}})
+        token = {"displayName": "lab", "role": roles[self._token(request)]}
+        return JSONResponse({"name": "lab", "type": "user", "auth": {"type": "access_token", "accessToken": token}})
 
     async def validate(self, request: Request, _) -> Response:
         return JSONResponse({"warnings": [], "errors": []})
@@ -182,6 +223,8 @@ class LocalHub:
 
     async def take_large(self, request: Request, _) -> Response:
         content, oid = await request.body(), request.path_params["oid"]
+        if self._is_dead():
+            return BrokenConnection()
         if self.refuse_after is not None and len(self.sent) >= self.refuse_after:
             return refused(403, "Forbidden")
         assert hashlib.sha256(content).hexdigest() == oid
@@ -190,20 +233,39 @@ class LocalHub:
         return Response()
 
     async def commit(self, request: Request, found: Repository) -> Response:
+        self.before_commit(found)
         lines = [json.loads(line) for line in (await request.body()).splitlines()]
         files, message = dict(files_of(found, request)), ""
         for key, value in ((line["key"], line["value"]) for line in lines):
             if key == "header":
                 message = value["summary"]
+                parent = value.get("parentCommit")
+                if parent and parent != found.branches[request.path_params["revision"]]:
+                    return refused(412, "PreconditionFailed")
             elif key == "file":
                 files[value["path"]] = StoredFile(base64.b64decode(value["content"]))
             elif key == "lfsFile":
-                files[value["path"]] = StoredFile(self.objects[value["oid"]], is_large=True)
+                files[value["path"]] = self._large(value["oid"])
             elif key == "deletedFile":
                 del files[value["path"]]
         oid = found.add(request.path_params["revision"], files, message)
         address = request.url.path.replace("/api/", "/").replace("/models/", "/").rpartition("/")[0]
         return JSONResponse({"commitUrl": f"{self.address}{address}/{oid}", "commitOid": oid})
+
+    def _large(self, oid: str) -> StoredFile:
+        """Return a large file that was sent before; one that was not is an error of the client."""
+        if oid in self.objects:
+            return StoredFile(self.objects[oid], is_large=True)
+        assert self.storage is not None
+        return StoredFile(b"", is_large=True, sha256=oid, xet=files_in(self.storage)[oid])
+
+    async def xet_token(self, request: Request, found: Repository) -> Response:
+        if self._token(request) == READING_TOKEN and "write" in request.url.path:
+            return refused(403, "Forbidden")
+        address, ends = f"local://{self.storage}", int(time.time()) + 3600
+        told = {"casUrl": address, "accessToken": "short-lived", "exp": ends}
+        headers = {"X-Xet-Cas-Url": address, "X-Xet-Access-Token": "short-lived", "X-Xet-Token-Expiration": str(ends)}
+        return JSONResponse(told, headers=headers)
 
     async def branch(self, request: Request, found: Repository) -> Response:
         name = request.path_params["branch"]
@@ -223,8 +285,19 @@ class LocalHub:
             return refused(404, "EntryNotFound", {"X-Repo-Commit": commit})
         headers = {"X-Repo-Commit": commit, "ETag": f'"{file.oid}"'}
         if file.is_large:
-            headers |= {"X-Linked-Etag": f'"{file.oid}"', "X-Linked-Size": str(len(file.content))}
+            headers |= {"X-Linked-Etag": f'"{file.oid}"', "X-Linked-Size": str(file.size)}
+        if file.xet:
+            route = f"{self.address}/api/models/{request.path_params['owner']}/{request.path_params['name']}"
+            headers |= {"X-Xet-Hash": file.xet.hash, "X-Xet-Refresh-Route": f"{route}/xet-read-token/{commit}"}
         return Response(file.content, headers=headers, media_type="application/octet-stream")
+
+
+class BrokenConnection(Response):
+    """The answer of a server that dies while it answers: its beginning, without the rest."""
+
+    async def __call__(self, scope, receive, send) -> None:
+        start = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"9")]}
+        await send(start)
 
 
 def files_of(found: Repository, request: Request) -> dict[str, StoredFile]:
@@ -241,9 +314,9 @@ def listing(files: dict[str, StoredFile], inside: str, recursive: bool) -> list[
         for depth in range(1, len(parts)):
             folder = "/".join(parts[:depth])
             entries[folder] = {"type": "directory", "path": folder, "oid": "0" * 40, "size": 0}
-        entries[path] = {"type": "file", "path": path, "size": len(file.content), "oid": file.oid[:40]}
+        entries[path] = {"type": "file", "path": path, "size": file.size, "oid": file.oid[:40]}
         if file.is_large:
-            entries[path]["lfs"] = {"oid": file.oid, "size": len(file.content), "pointerSize": 130}
+            entries[path]["lfs"] = {"oid": file.oid, "size": file.size, "pointerSize": 130}
     start = inside.count("/") + 1 if inside else 0
     return [
         entry

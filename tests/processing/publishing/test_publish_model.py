@@ -8,11 +8,15 @@ import huggingface_hub.constants
 import pytest
 from hostile_folders import edit
 from huggingface_hub import snapshot_download
+from local_hub import READING_TOKEN, StoredFile
+from local_xet import chunks_in
 from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
 from argus_inference.model_folder import hash_model
-from argus_processing.publishing.hub_repository import Destination
+from argus_processing.publishing.hub_repository import Destination, check_can_upload
 from argus_processing.publishing.publish_model import publish_model
+from argus_processing.publishing.published_card import card_of_repository
+from argus_processing.storage.file_hash import hash_file
 
 REPO = "lab/argus-tiny"
 TO = Destination(REPO)
@@ -41,7 +45,8 @@ def test_a_model_is_one_private_commit_with_exactly_its_files(local_hub, model_d
     assert repository.tags == {"v1.0": repository.branches["main"]}
     files = local_hub.files(REPO)
     assert sorted(files) == sorted([*names(model_dir), ".gitattributes"])
-    assert all((model_dir / name).read_bytes() == files[name] for name in names(model_dir))
+    assert all((model_dir / name).read_bytes() == files[name] for name in names(model_dir) if name != "README.md")
+    assert f'from_pretrained("{REPO}", trust_remote_code=True)' in files["README.md"].decode()
 
 
 def test_what_comes_back_has_the_hash_of_the_folder(local_hub, sharded, tmp_path):
@@ -66,6 +71,108 @@ def test_an_upload_that_broke_off_goes_on_with_what_is_missing(local_hub, sharde
     shards = {path.name for path in sharded.glob("*.safetensors")}
     assert len(local_hub.sent) == len(set(local_hub.sent)) == len(shards)
     assert shards < local_hub.files(REPO).keys()
+
+
+def test_an_upload_to_a_hub_that_dies_midway_goes_on_where_it_stopped(local_hub, sharded, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
+    local_hub.dies_after = 2
+    with pytest.raises(ValueError, match="cannot be reached .*the same command goes on") as caught:
+        publish_model(sharded, Destination(REPO, tag="v1.0"))
+    assert "\n" not in str(caught.value)
+    repository, before = local_hub.repositories["models", REPO], list(local_hub.sent)
+    assert len(before) == 2 and repository.messages == ["initial commit"] and not repository.tags
+    local_hub.dies_after = None
+    publish_model(sharded, Destination(REPO, tag="v1.0"))
+    assert local_hub.sent[:2] == before and len(set(local_hub.sent)) == len(local_hub.sent)
+    assert len(local_hub.sent) == len(list(sharded.glob("*.safetensors")))
+    assert len(repository.messages) == 2 and repository.tags == {"v1.0": repository.branches["main"]}
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "said"),
+    [
+        (("POST", "/commit/"), 401, "does not let this token write there"),
+        (("POST", "/commit/"), 409, "another upload came between; .*the same command goes on"),
+        (("POST", "/commit/"), 500, "the Hub answered 500 .*the same command goes on"),
+        (("POST", "/commit/"), 429, "no more requests for now .*wait some minutes"),
+        (("POST", "/repos/create"), 403, "does not let this token write there"),
+        (("POST", "/preupload/"), 404, "the Hub answered 404"),
+        (("POST", "/validate-yaml"), 400, "the upload stopped|the Hub answered 400"),
+        (("POST", "/tag/"), 500, "the Hub answered 500"),
+    ],
+)
+def test_each_refusal_is_told_in_a_line_and_the_next_start_mends_it(
+    local_hub, model_dir, asked, status, said, monkeypatch
+):
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
+    local_hub.faults[asked] = status
+    with pytest.raises(ValueError, match=f"^{REPO}: .*(?:{said})") as caught:
+        publish_model(model_dir, Destination(REPO, tag="v1.0"))
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
+    local_hub.faults.clear()
+    publish_model(model_dir, Destination(REPO, tag="v1.0"))
+    repository = local_hub.repositories["models", REPO]
+    assert len(repository.messages) == 2 and repository.tags == {"v1.0": repository.branches["main"]}
+
+
+@pytest.fixture
+def xet(local_hub, monkeypatch, tmp_path):
+    """The Hub with the storage that its client prefers, as it is outside of tests."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", False)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_XET_CACHE", str(tmp_path / "xet-cache"))
+    local_hub.storage = tmp_path / "storage"
+    local_hub.storage.mkdir()
+    return local_hub
+
+
+def test_a_model_goes_up_and_comes_back_by_xet_in_one_commit(xet, sharded, tmp_path):
+    publish_model(sharded, Destination(REPO, tag="v1.0"))
+    repository = xet.repositories["models", REPO]
+    assert xet.sent == [] and repository.messages == ["initial commit", "Upload Argus for a test"]
+    files = repository.commits[repository.branches["main"]]
+    shards = {path.name: hash_file(path) for path in sharded.glob("*.safetensors")}
+    assert {name: file.oid for name, file in files.items() if file.xet} == shards
+    assert hash_model(snapshot_download(REPO, local_dir=tmp_path / "back")) == hash_model(sharded)
+
+
+def test_an_upload_by_xet_that_broke_off_sends_no_chunk_twice(xet, sharded):
+    xet.faults["POST", "/commit/"] = 403
+    with pytest.raises(ValueError, match="does not let this token write"):
+        publish_model(sharded, TO)
+    before = chunks_in(xet.storage)
+    assert before and list(xet.files(REPO)) == [".gitattributes"]
+    xet.faults.clear()
+    publish_model(sharded, TO)
+    assert chunks_in(xet.storage) == before and len(xet.repositories["models", REPO].messages) == 2
+
+
+@pytest.mark.parametrize("status", [401, 404])  # others hf_xet tries for minutes
+def test_errors_of_xet_are_told_in_a_line(xet, model_dir, status):
+    xet.faults["GET", "/xet-write-token/"] = status
+    with pytest.raises(ValueError, match=f"^{REPO}: ") as caught:
+        publish_model(model_dir, TO)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
+    assert xet.repositories["models", REPO].messages == ["initial commit"]
+
+
+def test_an_upload_that_came_between_is_not_overwritten(local_hub, model_dir, sharded):
+    publish_model(model_dir, TO)
+    repository, other = local_hub.repositories["models", REPO], {"README.md": StoredFile(b"another's")}
+    local_hub.before_commit = lambda repository: repository.add("main", other, "another upload")
+    with pytest.raises(ValueError, match="another upload came between"):
+        publish_model(sharded, TO)
+    assert repository.messages[-1] == "another upload" and len(local_hub.files(REPO)) == 1
+
+
+def test_a_token_that_reads_and_a_public_repository_are_told_before_hours(local_hub, model_dir):
+    check_can_upload(Destination("lab/new"))
+    with pytest.raises(ValueError, match="lab/new: the token only reads"):
+        check_can_upload(Destination("lab/new", token=READING_TOKEN))
+    publish_model(model_dir, Destination("lab/open", public=True))
+    check_can_upload(Destination("lab/open", public=True))
+    for name in ("lab/open", "open"):
+        with pytest.raises(ValueError, match=f"^{name}: is public"):
+            check_can_upload(Destination(name))
 
 
 def test_shards_of_before_do_not_stay_beside_new_weights(local_hub, sharded, model_dir):
@@ -140,7 +247,7 @@ def test_a_dry_run_lists_the_files_and_shows_the_card_without_network(local_hub,
     assert code == 0 and local_hub.asked == []
     listed = [line.split()[0] for line in stdout.splitlines()[: len(names(model_dir))]]
     assert listed == names(model_dir)
-    assert (model_dir / "README.md").read_text().strip() in stdout
+    assert card_of_repository((model_dir / "README.md").read_text(), REPO).strip() in stdout
     assert "nothing was uploaded" in stderr
 
 
