@@ -3,38 +3,52 @@
 A folder may hold only what a model consists of: every other file is a disclosure too, whatever it is.
 """
 
+import json
 import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from transformers.dynamic_module_utils import get_relative_import_files
 
+from ..saved_models.pretrained import shapes_of_weights
 from ..saved_models.weight_files import SAFETENSORS, SAFETENSORS_INDEX
-from ..storage.foreign_files import ForeignFileError, read_bounded, read_json_object
+from ..storage.card_file import CARD
+from ..storage.foreign_files import (
+    ForeignFileError,
+    cause_of,
+    check_extent,
+    checked_object,
+    read_bounded,
+    read_json_object,
+)
 from .file_signatures import ARCHIVE, PICKLE, SCAN, is_picture, is_training_state, kind_of_file
-from .private_text import private_in_text, private_in_values
+from .picture_texts import private_in_picture
+from .private_text import hidden_in_text, private_in_text, private_in_values, tokens_in_words
+from .tokenizer_words import NO_VOCABULARY, VOCABULARIES, private_in_vocabulary
 
-TRAINING_STATE, LINK, OTHER = "training state", "link", "other file"
-CARD = "README.md"
+TRAINING_STATE, LINK, OTHER = "training state", "link", NO_VOCABULARY
 _MOST_NAMED = 5
-_MAX_TEXT_BYTES = 256 << 20
+_MAX_JSON_BYTES = 256 << 20  # of a tokenizer
+_MAX_TEXT_BYTES = 1 << 20  # no card, licence, template or file of code is longer
 # The Hub's own client never uploads these.
 _NEVER_UPLOADED = (".git", ".cache/huggingface")
 _JSON = frozenset(
     (
         *("config.json", "generation_config.json", "processor_config.json", "preprocessor_config.json", "argus.json"),
-        *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json"),
+        *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
         *("chat_template.json", SAFETENSORS_INDEX),
     )
 )
-_TEXTS = frozenset((CARD, "chat_template.jinja", "merges.txt", "vocab.txt", "tokenizer.model", ".gitattributes"))
-_LICENCES = ("LICENSE", "LICENCE", "NOTICE", "USE_POLICY")
-# Only words of a vocabulary, which look like anything.
-_VOCABULARIES = frozenset(("vocab.json", "merges.txt", "vocab.txt", "tokenizer.model"))
+_TEXTS = frozenset((CARD, "chat_template.jinja", ".gitattributes"))
+_LICENCES = frozenset(
+    f"{name}{ending}" for name in ("LICENSE", "LICENCE", "NOTICE", "USE_POLICY") for ending in ("", ".TXT", ".MD")
+)
 _WEIGHTS = ("model.vision_tower.", "model.connector.", "model.language_model.", "lm_head.")
+_CODE_FOLDERS = (Path(str(getattr(find_spec("modeling_argus"), "origin", ""))).parent, Path(__file__).parent.parent)
 _ENTRY_MODULES = ("modeling_argus", "configuration_argus", "processing_argus", "image_processing_argus")
 _CAUSES = {
     SCAN: "a scan or a picture, which may show a patient",
@@ -90,12 +104,14 @@ def find_disclosures(folder: Path, pictures: Collection[str] = ()) -> list[Discl
     """
     folder = Path(folder)
     code = _code_of(folder)
-    paths = [path for path in entries_to_upload(folder) if not _is_seen_picture(folder, path, pictures)]
-    return [found for path in paths for found in _in_entry(folder, path, code)]
-
-
-def _is_seen_picture(folder: Path, path: Path, pictures: Collection[str]) -> bool:
-    return path.relative_to(folder).as_posix() in pictures and not path.is_symlink() and is_picture(path)
+    found: list[Disclosure] = []
+    for path in entries_to_upload(folder):
+        name = path.relative_to(folder).as_posix()
+        if name in pictures and path.is_file() and not path.is_symlink() and is_picture(path):
+            found += (_disclosure(name, place, each) for place, each in private_in_picture(path))
+        else:
+            found += _in_entry(folder, path, code)
+    return found
 
 
 def entries_to_upload(folder: Path) -> list[Path]:
@@ -140,7 +156,7 @@ def _in_entry(folder: Path, path: Path, code: frozenset[str]) -> Iterator[Disclo
     elif path.parent != folder or not _is_of_model(path.name, code):
         yield Disclosure(OTHER, name, "no file of a model; take it out of the folder")
     else:
-        yield from (Disclosure(found.kind, name, cause) for found, cause in _in_text_file(path))
+        yield from (_disclosure(name, place, found) for place, found in _in_text_file(path))
 
 
 def _is_inside(folder: Path, path: Path) -> bool:
@@ -151,7 +167,7 @@ def _is_inside(folder: Path, path: Path) -> bool:
 
 
 def _is_of_model(name: str, code: frozenset[str]) -> bool:
-    return name in _JSON | _TEXTS | code or name.partition(".")[0].upper() in _LICENCES
+    return name in _JSON | _TEXTS | VOCABULARIES | code or name.upper() in _LICENCES
 
 
 def _in_weights(folder: Path, path: Path) -> Iterator[Disclosure]:
@@ -161,14 +177,26 @@ def _in_weights(folder: Path, path: Path) -> Iterator[Disclosure]:
         return
     try:
         with safe_open(path, "pt") as file:
-            names, metadata = sorted(file.keys()), file.metadata() or {}
+            held = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
+            metadata = file.metadata() or {}
     except (OSError, SafetensorError):
         yield Disclosure(OTHER, path.name, "damaged weights")
         return
-    if strange := [name for name in names if not name.startswith(_WEIGHTS)]:
+    if strange := _no_weights(folder, held):
         yield Disclosure(OTHER, path.name, f"holds {len(strange)} tensors that are no weights of the model")
-    yield from _private(path.name, metadata)
-    yield from _private(path.name, strange)
+    for content in (metadata, strange):
+        yield from (_disclosure(path.name, place, found) for place, found in private_in_values(content))
+
+
+def _no_weights(folder: Path, held: dict[str, tuple[int, ...]]) -> list[str]:
+    """Return the names of tensors that the folder's configuration does not ask for, or not in their shape."""
+    try:
+        expected = shapes_of_weights(folder)
+    except ForeignFileError:
+        expected = None  # the folder's other files are told as disclosures, or refused before
+    if expected is None:
+        return sorted(name for name in held if not name.startswith(_WEIGHTS))
+    return sorted(name for name, shape in held.items() if expected.get(name) != shape)
 
 
 def _names_of_weights(folder: Path) -> set[str]:
@@ -176,28 +204,64 @@ def _names_of_weights(folder: Path) -> set[str]:
     if (folder / SAFETENSORS).is_file():
         return {SAFETENSORS}
     try:
-        content = read_json_object(folder / SAFETENSORS_INDEX, _MAX_TEXT_BYTES, max_values=None)
+        content = read_json_object(folder / SAFETENSORS_INDEX, _MAX_JSON_BYTES, max_values=None)
         return {str(name) for name in content.get("weight_map", {}).values()}
     except (AttributeError, FileNotFoundError, ForeignFileError):
         return set()
 
 
-def _in_text_file(path: Path) -> Iterator[tuple[Any, str]]:
-    """Yield what a text of the model holds, each with its place and cause."""
-    if path.name in _VOCABULARIES:
+def _in_text_file(path: Path) -> Iterator[tuple[str, Any]]:
+    """Yield what a text of the model holds, each with its place in the file."""
+    if _is_argus_own(path):
         return
-    if path.suffix != ".json":
+    if path.name in VOCABULARIES:
+        yield from (("", found) for found in private_in_vocabulary(path))
+    elif path.suffix == ".json":
+        yield from _in_json(path)
+    else:
         text = read_bounded(path, _MAX_TEXT_BYTES)
-        yield from ((found, found.cause) for found in private_in_text(text, is_code=path.suffix == ".py"))
-        return
-    content = read_json_object(path, _MAX_TEXT_BYTES, max_values=None)
+        yield from (("", found) for found in private_in_text(text, is_code=path.suffix == ".py"))
+        yield from (("", found) for found in hidden_in_text(text))
+
+
+def _is_argus_own(path: Path) -> bool:
+    """Return whether a file is the code of this Argus, unchanged."""
+    own = [folder / path.name for folder in _CODE_FOLDERS]
+    return path.suffix == ".py" and any(each.is_file() and each.read_bytes() == path.read_bytes() for each in own)
+
+
+def _in_json(path: Path) -> Iterator[tuple[str, Any]]:
+    content = _read_json(path)
     if path.name == "tokenizer.json" and isinstance(content.get("model"), dict):
-        words = ("vocab", "merges")
-        content = content | {"model": {key: value for key, value in content["model"].items() if key not in words}}
-    for place, found in private_in_values(content):
-        yield found, f"{place}: {found.cause}" if place else found.cause
+        model = content["model"]
+        words = (str(word[0] if isinstance(word, list) else word) for word in model.get("vocab") or ())
+        yield from (("model.vocab", found) for found in tokens_in_words(words))
+        content = content | {"model": {key: value for key, value in model.items() if key not in ("vocab", "merges")}}
+    yield from private_in_values(content)
 
 
-def _private(name: str, content: Any) -> Iterator[Disclosure]:
-    for place, found in private_in_values(content):
-        yield Disclosure(found.kind, name, f"{place}: {found.cause}" if place else found.cause)
+def _read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; a name that stands in it twice could hide the first value from a search.
+
+    Raises:
+        ForeignFileError: naming the file and what is wrong.
+    """
+    try:
+        content = json.loads(read_bounded(path, _MAX_JSON_BYTES), object_pairs_hook=_once)
+    except (RecursionError, ValueError) as error:
+        if isinstance(error, ForeignFileError):
+            raise
+        raise ForeignFileError(f"{path}: is damaged ({cause_of(error)}); copy it again") from None
+    check_extent(path, content, None)
+    return checked_object(path, content)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        raise ValueError("a name stands twice in the same mapping")
+    return content
+
+
+def _disclosure(name: str, place: str, found: Any) -> Disclosure:
+    return Disclosure(found.kind, name, f"{place}: {found.cause}" if place else found.cause)

@@ -20,8 +20,10 @@ _SCAN_STARTS = (
 )
 _ARCHIVE_STARTS = (
     *(b"rar!", b"7z\xbc\xaf\x27\x1c", b"\xfd7zxz", b"bzh", b"\x28\xb5\x2f\xfd", b"\x04\x22m\x18", b"%pdf"),
+    *(b"\x1f\x9d", b"\x1f\xa0", b"sqlite format 3", b"par1", b"arrow1", b"\xd0\xcf\x11\xe0", b"gguf", b"lzip"),
 )
 _PICTURES = {".png": b"\x89PNG", ".jpg": b"\xff\xd8\xff", ".jpeg": b"\xff\xd8\xff"}
+_MAX_PACKINGS = 4
 _GZIP, _ZIP, _DICOM = b"\x1f\x8b", b"PK", b"DICM"
 # Groups with which a DICOM data set without its preamble begins, and the letters of a value's type.
 _DICOM_GROUPS = (b"\x02\0", b"\x08\0", b"\0\x02", b"\0\x08")
@@ -69,7 +71,12 @@ def kind_of_bytes(start: bytes, path: Path | None = None) -> str | None:
         path: the whole file, to look into a ZIP archive. Default: the archive is not looked into.
     """
     if start.startswith(_GZIP):
-        return kind_of_bytes(_inflated(start)) or ARCHIVE
+        # A file may inflate to itself, so this ends.
+        for _ in range(_MAX_PACKINGS):
+            start = _inflated(start)
+            if not start.startswith(_GZIP):
+                return kind_of_bytes(start) or ARCHIVE
+        return ARCHIVE
     if start.startswith(_ZIP):
         return _kind_of_zip(path) if path else ARCHIVE
     if is_volume(start) or start[: _longest(_SCAN_STARTS)].lower().startswith(_SCAN_STARTS):

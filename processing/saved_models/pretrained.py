@@ -13,6 +13,7 @@ import torch
 from transformers import (
     AutoConfig,
     AutoImageProcessor,
+    AutoModelForImageTextToText,
     AutoProcessor,
     AutoTokenizer,
     PreTrainedModel,
@@ -30,6 +31,7 @@ from .model_folders import (
     CONFIG,
     GENERATION,
     OWN_CODE_ADVICE,
+    REPORT_WRITER,
     ModelKind,
     check_configuration,
     check_model,
@@ -248,6 +250,22 @@ def _check_declared_size(auto_class: Any, folder: Path, files: list[Path], trust
         raise ForeignFileError(
             f"{folder / CONFIG}: asks for {declared:,} weights, many more than its files can hold; copy it again"
         )
+
+
+def shapes_of_weights(folder: Path) -> dict[str, tuple[int, ...]] | None:
+    """Return name and shape of each weight that a saved report writer's configuration asks for.
+
+    None for a quantized model, whose files hold other tensors than its configuration tells.
+
+    Raises:
+        ForeignFileError: as `load_config`.
+    """
+    config = load_config(folder, REPORT_WRITER)
+    if getattr(config, "quantization_config", None) is not None:
+        return None
+    with refusing(folder / CONFIG, "correct it"), torch.device("meta"):
+        model = AutoModelForImageTextToText.from_config(config, trust_remote_code=False)
+    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
 
 
 def _check_complete(source: str | Path, kind: ModelKind, loaded: dict[str, Any]) -> None:

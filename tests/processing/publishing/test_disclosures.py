@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import shutil
+import time
 import zipfile
 
 import nibabel as nib
@@ -14,6 +15,8 @@ import numpy as np
 import pytest
 import torch
 from hostile_folders import edit
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from pydicom.dataset import Dataset, FileMetaDataset
 from safetensors.torch import load_file, save_file
 
@@ -26,12 +29,26 @@ from argus_processing.publishing.disclosures import (
     find_disclosures,
 )
 from argus_processing.publishing.file_signatures import ARCHIVE, PICKLE, SCAN, kind_of_bytes
-from argus_processing.publishing.private_text import HEADER_FIELD, LOCAL_PATH, TOKEN, private_in_text
+from argus_processing.publishing.private_text import HEADER_FIELD, HIDDEN, LOCAL_PATH, TOKEN, private_in_text
+from argus_processing.storage.foreign_files import ForeignFileError
 
 # Written in parts, so that no other scanner takes this file for a leak.
 HF_TOKEN = "hf_" + "aB3dE5gH7jK9mN1pQ3sT5vW7xY9zA1cD3e"
 SK_KEY = "sk-" + "proj-4f9Kq2LmN8vTz6RwY1xB3cD5"
 AWS_KEY = "AKIA" + "IOSFODNN7EXAMPLE"
+LETTERS = "aB3dE5gH7jK9mN1pQ3sT5vW7xY9zA1cD3eF5gH7j"
+TOKENS = [
+    *(start + LETTERS for start in ("gsk_", "pypi-AgEIc" + LETTERS, "dckr_pat_", "ntn_", "figd_", "r8_")),
+    *(start + LETTERS for start in ("hvs" + ".", "ATATT3x", "shpat_", "glpat-", "GOCSPX-", "sk_" + "live_")),
+    *("dapi" + "0123456789abcdef" * 2, "dop_v1_" + "0123456789abcdef" * 4, "SG." + LETTERS[:22] + "." + LETTERS),
+    "npm_" + LETTERS[:36],
+    "123456789:AA" + LETTERS,
+    "AccountKey" + "=" + LETTERS,
+    "https://x.blob.core.windows.net/a?sv=1&sig=" + LETTERS,
+    "export WANDB_API_KEY" + "=0123456789abcdef0123456789abcdef01234567",
+    "password" + ": correcth0rse",
+]
+DAMAGED = "damaged"
 
 
 @pytest.fixture
@@ -67,10 +84,17 @@ def text(file: str, more: str):
     return lambda folder: replace(folder / file, lambda content: content + more.encode())
 
 
-def tensor(folder) -> None:
+def tensor(folder, name: str = "vision_tokens") -> None:
     weights = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
-    save_file(weights | {"vision_tokens": torch.zeros(4)}, folder / "model.safetensors", {"format": "pt"})
+    save_file(weights | {name: torch.zeros(4)}, folder / "model.safetensors", {"format": "pt"})
+
+
+def gzip_without_end(packings: int = 40) -> bytes:
+    content = b"x"
+    for _ in range(packings):
+        content = gzip.compress(content, 1, mtime=0)
+    return content
 
 
 def weights_metadata(folder) -> None:
@@ -158,6 +182,50 @@ PLANTED = {
     "a key in the card": (text("README.md", f"\n{SK_KEY}\n"), TOKEN),
     "a key in the template": (text("chat_template.jinja", f"{{# {AWS_KEY} #}}"), TOKEN),
     "a token in the code": (text("processing_argus.py", f'\nTOKEN = "{HF_TOKEN}"\n'), TOKEN),
+    "another tensor of the vision tower": (lambda folder: tensor(folder, "model.vision_tower.scan"), OTHER),
+    "a weight of another shape": (lambda folder: tensor(folder, "lm_head.weight"), OTHER),
+    "a path in any file's place": (setting("config.json", "notes", to="-v:/home/anna/ct"), LOCAL_PATH),
+    "a path of Windows with slashes": (setting("config.json", "notes", to="C:/Users/anna/ct"), LOCAL_PATH),
+    "a folder of Windows": (setting("config.json", "notes", to="%USERPROFILE%\\ct"), LOCAL_PATH),
+    "a file server": (setting("config.json", "notes", to="//fileserver/radiology/ct"), LOCAL_PATH),
+    "an address of a file": (setting("config.json", "notes", to="file:///home/anna/ct"), LOCAL_PATH),
+    "an address of a file in short": (setting("config.json", "notes", to="file:/ct"), LOCAL_PATH),
+    "an address with percent signs": (setting("config.json", "notes", to="x%2Fy; %2Fhome%2Fanna%2Fct"), LOCAL_PATH),
+    "an address in the hospital": (text("README.md", "\nfrom http://10.1.20.3:8042/studies\n"), LOCAL_PATH),
+    "a host of the hospital": (text("README.md", "\nfrom https://pacs.radiology.local/dicom-web\n"), LOCAL_PATH),
+    "a database": (setting("config.json", "notes", to="postgresql://reports/ct"), LOCAL_PATH),
+    "a path with entities": (text("README.md", "\ntrained on &#47;mnt&#47;pacs&#47;ct\n"), LOCAL_PATH),
+    "a header's name with hidden letters": (text("README.md", "\nPatient\u200bName\n"), HEADER_FIELD),
+    "a header's name in wide letters": (text("README.md", "\nＰａｔｉｅｎｔＮａｍｅ\n"), HEADER_FIELD),
+    "a name as DICOM writes it": (setting("config.json", "notes", to="Doe^Anna^^"), HEADER_FIELD),
+    "an entry on a patient": (text("README.md", "\nPatient's name: Doe, Anna\n"), HEADER_FIELD),
+    "a hospital's number": (text("README.md", "\n| MRN | 0012345 |\n"), HEADER_FIELD),
+    "an identifier without a root": (
+        text("README.md", "\n2.25.329800735698586629295641978511506172918\n"),
+        HEADER_FIELD,
+    ),
+    "a name that stands twice": (put("added_tokens.json", b'{"a": "/home/anna/ct", "a": 1}'), DAMAGED),
+    "a value under many lists": (put("added_tokens.json", b'{"a": ' + b"[" * 400 + b"]" * 400 + b"}"), DAMAGED),
+    "a text in UTF-16": (put("LICENSE", "trained on /home/anna/ct".encode("utf-16")), DAMAGED),
+    "a text in UTF-16 without its mark": (put("LICENSE", "trained on /home/anna/ct".encode("utf-16-le")), HIDDEN),
+    "a licence's name before a table": (put("LICENSE.csv", b"name,report\n"), OTHER),
+    "reports in place of a vocabulary": (put("vocab.txt", b"No effusion.\nNo nodule in the lung.\n"), OTHER),
+    "a table in place of a vocabulary": (put("vocab.json", b'{"patient": "Doe"}'), OTHER),
+    "texts in place of merges": (put("merges.txt", b"#version: 0.2\na small effusion\n"), OTHER),
+    "a text in place of a tokenizer": (put("tokenizer.model", b"Doe, Anna: no effusion"), OTHER),
+    "a token among the words": (put("vocab.json", json.dumps({HF_TOKEN: 1}).encode()), TOKEN),
+    "a token among the tokenizer's words": (setting("tokenizer.json", "model", "vocab", HF_TOKEN, to=9001), TOKEN),
+    "a picture in the card": (text("README.md", "\n![ct](data:image/png;base64,iVBORw0KGgo=)\n"), SCAN),
+    "a volume in the card": (
+        text("README.md", f"\n<!-- {base64.b64encode(gzip.compress(os.urandom(400))).decode()} -->"),
+        SCAN,
+    ),
+    "a volume in hexadecimal digits": (setting("config.json", "notes", to=nifti().hex()), SCAN),
+    "a volume in numbers": (setting("processor_config.json", "notes", to=[[0] * 40] * 40), SCAN),
+    "a file that inflates to itself": (put("LICENSE", gzip_without_end()), ARCHIVE),
+    "a database's file": (put("LICENSE", b"SQLite format 3\0"), ARCHIVE),
+    "a table of rows": (put("NOTICE", b"PAR1"), ARCHIVE),
+    **{f"a token of a service: {token[:7]}": (setting("config.json", "notes", to=token), TOKEN) for token in TOKENS},
     "a volume in base64": (
         setting("config.json", "notes", to=base64.b64encode(gzip.compress(nifti() + os.urandom(400))).decode()),
         SCAN,
@@ -173,13 +241,58 @@ def test_a_trained_models_folder_may_be_published(folder):
 def test_what_is_planted_is_found_and_not_quoted(folder, planted):
     plant, kind = PLANTED[planted]
     plant(folder)
-    found = find_disclosures(folder)
-    assert kind in {each.kind for each in found}, found
+    if kind == DAMAGED:
+        with pytest.raises(ForeignFileError, match="twice|UTF-8|nested") as caught:
+            find_disclosures(folder)
+        assert "anna" not in str(caught.value)
+        return
     with pytest.raises(DisclosureError, match="not published") as caught:
         check_disclosures(folder)
     told = str(caught.value)
-    assert "\n" not in told and caught.value.disclosures == found
+    assert "\n" not in told and kind in {each.kind for each in caught.value.disclosures}
     assert not any(secret in told for secret in (HF_TOKEN, SK_KEY, AWS_KEY, "anna", "1961", "604688119", "Doe"))
+
+
+def picture(folder, ending: str = ".png", after: bytes = b"", **texts: str) -> str:
+    told = PngInfo()
+    for name, value in texts.items():
+        told.add_text(name, value)
+    path = folder / f"audit{ending}"
+    exif = Image.Exif()
+    exif[0x010E] = texts.get("description", "")
+    options = {"pnginfo": told} if ending == ".png" else {"exif": exif}
+    Image.new("L", (4, 4)).save(path, **options)
+    path.write_bytes(path.read_bytes() + after)
+    return path.name
+
+
+def test_a_picture_goes_along_if_somebody_has_looked_at_it(folder):
+    name = picture(folder, Software="matplotlib")
+    assert find_disclosures(folder, [name]) == []
+    assert [each.kind for each in find_disclosures(folder)] == [SCAN]
+
+
+@pytest.mark.parametrize(
+    ("planted", "kind"),
+    [
+        ({"Source": "/mnt/pacs/anna/ct.dcm"}, LOCAL_PATH),
+        ({"PatientName": "Doe"}, HEADER_FIELD),
+        ({"ending": ".jpg", "description": "Doe^Anna"}, HEADER_FIELD),
+        ({"after": b"PK\x03\x04more"}, SCAN),
+        ({"ending": ".jpg", "after": b"more"}, SCAN),
+    ],
+)
+def test_what_a_picture_carries_beside_its_pixels_is_found(folder, planted, kind):
+    found = find_disclosures(folder, [picture(folder, **planted)])
+    assert {each.kind for each in found} == {kind} and "anna" not in str(found).lower()
+
+
+def test_a_long_text_is_searched_in_a_moment():
+    # Forms with two ends would take minutes, if each beginning were tried with each end.
+    began = time.process_time()
+    for piece in ("a.", "eyJ-", "0010 ", "~~/", "://a:", "Patient ID ", "\\\\a", "/a ", "password=", "2.25.", "A^"):
+        assert len(list(private_in_text(piece * (50_000 // len(piece))))) < 4
+    assert time.process_time() - began < 10
 
 
 def test_what_the_hubs_client_leaves_out_is_not_looked_at(folder):
