@@ -134,7 +134,7 @@ def evaluate(
     """
     if (model is not None) + recompute + (stored is not None) != 1:
         raise ValueError(
-            "give one of --model, to evaluate it, --recompute, to check what OUT holds, and --stored, to score again"
+            "give either --model, to evaluate it, or --recompute, to check what OUT holds, or --stored, to score again"
         )
     metrics = partial(
         chosen_metrics,

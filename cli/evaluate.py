@@ -86,17 +86,20 @@ def evaluate_scans(
     from argus_evaluation.benchmark.benchmark import evaluate_model
     from argus_evaluation.benchmark.evaluated_split import load_split
     from argus_evaluation.benchmark.scored_scans import read_test_set, select_scans
+    from argus_evaluation.floors.floor_list import choose_floors
     from argus_evaluation.floors.floor_material import FloorOptions
     from argus_inference.processes import joined_processes
 
+    # Before the data are read: both may be mistyped.
+    names = choose_floors(keys_of(floors.keys)) or None
+    wanted = None if scans.test_set is None else read_test_set(scans.test_set)
     if scans.names is not None:
         options["id_of"] = scans.names.name
     with joined_processes() as processes:
         dataset, train = (
             load_split(scans.subset, split, scans.data_dir, scans.phantoms) for split in (scans.split, "train")
         )
-        if scans.test_set is not None:
-            wanted = read_test_set(scans.test_set)
+        if scans.test_set is not None and wanted is not None:
             dataset = select_scans(dataset, wanted, scans.test_set, options.get("id_of", str))
         if scans.limit is not None:
             dataset = dataset.select(range(min(scans.limit, len(dataset))))
@@ -108,9 +111,7 @@ def evaluate_scans(
             subset=scans.subset,
             split=scans.split,
             metrics=metrics() if processes.is_main else {},
-            floors=FloorOptions(
-                tuple(keys_of(floors.keys)) or None, train, floors.features, floors.num_scans, floors.flip
-            ),
+            floors=FloorOptions(names, train, floors.features, floors.num_scans, floors.flip),
             say=say,
             processes=processes,
             **options,
