@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ..options import quiet, say, tell
+from ..options import say, tell
 
 SeriesOption = Annotated[
     str | None,
@@ -26,7 +26,6 @@ def series(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per series.")] = False,
 ) -> None:
     """Choose the chest CT of a study, and tell why the other series are not read; exit code 2 if none fits."""
-    quiet()
     from .series import print_choice
 
     raise typer.Exit(0 if print_choice(folder, preferences, as_json) else 2)
@@ -52,7 +51,6 @@ def dicom(
 
     Every object says that it is machine-written, unverified and for research only.
     """
-    quiet()
     try:
         from argus_hospital.objects.write_objects import ObjectChoice
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from argus_hospital.objects.report_content import load_report
 from argus_hospital.objects.write_objects import ObjectChoice, write_objects
 from argus_hospital.series.site_preferences import load_preferences
-from argus_processing.storage.whole_files import check_can_fill
+from argus_processing.storage.claimed_folders import check_new_folder
 
 from .series import opened_scans
 
@@ -41,7 +41,7 @@ def run(request: DicomRequest, say: Callable[[str], None]) -> tuple[Path, ...]:
     with opened_scans([request.scan], request.series, preferences, say) as (scan,):
         if scan.refusal:
             raise ValueError(scan.refusal)
-        check_can_fill(request.out)
+        check_new_folder(request.out)
         try:
             written = write_objects(scan.path, report, request.out, request.choice)
         except ValueError as error:

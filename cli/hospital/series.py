@@ -117,10 +117,9 @@ def _open(
 
 
 def is_one_series(files: Sequence[StudyFile], folder: Path) -> bool:
-    """Return whether all slices lie in the folder itself and are of one series, or there are none at all."""
+    """Return whether the slices in the folder itself are of one series, or there are no slices at all."""
     with_slices = [file for file in files if file.slices]
-    if not with_slices:
-        return not any(file.series for file in files if file.path.parent != folder)
-    return len({file.slices[0].series for file in with_slices}) == 1 and any(
-        file.path.parent == folder for file in with_slices
-    )
+    own = {file.slices[0].series for file in with_slices if file.path.parent == folder}
+    if own:
+        return len(own) == 1
+    return not with_slices and not any(file.series for file in files if file.path.parent != folder)

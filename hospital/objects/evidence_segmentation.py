@@ -8,6 +8,7 @@ from pydicom.uid import RLELossless
 
 from argus_processing.ct_checks import read_error
 
+from .header_repair import text_of
 from .object_identity import ObjectIdentity, stamp
 from .research_marks import DEVICE_NAME, MAKER, SEG_MARK
 from .source_images import SourceImages
@@ -58,7 +59,7 @@ def evidence_segmentation(
 def _segment(name: str, number: int, identity: ObjectIdentity) -> hd.seg.SegmentDescription:
     return hd.seg.SegmentDescription(
         segment_number=1,
-        segment_label=name[:LABEL_LETTERS].strip(),
+        segment_label=text_of(name.replace("\\", "/"))[:LABEL_LETTERS].strip() or "evidence",
         segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
         segmented_property_type=codes.SCT.Lesion,
         algorithm_type="AUTOMATIC",

@@ -19,24 +19,25 @@ NEEDED = (
     "PatientName PatientID PatientBirthDate PatientSex StudyDate StudyTime AccessionNumber ReferringPhysicianName "
     "StudyID"
 ).split()
-OPTIONAL = (
-    "IssuerOfPatientID StudyDescription PatientIdentityRemoved DeidentificationMethod TimezoneOffsetFromUTC".split()
-)
+OPTIONAL = "IssuerOfPatientID StudyDescription PatientIdentityRemoved DeidentificationMethod".split()
 COPIED = (*NEEDED, *OPTIONAL)
 UTF_8 = "ISO_IR 192"
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\\\ufffd]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\\]")
+NO_LETTER = "\ufffd"
 _DATE = re.compile(r"(\d{4})[-./ ]?(\d{1,2})[-./ ]?(\d{1,2})")
 _TIME = re.compile(r"(\d{2}):?(\d{2})?:?(\d{2})?(?:[.,](\d{1,6}))?\d*")
-_OFFSET = re.compile(r"[+-](0\d|1[0-4])[0-5]\d")
 _UID = re.compile(r"(?=.{1,64}$)(0|[1-9]\d*)(\.(0|[1-9]\d*))+")
 _SEXES = {"M": "M", "F": "F", "O": "O", "MALE": "M", "FEMALE": "F", "OTHER": "O", "W": "F"}
 _NAME_LETTERS, _NAME_GROUPS, _NAME_PARTS = 64, 3, 5
 
 
 def text_of(value: object) -> str:
-    """Return the text of an element's one value without control characters; empty if it has none or several."""
+    """Return the text of an element's one value without control characters.
+
+    Empty if it has none or several, or if bytes of it are no letters of its character set.
+    """
     parts = values_of(value)
-    if len(parts) != 1 or isinstance(parts[0], bytes):
+    if len(parts) != 1 or isinstance(parts[0], bytes) or NO_LETTER in str(parts[0]):
         return ""
     return " ".join(_CONTROL.sub(" ", str(parts[0])).split())
 
@@ -95,11 +96,6 @@ def _lawful_sex(value: object) -> str:
     return _SEXES.get(text_of(value).upper(), "")
 
 
-def _lawful_offset(value: object) -> str:
-    text = text_of(value)
-    return text if _OFFSET.fullmatch(text) else ""
-
-
 def _yes_or_no(value: object) -> str:
     text = text_of(value).upper()
     return text if text in ("YES", "NO") else ""
@@ -119,7 +115,6 @@ REPAIRS: dict[str, Callable[[object], str]] = {
     "StudyTime": lawful_time,
     "PatientSex": _lawful_sex,
     "PatientIdentityRemoved": _yes_or_no,
-    "TimezoneOffsetFromUTC": _lawful_offset,
 }
 
 

@@ -14,6 +14,7 @@ from argus_processing.storage.foreign_files import read_bounded
 
 MAX_REPORT_BYTES = 1 << 20
 _IMPRESSION = re.compile(r"(?:^|\n|(?<=[.!?]))\s*(?:impressions?|conclusions?)\s*:", re.IGNORECASE)
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
@@ -93,6 +94,6 @@ def _parsed(path: Path, text: str) -> tuple[str, str, str]:
 
 def sections_of(report: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Split a report into the sentences of its findings and of its impression."""
-    findings, *impression = _IMPRESSION.split(report, maxsplit=1)
+    findings, *impression = _IMPRESSION.split(_CONTROL.sub(" ", report), maxsplit=1)
     parts = [tuple(split_sentences(clean_report(part))) for part in (findings, *impression)]
     return parts[0], parts[1] if impression else ()

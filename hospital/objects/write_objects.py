@@ -1,4 +1,4 @@
-"""Make and write the DICOM objects of one report; the structured report is written last."""
+"""Make and write the DICOM objects of one report: all of them or none."""
 
 import logging
 import warnings
@@ -13,8 +13,8 @@ from pydicom import Dataset
 from argus_inference.preview import draw_planes
 from argus_processing.ct_checks import CTReadError
 from argus_processing.read_ct import read_ct
+from argus_processing.storage.claimed_folders import whole_folder
 from argus_processing.storage.file_hash import hash_file
-from argus_processing.storage.whole_files import make_folder, write_whole
 
 from .encapsulated_pdf import encapsulated_pdf
 from .evidence_maps_read import evidence_files, read_evidence
@@ -91,11 +91,11 @@ def make_objects(
 
 
 def write_objects(folder: Path, report: ReportContent, out: Path, choice: ObjectChoice | None = None) -> WrittenObjects:
-    """Make the objects of a report and write them into a folder, each whole or not at all; see `make_objects`."""
+    """Make the objects of a report and write them into a new or empty folder, all or none; see `make_objects`."""
     contents, emptied = make_objects(folder, report, choice)
-    make_folder(out)
-    for name, content in contents.items():
-        write_whole(out / name, content)
+    with whole_folder(out) as part:
+        for name, content in contents.items():
+            (part / name).write_bytes(content)
     return WrittenObjects(tuple(out / name for name in contents), emptied)
 
 

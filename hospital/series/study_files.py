@@ -11,7 +11,7 @@ from pathlib import Path
 
 from argus_processing.ct_checks import CTReadError, read_error
 from argus_processing.dicom_files import HEAD_BYTES, encoding_of, files_below, opened, read_header, series_files
-from argus_processing.dicom_kind import SLICE, kind_of
+from argus_processing.dicom_kind import LOST, SLICE, kind_of
 from argus_processing.dicom_library import Dataset, Tag
 from argus_processing.dicom_slices import NO_DICOM, DicomSlice, kind_and_slices
 from argus_processing.dicom_values import as_text, as_whole
@@ -106,6 +106,8 @@ def read_study_file(path: Path) -> StudyFile:
     )
     kind = kind_of(header, meta_class)
     file = StudyFile(path, kind, series, (study, patient), _labels(header))
+    if kind == LOST:
+        return replace(file, kind=DAMAGED, problem="the header does not say what kind of image it is")
     try:
         return replace(file, slices=kind_and_slices(path).slices) if kind == SLICE else file
     except CTReadError as error:

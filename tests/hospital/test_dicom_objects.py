@@ -105,6 +105,19 @@ def test_a_number_that_is_too_long_is_left_empty_and_not_cut():
     assert all(keyword in identity for keyword in TYPE_2)
 
 
+def test_a_name_whose_bytes_are_no_letters_is_left_empty():
+    header = Dataset()
+    header.PatientName = "M\ufffdller^Jan"
+    assert repaired_identity(header)[0].PatientName == "" and repaired_identity(header)[1] == ("PatientName",)
+
+
+def test_control_letters_of_a_report_reach_no_object(study, tmp_path):
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(REPORT | {"report": "No\x00 nodule\x1b[31m.\tClear \\ lungs."}))
+    write_objects(study.folder, load_report(path, None), tmp_path / "out", ObjectChoice(has_fhir=True))
+    assert texts_of(tmp_path / "out" / "report.dcm") == ["No nodule [31m.", "Clear \\ lungs."]
+
+
 @pytest.mark.parametrize("seed", range(len(NAMES)))
 def test_a_name_of_any_script_arrives_as_it_was(tmp_path, seed):
     study = write_hostile_study(tmp_path / "study", seed, num_slices=10)
@@ -141,10 +154,11 @@ def test_a_map_with_other_axes_falls_on_the_same_voxels(study, codes):
 
 
 def test_a_diagnostic_report_is_valid_and_marked(study, report_file, tmp_path):
-    write_objects(study.folder, load_report(report_file, None), tmp_path, ObjectChoice(has_fhir=True))
-    report = DiagnosticReport.model_validate_json((tmp_path / "report.fhir.json").read_text())
+    out = tmp_path / "out"
+    write_objects(study.folder, load_report(report_file, None), out, ObjectChoice(has_fhir=True))
+    report = DiagnosticReport.model_validate_json((out / "report.fhir.json").read_text())
     assert report.status == "preliminary" and report.conclusion.startswith("Machine-written draft, unverified")
-    structured = pydicom.dcmread(tmp_path / "report.dcm")
+    structured = pydicom.dcmread(out / "report.dcm")
     assert report.identifier[0].value == f"urn:oid:{structured.SOPInstanceUID}"
     assert report.imagingStudy[0].identifier.value == f"urn:oid:{structured.StudyInstanceUID}"
 
@@ -213,7 +227,7 @@ def test_planted_values_show_in_no_message_log_or_page(argus, tmp_path, model_di
             argus("series", folder),
             argus("series", folder, "--json"),
             argus("dicom", folder, report_file, tmp_path / "out", "--fhir"),
-            argus("dicom", folder, report_file, tmp_path / "out", "--series", "9.9"),
+            argus("dicom", folder, report_file, tmp_path / "new", "--series", "9.9"),
             argus("report", folder, "--model", model_dir, "--max-new-tokens", 4),
         ]
     told = "".join(part for _, *parts in runs for part in parts) + caplog.text
@@ -230,5 +244,7 @@ def test_the_command_writes_the_objects_of_the_chosen_series(argus, study, repor
     assert code == 0 and [line.rpartition("/")[2] for line in told.split()] == ["report.pdf.dcm", "report.dcm"]
     code, _, said = argus("dicom", study.folder, report_file, tmp_path / "new", "--model", model_dir)
     assert code == 2 and "was written by another model" in said and not (tmp_path / "new").exists()
+    code, _, said = argus("dicom", study.folder, report_file, tmp_path / "out")
+    assert code == 2 and "is not an empty folder" in said
     code, _, said = argus("dicom", study.folder, report_file, study.folder / "out")
     assert code == 2 and "lies in the scan" in said

@@ -262,6 +262,15 @@ def test_files_in_subfolders_are_one_study(study, tmp_path):
     assert choice.verdict.name == "1.2.3.3" and choice.verdict.num_files == 60
 
 
+def test_a_folder_of_one_series_is_read_whatever_lies_below_it(argus, library, model_dir, tmp_path):
+    folder = write_study(tmp_path / "own", library, [("Kopf", "H31s", "chest", ORIGINAL)])
+    write_study(folder / "older", library, [("Thorax", "B31f", "chest", ORIGINAL)])
+    for path in (folder / "older").iterdir():
+        path.write_bytes(path.read_bytes().replace(b"1.2.3.1", b"1.2.9.1"))
+    code, _, said = argus("report", folder, "--model", model_dir, "--max-new-tokens", 4)
+    assert code == 0 and "read is the series" not in said
+
+
 def test_a_blank_uid_is_shown_as_a_number(drawing):
     drawing.add("chest", "soft")
     files = [replace(file, series="Miller^John") for file in drawing.files]
