@@ -13,6 +13,7 @@ from ..curation.dataset_card import FIGURE, LICENCE_FILE, published_card
 from ..curation.prepared_folder import DATA, DECISION_FEATURES, DECISIONS, SPLITS, read_manifest
 from ..storage.card_file import CARD, read_card
 from ..storage.file_hash import hash_file
+from ..storage.progress import progress_bar
 from .disclosures import OTHER, Disclosure, DisclosureError
 from .embedded_rows import private_in_rows
 from .hub_repository import Destination, FolderToPublish, upload
@@ -86,10 +87,11 @@ def _parts(prepared: Path, manifest: dict[str, Any], with_data: tuple[str, ...])
         *decisions,
         FIGURE,
     ]
-    for name in names:
-        path, known = prepared / name, written.get(name)
-        if not isinstance(known, dict) or not path.is_file() or hash_file(path) != known.get("sha256"):
-            raise ValueError(f"{path}: is not as argus prepare wrote it; run argus prepare again")
+    with progress_bar() as progress:
+        for name in progress.track(names, description="files compared with the manifest"):
+            path, known = prepared / name, written.get(name)
+            if not isinstance(known, dict) or not path.is_file() or hash_file(path) != known.get("sha256"):
+                raise ValueError(f"{path}: is not as argus prepare wrote it; run argus prepare again")
     return names
 
 
@@ -115,9 +117,10 @@ def _disclosures(staged: Path) -> list[Disclosure]:
     found = [Disclosure(each.kind, CARD, each.cause) for each in private_in_text(read_card(staged))]
     for path in sorted((staged / DECISIONS).glob("*.parquet")):
         found += (Disclosure(kind, f"{DECISIONS}/{path.name}", cause) for kind, cause in _in_decisions(path))
-    for path in sorted((staged / DATA).rglob("*.parquet")):
-        name = path.relative_to(staged).as_posix()
-        found += (Disclosure(each.kind, name, each.cause) for each in private_in_rows(path))
+    with progress_bar() as progress:
+        for path in progress.track(sorted((staged / DATA).rglob("*.parquet")), description="rows searched"):
+            name = path.relative_to(staged).as_posix()
+            found += (Disclosure(each.kind, name, each.cause) for each in private_in_rows(path))
     return found
 
 
