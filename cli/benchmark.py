@@ -15,6 +15,7 @@ from .options import (
     AnonymousOption,
     BatchOption,
     BitsOption,
+    ClinicalJudgeOption,
     DeviceMapOption,
     DtypeOption,
     StaticOption,
@@ -33,7 +34,7 @@ ClinicalOption = Annotated[
     str,
     typer.Option(
         help="Clinical metrics, comma-separated: labels (CT-RATE's 18, F1 and CRG); radgraph, green, rate (each needs "
-        "a model); stand-in, marked as one."
+        "a model); crimson, radmatch (each asks a chat model); stand-in, marked as one."
     ),
 ]
 ClinicalModelsOption = Annotated[Path | None, typer.Option(help="Folder with one folder for each of their models.")]
@@ -118,6 +119,7 @@ def evaluate(
     green_compat: GreenCompatOption = False,
     rate_backend: RateBackendOption = "argus",
     label_backend: LabelBackendOption = "rules",
+    clinical_judge: ClinicalJudgeOption = None,
     floors: FloorsOption = "",
     floor_features: FeaturesOption = None,
     floor_scans: FloorScansOption = None,
@@ -143,6 +145,7 @@ def evaluate(
         green_compat=green_compat,
         rate_backend=rate_backend,
         label_backend=label_backend,
+        judge=clinical_judge,
     )
     if recompute:
         raise typer.Exit(check_stored(out, metrics()))
@@ -185,6 +188,7 @@ def compare(
     green_compat: GreenCompatOption = False,
     rate_backend: RateBackendOption = "argus",
     label_backend: LabelBackendOption = "rules",
+    clinical_judge: ClinicalJudgeOption = None,
 ) -> None:
     """Compare two systems report by report with a paired test (approximate randomisation)."""
     from argus_evaluation.benchmark.compare import build_comparison, compare_runs
@@ -200,6 +204,7 @@ def compare(
         green_compat=green_compat,
         rate_backend=rate_backend,
         label_backend=label_backend,
+        judge=clinical_judge,
     )
     compared = compare_runs(first, second, metrics)
     if out is not None:

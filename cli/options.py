@@ -49,6 +49,11 @@ def say(message: str) -> None:
     print(f"argus: {plain(message)}", file=sys.stderr)
 
 
+ClinicalJudgeOption = Annotated[
+    str | None, typer.Option(help="Chat model that judges reports, at an OpenAI-compatible address: URL#MODEL.")
+]
+
+
 def tell(text: str) -> None:
     """Print results to stdout, without characters that control a terminal."""
     print(plain_lines(text))

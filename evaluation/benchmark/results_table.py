@@ -18,6 +18,9 @@ METRIC_GROUPS: tuple[dict[str, str], ...] = (
         "laterality": "laterality_accuracy",
         "label F1 (macro)": "label F1 (macro)",
         "CRG": "CRG",
+        "side agreement": "side agreement",
+        "lobe agreement": "lobe agreement",
+        "size agreement": "size agreement",
     },
     {
         "BLEU-1": "BLEU-1",
@@ -27,7 +30,13 @@ METRIC_GROUPS: tuple[dict[str, str], ...] = (
         "CIDEr": "CIDEr",
         "Avg. NLP": "Avg. NLP",
     },
-    {"RadGraph": "RadGraph-XL partial", "GREEN": "GREEN", "RaTEScore": "RaTEScore"},
+    {
+        "RadGraph (X-ray)": "RadGraph-XL partial",
+        "GREEN (X-ray)": "GREEN",
+        "RaTEScore (X-ray)": "RaTEScore",
+        "CRIMSON (X-ray)": "CRIMSON",
+        "RadMatch actionable errors": "RadMatch actionable errors",
+    },
 )
 METRIC_ROWS = {heading: name for group in METRIC_GROUPS for heading, name in group.items()}
 MISSING = "missing"

@@ -8,7 +8,16 @@ from argus_processing.storage.whole_files import check_can_fill, write_json, wri
 
 from .metric_table import MetricBlock, MetricTable
 from .run_columns import TableNumber
-from .table_notes import Footnotes, digits, floor_remarks, latex_text, number_text, seed_remarks, signature_lines
+from .table_notes import (
+    XRAY_METRICS,
+    Footnotes,
+    digits,
+    floor_remarks,
+    latex_text,
+    number_text,
+    seed_remarks,
+    signature_lines,
+)
 
 NAME = "metric_table"
 
@@ -148,7 +157,7 @@ def _signatures(table: MetricTable) -> list[str]:
 def _remarks(table: MetricTable) -> list[str]:
     intervals = "Numbers come from this project's result files; in brackets, 95% bootstrap intervals of one model's."
     subsets = [block.runs for block in table.blocks]
-    return [intervals, *seed_remarks(subsets), *floor_remarks(subsets)]
+    return [intervals, XRAY_METRICS, *seed_remarks(subsets), *floor_remarks(subsets)]
 
 
 def write_metric_table(table: MetricTable, out: Path) -> None:

@@ -8,7 +8,7 @@ from argus_processing.storage.markdown_table import literal_table, markdown_tabl
 from argus_processing.storage.whole_files import check_can_fill, write_json, write_text
 
 from .table2 import Table2, Table2Block, Table2Cell, Table2Row, other_test_sets
-from .table_notes import Footnotes, floor_remarks, latex_text, number_text, seed_remarks, signature_lines
+from .table_notes import XRAY_METRICS, Footnotes, floor_remarks, latex_text, number_text, seed_remarks, signature_lines
 
 NAME = "table2"
 FLOOR = "floor"
@@ -201,6 +201,7 @@ def remarks(table: Table2) -> list[str]:
         "files. A difference is ours minus the paper's. Bold: the best of a column in its block, of each apart.",
         "Avg. NLP is the mean of eight metrics without CIDEr; RadGraph-XL is its partial level, because the paper does "
         "not say which it took.",
+        XRAY_METRICS,
         *seed_remarks(table.runs),
         *floor_remarks(table.runs),
         *other_test_sets(table),

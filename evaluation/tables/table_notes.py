@@ -14,6 +14,9 @@ _LATEX = {
 _MARKDOWN = {"|": r"\|", "\n": " "}
 
 
+XRAY_METRICS = "GREEN, RaTEScore and RadGraph-XL were made on reports of X-rays, not of CT."
+
+
 class Footnotes:
     """Reasons why numbers are missing; each has a letter, in order of first use."""
 

@@ -47,6 +47,7 @@ class ClinicalOptions:
         green_compat: cut reports at 300 words, as GREEN's published code does.
         rate_backend: what computes RaTEScore: "argus", or "package" for its authors' own code.
         label_backend: what reads CT-RATE's labels: "rules", or "radbert" for CT-CLIP's classifier.
+        judge: chat model that judges reports, as `http://ADDRESS/v1#MODEL`.
     """
 
     folder: Path | None = None
@@ -56,6 +57,7 @@ class ClinicalOptions:
     green_compat: bool = False
     rate_backend: str = "argus"
     label_backend: str = "rules"
+    judge: str | None = None
 
 
 @dataclass(frozen=True)
