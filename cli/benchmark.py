@@ -29,6 +29,9 @@ from .options import (
 
 app = typer.Typer()
 DataDirOption = Annotated[Path | None, typer.Option(help="Folder of the prepared data; not needed for phantom.")]
+PhantomLabelsOption = Annotated[
+    list[str] | None, typer.Option("--label", help="Label that phantoms may have; repeatable. Default: all 18.")
+]
 PhantomSeedOption = Annotated[int | None, typer.Option(min=0, help="Seed of the phantoms (phantom only).")]
 ClinicalOption = Annotated[
     str,
@@ -104,6 +107,7 @@ def evaluate(
         typer.Option(help="Number of phantoms in train, validation and test (phantom only)."),
     ] = None,
     seed: PhantomSeedOption = None,
+    label: PhantomLabelsOption = None,
     limit: Annotated[int | None, typer.Option(min=2, help="Evaluate only this many scans, from the start.")] = None,
     max_new_tokens: TokensOption = 1024,
     batch_size: BatchOption = 4,
@@ -159,7 +163,7 @@ def evaluate(
     loading = Loading(dtype, bits, static_cache, trust_remote_code, device_map)
     check_model_folder(model, trust_remote_code)
     quiet()
-    phantoms = _phantom_options(subset, num_phantoms, seed)
+    phantoms = _phantom_options(subset, num_phantoms, seed, label)
     scans = ChosenScans(subset, split, data_dir, phantoms, test_set, limit, path_names(anonymous_paths))
     given = {} if instruction is None else {"instruction": instruction}
     results = evaluate_scans(
@@ -370,11 +374,13 @@ def reproduce(
     (reproduce.dry_run if dry else reproduce.put_in_place if gather else reproduce.run)(plan, out)
 
 
-def _phantom_options(subset: str, num_phantoms: tuple[int, int, int] | None, seed: int | None) -> dict[str, int]:
+def _phantom_options(
+    subset: str, num_phantoms: tuple[int, int, int] | None, seed: int | None, labels: list[str] | None = None
+) -> dict[str, Any]:
     """Return the given phantom settings under the names of the data set's configuration."""
-    options = {} if seed is None else {"seed": seed}
+    options: dict[str, Any] = ({} if seed is None else {"seed": seed}) | ({"labels": labels} if labels else {})
     if num_phantoms is not None:
         options |= dict(zip(("num_train", "num_validation", "num_test"), num_phantoms, strict=True))
     if options and subset != "phantom":
-        raise ValueError(f"--num-phantoms and --seed belong to the subset phantom, not to {subset}")
+        raise ValueError(f"--num-phantoms, --seed and --label belong to the subset phantom, not to {subset}")
     return options
