@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, Protocol
 
 from ..clinical.clinical_answers import ClinicalModel, KeptModel
 from ..clinical.clinical_weights import ClinicalOptions, missing_metric
@@ -64,6 +64,13 @@ def errors_of(judge: ChatJudge) -> Iterator[None]:
         raise ValueError(f"{judge.url}: the judge {judge.model} did not answer ({type(error).__name__})") from error
 
 
+class JudgedScore(Protocol):
+    """A function that makes scores from a judge's answers."""
+
+    def __call__(self, predictions: Sequence[str], references: Sequence[str], model: ClinicalModel) -> MetricScores:
+        """Score reports against references."""
+
+
 @dataclass(frozen=True)
 class JudgedMetric:
     """A package that scores pairs of reports by a chat model.
@@ -76,7 +83,7 @@ class JudgedMetric:
 
     package: str
     load: Callable[[ChatJudge, int], ClinicalModel]
-    scores: dict[str, Callable[[Sequence[str], Sequence[str], ClinicalModel], MetricScores]]
+    scores: dict[str, JudgedScore]
 
     def metrics(self, options: ClinicalOptions) -> dict[str, Metric]:
         """Return the metrics, or each with the reason why it is missing."""

@@ -14,7 +14,7 @@ from argus_processing.storage.part_files import private_folder
 
 from ..clinical.clinical_answers import ClinicalModel, pair_up
 from ..metric import MetricScores, ratio_of_sums, score_of_sums
-from .chat_judge import ChatJudge, JudgedMetric, errors_of, reach
+from .chat_judge import ChatJudge, JudgedMetric, JudgedScore, errors_of, reach
 
 ERRORS, CORRECT = "RadMatch actionable errors", "RadMatch correct findings"
 _WRONG = ("PAR", "INC", "MIS")  # of a reference's findings: partly right, contradicted, missed
@@ -57,7 +57,7 @@ class RadMatchJudge:
         return {"errors": found["actionable_errors_total"], "counts": found["muc_counts"]}
 
 
-def _score(summands: Callable[[dict[str, Any]], tuple[float, float]]) -> Callable[..., MetricScores]:
+def _score(summands: Callable[[dict[str, Any]], tuple[float, float]]) -> JudgedScore:
     """Return a score that is a ratio of sums over the pairs whose answers could be read; others are `unparsed`."""
 
     def score(predictions: Sequence[str], references: Sequence[str], model: ClinicalModel) -> MetricScores:
