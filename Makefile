@@ -7,7 +7,7 @@ TRIED := cache,clinical,evaluate,hospital,judge,meteor,monai,qlora,quantized,ray
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo ablation-demo pretrain-demo paper-demo series-bench dicom-check test test-browser test-metric-packages test-deepspeed fuzz quality docs test-oldest bench bounds readme clean
+.PHONY: demo ablation-demo pretrain-demo paper-demo series-bench dicom-check stress test test-reports test-browser test-metric-packages test-deepspeed fuzz quality docs test-oldest bench bounds readme clean
 
 demo: $(VENV)/installed-demo
 	$(BIN)/argus demo runs/demo
@@ -15,6 +15,16 @@ demo: $(VENV)/installed-demo
 # Compressors, and one stage against two, on phantoms with four seeds each: under 40 minutes on two cores.
 ablation-demo: $(VENV)/installed-demo
 	$(BIN)/argus ablate training/recipes/ablations/demo.yaml runs/ablation-demo
+
+# Which metric sees which error, on reports of phantoms; with REPORTS=FILE also on real ones, which stay where they are.
+REPORTS ?=
+stress: $(VENV)/installed-demo
+	$(BIN)/argus stress-metrics runs/stress --phantoms 500
+	test -z "$(REPORTS)" || $(BIN)/argus stress-metrics runs/stress_ct_rate --references "$(REPORTS)"
+
+# The changes of `argus stress-metrics` on a file of real reports.
+test-reports: $(VENV)/installed
+	ARGUS_REPORTS="$(REPORTS)" $(BIN)/pytest tests/evaluation/stress/invariants_of_reports.py
 
 # The paper in small, from phantoms in the layouts of the three downloads to its tables and figures, in runs/paper/: 40
 # minutes on two cores. Started again after an interruption, it goes on with what is left.
@@ -88,7 +98,8 @@ pretrain-demo: $(VENV)/installed-demo
 
 # The tables of README and docs and the demo's card, out of what was measured in runs/; what is not there stays as it is.
 readme: $(VENV)/installed
-	$(BIN)/python bench/measured_tables.py README.md docs/ablations.md
+	$(BIN)/python bench/measured_tables.py README.md docs/ablations.md docs/metrics_under_stress.md
+	test ! -e runs/stress/stress.png || cp runs/stress/stress.png docs/metrics_under_stress.png
 	test ! -e runs/demo/results.json || $(BIN)/argus card runs/demo/argus-tiny --results runs/demo/results.json --out docs/demo_model_card.md
 
 $(VENV)/installed-demo: pyproject.toml setup.cfg constraints.txt

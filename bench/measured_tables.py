@@ -1,6 +1,6 @@
 """Write the measured tables in README and docs; they are made from result files and never by hand.
 
-python bench/measured_tables.py README.md docs/ablations.md
+python bench/measured_tables.py README.md docs/ablations.md docs/metrics_under_stress.md
 
 In a document, `<!-- measured: KIND of FILE -->` and `<!-- end of measured -->` mark the place of a table and name its
 kind and its result file. The text between the marks is replaced if the file exists, and stays if it does not.
@@ -19,6 +19,8 @@ from argus_evaluation.ablations.ablation_table import first_metrics, panel_markd
 from argus_evaluation.benchmark.evaluation_results import EvaluationResults, MetricValue, read_results
 from argus_evaluation.benchmark.results_table import floors_in_order
 from argus_evaluation.floors.floor_list import missing_floors, title_of
+from argus_evaluation.stress.stress_results import read_stress_results
+from argus_evaluation.stress.stress_table import stress_markdown
 from argus_processing.storage.markdown_table import literal_table, markdown_table
 from argus_processing.storage.whole_files import read_json, write_text
 
@@ -111,6 +113,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "masked reconstruction": lambda path: mae_table(read_json(path)),
     "retrieval": lambda path: retrieval_table(read_json(path)),
     "patch embedding": lambda path: markdown_table(patch_table(read_json(path)["patch_embedding"])),
+    "metrics under stress": lambda path: stress_markdown(read_stress_results(path)),
     "systems": lambda path: markdown_table(system_table(read_json(path)["systems"])),
 }
 

@@ -16,6 +16,7 @@ from .stress_table import scored_metrics
 FIGURE_FILE = "stress.png"
 WIDTH_IN, ROW_IN, REST_IN, DPI = 11.0, 0.32, 1.9, 150
 LONGEST_NAME = 34  # letters
+DARK_BELOW = 0.4  # mean of a colour's parts, from 0 to 1
 COSTLIEST = 0.3  # share of the score at which the colour of a cost is darkest
 
 
@@ -48,9 +49,11 @@ def _draw(
     ax: Axes, values: np.ndarray, columns: tuple[str, ...], form: str, colors: str, limits: tuple[float, float]
 ) -> None:
     """Draw values `(rows, columns)` as coloured cells with their numbers; a missing one is left blank."""
-    ax.imshow(values, cmap=colors, vmin=limits[0], vmax=limits[1], aspect="auto")
+    image = ax.imshow(values, cmap=colors, vmin=limits[0], vmax=limits[1], aspect="auto")
     ax.set_xticks(range(len(columns)), columns, rotation=35, ha="right", fontsize=8)
     ax.tick_params(axis="y", labelsize=8)
     for (row, column), value in np.ndenumerate(values):
         if not np.isnan(value):
-            ax.text(column, row, form.format(value + 0.0), ha="center", va="center", fontsize=7)
+            is_dark = np.mean(image.to_rgba(value)[:3]) < DARK_BELOW
+            text = form.format(value + 0.0)
+            ax.text(column, row, text, ha="center", va="center", fontsize=7, color="white" if is_dark else "black")

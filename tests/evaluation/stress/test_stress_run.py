@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from measured_tables import fill
 
 from argus_evaluation.metrics.cider import cider_d
 from argus_evaluation.metrics.clinical.clinical_weights import ClinicalOptions
@@ -98,6 +99,12 @@ def test_results_are_read_back_and_the_files_are_there(run):
     assert stress_markdown(results) in (out / "stress.md").read_text()
     lines = [json.loads(line) for line in (out / "pairs.jsonl").read_text().splitlines()]
     assert len(lines) == sum(results.pairs.values()) and all(line["text"] != line["reference"] for line in lines)
+
+
+def test_a_page_is_filled_from_the_result_file(run):
+    mark = f"<!-- measured: metrics under stress of {run[0] / 'stress.json'} -->\n"
+    filled = fill(f"before\n{mark}old\n<!-- end of measured -->\nafter\n")
+    assert filled == f"before\n{mark}{stress_markdown(run[1])}\n<!-- end of measured -->\nafter\n"
 
 
 def test_the_same_seed_gives_the_same_results(run):
