@@ -75,7 +75,8 @@ def _run(out: Path, seed: int) -> EvaluationResults:
         model_dir = copy_model(run_step(cell, out), out / MODEL)
     with timed(console, "evaluation on held-out scans, beside its floors"):
         train, options = splits["train"], dict(recipe.evaluation)
-        floors = FloorOptions(tuple(options.pop("floors", ())) or None, train)
+        names, num_scans = tuple(options.pop("floors", ())) or None, options.pop("floor_scans", None)
+        floors = FloorOptions(names, train, num_train_scans=num_scans)
         folder = out / "evaluation"
         results = evaluate_model(model_dir, splits["test"], train["report"], folder, floors=floors, **options)
     with timed(console, "one report with its picture"):

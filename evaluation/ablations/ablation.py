@@ -16,6 +16,7 @@ from argus_processing.storage.whole_files import write_text
 from argus_training.ablate import STEPS, planned
 from argus_training.ablations.ablation_grid import Cell, Grid, Panel, key_of, read_grid
 
+from ..floors.floor_list import choose_floors
 from .ablation_figure import save_figure
 from .ablation_results import (
     ABLATION_FILE,
@@ -128,13 +129,16 @@ def _check_own(out: Path, grid: Grid) -> None:
 
 
 def check_scores(grid: Grid, where: str) -> None:
-    """Check the names of a grid's score and columns before anything is trained.
+    """Check the names of a grid's score, columns and floors before anything is trained.
 
     Raises:
-        ValueError: beginning with `where`, if an evaluation of its cells gives no such score.
+        ValueError: beginning with `where`, if an evaluation of its cells gives no such score; or if there is no such
+            floor.
     """
     for cell in grid.cells() if grid.kind == "reports" else ():
-        known = known_scores(cell.settings.get("evaluation", {}))
+        evaluation = cell.settings.get("evaluation", {})
+        choose_floors(evaluation.get("floors", ()))
+        known = known_scores(evaluation)
         if missing := sorted({grid.score, *grid.metrics} - known):
             near = difflib.get_close_matches(missing[0], sorted(known), n=1)
             advice = f"did you mean {near[0]}?" if near else "take names of a results.json, or ask for their metric"

@@ -83,7 +83,8 @@ class Evaluation:
     @property
     def options(self) -> dict[str, Any]:
         """Return the settings of report generation alone."""
-        own = {"split", "limit", "device_map", "subsets", "clinical", "clinical_models", "clinical_download", "floors"}
+        own = {"split", "limit", "device_map", "subsets", "clinical", "clinical_models", "clinical_download"}
+        own |= {"floors", "floor_scans"}
         return {key: value for key, value in self.recipe.evaluation.items() if key not in own}
 
     @property
@@ -95,7 +96,8 @@ class Evaluation:
         """Return the floors that the recipe asks for, as an argument; without any, those of `evaluate_model`."""
         if not (names := self.recipe.evaluation.get("floors")):
             return {}
-        return {"floors": FloorOptions(tuple(names), load_split(subset, "train", options=data))}
+        train, num_scans = load_split(subset, "train", options=data), self.recipe.evaluation.get("floor_scans")
+        return {"floors": FloorOptions(tuple(names), train, num_train_scans=num_scans)}
 
     @property
     def folders(self) -> dict[str, Path]:

@@ -46,6 +46,7 @@ EVALUATION_KEYS = {
     "clinical_models",
     "clinical_download",
     "floors",
+    "floor_scans",
 }
 TEXT_MODEL = "text_model"
 GRID = {"model_type", "image_size", "patch_size"}  # of a tower: the preset's
@@ -91,7 +92,7 @@ class ReportRecipe:
         evaluation: `split`, `limit` (first scans only), `instruction`, `batch_size`, `max_new_tokens`, `device_map`
             ("auto" for a model that one GPU cannot hold); `subsets`, which
             are evaluated apart (default: the one that is trained on); `clinical`, keys of the clinical metrics, with
-            `clinical_models` and `clinical_download`, and `floors`, as in `argus evaluate`.
+            `clinical_models` and `clinical_download`, `floors` and `floor_scans`, as in `argus evaluate`.
 
     Raises:
         ValueError: if a key is unknown, a name is not in its table, or a value has another form.
@@ -154,7 +155,7 @@ class ReportRecipe:
                 raise ValueError(f"evaluation.{name}: expected a list of names, got {names!r}")
         for subset in evaluation.get("subsets", ()):
             check_choice("evaluation.subsets", subset, SUBSETS)
-        for name in ("limit", "batch_size", "max_new_tokens"):
+        for name in ("limit", "batch_size", "max_new_tokens", "floor_scans"):
             if type(number := evaluation.get(name, 1)) is not int or number < 1:
                 raise ValueError(f"evaluation.{name}: expected a whole number from 1, got {number!r}")
 

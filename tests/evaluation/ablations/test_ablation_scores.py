@@ -72,7 +72,7 @@ def evaluated(monkeypatch) -> list[tuple]:
         values = {name: MetricValue(float(len(subset)), "") for name in (*THREE, "BLEU-1")}
         return EvaluationResults(n_test=len(dataset), metrics=values, model_hash="h", subset=subset, split=split)
 
-    def load(subset, split, options, limit):
+    def load(subset, split, options, limit=None):
         return datasets.Dataset.from_dict({"scan_id": [f"{subset} {split} {options['data_dir']} {limit}"] * 2})
 
     monkeypatch.setattr(ablation_scores, "evaluate_model", evaluate)
@@ -92,6 +92,14 @@ def test_each_subset_is_evaluated_apart_in_a_folder_of_its_own(evaluated, tmp_pa
     ]
     assert run.num_scans == 4 and run.metrics["Avg. clinical"] == 7.0 and run.metrics["Avg. clinical inspect"] == 7.0
     assert run.metrics["BLEU-1"] == 7.0 and run.metrics["report_loss"] == 2.0 and run.metrics["num_visual_tokens"] == 8
+
+
+def test_the_floors_of_a_recipe_are_asked_for_with_the_training_scans(evaluated, tmp_path):
+    Evaluation(recipe(floors=["nearest", "normal"], floor_scans=5), tmp_path, tmp_path).score(Path("model"))
+    ((*_, options, _),) = evaluated
+    floors = options["floors"]
+    assert (floors.names, floors.num_train_scans) == (("nearest", "normal"), 5)
+    assert floors.train_scans["scan_id"][0].split()[:2] == ["all", "train"] and "floor_scans" not in options
 
 
 def test_a_scan_without_a_report_is_no_score(evaluated, tmp_path, monkeypatch):
