@@ -10,7 +10,7 @@ from argus_inference.console.terminal import escape_name
 from ..floors.floor_list import FLOORS, missing_floors, title_of
 from .evaluation_results import EvaluationResults, MetricValue
 
-# Metrics by heading, in the groups of the tables of floors: findings and labels, words, models' metrics.
+# Metrics by heading, in the groups of the tables of floors: findings and labels, their places, words, models' metrics.
 METRIC_GROUPS: tuple[dict[str, str], ...] = (
     {
         "finding F1": "finding_f1",
@@ -18,6 +18,8 @@ METRIC_GROUPS: tuple[dict[str, str], ...] = (
         "laterality": "laterality_accuracy",
         "label F1 (macro)": "label F1 (macro)",
         "CRG": "CRG",
+    },
+    {
         "side agreement": "side agreement",
         "lobe agreement": "lobe agreement",
         "size agreement": "size agreement",
