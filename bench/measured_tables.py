@@ -97,6 +97,40 @@ def retrieval_table(results: dict[str, Any]) -> str:
     return f"{markdown_table(literal_table(heads, rows))}\n\nChance of R@1: {results['chance_r@1']:.3f}."
 
 
+# Measures of maps of evidence, as rows of their table.
+EVIDENCE_ROWS = {
+    "pointing": "peak within one voxel of the finding",
+    "within_8_mm": "peak within 8 mm",
+    "overlap": "intersection over union with the finding, above half of the peak",
+    "chance": "chance: a point drawn in the body, within one voxel",
+    "no_model": "no model: largest difference from the mean, within one voxel",
+    "other_sentence": "another sentence's peak, within one voxel",
+    "random_tower": "random tower, within one voxel",
+    "absent_finding_has_map": "sentence about a finding that the scan does not have gets a map",
+    "deletion": "deleting the map's top removes the statement",
+    "deletion_elsewhere": "deleting as much elsewhere removes it",
+    "has_map": "true statements with a map",
+    "pointing_moved": "moved scans: peak within one voxel",
+    "within_8_mm_moved": "moved scans: peak within 8 mm",
+    "chance_moved": "moved scans: chance",
+    "no_model_moved": "moved scans: no model",
+    "has_map_moved": "moved scans: true statements with a map",
+    "pointing_moved_true_reports": "moved scans, their true reports: peak within one voxel",
+    "has_map_moved_true_reports": "moved scans, their true reports: sentences with a map",
+}
+
+
+def evidence_table(results: dict[str, Any]) -> str:
+    """Return the measures of maps of evidence as a Markdown table."""
+    rows = (
+        [text, f"{row['value']:.3f}", f"{row['low']:.3f} to {row['high']:.3f}", str(row["n"])]
+        for name, text in EVIDENCE_ROWS.items()
+        if (row := results.get(name)) is not None
+    )
+    table = markdown_table(literal_table(("on phantoms", "value", "95% interval", "sentences"), rows))
+    return f"{table}\n\n{results['seconds_per_sentence']:.2f} s a map, on one CPU core."
+
+
 def read_demo(path: Path) -> EvaluationResults:
     """Read the results of a demo, refusing those of an evaluation that was not timed."""
     results = read_results(path.parent)
@@ -114,6 +148,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "retrieval": lambda path: retrieval_table(read_json(path)),
     "patch embedding": lambda path: markdown_table(patch_table(read_json(path)["patch_embedding"])),
     "metrics under stress": lambda path: stress_markdown(read_stress_results(path)),
+    "evidence": lambda path: evidence_table(read_json(path)),
     "systems": lambda path: markdown_table(system_table(read_json(path)["systems"])),
 }
 

@@ -8,7 +8,16 @@ import typer
 
 from argus_inference.console.interruption import signals_as_usual
 
-from .evaluate import ChosenFloors, ChosenScans, check_stored, chosen_metrics, evaluate_scans, score_again
+from .evaluate import (
+    ChosenFloors,
+    ChosenScans,
+    check_evidence,
+    check_stored,
+    chosen_metrics,
+    evaluate_scans,
+    measure_evidence,
+    score_again,
+)
 from .options import (
     NOTICE,
     AllowedHostOption,
@@ -129,6 +138,12 @@ def evaluate(
     floor_scans: FloorScansOption = None,
     flip: FLIPOption = None,
     test_set: TestSetOption = None,
+    evidence: Annotated[
+        bool, typer.Option("--evidence", help="Also measure where maps of evidence point (phantoms, or with a table).")
+    ] = False,
+    evidence_masks: Annotated[
+        Path | None, typer.Option(help="Table of findings and masks to measure maps on: scan, sentence, mask (CSV).")
+    ] = None,
     anonymous_paths: AnonymousOption = False,
 ) -> None:
     """Generate a split's reports, score them and the floors, and print the tables.
@@ -162,6 +177,7 @@ def evaluate(
         raise ValueError("--model names the model to evaluate")
     loading = Loading(dtype, bits, static_cache, trust_remote_code, device_map)
     check_model_folder(model, trust_remote_code)
+    check_evidence(evidence, evidence_masks, subset)
     quiet()
     phantoms = _phantom_options(subset, num_phantoms, seed, label)
     scans = ChosenScans(subset, split, data_dir, phantoms, test_set, limit, path_names(anonymous_paths))
@@ -177,6 +193,8 @@ def evaluate(
         loading=loading,
         **given,
     )
+    if evidence or evidence_masks is not None:
+        measure_evidence(model, out, loading, evidence_masks, split, phantoms, limit)
     raise typer.Exit(2 if results.unreadable else 0)
 
 

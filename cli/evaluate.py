@@ -1,7 +1,8 @@
-"""Run `argus evaluate`: a model on a split, the check of stored numbers, and stored reports on other scans."""
+"""Run `argus evaluate`: a model on a split, stored numbers checked, other scans, maps of evidence."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,10 +10,15 @@ from .options import say, tell
 
 if TYPE_CHECKING:
     from argus_evaluation.benchmark.evaluation_results import EvaluationResults
+    from argus_evaluation.evidence.evidence_cases import EvidenceCase
     from argus_evaluation.metrics.metric import Metric
     from argus_inference.anonymous_paths import PathNames
 
 Metrics = dict[str, "Metric"]
+EVIDENCE_FILE = "evidence.json"
+EVIDENCE_LIMITS = (
+    "Maps of evidence were validated on phantoms only; no number here says that a map of a patient is right."
+)
 
 
 @dataclass(frozen=True)
@@ -150,3 +156,71 @@ def score_again(stored: Path, out: Path, metrics: Metrics, test_set: Path | None
     from argus_evaluation.benchmark.rescoring import score_stored_again
 
     show_results(score_stored_again(stored, out, metrics, test_set))
+
+
+def check_evidence(wanted: bool, masks: Path | None, subset: str) -> None:
+    """Refuse evidence of scans whose findings nobody knows, before anything is computed.
+
+    Raises:
+        ValueError, FileNotFoundError: if the subset has no masks, or their table is wrong.
+    """
+    if not wanted and masks is None:
+        return
+    if masks is not None:
+        from argus_evaluation.evidence.mask_table import read_mask_table
+
+        read_mask_table(masks)
+    elif subset != "phantom":
+        raise ValueError(
+            f"--evidence needs the voxels of findings, which only phantoms have; for {subset} give --evidence-masks "
+            "TABLE.csv with the columns scan, sentence, mask"
+        )
+
+
+def measure_evidence(
+    model_dir: Path,
+    out: Path,
+    loading: Any,
+    masks: Path | None,
+    split: str,
+    phantoms: Mapping[str, Any],
+    limit: int | None,
+) -> None:
+    """Measure a model's maps on the evaluated phantoms, or on the scans of a table; write `evidence.json`, print it.
+
+    Of several processes only the first one does so.
+    """
+    if int(os.environ.get("RANK", "0")) > 0:
+        return
+    from argus_evaluation.evidence.evidence_measures import EvidenceMeasure
+    from argus_evaluation.evidence.evidence_results import evidence_table, seconds_per_sentence, summarize
+    from argus_evaluation.evidence.mask_table import masked_cases, read_mask_table
+    from argus_inference.console.terminal import show
+    from argus_inference.evidence.evidence import EvidenceSettings
+    from argus_inference.model_folder import hash_model, load_model
+    from argus_processing.mean_scan.mean_scan_file import read_mean_scan
+    from argus_processing.storage.progress import progress_bar
+    from argus_processing.storage.whole_files import write_json
+
+    mean = read_mean_scan(model_dir)
+    model, processor = load_model(model_dir, loading)
+    measure = EvidenceMeasure(model, processor, mean, EvidenceSettings())
+    cases = masked_cases(read_mask_table(masks)) if masks else _phantoms(split, phantoms, limit)
+    with progress_bar() as progress:
+        measured = list(progress.track(measure.measure_all(cases), description="evidence"))
+    shares = summarize(measured)
+    results = {"model_hash": hash_model(model_dir), "limits": EVIDENCE_LIMITS, "settings": asdict(measure.settings)}
+    results |= {name: asdict(share) for name, share in shares.items()}
+    results |= {"seconds_per_sentence": seconds_per_sentence(measured), "scans": [asdict(case) for case in measured]}
+    write_json(out / EVIDENCE_FILE, results)
+    show(evidence_table(shares))
+    tell(EVIDENCE_LIMITS)
+
+
+def _phantoms(split: str, phantoms: Mapping[str, Any], limit: int | None) -> "Iterator[EvidenceCase]":
+    from argus_evaluation.evidence.phantom_cases import phantom_case
+    from argus_processing.ct3drrg import PhantomConfig
+
+    seeds = PhantomConfig(name="phantom", **phantoms).split_items(split)
+    for seed in seeds[:limit]:
+        yield phantom_case(seed, phantoms.get("spacing_mm"))

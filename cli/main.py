@@ -140,6 +140,9 @@ def report(
     as_json: Annotated[bool, typer.Option("--json", help="Print one line with a JSON object per scan.")] = False,
     stream: Annotated[bool, typer.Option("--stream", help="Print the words as they come.")] = False,
     preview: Annotated[Path | None, typer.Option(help="Save a PNG of the scan with its report.")] = None,
+    evidence: Annotated[
+        Path | None, typer.Option(help="Folder for maps of which voxels carried each sentence (NIfTI, JSON, picture).")
+    ] = None,
     series_uid: SeriesOption = None,
     preferences: PreferencesOption = None,
     max_new_tokens: TokensOption = 1024,
@@ -167,10 +170,12 @@ def report(
     say(NOTICE)
     quiet()
     names = path_names(anonymous_paths)
-    report.check_options(scans, out, as_json, stream, preview)
+    report.check_options(scans, out, as_json, stream, preview, evidence)
     style = report.choose_style(as_json, stream)
     with opened_scans(scans, series_uid, load_preferences(preferences), say) as opened:
-        all_read = report.run(opened, model, style, out, preview, max_new_tokens, batch_size, say, loading, names)
+        all_read = report.run(
+            opened, model, style, out, preview, max_new_tokens, batch_size, say, loading, names, evidence
+        )
     raise typer.Exit(0 if all_read else 2)
 
 

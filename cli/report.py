@@ -11,6 +11,7 @@ from typing import Any
 from argus_inference.anonymous_paths import PathNames
 from argus_inference.console.plain_text import ascii_json, plain_lines
 from argus_inference.scan_reports import ScanFailure, ScanReport, to_json_lines, to_text, write_reports
+from argus_processing.storage.claimed_folders import check_new_folder
 from argus_processing.storage.progress import progress_bar
 from argus_processing.storage.whole_files import check_can_write, destination_of, write_text
 
@@ -20,7 +21,14 @@ STYLES = ("text", "json", "stream")
 SAVE_SECONDS = 10.0  # time between saves; a sudden kill loses at most this much work
 
 
-def check_options(scans: Sequence[Path], out: Path | None, as_json: bool, stream: bool, preview: Path | None) -> None:
+def check_options(
+    scans: Sequence[Path],
+    out: Path | None,
+    as_json: bool,
+    stream: bool,
+    preview: Path | None,
+    evidence: Path | None = None,
+) -> None:
     """Refuse options that exclude each other and files that cannot be written, before the model is loaded.
 
     Raises:
@@ -28,8 +36,9 @@ def check_options(scans: Sequence[Path], out: Path | None, as_json: bool, stream
     """
     if as_json and stream:
         raise ValueError("--json and --stream do not go together; choose one")
-    if preview is not None and len(scans) > 1:
-        raise ValueError(f"--preview takes one scan, got {len(scans)}; run it once a scan")
+    for name, wanted in (("--preview", preview), ("--evidence", evidence)):
+        if wanted is not None and len(scans) > 1:
+            raise ValueError(f"{name} takes one scan, got {len(scans)}; run it once a scan")
     if preview is not None and preview.suffix.lower() != ".png":
         raise ValueError(f"--preview {preview}: the picture is a PNG; give a name that ends in .png")
     given = [path for path in (out, preview) if path is not None]
@@ -42,6 +51,9 @@ def check_options(scans: Sequence[Path], out: Path | None, as_json: bool, stream
         for scan in scans:
             _refuse_scan(path, target, scan)
         check_can_write(path)
+    if evidence is not None:
+        _refuse_scan(evidence, os.path.realpath(evidence), scans[0])
+        check_new_folder(evidence)
 
 
 def _refuse_scan(path: Path, target: str, scan: Path) -> None:
@@ -75,18 +87,21 @@ def run(
     say: Callable[[str], None],
     loading: Any = None,
     names: PathNames | None = None,
+    evidence: Path | None = None,
 ) -> bool:
     """Write the reports to stdout, and to `out`; return whether every scan could be read.
 
     `say` prints one line to stderr; `loading` holds the settings for loading the model (`model_folder.Loading`);
     `names` gives scans opaque names everywhere except in those lines. `out` holds only complete reports; if the command
-    is stopped, these are the finished ones. It is not written at all if no scan could be read.
+    is stopped, these are the finished ones. It is not written at all if no scan could be read. `evidence` is the folder
+    of the evidence for the report of a single scan.
     """
     from argus_inference.model_folder import hash_model, load_model
     from argus_processing.saved_models.provenance import read_provenance
 
+    mean = None if evidence is None else _mean_scan_of(model_dir)
     model, processor = load_model(model_dir, loading)
-    model_hash = hash_model(model_dir) if style == "json" else ""
+    model_hash = hash_model(model_dir) if style == "json" or evidence is not None else ""
     kept = ReportFile(out, style, model_hash, len(scans))
     streamer = _streamer(processor) if style == "stream" else None
     batches = write_reports(
@@ -117,6 +132,9 @@ def run(
         kept.save()
     if preview is not None and kept.reports:
         _save_preview(scans[0].path, kept.reports[0].report, preview)
+    if evidence is not None and kept.reports:
+        about = {"scan": kept.reports[0].scan, "model_hash": model_hash}
+        _save_evidence(model, processor, mean, scans[0].path, kept.reports[0].report, evidence, about, say)
     return len(kept.reports) == len(scans)
 
 
@@ -208,3 +226,31 @@ def _save_preview(scan: Path, report: str, preview: Path) -> None:
     from argus_processing.read_ct import read_ct
 
     save_preview(read_ct(scan), report, preview)
+
+
+def _mean_scan_of(model_dir: Path) -> Any:
+    from argus_processing.mean_scan.mean_scan_file import read_mean_scan
+
+    return read_mean_scan(model_dir)
+
+
+def _save_evidence(
+    model: Any,
+    processor: Any,
+    mean: Any,
+    scan: Path,
+    report: str,
+    folder: Path,
+    about: dict[str, str],
+    say: Callable[[str], None],
+) -> None:
+    """Write the evidence for a report, and tell how many sentences have a map."""
+    from argus_inference.evidence.evidence_files import LIMITS, write_evidence
+    from argus_inference.evidence.explain import explain
+    from argus_processing.read_ct import read_ct
+
+    volume = read_ct(scan)
+    found = explain(model, processor, volume, report, mean)
+    write_evidence(folder, volume, report, found, about)
+    mapped = sum(each.density is not None for each in found.sentences)
+    say(f"{folder}: maps of {mapped} of {len(found.sentences)} sentences. {LIMITS}")

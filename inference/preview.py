@@ -112,7 +112,7 @@ def save_preview(volume: Any, report: str, out: Path) -> None:
         1, 3, gridspec_kw={"left": 0.015, "right": TEXT_LEFT - 0.025, "top": 0.88, "bottom": 0.07, "wspace": 0.04}
     )
     for plane, ax in zip(planes, axes, strict=True):
-        _draw_plane(ax, plane, window)
+        draw_plane(ax, plane, window)
     _draw_report(figure, report)
     figure.text(0.015, 0.95, f"Argus   {window.label}", color=INK, fontsize=11, va="center")
     figure.text(0.015, 0.025, NOTICE, color=QUIET, fontsize=8, va="center")
@@ -127,14 +127,14 @@ def draw_planes(volume: Any) -> bytes:
     window = choose_window(volume.hu)
     axes = figure.subplots(1, 3, gridspec_kw={"left": 0.01, "right": 0.99, "top": 0.86, "bottom": 0.02, "wspace": 0.03})
     for plane, ax in zip(middle_planes(volume.hu, volume.spacing_mm), axes, strict=True):
-        _draw_plane(ax, plane, window)
+        draw_plane(ax, plane, window)
     figure.text(0.01, 0.96, window.label, color=INK, fontsize=9, va="center")
     file = BytesIO()
     figure.savefig(file, format="png", facecolor=GROUND)
     return file.getvalue()
 
 
-def _draw_plane(ax: Axes, plane: Plane, window: Window) -> None:
+def draw_plane(ax: Axes, plane: Plane, window: Window) -> None:
     """Draw one slice with its name above it and the letters of the patient's sides at its edges."""
     low, high = window.level - window.width / 2, window.level + window.width / 2
     ax.imshow(plane.pixels, cmap="gray", vmin=low, vmax=high, aspect=plane.aspect, interpolation="bilinear")

@@ -14,7 +14,7 @@ from transformers.processing_utils import ImagesKwargs
 from .ct_arrays import HuVolume
 from .ct_volume import CTVolume
 from .meta_tensor import is_meta_tensor, volume_of_meta_tensor
-from .normalization import CROPS, NORMALIZATIONS, centred
+from .normalization import CROPS, NORMALIZATIONS, Box, centred
 from .read_ct import read_ct, read_ct_row
 from .read_nifti import Follower, read_nifti_bytes
 from .resampling import (
@@ -44,11 +44,13 @@ class ScanToGrid:
 
     Attributes:
         hu: the part of the scan that is resampled, `(D, H, W)`.
+        box: where that part is in the scan.
         window: lowest and highest HU that are kept.
         operators: the resampling from those voxels to the grid.
     """
 
     hu: HuVolume
+    box: Box
     window: tuple[float, float]
     operators: GridOperators
 
@@ -176,12 +178,13 @@ class ArgusImageProcessor(BaseImageProcessor):
 
     def to_grid(self, volume: CTVolume) -> ScanToGrid:
         """Return the cropped scan, the HU window and the operators that make the grid of a scan."""
-        hu = CROPS[self.crop](volume.hu)
+        box = CROPS[self.crop](volume.hu)
+        hu = volume.hu[box]
         window = NORMALIZATIONS[self.normalization](volume.hu, (self.hu_window[0], self.hu_window[1]))
         operators = grid_operators(
             hu.shape, volume.spacing_mm, self.image_size, self.target_spacing_mm, self.resampling
         )
-        return ScanToGrid(hu, window, operators)
+        return ScanToGrid(hu, box, window, operators)
 
     def scale(self, hu: torch.Tensor, window: tuple[float, float]) -> torch.Tensor:
         """Scale clipped HU to `value_range` in place."""

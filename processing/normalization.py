@@ -5,6 +5,8 @@ import numpy as np
 from .ct_arrays import HuVolume
 from .scan_types import GridVolume
 
+Box = tuple[slice, slice, slice]
+
 
 def fixed_window(hu: HuVolume, hu_window: tuple[float, float]) -> tuple[float, float]:
     """Return the HU window of the settings: the same HU has the same value in every scan."""
@@ -21,28 +23,29 @@ def scan_range(hu: HuVolume, hu_window: tuple[float, float]) -> tuple[float, flo
 NORMALIZATIONS = {"hu_window": fixed_window, "min_max": scan_range}
 
 
-def whole_scan(hu: HuVolume) -> HuVolume:
-    """Return the scan unchanged."""
-    return hu
+def whole_box(hu: HuVolume) -> Box:
+    """Return the box of the whole scan."""
+    depth, height, width = hu.shape
+    return slice(0, depth), slice(0, height), slice(0, width)
 
 
-def foreground(hu: HuVolume) -> HuVolume:
-    """Crop `(D, H, W)` to the smallest box around all voxels above the scan's lowest HU, as M3D does.
+def foreground_box(hu: HuVolume) -> Box:
+    """Return the smallest box around all voxels of `(D, H, W)` above the scan's lowest HU, as M3D crops to.
 
-    A scan without a foreground is returned whole.
+    For a scan without a foreground it is the whole scan.
     """
     above = hu > hu.min()
     box = []
     for axis in range(3):
         used = np.flatnonzero(above.any(axis=tuple(other for other in range(3) if other != axis)))
         if not used.size:
-            return hu
-        box.append(slice(used[0], used[-1] + 1))
-    return hu[tuple(box)]
+            return whole_box(hu)
+        box.append(slice(int(used[0]), int(used[-1]) + 1))
+    return box[0], box[1], box[2]
 
 
-# A crop returns the part of a scan that is resampled: (D, H, W) -> a view of it.
-CROPS = {"none": whole_scan, "foreground": foreground}
+# A crop returns the part of a scan that is resampled, as slices of (D, H, W).
+CROPS = {"none": whole_box, "foreground": foreground_box}
 
 
 def centred(grid: GridVolume, size: tuple[int, int, int], fill: float) -> GridVolume:

@@ -1,6 +1,7 @@
 """Clean the text of a report, split it into sentences and count its tokens."""
 
 import re
+from collections.abc import Iterator
 
 _QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "’": "'", "‘": "'"})
 _HEADS = (
@@ -35,6 +36,7 @@ _COUNTED = re.compile(
     r"\s+(?:(?:and|or) \S*\d|(?:right |left |thoracic |lumbar |cervical |anterior |posterior |lateral )*"
     r"(?:ribs?|costa\w*|vertebra\w*|intercostal|segments?|months?|weeks?|days?|years?)\b)"
 )
+_LINE = re.compile(r"[^\n]+")
 _TOKEN = re.compile(r"\d+(?:[.,]\d+)*|\w+(?:['-]\w+)*|[^\w\s]")
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
 
@@ -62,16 +64,38 @@ def split_sentences(text: str) -> list[str]:
 
     A full stop inside a number or a date, after an abbreviation, an ordinal or an initial, does not end a sentence.
     """
-    sentences, start = [], 0
+    return [text[start:end] for start, end in _spans(text)]
+
+
+def sentence_spans(text: str) -> list[tuple[int, int]]:
+    """Return start and end of each sentence of a text as it is, in which a line's end ends a sentence too.
+
+    A head, such as "Findings:", belongs to no sentence.
+    """
+    spans = []
+    for line in _LINE.finditer(text):
+        for start, end in _spans(line[0]):
+            head = _HEAD.match(line[0][start:end])
+            first = start + (head.end() if head else 0)
+            if first < end:
+                spans.append((line.start() + first, line.start() + end))
+    return spans
+
+
+def _spans(text: str) -> Iterator[tuple[int, int]]:
+    """Yield start and end of each sentence, without the space around it."""
+    start = 0
     for end in _END.finditer(text):
-        if end[0] == "." and not _ends(text[start : end.start()], text, end.end()):
-            continue
-        if sentence := text[start : end.end()].strip():
-            sentences.append(sentence)
-        start = end.end()
-    if rest := text[start:].strip():
-        sentences.append(rest)
-    return [sentence for sentence in sentences if _WORD.search(sentence) or _TOKEN.search(sentence)]
+        if end[0] != "." or _ends(text[start : end.start()], text, end.end()):
+            yield from _stripped(text, start, end.end())
+            start = end.end()
+    yield from _stripped(text, start, len(text))
+
+
+def _stripped(text: str, start: int, stop: int) -> Iterator[tuple[int, int]]:
+    part = text[start:stop]
+    if part.strip():
+        yield start + len(part) - len(part.lstrip()), start + len(part.rstrip())
 
 
 def _ends(before: str, text: str, position: int) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from transformers.dynamic_module_utils import get_relative_import_files
 
+from ..mean_scan.mean_scan_file import is_recorded_mean_scan
 from ..saved_models.pretrained import shapes_of_weights
 from ..saved_models.weight_files import SAFETENSORS, SAFETENSORS_INDEX
 from ..storage.card_file import CARD
@@ -146,6 +147,8 @@ def _in_entry(folder: Path, path: Path, code: frozenset[str]) -> Iterator[Disclo
         return
     if is_training_state(path.name):
         yield Disclosure(TRAINING_STATE, name, "the state of a training run")
+        return
+    if is_recorded_mean_scan(folder, path):
         return
     if path.suffix == ".safetensors" and path.parent == folder:
         yield from _in_weights(folder, path)

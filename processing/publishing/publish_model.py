@@ -11,7 +11,7 @@ from .hub_repository import Destination, FolderToPublish, upload
 from .published_card import card_of_repository
 
 # What of an earlier upload is removed if the folder no longer has it: old shards would be loaded with the new ones.
-REPLACED = ("*.safetensors", "*.json", "*.py", "*.jinja", "*.png", "*.bin")
+REPLACED = ("*.safetensors", "*.json", "*.py", "*.jinja", "*.png", "*.bin", "*.nii.gz")
 
 
 def model_to_publish(folder: Path, repo_id: str, pictures: Collection[str] = ()) -> FolderToPublish:

@@ -112,6 +112,15 @@ class LanguagePart:
     is_trained_here: bool = False
 
 
+@dataclass(frozen=True)
+class MeanScanRecord:
+    """The mean of training scans beside a model: the number of scans, and hashes of their data and of the file."""
+
+    num_scans: int
+    data_sha256: str
+    sha256: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
     """Everything that is recorded of how a model, or a part for one, was made.
@@ -123,6 +132,7 @@ class Provenance:
         preprocessing: of the tower's own system, or of the Argus paper: own or paper.
         stages: its trainings and those of its parts, in order.
         runs: machine, libraries and time of each stage.
+        mean_scan: the mean of the last stage's scans, if it is in the folder.
     """
 
     vision: VisionPart | None = None
@@ -132,6 +142,7 @@ class Provenance:
     preprocessing: str = ""
     stages: tuple[TrainingStage, ...] = ()
     runs: tuple[TrainingRun, ...] = ()
+    mean_scan: MeanScanRecord | None = None
 
     @property
     def knows_only_phantoms(self) -> bool:
@@ -167,8 +178,8 @@ class Provenance:
         return any(part in stage.parts for stage in self.stages)
 
     def with_stage(self, stage: TrainingStage, run: TrainingRun) -> "Provenance":
-        """Return it with one more training at its end."""
-        return replace(self, stages=(*self.stages, stage), runs=(*self.runs, run))
+        """Return it with one more training at its end; the mean scan is not that of the new one's scans."""
+        return replace(self, stages=(*self.stages, stage), runs=(*self.runs, run), mean_scan=None)
 
     def without_runs(self) -> "Provenance":
         """Return what another run of the same recipes shares with this one."""

@@ -6,7 +6,15 @@ import torch
 from torch import nn
 from transformers import LlamaConfig
 
-from modeling_argus import COMPRESSORS, TOWERS, ArgusVisionConfig, ArgusVisionModel
+from modeling_argus import (
+    COMPRESSORS,
+    TOWERS,
+    ArgusConfig,
+    ArgusForConditionalGeneration,
+    ArgusVisionConfig,
+    ArgusVisionModel,
+)
+from modeling_argus.presets_argus import preset_vision_config
 
 IMAGE, PAD = 3, 4  # ids of the placeholder of a visual token and of padding
 PAIRS = [(tower, compressor) for tower in TOWERS for compressor in COMPRESSORS]
@@ -36,3 +44,33 @@ def enlarge_matrices(model: nn.Module, factor: float) -> None:
     for parameter in model.parameters():
         if parameter.ndim == 2:
             parameter.mul_(factor)
+
+
+def make_model(tower: str, compressor: str, tied: bool = False, **vision: Any) -> ArgusForConditionalGeneration:
+    """Return a whole model of random weights, the same each time; `vision` are more settings of its tower."""
+    torch.manual_seed(0)
+    sizes = preset_vision_config("argus-tiny", tower).to_dict()
+    sizes |= {"image_size": [4 * side for side in sizes["patch_size"]], "hidden_size": 24, "num_attention_heads": 3}
+    sizes |= {"head_dim": 8, "codebook_size": 64} if tower == "ct2rep" else {"head_dim": 8, "num_hidden_layers": 2}
+    sizes |= vision
+    text = tiny_text(
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        eos_token_id=[2, 7],
+        pad_token_id=PAD,
+        tie_word_embeddings=tied,
+    )
+    config = ArgusConfig(
+        vision_config=TOWERS[tower].config_class(**sizes),
+        text_config=text,
+        image_token_id=IMAGE,
+        compressor=compressor,
+        num_latents=8,
+        perceiver_depth=1,
+        perceiver_num_heads=2,
+        perceiver_head_dim=8,
+    )
+    model = ArgusForConditionalGeneration(config).eval()
+    enlarge_matrices(model, 4)
+    return model

@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 from argus_processing import ArgusImageProcessor, CTVolume
-from argus_processing.normalization import centred, foreground
+from argus_processing.normalization import centred, foreground_box
 from argus_processing.tower_preprocessing import TOWER_SETTINGS, preprocessing_settings
 
 SPACING = (3.0, 2.0, 2.0)
@@ -89,9 +89,9 @@ def test_a_blank_scan_is_all_lowest(tower):
 
 def test_foreground_is_the_smallest_box_and_all_of_a_scan_without_one():
     hu = np.zeros((4, 5, 6), np.int16)
-    assert foreground(hu).shape == (4, 5, 6)
+    assert hu[foreground_box(hu)].shape == (4, 5, 6)
     hu[1, 2, 3] = hu[2, 4, 3] = 5
-    assert foreground(hu).shape == (2, 3, 1)
+    assert hu[foreground_box(hu)].shape == (2, 3, 1)
 
 
 def test_what_does_not_fit_the_grid_is_refused():

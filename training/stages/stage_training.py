@@ -20,6 +20,7 @@ from .recipe import RecipeArguments, accumulation_steps, set_trainable, stage_co
 from .report_examples import count_cut_reports
 from .report_trainer import make_trainer
 from .sharded_weights import count_trained, model_of, save_model
+from .training_mean import add_mean_scan
 
 
 def train_stage(
@@ -69,6 +70,7 @@ def train_stage(
             has_adapters=adapters is not None,
         )
         continue_model(model_path, partial, record, model.config, processor.image_processor)
+        add_mean_scan(model_path, partial, examples["train"], processor.image_processor, data)
         partial.rename(done)
     trainer.accelerator.wait_for_everyone()
     return done

@@ -1,0 +1,1 @@
+"""Measure maps of evidence against findings whose place is known."""

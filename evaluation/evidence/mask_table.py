@@ -1,0 +1,140 @@
+"""Read a table of findings and their masks, as ReXGroundingCT lists them: a sentence and a mask file of each finding.
+
+Columns: `scan`, path of the volume; `sentence`, the finding in words; `mask`, path of a NIfTI mask in the space of the
+scan; and, for a mask file that holds several findings, `channel`, its place along the file's extra axis. Paths are
+relative to the table.
+"""
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from argus_inference.evidence.scan_placement import file_axes_of
+from argus_processing.ct_checks import check_memory
+from argus_processing.ct_volume import CTVolume
+from argus_processing.read_ct import read_ct
+
+from .evidence_cases import EvidenceCase, Statement, TrueFinding
+
+COLUMNS = ("scan", "sentence", "mask")
+AFFINE_TOLERANCE_MM = 1.0
+
+
+@dataclass(frozen=True)
+class MaskedFinding:
+    """One row of the table; `channel` is None for a mask file of one finding."""
+
+    scan: Path
+    sentence: str
+    mask: Path
+    channel: int | None = None
+
+
+def read_mask_table(path: Path) -> list[MaskedFinding]:
+    """Read the rows of a table.
+
+    Raises:
+        FileNotFoundError: if the table, a scan or a mask is not there.
+        ValueError: if a column is missing, or a row is empty; the message names it.
+    """
+    with Path(path).open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        if missing := [name for name in COLUMNS if name not in (reader.fieldnames or ())]:
+            raise ValueError(f"{path}: has no column {', '.join(missing)}; it needs {', '.join(COLUMNS)}")
+        rows = [_row(path, number, row) for number, row in enumerate(reader, start=2)]
+    if not rows:
+        raise ValueError(f"{path}: has no rows")
+    return rows
+
+
+def _row(path: Path, number: int, row: dict[str, str]) -> MaskedFinding:
+    values = {name: (row.get(name) or "").strip() for name in (*COLUMNS, "channel")}
+    if empty := [name for name in COLUMNS if not values[name]]:
+        raise ValueError(f"{path}: line {number} has no {', '.join(empty)}")
+    if values["channel"] and not values["channel"].isdigit():
+        raise ValueError(f"{path}: line {number}: channel must be a whole number from 0, got {values['channel']!r}")
+    scan, mask = (Path(path).parent / values[name] for name in ("scan", "mask"))
+    for file in (scan, mask):
+        if not file.exists():
+            raise FileNotFoundError(f"{path}: line {number} names {file}, which does not exist")
+    return MaskedFinding(scan, values["sentence"], mask, int(values["channel"]) if values["channel"] else None)
+
+
+def masked_cases(rows: Sequence[MaskedFinding]) -> Iterator[EvidenceCase]:
+    """Yield the case of every scan; its report is the sentences of its findings, in the order of the table.
+
+    Raises:
+        CTReadError: if a scan cannot be read.
+        ValueError: if a mask is not in the space of its scan.
+    """
+    scans: dict[Path, list[MaskedFinding]] = {}
+    for row in rows:
+        scans.setdefault(row.scan, []).append(row)
+    for scan, own in scans.items():
+        volume = read_ct(scan)
+        findings = tuple(TrueFinding(row.sentence, mask_of(row, volume)) for row in own)
+        sentences = [_ended(row.sentence) for row in own]
+        report = " ".join(sentences)
+        starts = np.cumsum([0, *(len(sentence) + 1 for sentence in sentences)])
+        statements = [
+            Statement(finding, int(start), int(start) + len(sentence))
+            for finding, start, sentence in zip(findings, starts, sentences, strict=False)
+            if finding.mask.any()
+        ]
+        yield EvidenceCase(
+            scan_id=scan.name,
+            volume=volume,
+            findings=findings,
+            statements_in=_GivenStatements(statements),
+            report=report,
+        )
+
+
+@dataclass(frozen=True)
+class _GivenStatements:
+    """Statements that are known with the report; a class, so that each case keeps its own."""
+
+    statements: list[Statement]
+
+    def __call__(self, report: str) -> list[Statement]:
+        return self.statements
+
+
+def _ended(sentence: str) -> str:
+    """Return a sentence on one line that ends as one."""
+    text = " ".join(sentence.split())
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def mask_of(row: MaskedFinding, volume: CTVolume) -> np.ndarray:
+    """Read the mask of a finding, `(D, H, W)` bool in the canonical scan.
+
+    Raises:
+        ValueError: if the mask is not in the space of its scan.
+    """
+    image: Any = nib.load(row.mask)
+    axes = file_axes_of(volume)
+    shape = image.shape
+    check_memory(shape, 1, row.mask)
+    array = np.asanyarray(image.dataobj)
+    if array.ndim == 4:
+        # The extra axis is the last one in NIfTI's own order; ReXGroundingCT puts it first.
+        own = axes.array(volume.hu).shape
+        axis = 3 if shape[:3] == own else 0
+        if row.channel is None or not 0 <= row.channel < shape[axis]:
+            raise ValueError(f"{row.mask}: holds {shape[axis]} findings; the table's channel is {row.channel}")
+        array = np.take(array, row.channel, axis=axis)
+    if array.shape != axes.array(volume.hu).shape:
+        own = axes.array(volume.hu).shape
+        raise ValueError(f"{row.mask}: has {array.shape} voxels and its scan {own}; they must be the same")
+    states_place = (
+        isinstance(image, nib.Nifti1Image) and max(image.header["sform_code"], image.header["qform_code"]) > 0
+    )
+    if states_place and not np.allclose(image.affine, axes.affine, rtol=0, atol=AFFINE_TOLERANCE_MM):
+        raise ValueError(f"{row.mask}: lies elsewhere than its scan {row.scan.name}, by its affine")
+    return axes.canonical(array != 0)

@@ -1,0 +1,1 @@
+"""Show which voxels of a scan carried each sentence of its report."""
