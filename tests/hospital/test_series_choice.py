@@ -138,6 +138,13 @@ def test_kernels_of_four_vendors_are_known(kernel, known):
 
 
 @pytest.mark.parametrize(
+    "description", ["PULM EMB 0.75", "Lungenembolie 1.0", "CT pulmonary angiography", "TEP pulmonar"]
+)
+def test_a_word_of_embolism_names_no_kernel(description):
+    assert kernel_of("", description, vocabulary_of()) == "unknown"
+
+
+@pytest.mark.parametrize(
     ("description", "body_part", "study", "known"),
     [
         ("Thoracic spine 2.0", "CHEST", "", ""),
