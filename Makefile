@@ -3,11 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # The extras that the tests try.
-TRIED := cache,clinical,evaluate,hospital,judge,meteor,monai,qlora,quantized,ray,reader,serve
+TRIED := audit,cache,clinical,evaluate,hospital,judge,meteor,monai,qlora,quantized,ray,reader,serve
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo ablation-demo pretrain-demo paper-demo series-bench dicom-check stress test test-reports test-browser test-metric-packages test-deepspeed fuzz quality docs evidence-demo test-oldest bench bounds readme clean
+.PHONY: demo audit-writers ablation-demo pretrain-demo paper-demo series-bench dicom-check stress test test-reports test-browser test-metric-packages test-deepspeed fuzz quality docs evidence-demo test-oldest bench bounds readme clean
 
 demo: $(VENV)/installed-demo
 	$(BIN)/argus demo runs/demo
@@ -92,6 +92,10 @@ bench: $(VENV)/installed-bench
 bounds: $(VENV)/installed
 	$(BIN)/python bench/bench_serve.py runs/bench
 
+# Does the demo's model read the image, beside writers that do not: two minutes, after `make demo`.
+audit-writers: $(VENV)/installed
+	$(BIN)/python bench/bench_audit.py runs/demo/argus-tiny runs/audit
+
 # One CUDA GPU; no download.
 bench-gpu: $(VENV)/installed
 	$(BIN)/python bench/bench_gpu.py runs/bench-gpu
@@ -103,7 +107,7 @@ pretrain-demo: $(VENV)/installed-demo
 
 # The tables of README and docs and the demo's card, out of what was measured in runs/; what is not there stays as it is.
 readme: $(VENV)/installed
-	$(BIN)/python bench/measured_tables.py README.md docs/ablations.md docs/metrics_under_stress.md docs/evidence.md
+	$(BIN)/python bench/measured_tables.py README.md docs/ablations.md docs/audit.md docs/metrics_under_stress.md docs/evidence.md
 	test ! -e runs/stress/stress.png || cp runs/stress/stress.png docs/metrics_under_stress.png
 	test ! -e runs/demo/results.json || $(BIN)/argus card runs/demo/argus-tiny --results runs/demo/results.json --out docs/demo_model_card.md
 

@@ -16,12 +16,15 @@ from bench_vision import patch_table, system_table
 
 from argus_evaluation.ablations.ablation_results import AblationResults, read_kept
 from argus_evaluation.ablations.ablation_table import first_metrics, panel_markdown, runs_text
+from argus_evaluation.audit.audit_results import AuditResults
+from argus_evaluation.audit.audit_table import compared_audits
 from argus_evaluation.benchmark.evaluation_results import EvaluationResults, MetricValue, read_results
 from argus_evaluation.benchmark.results_table import floors_in_order
 from argus_evaluation.floors.floor_list import missing_floors, title_of
 from argus_evaluation.stress.stress_results import read_stress_results
 from argus_evaluation.stress.stress_table import stress_markdown
 from argus_processing.storage.markdown_table import literal_table, markdown_table
+from argus_processing.storage.typed_json import from_json
 from argus_processing.storage.whole_files import read_json, write_text
 
 BLOCK = re.compile(
@@ -131,6 +134,14 @@ def evidence_table(results: dict[str, Any]) -> str:
     return f"{table}\n\n{results['seconds_per_sentence']:.2f} s a map, on one CPU core."
 
 
+def audit_table(results: dict[str, Any]) -> str:
+    """Return the audits of several writers as a Markdown table."""
+    audits = {name: from_json(AuditResults, audit) for name, audit in results["audits"].items()}
+    subjects, seconds = ({getattr(audit, name) for audit in audits.values()} for name in ("num_subjects", "seconds"))
+    told = f"{max(subjects)} phantoms; the longest of them took {max(seconds):.0f} s."
+    return f"{markdown_table(compared_audits(audits))}\n\n{told}"
+
+
 def read_demo(path: Path) -> EvaluationResults:
     """Read the results of a demo, refusing those of an evaluation that was not timed."""
     results = read_results(path.parent)
@@ -149,6 +160,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "patch embedding": lambda path: markdown_table(patch_table(read_json(path)["patch_embedding"])),
     "metrics under stress": lambda path: stress_markdown(read_stress_results(path)),
     "evidence": lambda path: evidence_table(read_json(path)),
+    "audits": lambda path: audit_table(read_json(path)),
     "systems": lambda path: markdown_table(system_table(read_json(path)["systems"])),
 }
 

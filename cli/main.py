@@ -16,7 +16,7 @@ import typer
 from argus_inference.console.interruption import EXIT_CODE, Interrupted, signals_as_usual, signals_raise
 from argus_training.threads import ThreadsError, check_threads
 
-from . import benchmark, data, models, publish, stress_metrics
+from . import audit, benchmark, data, models, publish, stress_metrics
 from .hospital import commands as hospital
 from .hospital.commands import PreferencesOption, SeriesOption
 from .options import (
@@ -45,7 +45,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for commands in (benchmark, data, hospital, models, stress_metrics):
+for commands in (benchmark, audit, data, hospital, models, stress_metrics):
     app.add_typer(commands.app)
 app.add_typer(publish.app, name="publish", rich_help_panel="Publish")
 

@@ -102,6 +102,9 @@ def card(
     results: Annotated[
         list[Path] | None, typer.Option(help="results.json of argus evaluate with this model; repeatable.")
     ] = None,
+    audit: Annotated[
+        list[Path] | None, typer.Option(help="results.json of argus audit with this model; repeatable.")
+    ] = None,
     name: Annotated[
         str | None, typer.Option(help="Name in the examples, such as the model's id on the Hub. Default: its preset.")
     ] = None,
@@ -119,16 +122,19 @@ def card(
     if out is not None:
         check_can_write(out)
     if model in PRESETS and not Path(model).is_dir():
-        if results:
+        if results or audit:
             raise ValueError(f"{model}: is a preset, which has no results; give the folder of a model")
         text = render_card(preset_subject(model), name=name)
     else:
+        from argus_evaluation.audit.audit_table import read_card_audit
         from argus_evaluation.benchmark.card_results import read_card_results
         from argus_inference.model_folder import check_model_folder, hash_model
 
         folder = check_model_folder(Path(model))
-        model_hash = hash_model(folder) if results else ""
-        text = render_card(model_subject(folder), [read_card_results(path, model_hash) for path in results or ()], name)
+        model_hash = hash_model(folder) if results or audit else ""
+        measured = [read_card_results(path, model_hash) for path in results or ()]
+        audits = [read_card_audit(path, model_hash) for path in audit or ()]
+        text = render_card(model_subject(folder), measured, name, audits)
     if out is None:
         tell(text.rstrip("\n"))
     else:

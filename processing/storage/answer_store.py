@@ -50,7 +50,8 @@ def answer_as_ready(
 ) -> list[str | None]:
     """Do as `answer_once`, with an `answer` that yields each question's index and answer in any order.
 
-    If it fails, the answers that it gave before are stored too.
+    If it fails, the answers that it gave before are stored too. A question that it leaves out has the answer None,
+    which is not stored: the next call asks it again.
     """
     distinct = list(dict.fromkeys(questions))
     with _opened(path) as connection:
@@ -70,7 +71,7 @@ def answer_as_ready(
         for start in track(range(0, len(missing), chunk)):
             part = missing[start : start + chunk]
             kept |= _store(connection, answerer, part, answer(part))
-    return [kept[question] for question in questions]
+    return [kept.get(question) for question in questions]
 
 
 def _store(

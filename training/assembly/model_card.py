@@ -76,6 +76,21 @@ class CardResults:
 
 
 @dataclass(frozen=True)
+class CardAudit:
+    """The results of one audit, as a card shows them.
+
+    Attributes:
+        heading: of what it was an audit.
+        verdict: whether the model reads the image, with the reason.
+        table: effects with their intervals, in Markdown.
+    """
+
+    heading: str
+    verdict: str
+    table: str
+
+
+@dataclass(frozen=True)
 class CardSubject:
     """A model folder, or a preset before its training.
 
@@ -180,13 +195,19 @@ def _settings_of(image_processor: ArgusImageProcessor) -> dict[str, Any]:
     return {name: getattr(image_processor, name) for name in SETTINGS}
 
 
-def render_card(subject: CardSubject, results: Sequence[CardResults] = (), name: str | None = None) -> str:
+def render_card(
+    subject: CardSubject,
+    results: Sequence[CardResults] = (),
+    name: str | None = None,
+    audits: Sequence[CardAudit] = (),
+) -> str:
     """Return the text of a card.
 
     Args:
         subject: what it is about.
         results: evaluations to show.
         name: folder or id on the Hub by which its examples load the model. Default: the preset's name.
+        audits: audits to show.
     """
     provenance = subject.provenance or Provenance()
     name = name or provenance.preset or "MODEL"
@@ -197,6 +218,7 @@ def render_card(subject: CardSubject, results: Sequence[CardResults] = (), name:
         title=subject.title,
         parts=list(_parts(subject, provenance)),
         results=list(results),
+        audits=list(audits),
         figures=[{"file": file, "caption": file.partition(".")[0].replace("_", " ")} for file in subject.figures],
         name=name,
         repository=name if is_repository else "",

@@ -1,6 +1,6 @@
 import pytest
 
-from argus_processing.storage.answer_store import answer_once, stored_answers
+from argus_processing.storage.answer_store import answer_as_ready, answer_once, stored_answers
 
 QUESTIONS = ["a", "b", "a", "c"]
 
@@ -78,3 +78,15 @@ def test_stored_answers_are_those_of_the_last_answerer_of_a_name(tmp_path):
     (tmp_path / "damaged.sqlite").write_text("not a store" * 100)
     with pytest.raises(ValueError, match="damaged.sqlite: cannot keep answers"):
         stored_answers(tmp_path / "damaged.sqlite", "green|")
+
+
+def test_a_question_that_is_left_out_is_asked_again_the_next_time(tmp_path):
+    asked = []
+
+    def answer(part):
+        asked.append(list(part))
+        return [(0, part[0].upper())]
+
+    for expected in (["A", None, "A", None], ["A", "B", "A", None]):
+        assert answer_as_ready(tmp_path / "a.sqlite", "model", QUESTIONS, answer) == expected
+    assert asked == [["a", "b", "c"], ["b", "c"]]

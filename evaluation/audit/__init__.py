@@ -1,0 +1,1 @@
+"""Audit whether a model's reports follow what is in the image."""

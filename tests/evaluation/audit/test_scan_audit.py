@@ -1,0 +1,128 @@
+"""An audit on scans with boxes: what is erased is what is listed, and a table that does not fit is refused."""
+
+import csv
+
+import nibabel as nib
+import numpy as np
+import pytest
+from dishonest_writers import HashWriter, Writer
+
+from argus_evaluation.audit.audit_results import SCANS
+from argus_evaluation.audit.audit_verdict import CANNOT_TELL, READS
+from argus_evaluation.audit.listed_boxes import BOX_COLUMNS, ListedFinding, finding_mask, read_boxes
+from argus_evaluation.audit.scan_audit import audit_scans, side_of
+from argus_processing import read_ct
+from argus_processing.phantom.files import FileStyle, nifti_of, write_nifti
+from argus_processing.phantom.findings import Finding
+from argus_processing.phantom.scans import make_phantom
+
+SPACING = (6.0, 4.0, 4.0)
+NUM_SCANS = 9
+STYLES = [FileStyle(("L", "P", "S"), "int16", 1.0, 0.0), FileStyle(("R", "A", "S"), "int16", 1.0, -1024.0)]
+
+
+def nodule_of(number):
+    return Finding("Lung nodule", ("left", "right")[number % 2], ("upper lobe", "lower lobe")[number // 2 % 2])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Phantoms with one nodule each, in files of two orientations, and the table of their masks and boxes."""
+    folder = tmp_path_factory.mktemp("scans")
+    rows = []
+    for number in range(NUM_SCANS):
+        drawn, bare = (make_phantom(100 + number, SPACING, own) for own in ([nodule_of(number)], []))
+        style = STYLES[number % 2]
+        write_nifti(drawn, folder / f"scan{number}.nii.gz", style)
+        images = [np.asarray(nifti_of(each, style).dataobj).astype(int) for each in (drawn, bare)]
+        changed = np.argwhere(np.abs(images[0] - images[1]) > 30)
+        low, high = changed.min(axis=0), changed.max(axis=0) + 1
+        row = {"scan": f"scan{number}.nii.gz", "finding": "Lung nodule", "mask": ""}
+        if number < 2:
+            mask = np.zeros(images[0].shape, dtype=np.uint8)
+            mask[tuple(slice(*each) for each in zip(low, high, strict=True))] = 1
+            nib.save(nib.Nifti1Image(mask, nifti_of(drawn, style).affine), folder / f"mask{number}.nii.gz")
+            row["mask"] = f"mask{number}.nii.gz"
+        else:
+            row |= dict(zip(BOX_COLUMNS, np.stack([low, high], axis=1).ravel().tolist(), strict=True))
+        rows.append(row)
+    with (folder / "boxes.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["scan", "finding", "mask", *BOX_COLUMNS])
+        writer.writeheader()
+        writer.writerows(rows)
+    return folder
+
+
+class NoduleWriter(Writer):
+    """See a nodule by what it is: a compact ball of tissue in the lung; tell its side by its column."""
+
+    name = "nodule writer"
+
+    def report(self, hu):
+        from scipy import ndimage
+
+        dense = ndimage.binary_opening(hu > -300, iterations=1)
+        air = ndimage.binary_erosion(ndimage.binary_closing(hu < -500, iterations=5), iterations=3)
+        parts, count = ndimage.label(dense & air)
+        sizes = ndimage.sum_labels(np.ones(hu.shape), parts, range(1, count + 1)) if count else []
+        if not len(sizes) or max(sizes) < 12:
+            return "No lung nodule."
+        column = ndimage.center_of_mass(parts == int(np.argmax(sizes)) + 1)[2]
+        return f"There is a nodule in the {'left' if column > hu.shape[2] / 2 else 'right'} lung."
+
+
+def test_a_box_and_a_mask_lie_where_the_finding_is_in_any_orientation(folder):
+    for number, listed in enumerate(read_boxes(folder, folder / "boxes.csv")):
+        volume = read_ct(listed.scan)
+        mask = finding_mask(listed, volume)
+        assert side_of(mask) == nodule_of(number).side
+        assert (volume.hu[mask] > -100).mean() > 0.3
+
+
+def test_a_writer_that_sees_nodules_follows_what_is_erased(folder, tmp_path):
+    results = audit_scans(NoduleWriter(), folder, folder / "boxes.csv", tmp_path / "out")
+    assert results.kind == SCANS and results.num_subjects == NUM_SCANS
+    assert results.effects["drawn_effect"].value > 0.5 and results.effects["elsewhere_effect"].value == 0
+    assert results.verdict == READS and results.effects["side_following"].value > 0.5
+    assert "real scans" in (tmp_path / "out" / "audit.html").read_text()
+
+
+def test_a_hash_of_the_scan_does_not(folder, tmp_path):
+    results = audit_scans(HashWriter(), folder, folder / "boxes.csv", tmp_path / "out")
+    assert results.verdict != READS and results.paired_effect.low <= 0 <= results.paired_effect.high
+    assert results.effects["other_patient_effect"].value is None  # every scan has a nodule
+
+
+def test_few_scans_give_no_verdict(folder, tmp_path):
+    lines = (folder / "boxes.csv").read_text().splitlines()[:4]
+    (tmp_path / "boxes.csv").write_text("\n".join(lines))
+    results = audit_scans(NoduleWriter(), folder, tmp_path / "boxes.csv", tmp_path / "out")
+    assert results.verdict == CANNOT_TELL and "too few" in results.reason
+
+
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [
+        ("scan,finding\nscan0.nii.gz,Lung nodule", "no column|a box"),
+        ("scan,mask\nscan0.nii.gz,mask0.nii.gz", "no column finding"),
+        ("scan,finding,mask\nscan0.nii.gz,Gallstone,mask0.nii.gz", "row 2: no finding 'Gallstone'"),
+        ("scan,finding,mask\nscan99.nii.gz,Lung nodule,mask0.nii.gz", "row 2: no such file"),
+        ("scan,finding,mask\n../scan.nii.gz,Lung nodule,mask0.nii.gz", "outside of the folder"),
+        ("scan,finding,i0,i1,j0,j1,k0,k1\nscan0.nii.gz,Lung nodule,1,2,3,4,5,x", "whole numbers"),
+        ("scan,finding,i0,i1,j0,j1,k0,k1\nscan0.nii.gz,Lung nodule,2,2,3,4,5,6", "from a lower to a higher"),
+        ("scan,finding,mask\n", "lists no finding"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_refused_in_one_line(folder, tmp_path, table, reason):
+    (tmp_path / "boxes.csv").write_text(table)
+    with pytest.raises((ValueError, OSError), match=reason) as refused:
+        read_boxes(folder, tmp_path / "boxes.csv")
+    assert "\n" not in str(refused.value)
+
+
+def test_a_mask_of_another_grid_or_without_a_voxel_is_refused(folder):
+    volume = read_ct(folder / "scan0.nii.gz")
+    with pytest.raises(ValueError, match="another grid"):
+        finding_mask(ListedFinding(folder / "scan0.nii.gz", "Lung nodule", mask=folder / "scan4.nii.gz"), volume)
+    with pytest.raises(ValueError, match="holds no voxel"):
+        finding_mask(ListedFinding(folder / "scan0.nii.gz", "Lung nodule", (900, 901, 0, 1, 0, 1)), volume)
