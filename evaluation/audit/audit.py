@@ -14,8 +14,7 @@ from argus_processing.storage.claimed_folders import claimed_folder
 from argus_processing.storage.whole_files import write_text
 
 from ..metrics.labels.rule_reader import RULES, locate_labels
-from ..metrics.significance import LEVEL, RESAMPLES
-from .audit_effects import Effect, effects_by_label, measure_effects, sides_followed
+from .audit_effects import LEVEL, RESAMPLES, Effect, effects_by_label, measure_effects, sides_followed
 from .audit_figure import save_audit_figure
 from .audit_page import Example, audit_page, phantom_examples
 from .audit_plan import MIN_LABELS, Drawing, check_labels, plan_audit, plan_first_look

@@ -5,10 +5,12 @@ same statement changes when something is drawn elsewhere. A writer whose text ch
 not with what it shows, has an effect of 0.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
 
 from argus_processing.phantom.findings import FINDING_KINDS
 
@@ -17,13 +19,15 @@ from ..metrics.significance import confidence_interval, draw_reports
 from .audit_plan import MOVED, OTHER, OTHER_SIDE, Plan, Question
 from .statements import Statements
 
+# A verdict on a model is drawn from them: wider than the 95% of scores, and with draws enough for that.
+LEVEL, RESAMPLES = 0.99, 5000
 Read = Sequence[Statements | None]  # of each scan of a plan; None where the model gave no report
 Measure = Callable[[Question, Read], float | None]
 
 
 @dataclass(frozen=True)
 class Effect:
-    """A mean difference with its 95% interval.
+    """A mean difference with its 99% interval.
 
     Attributes:
         value: None if nothing could be compared.
@@ -139,8 +143,19 @@ def effect_of(values: Iterable[tuple[int | str, float | None]]) -> Effect:
     if not rows:
         return Effect(None)
     scores = score_of_sums(np.array([[sum(own), len(own)] for own in rows.values()]), ratio_of_sums)
-    low, high = confidence_interval(scores, draw_reports(len(rows)))
+    low, high = confidence_interval(scores, draw_reports(len(rows), RESAMPLES), expanded_level(len(rows)))
     return Effect(scores.value, low, high, len(rows), sum(map(len, rows.values())))
+
+
+def expanded_level(count: int, level: float = LEVEL) -> float:
+    """Return the level at which a percentile interval over few subjects covers as often as `level` says.
+
+    Source: the expanded percentile interval of Hesterberg (The American Statistician 69, 2015), section 3.2.
+    """
+    if count < 2:
+        return 1.0
+    reach = math.sqrt(count / (count - 1)) * stats.t.ppf((1 + level) / 2, count - 1)
+    return float(2 * stats.norm.cdf(reach) - 1)
 
 
 def sides_followed(plan: Plan, read: Read) -> tuple[int, int]:

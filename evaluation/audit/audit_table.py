@@ -19,7 +19,7 @@ COMPARED = ("paired_effect", "drawn_effect", "elsewhere_effect", "side_following
 def build_table(results: AuditResults) -> Table:
     """Build a table of an audit's effects with their intervals."""
     table = Table(title=escape_name(f"Audit of {results.model}"), caption=escape_name(numbers_of(results)))
-    for heading in ("effect", "value", "95% interval", "comparisons"):
+    for heading in ("effect", "value", "99% interval", "comparisons"):
         table.add_column(heading, justify="left" if heading == "effect" else "right")
     for name, label in EFFECTS.items():
         effect = results.effects.get(name)

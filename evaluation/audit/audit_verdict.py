@@ -37,7 +37,7 @@ def decide(effects: Mapping[str, Effect], num_scans: int, num_failed: int) -> Ve
         return Verdict(READS, f"Its statements follow what is drawn: effect {shown(paired)}. {_sides(effects)}")
     if _low(weakest) > 0:
         return Verdict(CANNOT_TELL, f"There is an effect, but a weak one: {shown(paired)}.")
-    if _high(paired) < 0:
+    if _high(paired) < -CLEAR:
         return Verdict(CANNOT_TELL, f"It states findings rather where they are not drawn: effect {shown(paired)}.")
     if _high(weakest) > SMALL:
         return Verdict(CANNOT_TELL, f"The interval is too wide: effect {shown(weakest)}; take more phantoms or scans.")

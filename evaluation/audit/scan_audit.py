@@ -16,9 +16,18 @@ from argus_processing.storage.claimed_folders import claimed_folder
 from argus_processing.storage.file_hash import hash_file
 
 from ..metrics.labels.rule_reader import RULES
-from ..metrics.significance import LEVEL, RESAMPLES
 from .audit import ANSWERS_FILE, check_folder, judge, read_answers, write_audit
-from .audit_effects import Effect, Read, count_followed, difference, differs, effect_of, side_following
+from .audit_effects import (
+    LEVEL,
+    RESAMPLES,
+    Effect,
+    Read,
+    count_followed,
+    difference,
+    differs,
+    effect_of,
+    side_following,
+)
 from .audit_page import Example, example_of
 from .audit_results import SCANS, AuditResults, AuditSettings
 from .audited_models import AuditedModel, MakeScan, Written, ask_once

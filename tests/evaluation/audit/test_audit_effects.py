@@ -2,7 +2,14 @@
 
 import pytest
 
-from argus_evaluation.audit.audit_effects import Effect, effect_of, effects_by_label, measure_effects, sides_followed
+from argus_evaluation.audit.audit_effects import (
+    Effect,
+    effect_of,
+    effects_by_label,
+    expanded_level,
+    measure_effects,
+    sides_followed,
+)
 from argus_evaluation.audit.audit_plan import MOVED, OTHER, Drawing, Plan, Question, Swap
 from argus_evaluation.audit.audit_verdict import CANNOT_TELL, DOES_NOT_READ, READS, decide
 from argus_evaluation.audit.statements import Statements, read_statements
@@ -118,3 +125,10 @@ def test_statements_are_labels_and_the_one_side_of_each():
     assert read_statements(report).labels == {NODULE, EFFUSION}
     assert read_statements(report).sides == {(NODULE, "left"), (EFFUSION, "right")}
     assert read_statements("Pleural effusions are seen on both sides.").sides == frozenset()
+
+
+def test_the_interval_is_expanded_for_few_phantoms():
+    # Hesterberg (2015), section 3.2: of a 95% interval over 20, the nominal level is 0.968.
+    assert expanded_level(20, 0.95) == pytest.approx(0.968, abs=0.001)
+    assert expanded_level(10**6, 0.95) == pytest.approx(0.95, abs=1e-4)
+    assert expanded_level(1) == 1.0
