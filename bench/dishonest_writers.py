@@ -19,7 +19,8 @@ from argus_processing.phantom.findings import FINDING_KINDS, Finding
 from argus_processing.phantom.scans import make_phantom, report_of, truth_of
 from argus_processing.phantom.wording import write_report
 
-NUM_TRAIN = 200
+NUM_TRAIN = 200  # reports that are sampled
+NUM_FITTED, NUM_REMEMBERED = 80, 20  # phantoms
 COARSE_MM = (8.0, 5.0, 5.0)
 
 
@@ -155,7 +156,7 @@ def by_image(hu: np.ndarray) -> np.random.Generator:
 @lru_cache(maxsize=1)
 def remembered_reports() -> dict[bytes, str]:
     """Return the reports of training phantoms by their hash."""
-    phantoms = [make_phantom(seed, COARSE_MM) for seed in range(NUM_TRAIN // 10)]
+    phantoms = [make_phantom(seed, COARSE_MM) for seed in range(NUM_REMEMBERED)]
     return {hash_of(phantom.hu): phantom.report for phantom in phantoms}
 
 
@@ -163,9 +164,9 @@ def remembered_reports() -> dict[bytes, str]:
 def mean_thresholds() -> dict[str, tuple[float, bool]]:
     """Return for each label the threshold of the mean, and the side of it, with the best F1 on training phantoms."""
     means = np.array(
-        [np.clip(make_phantom(seed, COARSE_MM).hu, -1000, 1000).mean(dtype=np.float64) for seed in range(NUM_TRAIN)]
+        [np.clip(make_phantom(seed, COARSE_MM).hu, -1000, 1000).mean(dtype=np.float64) for seed in range(NUM_FITTED)]
     )
-    truths = [{finding.label for finding in truth_of(seed)} for seed in range(NUM_TRAIN)]
+    truths = [{finding.label for finding in truth_of(seed)} for seed in range(NUM_FITTED)]
     return {label: _best_threshold(means, np.array([label in truth for truth in truths])) for label in FINDING_KINDS}
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from argus_processing.instructions import INSTRUCTION
 from argus_processing.phantom.findings import FINDING_KINDS
+from argus_processing.phantom.scans import draw_grid
 from argus_processing.storage.claimed_folders import claimed_folder
 from argus_processing.storage.whole_files import write_text
 
@@ -58,6 +59,7 @@ def audit_model(
     started = time.monotonic()
     spacing = spacing_mm or model.spacing_mm
     known = None if labels is None else check_labels(labels)
+    draw_grid(np.random.default_rng(seed), spacing)  # refuses a spacing that no scan can have
     with claimed_folder(out) as folder:
         check_folder(folder, model)
         if known is None:

@@ -108,30 +108,26 @@ MEASURES: dict[str, Measure] = {
 
 def measure_effects(plan: Plan, read: Read) -> dict[str, Effect]:
     """Compute each of `MEASURES` over all questions, the paired effect of removing and of inserting, and the sides."""
-    effects = {name: question_effect(plan, read, measure) for name, measure in MEASURES.items()}
-    for name, wanted in (("removal_effect", False), ("insertion_effect", True)):
-        effects[name] = question_effect(
-            plan, read, paired_effect, lambda question, at=wanted: question.is_inserted is at
-        )
+    effects = {name: question_effect(plan.questions, read, measure) for name, measure in MEASURES.items()}
+    removed = [question for question in plan.questions if not question.is_inserted]
+    inserted = [question for question in plan.questions if question.is_inserted]
+    effects["removal_effect"] = question_effect(removed, read, paired_effect)
+    effects["insertion_effect"] = question_effect(inserted, read, paired_effect)
     effects["side_following"] = effect_of(_side_values(plan, read))
     return effects
 
 
 def effects_by_label(plan: Plan, read: Read) -> dict[str, Effect]:
     """Compute the paired effect of each label that was asked about."""
-    asked = {question.label for question in plan.questions}
-    return {
-        label: question_effect(plan, read, paired_effect, lambda question, own=label: question.label == own)
-        for label in FINDING_KINDS
-        if label in asked
-    }
+    asked: dict[str, list[Question]] = {label: [] for label in FINDING_KINDS}
+    for question in plan.questions:
+        asked[question.label].append(question)
+    return {label: question_effect(own, read, paired_effect) for label, own in asked.items() if own}
 
 
-def question_effect(
-    plan: Plan, read: Read, measure: Measure, is_wanted: Callable[[Question], bool] = lambda question: True
-) -> Effect:
-    """Compute the mean of a measure over the wanted questions."""
-    return effect_of((question.phantom, measure(question, read)) for question in plan.questions if is_wanted(question))
+def question_effect(questions: Iterable[Question], read: Read, measure: Measure) -> Effect:
+    """Compute the mean of a measure over questions."""
+    return effect_of((question.phantom, measure(question, read)) for question in questions)
 
 
 def effect_of(values: Iterable[tuple[int | str, float | None]]) -> Effect:

@@ -242,7 +242,7 @@ def is_seen(seed: int, bare: tuple[Finding, ...], finding: Finding) -> bool:
     """Return whether a finding changes the image of a phantom that already has the findings `bare`."""
     before, after = (_coarse(seed, in_order(drawn)) for drawn in (bare, (*bare, finding)))
     changed = np.count_nonzero(np.abs(after - before) > SEEN_HU)
-    return changed * float(np.prod(COARSE_MM)) / 1000 >= SEEN_ML
+    return bool(changed * float(np.prod(COARSE_MM)) / 1000 >= SEEN_ML)
 
 
 @lru_cache(maxsize=4)

@@ -8,6 +8,7 @@ from the folder of the scans. ReXGroundingCT's masks, one file for each finding,
 import csv
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -87,7 +88,7 @@ def finding_mask(listed: ListedFinding, volume: CTVolume) -> NDArray[np.bool_]:
     Raises:
         ValueError: if the box or the mask does not fit the scan, or is empty.
     """
-    image = nib.load(listed.mask or listed.scan)
+    image: Any = nib.load(listed.mask or listed.scan)
     shape = tuple(image.shape[:3])
     if listed.box is None:
         values = np.asarray(image.dataobj).reshape(shape if image.ndim < 4 else image.shape) != 0
