@@ -16,7 +16,8 @@ import typer
 from argus_inference.console.interruption import EXIT_CODE, Interrupted, signals_as_usual, signals_raise
 from argus_training.threads import ThreadsError, check_threads
 
-from . import audit, benchmark, data, models, publish, stress_metrics
+from . import benchmark, data, models, publish, stress_metrics
+from .checks import audit
 from .hospital import commands as hospital
 from .hospital.commands import PreferencesOption, SeriesOption
 from .options import (

@@ -1,0 +1,1 @@
+"""Run the checks of a model that stand beside its scores."""
