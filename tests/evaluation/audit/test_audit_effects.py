@@ -32,7 +32,7 @@ ONE = Question(0, NODULE, False, 0, 1, {OTHER: ((0, 2),), MOVED: ((3, 1),)})
 TWO = Question(1, EFFUSION, True, 4, 5, {OTHER: ((6, 5),), MOVED: ((7, 5),)})
 
 
-def test_an_effect_is_drawn_minus_not_drawn_minus_the_mean_change_elsewhere():
+def test_an_effect_is_drawn_minus_not_drawn_minus_changes_elsewhere():
     # drawn 1; without the effusion the nodule is not stated any more (1); the moved change alone does nothing (0)
     effects = measure_effects(plan_of([ONE], 4), [said(NODULE), said(), said(), said()])
     assert effects["drawn_effect"].value == 1

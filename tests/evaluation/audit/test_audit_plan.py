@@ -36,7 +36,7 @@ def test_scans_of_a_question_differ_in_its_finding_alone(plan):
         assert extra.label == question.label and findings_at(plan, question.bare) < findings_at(plan, question.drawn)
 
 
-def test_scans_that_differ_elsewhere_do_not_differ_in_the_questions_finding(plan):
+def test_scans_that_differ_elsewhere_differ_in_another_finding(plan):
     for question in plan.questions:
         for more, less in question.elsewhere[OTHER]:
             (extra,) = findings_at(plan, more) - findings_at(plan, less)

@@ -23,7 +23,7 @@ def written(model, volume, count=1):
     return dict(model.write([lambda: volume] * count))
 
 
-def test_a_model_at_an_address_gets_the_drawn_voxels_and_the_papers_instruction(serving, volume):
+def test_an_address_gets_the_drawn_voxels_and_the_papers_instruction(serving, volume):
     got = []
     server = WriterServer(lambda hu: got.append(hu) or "A report.")
     with serving(server.app()) as address:
