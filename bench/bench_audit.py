@@ -1,4 +1,4 @@
-"""Audit the demo's model beside writers that do not read the image.
+"""Measure the audit of the demo's model beside writers that do not read the image.
 
 make audit-writers         (writes runs/audit/writers.json)
 """

@@ -1,4 +1,4 @@
-"""Audit a model on phantoms: plan, ask, measure, decide, and write results, page and figure."""
+"""Try a model on phantoms: plan, ask, measure, decide, and write results, page and figure."""
 
 import time
 from collections import Counter

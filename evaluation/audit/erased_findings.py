@@ -1,4 +1,4 @@
-"""Erase a finding from a real scan: fill its place smoothly from what is around it, with noise like that around it."""
+"""Remove a finding from a real scan: fill its place smoothly from what is around it, with noise like that around it."""
 
 from dataclasses import replace
 

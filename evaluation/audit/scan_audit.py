@@ -1,4 +1,4 @@
-"""Audit a model on real scans: erase a listed finding, erase as much elsewhere, mirror, and take other patients."""
+"""Try a model on real scans: erase a listed finding, erase as much elsewhere, mirror, and take other patients."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""What an audit asks: one thing changed at a time, seeds of its own, sides swapped and never mirrored."""
+"""The questions of an audit: one thing changed at a time, seeds of its own, sides swapped and never mirrored."""
 
 from collections import Counter
 
