@@ -47,6 +47,11 @@ class ReportContent:
         """Return the version of Argus and the first digits of the model's hash."""
         return f"{version('argus-ct')}, model {self.model_hash[:16]}"
 
+    @property
+    def model_texts(self) -> dict[str, str]:
+        """Return what is known of the model by the names that people read, such as "Trained on"."""
+        return {name.replace("_", " ").capitalize(): value for name, value in self.model_facts.items()}
+
 
 def load_report(path: Path, model: Path | None) -> ReportContent:
     """Load a report that `argus report` wrote, as text or as one line of JSON.

@@ -91,7 +91,7 @@ def _list(sentences: Sequence[str]) -> ListFlowable:
 def _facts(report: ReportContent, series: str) -> Table:
     facts = {"Written by": f"{MAKER}, {report.version}", "Written at": f"{report.written:%Y-%m-%d %H:%M:%S}"}
     facts |= {"Series read": series, "Model's SHA-256": report.model_hash}
-    facts |= {name.replace("_", " ").capitalize(): value for name, value in report.model_facts.items()}
+    facts |= report.model_texts
     if report.settings:
         facts["Settings"] = report.settings
     rows = [[Paragraph(escape(name), SMALL), Paragraph(escape(value), SMALL)] for name, value in facts.items()]

@@ -42,8 +42,8 @@ def comprehensive_report(source: SourceImages, report: ReportContent, identity: 
         title=codes.DCM.ImagingMeasurementReport,
         language_of_content_item_and_descendants=sr.LanguageOfContentItemAndDescendants(ENGLISH),
     )
-    sentences = [_text(codes.DCM.Comment, MARK), *_sentences(report)]
-    tree[0].ContentSequence.append(_container(QUALITATIVE, sentences))
+    about = [_text(codes.DCM.Comment, told) for told in _about(report)]
+    tree[0].ContentSequence.append(_container(QUALITATIVE, [*about, *_sentences(report)]))
     dataset = sr.Comprehensive3DSR(
         evidence=source.headers, content=tree, **_flags(), **identity.arguments("comprehensive sr", SR_NUMBER)
     )
@@ -56,7 +56,7 @@ def basic_text_report(source: SourceImages, report: ReportContent, identity: Obj
     content = ContentSequence()
     content.extend(sr.LanguageOfContentItemAndDescendants(ENGLISH))
     content.extend(_observation(identity))
-    content.append(_container(SUMMARY, [_text(SUMMARY, MARK)]))
+    content.append(_container(SUMMARY, [_text(SUMMARY, told) for told in _about(report)]))
     content.append(_container(FINDINGS, [_text(codes.DCM.Finding, told) for told in report.findings or ("-",)]))
     if report.impression:
         content.append(_container(IMPRESSIONS, [_text(codes.DCM.Impression, told) for told in report.impression]))
@@ -83,6 +83,11 @@ def _observation(identity: ObjectIdentity) -> sr.ObservationContext:
     )
     device = sr.ObserverContext(observer_type=codes.DCM.Device, observer_identifying_attributes=attributes)
     return sr.ObservationContext(observer_device_context=device)
+
+
+def _about(report: ReportContent) -> list[str]:
+    """Return the marks, and what the model was made from and does not know."""
+    return [MARK, *(f"{name}: {value}" for name, value in report.model_texts.items())]
 
 
 def _sentences(report: ReportContent) -> list[sr.TextContentItem]:

@@ -12,6 +12,7 @@ import tempfile
 import time
 import warnings
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,7 @@ SENTENCES = (
 )
 IMPRESSION = "Small right pleural effusion."
 CODES = (codes.DCM.Finding.value, codes.DCM.Impression.value)
+REMARKS = (codes.DCM.Comment.value, "55112-7")  # of the document itself, in either kind
 MANY_SLICES, FEW_SLICES = 300, 24
 
 
@@ -91,15 +93,18 @@ def _readers(path: Path, study: HostileStudy) -> list[str]:
     return faults
 
 
-def texts_of(path: Path) -> list[str]:
-    """Return the sentences of findings and impression that highdicom reads from a structured report."""
+def texts_of(path: Path, named: Collection[str] = CODES) -> list[str]:
+    """Return the texts under these codes that highdicom reads from a structured report.
+
+    Default: the sentences of findings and impression.
+    """
     dataset = pydicom.dcmread(path)
     if dataset.SOPClassUID == BasicTextSRStorage:  # which highdicom reads as the larger kind that it knows
         dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = EnhancedSRStorage
         content = hd.sr.EnhancedSR.from_dataset(dataset).content
     else:
         content = hd.sr.Comprehensive3DSR.from_dataset(dataset).content
-    return [str(item.value) for item in _texts(content) if item.name.value in CODES]
+    return [str(item.value) for item in _texts(content) if item.name.value in named]
 
 
 def _texts(items: hd.sr.value_types.ContentSequence) -> list[hd.sr.TextContentItem]:

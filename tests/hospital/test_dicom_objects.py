@@ -1,5 +1,6 @@
 """Reports as DICOM and FHIR: what is copied, what is repaired, what validators and readers say, what never shows."""
 
+import dataclasses
 import json
 import logging
 import re
@@ -10,7 +11,7 @@ import nibabel
 import numpy as np
 import pydicom
 import pytest
-from dicom_check import IMPRESSION, SENTENCES, check_study, missing_tools, texts_of
+from dicom_check import IMPRESSION, REMARKS, SENTENCES, check_study, missing_tools, texts_of
 from fhir.resources.R4B.diagnosticreport import DiagnosticReport
 from hostile_headers import NAMES, TYPE_2, set_anyway, slice_header, write_evidence, write_hostile_study
 from pydicom import Dataset
@@ -55,6 +56,14 @@ def test_a_structured_report_gives_back_its_sentences(study, report_file, tmp_pa
     assert "RESEARCH" in dataset.SeriesDescription and "RESEARCH" in dataset.CompletionFlagDescription
     evidence = dataset.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence[0]
     assert len(evidence.ReferencedSOPSequence) == 24
+
+
+@pytest.mark.parametrize("kind", ["comprehensive", "basic"])
+def test_a_structured_report_tells_what_its_model_does_not_know(study, report_file, tmp_path, kind):
+    limits = "learned from phantoms only"
+    report = dataclasses.replace(load_report(report_file, None), model_facts={"limits": limits})
+    write_objects(study.folder, report, tmp_path / "out", ObjectChoice(kind))
+    assert f"Limits: {limits}" in texts_of(tmp_path / "out" / "report.dcm", REMARKS)
 
 
 def test_the_same_report_gives_the_same_bytes_and_another_gives_new_uids(study, report_file):
