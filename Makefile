@@ -95,6 +95,7 @@ bounds: $(VENV)/installed
 # Does the demo's model read the image, beside writers that do not: two minutes, after `make demo`.
 audit-writers: $(VENV)/installed
 	$(BIN)/python bench/bench_audit.py runs/demo/argus-tiny runs/audit
+	$(BIN)/argus audit runs/demo/argus-tiny runs/audit/demo
 
 # One CUDA GPU; no download.
 bench-gpu: $(VENV)/installed
@@ -109,7 +110,9 @@ pretrain-demo: $(VENV)/installed-demo
 readme: $(VENV)/installed
 	$(BIN)/python bench/measured_tables.py README.md docs/ablations.md docs/audit.md docs/metrics_under_stress.md docs/evidence.md
 	test ! -e runs/stress/stress.png || cp runs/stress/stress.png docs/metrics_under_stress.png
-	test ! -e runs/demo/results.json || $(BIN)/argus card runs/demo/argus-tiny --results runs/demo/results.json --out docs/demo_model_card.md
+	test ! -e runs/demo/results.json || $(BIN)/argus card runs/demo/argus-tiny --results runs/demo/results.json \
+		$(foreach file,$(wildcard runs/audit/demo/results.json),--audit $(file)) \
+		$(foreach file,$(wildcard runs/evidence/results.json),--evidence $(file)) --out docs/demo_model_card.md
 
 $(VENV)/installed-demo: pyproject.toml setup.cfg constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

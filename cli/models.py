@@ -105,6 +105,9 @@ def card(
     audit: Annotated[
         list[Path] | None, typer.Option(help="results.json of argus audit with this model; repeatable.")
     ] = None,
+    evidence: Annotated[
+        list[Path] | None, typer.Option(help="results.json of maps of evidence of this model; repeatable.")
+    ] = None,
     name: Annotated[
         str | None, typer.Option(help="Name in the examples, such as the model's id on the Hub. Default: its preset.")
     ] = None,
@@ -122,19 +125,21 @@ def card(
     if out is not None:
         check_can_write(out)
     if model in PRESETS and not Path(model).is_dir():
-        if results or audit:
+        if results or audit or evidence:
             raise ValueError(f"{model}: is a preset, which has no results; give the folder of a model")
         text = render_card(preset_subject(model), name=name)
     else:
         from argus_evaluation.audit.audit_table import read_card_audit
         from argus_evaluation.benchmark.card_results import read_card_results
+        from argus_evaluation.evidence.card_evidence import read_card_evidence
         from argus_inference.model_folder import check_model_folder, hash_model
 
         folder = check_model_folder(Path(model))
-        model_hash = hash_model(folder) if results or audit else ""
+        model_hash = hash_model(folder) if results or audit or evidence else ""
         measured = [read_card_results(path, model_hash) for path in results or ()]
-        audits = [read_card_audit(path, model_hash) for path in audit or ()]
-        text = render_card(model_subject(folder), measured, name, audits)
+        checks = [read_card_audit(path, model_hash) for path in audit or ()]
+        checks += [read_card_evidence(path, model_hash) for path in evidence or ()]
+        text = render_card(model_subject(folder), measured, name, checks)
     if out is None:
         tell(text.rstrip("\n"))
     else:

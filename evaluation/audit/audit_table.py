@@ -7,7 +7,7 @@ from rich.table import Table
 
 from argus_inference.console.terminal import escape_name
 from argus_processing.storage.markdown_table import literal_table, markdown_table
-from argus_training.assembly.model_card import CardAudit
+from argus_training.assembly.model_card import CardCheck
 
 from .audit_figure import EFFECTS
 from .audit_results import PHANTOMS, AuditResults, read_audit
@@ -51,7 +51,7 @@ def compared_audits(audits: Mapping[str, AuditResults]) -> Table:
     return literal_table(["writer", *(EFFECTS[each] for each in COMPARED), "verdict"], rows)
 
 
-def read_card_audit(path: Path, model_hash: str) -> CardAudit:
+def read_card_audit(path: Path, model_hash: str) -> CardCheck:
     """Read the results of an audit for a model's card.
 
     Args:
@@ -67,4 +67,4 @@ def read_card_audit(path: Path, model_hash: str) -> CardAudit:
         raise ValueError(f"{path}: is of {other}, this one is {model_hash[:12]}; run argus audit with this one")
     heading = f"{results.kind[:1].upper()}{results.kind[1:]}: {numbers_of(results)}"
     verdict = f"**{verdict_sentence(results, 'this model')}** {results.reason}"
-    return CardAudit(heading, verdict, markdown_table(build_table(results)))
+    return CardCheck(heading, verdict, markdown_table(build_table(results)))

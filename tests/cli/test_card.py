@@ -1,5 +1,6 @@
 """`argus card`: a model's card with its results, a preset's before its training, and refusals of one line."""
 
+import json
 import shutil
 
 import pytest
@@ -26,6 +27,32 @@ def test_a_models_card_is_printed_or_written(argus, model_dir, results, tmp_path
     out = tmp_path / "card.md"
     arguments = ("card", model_dir, "--results", results, "--name", "someone/argus-tiny", "--out", out)
     assert argus(*arguments) == (0, "", "") and out.read_text() == printed
+
+
+def test_a_card_shows_the_measures_of_evidence_that_it_is_given(argus, model_dir, tmp_path):
+    measured = {"model_hash": hash_model(model_dir), "seconds_per_sentence": 0.1}
+    measured["pointing"] = {"value": 0.9126, "low": 0.854, "high": 0.961, "n": 103}
+    path = tmp_path / "evidence.json"
+    path.write_text(json.dumps(measured))
+    code, printed, stderr = argus("card", model_dir, "--evidence", path)
+    assert (code, stderr) == (0, "") and "phantoms only" in printed
+    assert "| peak within one voxel of the finding | 0.913 | 0.854 to 0.961 | 103 |" in printed
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"model_hash": "0" * 64}, "is of another model"),
+        ({"pointing": {"value": "high"}}, "measure again"),
+        ({"pointing": None}, "measure again"),
+    ],
+)
+def test_measures_of_evidence_that_are_not_this_models_are_refused(argus, model_dir, tmp_path, changed, reason):
+    share = {"value": 1.0, "low": 1.0, "high": 1.0, "n": 3}
+    path = tmp_path / "evidence.json"
+    path.write_text(json.dumps({"model_hash": hash_model(model_dir), "pointing": share} | changed))
+    code, stdout, stderr = argus("card", model_dir, "--evidence", path)
+    assert (code, stdout, len(stderr.splitlines())) == (2, "", 1) and reason in stderr
 
 
 def test_without_results_it_is_the_card_in_the_folder(argus, model_dir):

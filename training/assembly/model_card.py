@@ -76,17 +76,17 @@ class CardResults:
 
 
 @dataclass(frozen=True)
-class CardAudit:
-    """The results of one audit, as a card shows them.
+class CardCheck:
+    """The results of an audit or of maps of evidence, as a card shows them.
 
     Attributes:
-        heading: of what it was an audit.
-        verdict: whether the model reads the image, with the reason.
-        table: effects with their intervals, in Markdown.
+        heading: what was checked, and on which scans.
+        told: the outcome in words, such as the verdict of an audit.
+        table: measures with their intervals, in Markdown.
     """
 
     heading: str
-    verdict: str
+    told: str
     table: str
 
 
@@ -199,7 +199,7 @@ def render_card(
     subject: CardSubject,
     results: Sequence[CardResults] = (),
     name: str | None = None,
-    audits: Sequence[CardAudit] = (),
+    checks: Sequence[CardCheck] = (),
 ) -> str:
     """Return the text of a card.
 
@@ -207,7 +207,7 @@ def render_card(
         subject: what it is about.
         results: evaluations to show.
         name: folder or id on the Hub by which its examples load the model. Default: the preset's name.
-        audits: audits to show.
+        checks: audits and measures of evidence to show.
     """
     provenance = subject.provenance or Provenance()
     name = name or provenance.preset or "MODEL"
@@ -218,7 +218,7 @@ def render_card(
         title=subject.title,
         parts=list(_parts(subject, provenance)),
         results=list(results),
-        audits=list(audits),
+        checks=list(checks),
         figures=[{"file": file, "caption": file.partition(".")[0].replace("_", " ")} for file in subject.figures],
         name=name,
         repository=name if is_repository else "",
