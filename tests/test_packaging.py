@@ -121,7 +121,7 @@ def test_citation_and_changelog_are_of_this_version():
 
 
 # import name -> package of those that the tests do not install
-NOT_INSTALLED = {"crimson": "crimson-score"}
+NOT_INSTALLED = {"CRIMSON": "crimson-score"}
 
 
 def test_every_imported_library_is_declared():
