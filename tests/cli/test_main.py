@@ -224,7 +224,7 @@ def test_help_loads_no_heavy_library():
 
 
 def test_prepare_reports_unusable_volumes_in_a_line_and_its_exit_code(argus, tmp_path):
-    argus("phantom", tmp_path / "inspect", "--layout", "inspect", "--n", 8)
+    argus("phantom", tmp_path / "inspect", "--layout", "inspect", "--n", 12)
     code, stdout, stderr = argus("prepare", tmp_path / "out", "--inspect", tmp_path / "inspect")
     assert (code, stderr.strip()) == (0, "")
     assert "short report" in stdout

@@ -1,5 +1,6 @@
 import json
 
+import datasets
 import pytest
 
 from argus_evaluation.benchmark.controls import blank_image
@@ -17,11 +18,17 @@ def run(loaded, split, out, **changes):
     return generate_reports(*loaded, split, out, **{**OPTIONS, **changes})
 
 
+@pytest.fixture(scope="session")
+def phantoms(tmp_path_factory):
+    """Phantoms for which the untrained model writes four texts, so that no two can be taken for one another."""
+    cache = tmp_path_factory.mktemp("four_texts")
+    options = {"num_train": 3, "num_validation": 1, "num_test": 4, "spacing_mm": (12.0, 8.0, 8.0), "seed": 1}
+    return datasets.load_dataset("ct3drrg", "phantom", cache_dir=str(cache), **options)
+
+
 @pytest.fixture(scope="module")
 def whole(loaded, phantoms, tmp_path_factory):
     """The predictions file of a run that was never interrupted."""
-    import datasets
-
     out = tmp_path_factory.mktemp("whole") / "predictions.jsonl"
     run(loaded, phantoms["test"].cast_column("image", datasets.Nifti(decode=False)), out)
     return out

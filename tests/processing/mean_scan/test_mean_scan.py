@@ -34,7 +34,7 @@ def test_the_mean_of_equal_scans_is_that_scan_each_time(few):
 
 
 def test_scans_that_lie_differently_are_laid_on_one_another(few):
-    moves = [(0, 0, 0), (2, 0, 0), (0, 2, -2), (-2, -1, 2)]
+    moves = [(0, 0, 0), (3, 0, 0), (0, 3, -3), (-3, -2, 3)]
     moved, still = (mean_of(volumes(each)) for each in (moves, moves[:1]))
     assert moved.hu.std() > 0.95 * still.hu.std()
     blurred = np.mean([volume.hu for volume in volumes(moves)], axis=0)  # laid middle on middle
