@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import datasets
 import pytest
@@ -18,12 +19,18 @@ def run(loaded, split, out, **changes):
     return generate_reports(*loaded, split, out, **{**OPTIONS, **changes})
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def phantoms(tmp_path_factory):
     """Phantoms for which the untrained model writes four texts, so that no two can be taken for one another."""
     cache = tmp_path_factory.mktemp("four_texts")
     options = {"num_train": 3, "num_validation": 1, "num_test": 4, "spacing_mm": (12.0, 8.0, 8.0), "seed": 1}
     return datasets.load_dataset("ct3drrg", "phantom", cache_dir=str(cache), **options)
+
+
+@pytest.fixture(scope="module")
+def scans(phantoms):
+    test = phantoms["test"].cast_column("image", datasets.Nifti(decode=False))
+    return [Path(image["path"]) for image in test["image"]]
 
 
 @pytest.fixture(scope="module")
