@@ -223,4 +223,4 @@ def _phantoms(split: str, phantoms: Mapping[str, Any], limit: int | None) -> "It
 
     seeds = PhantomConfig(name="phantom", **phantoms).split_items(split)
     for seed in seeds[:limit]:
-        yield phantom_case(seed, phantoms.get("spacing_mm"))
+        yield phantom_case(seed, phantoms.get("spacing_mm"), phantoms.get("labels"))

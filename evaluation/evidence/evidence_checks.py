@@ -50,7 +50,7 @@ def share_with_map(measure: EvidenceMeasure, case: EvidenceCase, other: Evidence
     """
     report = measure.report_of(other)
     present = {finding.name for finding in case.findings}
-    absent = [each for each in first_statements(other, report) if each.finding.name not in present]
+    absent = [each for each in first_statements(other.statements_in(report)) if each.finding.name not in present]
     instruction = case.instruction or INSTRUCTION
     found = explain(
         measure.model,

@@ -1,7 +1,7 @@
 """Measure the maps of a model on scans whose findings are known: where each one points, and what its deletion does."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +35,8 @@ class PointedSentence:
         within_a_voxel: whether the peak is within one voxel of the finding; None if the sentence has no map, as below.
         distance_mm: of the peak to the finding.
         overlap: intersection over union of the map's region and the finding.
-        other_sentence: whether the peak of another sentence's map is within one voxel; None if there is no other.
+        other_sentence: whether the peak of another sentence's map is within one voxel; None if no other sentence that
+            is about something else has a map.
         no_model: whether the largest difference of scan and mean is within one voxel.
         share_of_body: share of the body that the finding takes up.
         chance: share of the body that is within one voxel.
@@ -101,8 +102,9 @@ class EvidenceMeasure:
         )
         seconds = time.monotonic() - started
         mean_hu = mean_in_scan(case.volume, self.mean, found.shift)
-        scene = _Scene(case, found, mean_hu, body_of(case.volume.hu), self.settings.smoothing_mm)
-        sentences = tuple(self._pointed(scene, statement) for statement in first_statements(case, report))
+        statements = tuple(case.statements_in(report))
+        scene = _Scene(case, found, statements, mean_hu, body_of(case.volume.hu), self.settings.smoothing_mm)
+        sentences = tuple(self._pointed(scene, statement) for statement in first_statements(statements))
         num_maps = sum(each.density is not None for each in found.sentences)
         return MeasuredCase(case.scan_id, found.shift.correlation, seconds, num_maps, sentences)
 
@@ -130,7 +132,7 @@ class EvidenceMeasure:
         removed: tuple[bool | None, bool | None] = (None, None)
         if self.deletes and scene.case.report is None:
             removed = self._deleted(scene, statement, values)
-        other = scene.other_than(sentence)
+        other = scene.other_than(sentence, statement)
         return PointedSentence(
             **told,
             within_a_voxel=is_within_a_voxel(sentence.peak.index, mask),
@@ -150,20 +152,21 @@ class EvidenceMeasure:
         return not kept[0], None if other is None else not kept[1]
 
 
-def first_statements(case: EvidenceCase, report: str) -> list[Statement]:
+def first_statements(statements: Sequence[Statement]) -> list[Statement]:
     """Return the first statement of each true finding; an impression often says it again."""
     first: dict[int, Statement] = {}
-    for statement in sorted(case.statements_in(report), key=lambda each: each.start):
+    for statement in sorted(statements, key=lambda each: each.start):
         first.setdefault(id(statement.finding), statement)
     return list(first.values())
 
 
 @dataclass(frozen=True)
 class _Scene:
-    """One case with its evidence, the mean scan at its voxels, and its body."""
+    """One case with its evidence, all statements of its report, the mean scan at its voxels, and its body."""
 
     case: EvidenceCase
     found: Evidence
+    statements: tuple[Statement, ...]
     mean_hu: np.ndarray
     body: np.ndarray
     smoothing_mm: float
@@ -181,9 +184,12 @@ class _Scene:
         """Return the sentence that a statement is in."""
         return next(each for each in self.found.sentences if each.start <= statement.start < each.end)
 
-    def other_than(self, sentence: SentenceEvidence) -> SentenceEvidence | None:
-        """Return the sentence after another one that has a map, or the first one."""
-        mapped = [each for each in self.found.sentences if each.peak is not None]
-        if len(mapped) < 2:
-            return None
-        return mapped[(mapped.index(sentence) + 1) % len(mapped)]
+    def other_than(self, sentence: SentenceEvidence, statement: Statement) -> SentenceEvidence | None:
+        """Return the next sentence that has a map, or the first one; none that states the same finding again."""
+        again = [each.start for each in self.statements if each.finding is statement.finding]
+        others = [
+            each
+            for each in self.found.sentences
+            if each.peak is not None and not any(each.start <= start < each.end for start in again)
+        ]
+        return next((each for each in others if each.start > sentence.start), others[0] if others else None)

@@ -1,6 +1,6 @@
 """Make cases of phantoms, whose findings are known to the voxel, also moved in their field of view."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,9 +19,19 @@ MOVES = ("shifted", "cropped", "enlarged")
 AIR_HU = -1000
 
 
-def phantom_case(seed: int, spacing_mm: Sequence[float] | None = None, true_report: bool = False) -> EvidenceCase:
-    """Make the case of a phantom; `true_report` takes the phantom's own report in place of the model's."""
-    phantom = make_phantom(seed, spacing_mm)
+def phantom_case(
+    seed: int,
+    spacing_mm: Sequence[float] | None = None,
+    labels: Collection[str] | None = None,
+    true_report: bool = False,
+) -> EvidenceCase:
+    """Make the case of a phantom.
+
+    Args:
+        seed, spacing_mm, labels: as of `make_phantom`.
+        true_report: whether the phantom's own report is taken in place of the model's.
+    """
+    phantom = make_phantom(seed, spacing_mm, labels=labels)
     masks = {finding: finding_mask(phantom, spacing_mm, finding) for finding in phantom.findings}
     truths = {finding: TrueFinding(finding.label, mask) for finding, mask in masks.items() if mask.any()}
     return EvidenceCase(
