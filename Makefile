@@ -97,7 +97,7 @@ audit-writers: $(VENV)/installed
 	$(BIN)/python bench/bench_audit.py runs/demo/argus-tiny runs/audit
 	$(BIN)/argus audit runs/demo/argus-tiny runs/audit/demo
 
-# One CUDA GPU; no download.
+# One CUDA GPU; no download, about eight minutes. The file says how to run it in an image without this environment.
 bench-gpu: $(VENV)/installed
 	$(BIN)/python bench/bench_gpu.py runs/bench-gpu
 

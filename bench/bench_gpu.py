@@ -1,307 +1,237 @@
-"""Measure training and generation at the real sizes on one CUDA GPU, with random weights and no download.
+"""Measure training, writing, towers, evidence and resampling at the real sizes on one CUDA GPU, with random weights.
 
-make bench-gpu      (writes runs/bench-gpu/gpu.json and a profile of one training step of each preset)
+make bench-gpu      (writes runs/bench-gpu/gpu.json; about eight minutes)
 
-Training is stage 2 as in `training/sft.py`: bfloat16 autocast, activation checkpointing, a loss that does not store all
-logits, AdamW; argus-8b uses LoRA on a bfloat16 language model. A sequence holds the visual tokens, a prompt and a
-report of 130 tokens, the usual length in the data sets.
+It needs no download, no compiler, and not all that Argus needs: of its libraries torch, transformers, peft, numpy,
+scipy, rich and typer are enough. From a tree that is not installed, in an image that holds those:
+
+    python3 -m pip install --no-deps --no-build-isolation --target /tmp/argus .
+    PYTHONPATH=/tmp/argus python3 bench/bench_gpu.py runs/bench-gpu --minutes 8
+
+The parts run in the order of `parts_of`. After each row the file is written anew; a part that fails is a row with an
+error, and what the minutes do not suffice for is listed as skipped. `--tiny` runs the whole path on a CPU in a minute.
 """
 
-import gc
-import statistics
-import sys
-import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+import json
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import torch
-from bench_preprocessing import GRIDS, write_scan
-from bench_timing import seconds_of, wait_for
-from rich.box import SIMPLE
-from rich.table import Table
-from trl.trainer.utils import add_fused_lm_head
+from gpu_bench.absent_libraries import do_without_readers
 
-from argus_inference.console.terminal import show
-from argus_processing import ArgusImageProcessor
-from argus_processing.failures import one_line
-from argus_processing.storage.whole_files import check_can_fill, write_json
-from argus_training.planning.flops import NUM_PROMPT_TOKENS, study_cost, train_step_flops
-from argus_training.stages.recipe import TRAINABLE_PARTS
-from modeling_argus import TOWERS, ArgusConfig, ArgusForConditionalGeneration, preset_config
+ABSENT = do_without_readers()  # before anything of Argus is imported
 
-NUM_REPORT_TOKENS = 130
-BATCH_SIZES = (1, 16)
-# preset -> whether its language model is trained with LoRA
-TRAINING = {"argus-3b-nr": False, "argus-3b-hr": False, "argus-8b-nr": True, "argus-8b-hr": True}
-INFERENCE = ("argus-8b-nr", "argus-8b-hr")
-# Dense bfloat16 operations per second, from NVIDIA's data sheets; the key is a part of the device's name.
-PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "RTX 4090": 165e12}
+import torch  # noqa: E402
+import typer  # noqa: E402
+from gpu_bench.gpu_measurements import evidence, parity, profile, resampling, towers, training, writing  # noqa: E402
+from gpu_bench.gpu_timing import Effort, Row, attempt, ceilings, peak_flops  # noqa: E402
+from rich.box import SIMPLE  # noqa: E402
+from rich.table import Table  # noqa: E402
+
+from argus_inference.console.terminal import show  # noqa: E402
+from argus_processing.storage.whole_files import check_can_fill, write_json  # noqa: E402
+
+RESULTS = "gpu.json"
+TINY = {"nr": "argus-tiny", "hr": "argus-tiny-hr"}
+LIBRARIES = ("argus-ct", "torch", "transformers", "peft", "trl", "numpy")
 
 
 @dataclass(frozen=True)
-class Effort:
-    """The amount of measuring: warm-up steps, measured steps, and new tokens of a generation."""
+class Part:
+    """A part of the bench.
 
-    warmup: int = 2
-    steps: int = 8
-    new_tokens: int = NUM_REPORT_TOKENS
-
-
-def check_device(device: str) -> None:
-    """Check that the device exists.
-
-    Raises:
-        ValueError: if `device` is a CUDA device and there is none.
+    Attributes:
+        name: of its list of rows in the results; several parts may add to one list.
+        row_seconds: about what a row takes; with less time left, the rest is skipped.
+        rows: starts it.
+        about: what it measures, for the list of what was skipped.
     """
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError("make bench-gpu needs a CUDA GPU, and PyTorch finds none; `make bench` measures on the CPU")
+
+    name: str
+    row_seconds: float
+    rows: Callable[[], Iterator[Row]]
+    about: str
 
 
-def random_model(config: ArgusConfig, device: str, lora: bool | None) -> torch.nn.Module:
-    """Make a model with random weights.
+def parts_of(device: str, effort: Effort, tiny: bool, out: Path) -> list[Part]:
+    """Return the parts, those first whose numbers say most."""
 
-    `lora` False: all weights are trained; True: LoRA on a bfloat16 language model; None: the model only generates.
-    """
-    dtype = torch.float32 if lora is False else torch.bfloat16
-    with torch.device(device):
-        model = ArgusForConditionalGeneration._from_config(config, dtype=dtype)
-    if lora is None:
-        return model.eval()
-    add_fused_lm_head(model)
-    model.train().gradient_checkpointing_enable()
-    if not lora:
-        return model
-    from peft import LoraConfig, inject_adapter_in_model
+    def size(preset: str) -> str:
+        return TINY[preset[-2:]] if tiny else preset
 
-    model.requires_grad_(False)
-    inject_adapter_in_model(LoraConfig(r=128, lora_alpha=64, target_modules="all-linear"), model.model.language_model)
-    for part in (model.model.vision_tower, model.model.connector):
-        part.float().requires_grad_(True)
-    model.enable_input_require_grads()
-    return model
-
-
-def make_batch(config: ArgusConfig, batch_size: int, num_report_tokens: int, device: str) -> dict[str, torch.Tensor]:
-    """Make random inputs: visual placeholders, a prompt and, for training, a report."""
-    num_visual = study_cost(config).visual_tokens
-    length = num_visual + NUM_PROMPT_TOKENS + num_report_tokens
-    generator = torch.Generator(device).manual_seed(0)
-    options = {"generator": generator, "device": device}
-    # This range holds neither the placeholder nor an end token of any preset.
-    ids = torch.randint(10, 1000, (batch_size, length), **options)
-    ids[:, :num_visual] = config.image_token_id
-    batch = {
-        "input_ids": ids,
-        "attention_mask": torch.ones_like(ids),
-        "pixel_values": torch.rand(batch_size, 1, *config.vision_config.image_size, **options),
-    }
-    if num_report_tokens:
-        batch["labels"] = ids.clone()
-        batch["labels"][:, :-num_report_tokens] = -100
-    return batch
+    micro_batches, batch_sizes = ((2, 1), (2,)) if tiny else ((16, 4, 1), (1, 16))
+    scans = {"scans": 2} if tiny else {}
+    hr, nr = size("argus-8b-hr"), size("argus-8b-nr")
+    others = ("radfm", "ct2rep")
+    parts = [Part("ceilings", 10, lambda: ceilings(device, effort), "the device itself")]
+    for preset, lora in (("argus-3b-nr", False), ("argus-3b-hr", False), ("argus-8b-nr", True), ("argus-8b-hr", True)):
+        run = _later(training, size(preset), lora, device, effort, micro_batches, **scans)
+        parts.append(Part("training", 20, run, preset))
+    for preset in (nr, hr):
+        run = _later(writing, preset, "argus", device, effort, batch_sizes)
+        parts.append(Part("writing", 25, run, preset))
+    parts += [
+        Part("towers", 15, lambda: towers((hr, nr), ("argus", "m3d"), device, effort), "argus, m3d"),
+        Part("resampling", 15, lambda: resampling((hr, nr), device, effort), "of a scan"),
+        Part("evidence", 25, lambda: evidence(hr, torch.bfloat16, device, effort), f"{hr}, bfloat16"),
+        Part("parity", 15, lambda: parity(TINY["nr"], device, effort), TINY["nr"]),
+        Part("writing", 75, lambda: writing(hr, "argus", device, effort, batch_sizes, static=True), f"{hr}, compiled"),
+        Part("evidence", 25, lambda: evidence(hr, torch.float32, device, effort), f"{hr}, float32"),
+    ]
+    for tower in ("m3d", *others):
+        run = _later(writing, hr, tower, device, effort, batch_sizes[:1])
+        parts.append(Part("writing", 25, run, f"{hr}, {tower}"))
+    parts.append(Part("towers", 20, lambda: towers((hr, nr), others, device, effort), ", ".join(others)))
+    for preset, lora in (("argus-3b-hr", False), ("argus-8b-hr", True)):
+        run = _later(profile, size(preset), lora, device, out / f"profile_{preset}.json.gz")
+        parts.append(Part("profiles", 40, run, preset))
+    return parts
 
 
-def bench_training(preset: str, lora: bool, device: str, effort: Effort, profile: Path | None) -> dict[str, Any]:
-    """Measure training steps with one sample; `profile` is the file for a trace of one step."""
-    config = preset_config(preset)
-    model = random_model(config, device, lora)
-    batch = make_batch(config, 1, NUM_REPORT_TOKENS, device)
-    trained = [weight for weight in model.parameters() if weight.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=1e-6, weight_decay=0.0, fused=device.startswith("cuda"))
-
-    def step() -> None:
-        with torch.autocast(torch.device(device).type, torch.bfloat16):
-            loss = model(**batch, fused_lm_head=True).loss
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-
-    _reset_peak(device)
-    for _ in range(effort.warmup):
-        step()
-    seconds = statistics.median(seconds_of(step, device) for _ in range(effort.steps))
-    peak_bytes = torch.cuda.max_memory_allocated() if device.startswith("cuda") else None
-    if profile is not None:
-        with torch.profiler.profile(record_shapes=True) as trace:
-            step()
-            wait_for(device)
-        trace.export_chrome_trace(str(profile))
-    parts = frozenset(TRAINABLE_PARTS)
-    flops = train_step_flops(config, NUM_PROMPT_TOKENS + NUM_REPORT_TOKENS, NUM_REPORT_TOKENS, parts, lora)
-    peak = peak_flops(device)
-    return {
-        "preset": preset,
-        "trained": "lora" if lora else "full",
-        "trained_parameters": sum(weight.numel() for weight in trained),
-        "tokens": batch["input_ids"].shape[1],
-        "step_seconds": seconds,
-        "samples_per_second": 1 / seconds,
-        "flops_per_sample": flops,
-        "mfu": None if peak is None else flops / seconds / peak,
-        "peak_memory_bytes": peak_bytes,
-    }
-
-
-def _reset_peak(device: str) -> None:
-    gc.collect()
-    if device.startswith("cuda"):
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
-
-
-def peak_flops(device: str) -> float | None:
-    """Return the device's dense bfloat16 operations per second, or None if they are not known."""
-    name = torch.cuda.get_device_name() if device.startswith("cuda") else ""
-    return next((peak for part, peak in PEAK_FLOPS.items() if part in name), None)
-
-
-def bench_inference(preset: str, tower: str, batch_size: int, device: str, effort: Effort) -> dict[str, Any]:
-    """Measure prefill (tower, connector and the first token) and decoding, with a static cache."""
-    config = preset_config(preset, tower)
-    model = random_model(config, device, None)
-    batch = make_batch(config, batch_size, 0, device)
-    batch["pixel_values"] = batch["pixel_values"].to(model.dtype)
-
-    def write(num_tokens: int) -> None:
-        with torch.inference_mode():
-            model.generate(
-                **batch,
-                min_new_tokens=num_tokens,
-                max_new_tokens=num_tokens,
-                do_sample=False,
-                pad_token_id=0,
-                cache_implementation="static",
-            )
-
-    _reset_peak(device)
-    for count in (1, effort.new_tokens):
-        for _ in range(effort.warmup):
-            write(count)
-    prefill = statistics.median(seconds_of(lambda: write(1), device) for _ in range(effort.steps))
-    whole = statistics.median(seconds_of(lambda: write(effort.new_tokens), device) for _ in range(effort.steps))
-    cost = study_cost(config)
-    return {
-        "preset": preset,
-        "tower": tower,
-        "batch_size": batch_size,
-        "visual_tokens": cost.visual_tokens,
-        "study_flops": cost.total_flops,
-        "prefill_seconds": prefill,
-        "report_seconds": whole,
-        "tokens_per_second": batch_size * (effort.new_tokens - 1) / (whole - prefill) if whole > prefill else None,
-        "peak_memory_bytes": torch.cuda.max_memory_allocated() if device.startswith("cuda") else None,
-    }
-
-
-def bench_preprocessing(grids: dict[str, tuple[int, int, int]], rounds: int) -> list[dict[str, Any]]:
-    """Time preprocessing of a 512 x 512 x 300 .nii.gz on the CPU, for each grid."""
-    rows: list[dict[str, Any]] = []
-    if not grids:
-        return rows
-    with tempfile.TemporaryDirectory() as folder:
-        scan = Path(folder) / "scan.nii.gz"
-        write_scan(scan)
-        for name, grid in grids.items():
-            processor = ArgusImageProcessor(image_size=grid)
-            processor(scan)
-            spent = [seconds_of(lambda processor=processor: processor(scan)) for _ in range(rounds)]
-            rows.append({"grid": name, "seconds": statistics.median(spent)})
-    return rows
-
-
-def attempt(measure: Callable[..., dict[str, Any]], *arguments: Any, **named: Any) -> dict[str, Any]:
-    """Run a measurement; if it does not fit into memory, return that as its result."""
-    try:
-        return measure(*arguments, **named)
-    except torch.OutOfMemoryError as error:
-        return {**named, "error": f"out of memory: {one_line(error)}"}
+def _later(measure: Callable[..., Iterator[Row]], *arguments: Any, **named: Any) -> Callable[[], Iterator[Row]]:
+    return lambda: measure(*arguments, **named)
 
 
 def run_bench(
     out: Path,
     device: str = "cuda",
-    training: dict[str, bool] | None = None,
-    inference: Sequence[str] = INFERENCE,
-    batch_sizes: Sequence[int] = BATCH_SIZES,
+    minutes: float = 8.0,
+    tiny: bool = False,
+    only: Collection[str] = (),
     effort: Effort | None = None,
-    grids: dict[str, tuple[int, int, int]] | None = None,
 ) -> dict[str, Any]:
-    """Run all measurements, write `gpu.json` and the profiles into `out`, print the tables.
+    """Run the parts, write `gpu.json` into `out` after each row, and print the tables at the end.
+
+    Args:
+        out: the folder of the results.
+        device: "cuda" or "cpu".
+        minutes: after so many no further row is begun.
+        tiny: measure argus-tiny and argus-tiny-hr in place of the presets.
+        only: names of the parts that run. Default: all.
+        effort: the amount of measuring.
 
     Raises:
-        ValueError: if there is no such device.
+        ValueError: if there is no such device or part.
     """
-    check_device(device)
-    out, effort = Path(out), effort or Effort()
-    training = TRAINING if training is None else training
+    started = time.monotonic()
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError("make bench-gpu needs a CUDA GPU, and PyTorch finds none; `make bench` measures on the CPU")
+    effort = effort or Effort()
+    parts = parts_of(device, effort, tiny, out)
+    if unknown := set(only) - {part.name for part in parts}:
+        raise ValueError(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(column_names())}")
     check_can_fill(out)
     results: dict[str, Any] = {
         "hardware": torch.cuda.get_device_name() if device.startswith("cuda") else device,
+        "memory_bytes": torch.cuda.get_device_properties(0).total_memory if device.startswith("cuda") else None,
         "peak_flops": peak_flops(device),
-        "versions": {name: version(name) for name in ("torch", "transformers", "trl")},
+        "versions": {name: _version(name) for name in LIBRARIES},
+        "absent": ABSENT,
+        "minutes": minutes,
         "effort": asdict(effort),
-        "training": [],
-        "inference": [],
-        "preprocessing": bench_preprocessing(GRIDS if grids is None else grids, effort.steps),
+        "skipped": [],
     }
-    for preset, lora in training.items():
-        profile = out / f"profile_{preset}.json.gz"
-        results["training"].append(
-            attempt(bench_training, preset=preset, lora=lora, device=device, effort=effort, profile=profile)
-            | {"profile": profile.name}
-        )
-        write_json(out / "gpu.json", _plain(results))
-    for preset in inference:
-        for tower in TOWERS:
-            for batch_size in batch_sizes:
-                named = {"preset": preset, "tower": tower, "batch_size": batch_size}
-                results["inference"].append(attempt(bench_inference, **named, device=device, effort=effort))
-                write_json(out / "gpu.json", _plain(results))
+    for part in parts:
+        if only and part.name not in only:
+            continue
+        for row in _rows(part, started + 60 * minutes, device):
+            named = {"seconds_since_start": round(time.monotonic() - started, 1), **row}
+            results.setdefault("skipped" if "skipped" in row else part.name, []).append(named)
+            write_json(out / RESULTS, results)
+            print(part.name, json.dumps(named), flush=True)
     for table in tables(results):
         show(table)
     return results
 
 
-def _plain(results: dict[str, Any]) -> dict[str, Any]:
-    """Return the results without the values in failed rows that JSON cannot hold."""
-    kept = (str, int, float, type(None))
-    rows = {
-        part: [{name: value for name, value in row.items() if isinstance(value, kept)} for row in results[part]]
-        for part in ("training", "inference")
-    }
-    return results | rows
+def _rows(part: Part, deadline: float, device: str) -> Iterator[Row]:
+    """Yield a part's rows; if it fails as a whole, or too little time is left, the last row says so."""
+    skipped = {"part": part.name, "about": part.about, "skipped": "no time is left of --minutes"}
+    if time.monotonic() + part.row_seconds > deadline:
+        yield skipped
+        return
+    rows = part.rows()
+    while True:
+        # The end of the rows is a row without entries, so that what raises between rows is caught too.
+        row = attempt({}, lambda: next(rows, {}), device)
+        if not row:
+            return
+        yield row
+        if time.monotonic() + part.row_seconds > deadline:
+            rows.close()
+            yield skipped | {"about": f"{part.about}: all but the rows above"}
+            return
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+COLUMNS = {
+    "ceilings": ("what", "tflops", "gb_per_second"),
+    "training": ("preset", "trained", "micro_batch", "samples_per_second", "mfu", "peak_memory_bytes"),
+    "writing": ("preset", "tower", "batch_size", "static_cache", "prefill_seconds", "report_seconds",
+                "tokens_per_second"),
+    "towers": ("tower", "preset", "tokens", "forward_seconds", "training_seconds", "tflops"),
+    "resampling": ("preset", "first_on_cpu_seconds", "second_on_cpu_seconds", "second_on_device_seconds",
+                   "all_on_device_seconds"),
+    "evidence": ("dtype", "way", "seconds_per_sentence", "planned_bytes", "measured_bytes", "peak_memory_bytes"),
+    "parity": ("preset", "dtype", "tokens", "equal_tokens", "equal_reports"),
+    "profiles": ("preset", "file", "seconds"),
+    "skipped": ("part", "about"),
+}  # fmt: skip
+
+
+def column_names() -> list[str]:
+    """Return the names of the parts."""
+    return [name for name in COLUMNS if name != "skipped"]
 
 
 def tables(results: dict[str, Any]) -> list[Table]:
-    """Return the measurements as rich tables."""
-    columns = {
-        "training": ("preset", "trained", "samples_per_second", "mfu", "peak_memory_bytes", "error"),
-        "inference": ("preset", "tower", "batch_size", "visual_tokens", "prefill_seconds", "report_seconds",
-                      "tokens_per_second", "error"),
-        "preprocessing": ("grid", "seconds"),
-    }  # fmt: skip
+    """Return the measurements as rich tables, with bytes in GB."""
     made = []
-    for part, names in columns.items():
-        title = f"{part.capitalize()} on {results['hardware'] if part != 'preprocessing' else 'the CPU'}"
-        table = Table(title=title, box=SIMPLE, padding=(0, 1, 0, 0))
+    for part in (name for name in COLUMNS if results.get(name)):
+        table = Table(title=f"{part.capitalize()} on {results['hardware']}", box=SIMPLE, padding=(0, 1, 0, 0))
+        names = COLUMNS[part] + (("error",) if any("error" in row for row in results[part]) else ())
         for name in names:
-            table.add_column(name.replace("_", " "), justify="right", no_wrap=name == names[0])
+            heading = name.replace("_bytes", "_GB").replace("_", " ")
+            table.add_column(heading, justify="right", no_wrap=name == names[0])
         for row in results[part]:
-            table.add_row(*(_cell(row.get(name)) for name in names))
+            table.add_row(*(_cell(name, row.get(name)) for name in names))
         made.append(table)
     return made
 
 
-def _cell(value: Any) -> str:
-    return "-" if value is None else f"{value:.3g}" if isinstance(value, float) else f"{value}"
+def _cell(name: str, value: Any) -> str:
+    if value is None or value == "":
+        return "-"
+    if name.endswith("_bytes"):
+        return f"{value / 1e9:.1f}"
+    return f"{value:.3g}" if isinstance(value, float) else f"{value}"
+
+
+def main(
+    out: Annotated[Path, typer.Argument(help="Folder of the results.")],
+    minutes: Annotated[float, typer.Option(help="After so many minutes no further row is begun.")] = 8.0,
+    only: Annotated[list[str] | None, typer.Option(help="Part to run; may be given several times.")] = None,
+    tiny: Annotated[bool, typer.Option("--tiny", help="Tiny presets, on the CPU.")] = False,
+) -> None:
+    """Measure one GPU."""
+    effort = Effort()
+    if tiny:
+        effort = replace(effort, warmup=0, steps=1, new_tokens=8, sentences=2, scan_shape=(24, 48, 48), matrix_side=64)
+    try:
+        run_bench(out, "cpu" if tiny else "cuda", minutes, tiny, only or (), effort)
+    except (ValueError, OSError) as problem:
+        typer.echo(f"bench_gpu: {problem}", err=True)
+        raise typer.Exit(2) from None
 
 
 if __name__ == "__main__":
-    try:
-        run_bench(Path(sys.argv[1]))
-    except ValueError as problem:
-        print(f"bench_gpu: {problem}", file=sys.stderr)
-        sys.exit(2)
+    typer.run(main)

@@ -1,0 +1,1 @@
+"""Parts of the GPU bench; `bench/bench_gpu.py` runs them."""
