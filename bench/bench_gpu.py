@@ -56,7 +56,7 @@ class Part:
     about: str
 
 
-def parts_of(device: str, effort: Effort, tiny: bool, out: Path) -> list[Part]:
+def parts_of(device: str, effort: Effort, tiny: bool, out: Path, model: Path | None) -> list[Part]:
     """Return the parts, those first whose numbers say most."""
 
     def size(preset: str) -> str:
@@ -77,7 +77,7 @@ def parts_of(device: str, effort: Effort, tiny: bool, out: Path) -> list[Part]:
         Part("towers", 15, lambda: towers((hr, nr), ("argus", "m3d"), device, effort), "argus, m3d"),
         Part("resampling", 15, lambda: resampling((hr, nr), device, effort), "of a scan"),
         Part("evidence", 25, lambda: evidence(hr, torch.bfloat16, device, effort), f"{hr}, bfloat16"),
-        Part("parity", 15, lambda: parity(TINY["nr"], device, effort), TINY["nr"]),
+        Part("parity", 15, lambda: parity(TINY["nr"], device, effort, model), "with the CPU"),
         Part("writing", 75, lambda: writing(hr, "argus", device, effort, batch_sizes, static=True), f"{hr}, compiled"),
         Part("evidence", 25, lambda: evidence(hr, torch.float32, device, effort), f"{hr}, float32"),
     ]
@@ -102,6 +102,7 @@ def run_bench(
     tiny: bool = False,
     only: Collection[str] = (),
     effort: Effort | None = None,
+    model: Path | None = None,
 ) -> dict[str, Any]:
     """Run the parts, write `gpu.json` into `out` after each row, and print the tables at the end.
 
@@ -112,6 +113,7 @@ def run_bench(
         tiny: measure argus-tiny and argus-tiny-hr in place of the presets.
         only: names of the parts that run. Default: all.
         effort: the amount of measuring.
+        model: folder of a saved small model, whose tokens are compared with the CPU's. Default: random weights.
 
     Raises:
         ValueError: if there is no such device or part.
@@ -120,7 +122,7 @@ def run_bench(
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError("make bench-gpu needs a CUDA GPU, and PyTorch finds none; `make bench` measures on the CPU")
     effort = effort or Effort()
-    parts = parts_of(device, effort, tiny, out)
+    parts = parts_of(device, effort, tiny, out, model)
     if unknown := set(only) - {part.name for part in parts}:
         raise ValueError(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(column_names())}")
     check_can_fill(out)
@@ -182,7 +184,7 @@ COLUMNS = {
     "resampling": ("preset", "first_on_cpu_seconds", "second_on_cpu_seconds", "second_on_device_seconds",
                    "all_on_device_seconds"),
     "evidence": ("dtype", "way", "seconds_per_sentence", "planned_bytes", "measured_bytes", "peak_memory_bytes"),
-    "parity": ("preset", "dtype", "tokens", "equal_tokens", "equal_reports"),
+    "parity": ("model", "dtype", "tokens", "equal_tokens", "equal_reports"),
     "profiles": ("preset", "file", "seconds"),
     "skipped": ("part", "about"),
 }  # fmt: skip
@@ -220,6 +222,7 @@ def main(
     out: Annotated[Path, typer.Argument(help="Folder of the results.")],
     minutes: Annotated[float, typer.Option(help="After so many minutes no further row is begun.")] = 8.0,
     only: Annotated[list[str] | None, typer.Option(help="Part to run; may be given several times.")] = None,
+    model: Annotated[Path | None, typer.Option(help="A saved small model, for parity with the CPU.")] = None,
     tiny: Annotated[bool, typer.Option("--tiny", help="Tiny presets, on the CPU.")] = False,
 ) -> None:
     """Measure one GPU."""
@@ -227,7 +230,7 @@ def main(
     if tiny:
         effort = replace(effort, warmup=0, steps=1, new_tokens=8, sentences=2, scan_shape=(24, 48, 48), matrix_side=64)
     try:
-        run_bench(out, "cpu" if tiny else "cuda", minutes, tiny, only or (), effort)
+        run_bench(out, "cpu" if tiny else "cuda", minutes, tiny, only or (), effort, model)
     except (ValueError, OSError) as problem:
         typer.echo(f"bench_gpu: {problem}", err=True)
         raise typer.Exit(2) from None

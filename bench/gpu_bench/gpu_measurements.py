@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from bench_timing import seconds_of
+from torch.nn import functional
 
 from argus_inference.evidence.evidence import EvidenceSettings
 from argus_inference.evidence.evidence_memory import plan_evidence
@@ -21,13 +22,14 @@ from argus_processing.resampling import PlaneFiller, fill_grid, grid_operators, 
 from argus_training.planning.flops import NUM_PROMPT_TOKENS, encoder_flops, study_cost, train_step_flops
 from modeling_argus import TOWERS, preset_config, preset_vision_config
 
-from .gpu_models import WITH_TRL, free_memory, loss_of, make_batch, peak_memory, random_model
+from .gpu_models import WITH_TRL, free_memory, loss_of, make_batch, peak_memory, random_model, saved_model
 from .gpu_timing import NUM_REPORT_TOKENS, Effort, Row, attempt, median_seconds, peak_flops
 
 SCANS_PER_STEP = 16  # of the paper's recipe
 # The names of `argus_training.stages.recipe.TRAINABLE_PARTS`, whose module needs TRL; a test compares them.
 ALL_PARTS = frozenset({"vision", "connector", "llm"})
 SPACING_MM, TARGET_MM, HU_WINDOW = (1.0, 0.7, 0.7), (4.0, 1.0, 1.0), (-1000.0, 1000.0)
+PADDING = 0
 
 
 def training(
@@ -272,37 +274,43 @@ def _measure_resampling(hu: np.ndarray, grid: tuple[int, int, int], device: str,
     return row
 
 
-def parity(preset: str, device: str, effort: Effort, num_scans: int = 8) -> Iterator[Row]:
-    """Compare greedy tokens of a small model on the device with those of the CPU in float32."""
-    config = preset_config(preset)
-    batch = make_batch(config, num_scans, 0, "cpu")
-    model = random_model(config, "cpu", None, torch.float32)
+def parity(preset: str, device: str, effort: Effort, folder: Path | None = None, num_scans: int = 8) -> Iterator[Row]:
+    """Compare greedy tokens on the device with those of the CPU in float32, of a saved small model or a random one.
+
+    A random model repeats few tokens, so that a saved one says more.
+    """
+    limits = {"max_new_tokens": effort.new_tokens, "do_sample": False, "pad_token_id": PADDING}
+    if folder is None:
+        model, config = random_model(preset_config(preset), "cpu", None, torch.float32), preset_config(preset)
+        batch, limits["min_new_tokens"] = make_batch(config, num_scans, 0, "cpu"), effort.new_tokens
+    else:
+        model, batch = saved_model(folder, num_scans)
 
     @torch.inference_mode()
     def tokens_of(own: Any, place: str) -> torch.Tensor:
         inputs = {name: value.to(place) for name, value in batch.items()}
         inputs["pixel_values"] = inputs["pixel_values"].to(own.dtype)
-        count = effort.new_tokens
-        ids = own.generate(**inputs, min_new_tokens=count, max_new_tokens=count, do_sample=False, pad_token_id=0)
-        return ids[:, -count:].cpu()
+        new = own.generate(**inputs, **limits)[:, inputs["input_ids"].shape[1] :].cpu()
+        return functional.pad(new, (0, effort.new_tokens - new.shape[1]), value=PADDING)
 
     expected = tokens_of(model, "cpu")
 
     def measure(dtype: torch.dtype) -> Row:
         found = tokens_of(model.to(device, dtype), device)
-        same = found == expected
+        is_written, same = expected != PADDING, found == expected
         # The first token that differs changes all later ones: tokens up to it are told beside.
-        until = same.cumprod(dim=1).sum(dim=1)
+        until = (same.cumprod(dim=1) * is_written).sum(dim=1)
         return {
-            "tokens": same.numel(),
-            "equal_tokens": int(same.sum()),
+            "tokens": int(is_written.sum()),
+            "equal_tokens": int((same & is_written).sum()),
             "equal_reports": int(same.all(dim=1).sum()),
             "tokens_to_first_difference": until.tolist(),
             "distinct_tokens": int(expected.unique().numel()),
         }
 
     for dtype in (torch.float32, torch.bfloat16):
-        named = {"preset": preset, "dtype": str(dtype).removeprefix("torch."), "scans": num_scans}
+        named = {"model": "random " + preset if folder is None else "saved", "scans": num_scans}
+        named["dtype"] = str(dtype).removeprefix("torch.")
         yield attempt(named, lambda dtype=dtype: measure(dtype), device)
 
 

@@ -2,17 +2,26 @@
 
 import gc
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
+from transformers import AutoTokenizer
 
+from argus_inference.generation import inputs_of, prompt_of
+from argus_processing.image_processing_argus import ArgusImageProcessor
+from argus_processing.instructions import INSTRUCTION
+from argus_processing.phantom.scans import make_phantom
+from argus_processing.processing_argus import ArgusProcessor
+from argus_processing.storage.whole_files import read_json
 from argus_training.planning.flops import NUM_PROMPT_TOKENS, study_cost
 from modeling_argus import ArgusForConditionalGeneration
 from modeling_argus.configuration_argus import ArgusConfig
 
 LORA_RANK, LORA_ALPHA = 128, 64  # paper, section 5.1
+FIRST_SEED = 900_000  # of the phantoms for a saved model
 TILE_TOKENS = 1024  # labelled tokens whose logits are held at a time
 # TRL's fused output layer is what training uses on a GPU; where TRL is absent, the same loss is computed in tiles.
 WITH_TRL = find_spec("trl") is not None
@@ -69,6 +78,23 @@ def make_batch(config: ArgusConfig, batch_size: int, num_report_tokens: int, dev
         batch["labels"] = ids.clone()
         batch["labels"][:, :-num_report_tokens] = -100
     return batch
+
+
+def saved_model(folder: Path, num_scans: int) -> tuple[Any, dict[str, torch.Tensor]]:
+    """Load a saved model in float32 on the CPU, with the inputs for so many phantoms that no training draws."""
+    # Not `load_model`: where nibabel and datasets are absent, nothing is registered with the Auto classes.
+    own = read_json(folder / "processor_config.json")
+    processor = ArgusProcessor(
+        ArgusImageProcessor.from_pretrained(folder),
+        AutoTokenizer.from_pretrained(folder),
+        own["num_image_tokens"],
+        own["image_token"],
+        (folder / "chat_template.jinja").read_text(encoding="utf-8"),
+    )
+    model = ArgusForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
+    scans = [make_phantom(FIRST_SEED + number) for number in range(num_scans)]
+    prompts = [prompt_of(processor, INSTRUCTION)] * num_scans
+    return model, dict(inputs_of(processor, prompts, scans))
 
 
 def loss_of(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
