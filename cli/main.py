@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import warnings
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -189,6 +190,10 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on. Default: only this machine.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
     allowed_host: AllowedHostOption = None,
+    api_key: Annotated[
+        str | None,
+        typer.Option(envvar="ARGUS_API_KEY", show_envvar=True, help="Key that clients must send. Default: none."),
+    ] = None,
     dtype: DtypeOption = None,
     bits: BitsOption = None,
     static_cache: StaticOption = False,
@@ -197,7 +202,7 @@ def serve(
 ) -> None:
     """Serve a model through OpenAI's chat completions API: a CT in, its report out, streamed on request."""
     try:
-        from argus_inference.serving.serve import serve_model
+        from argus_inference.serving.serve import ServerOptions, serve_model, start_transformers
     except ImportError:
         raise ValueError("argus serve needs starlette, uvicorn and pydantic: pip install '.[serve]'") from None
     from argus_inference.model_folder import Loading
@@ -206,7 +211,8 @@ def serve(
     quiet()
     loading = Loading(dtype, bits, static_cache, trust_remote_code, device_map)
     signals_as_usual()
-    serve_model(model, scans, host, port, loading, say, allowed_host or ())
+    options = ServerOptions(scans, host, port, allowed_host or (), api_key)
+    serve_model(model, partial(start_transformers, loading=loading), options, say)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,18 @@
 """Serve OpenAI's chat completions over HTTP for `argus serve`: a CT comes in, its report goes out.
 
 It needs the extra `serve`. A client sends a scan as an `image_url`: a `file://` address below the folder that the
-server was given, or a `data:` address that holds a .nii or .nii.gz in base64. Decoding is greedy, as in all of Argus; a
-request for other decoding is refused. Nothing of a request or a scan is logged.
+server was given, or a `data:` address that holds a .nii, a .nii.gz or a zip of one DICOM series in base64. Decoding is
+greedy, as in all of Argus; a request for other decoding is refused. Nothing of a request or a scan is logged.
 """
 
 import asyncio
 import json
+import os
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -31,7 +32,9 @@ from argus_processing.storage.part_files import sweep
 
 from ..generation import Generated
 from ..model_folder import Loading, load_model
+from ..scan_files import ScanNotReadError
 from ..scan_process import ClientLeftError, prepare_readers, wait_for_readers
+from .access_key import KeyGuard, check_key
 from .local_server import (
     LOOPBACK,
     BodyGuard,
@@ -43,61 +46,97 @@ from .local_server import (
     run_app,
     web_address,
 )
+from .report_engine import ReportEngine
+from .serve_metrics import MEDIA_TYPE as METRICS_TYPE
+from .serve_metrics import CountGuard, RequestCounts
 from .serve_requests import AllowedScans, RefusedError, ReportRequest, parse_request
 from .serve_writing import ReportWriter, WritingError
 
 MAX_BODY_BYTES = 512 << 20
 MAX_BODY_BYTES_TOGETHER = 1 << 30
-MAX_WAITING = 32  # requests; one more is asked to try again later
-MAX_VOLUMES = 2  # in memory: the one whose report is being written, and the next
+COMPLETIONS = "/v1/chat/completions"
+MAX_WAITING = 32  # requests, with the one being written; an engine that writes more together takes as many more
+MAX_READERS = 8
 RETRY_SECONDS = "10"
 
 
-def build_app(writer: ReportWriter, allowed_scans: AllowedScans, hosts: Collection[str]) -> Starlette:
-    """Build the web application; `hosts` are the names it answers to."""
-    entry = {"id": writer.name, "object": "model", "created": 0, "owned_by": "argus"} | origin_of(writer)
+@dataclass(frozen=True)
+class ServerOptions:
+    """Settings of a server.
+
+    Attributes:
+        scans: folder of the scans that clients may name by `file://` address, if any.
+        host, port: address to listen on; port 0 takes a free one.
+        other_hosts: further host names that it answers to.
+        api_key: key that clients must send, if any.
+    """
+
+    scans: Path | None = None
+    host: str = "127.0.0.1"
+    port: int = 8000
+    other_hosts: Collection[str] = ()
+    api_key: str | None = None
+
+
+def build_app(
+    engine: ReportEngine, allowed_scans: AllowedScans, hosts: Collection[str], api_key: str | None = None
+) -> Starlette:
+    """Build the web application; `hosts` are the names it answers to, `api_key` is what clients must send, if any."""
+    entry = {"id": engine.name, "object": "model", "created": 0, "owned_by": "argus"} | origin_of(engine)
 
     async def models(request: Request) -> Response:
         return JSONResponse({"object": "list", "data": [entry]})
 
     async def one_model(request: Request) -> Response:
-        if request.path_params["name"] != writer.name:
-            raise RefusedError(f"no such model; this server has {writer.name}", 404, "model", "model_not_found")
+        if request.path_params["name"] != engine.name:
+            raise RefusedError(f"no such model; this server has {engine.name}", 404, "model", "model_not_found")
         return JSONResponse(entry)
 
-    completions = Completions(writer, allowed_scans)
+    async def health(request: Request) -> Response:
+        return Response(status_code=200 if engine.is_healthy() else 503)
+
+    async def metrics(request: Request) -> Response:
+        return Response(counts.to_text() + engine.metrics(), media_type=METRICS_TYPE)
+
+    counts = RequestCounts()
+    completions = Completions(engine, allowed_scans, counts)
 
     routes = [
         Route("/v1/models", models),
         Route("/v1/models/{name:path}", one_model),
-        Route("/v1/chat/completions", completions, methods=["POST"]),
+        Route(COMPLETIONS, completions, methods=["POST"]),
+        Route("/health", health),
+        Route("/metrics", metrics),
     ]
     guards = [
+        Middleware(CountGuard, counts=counts, path=COMPLETIONS),
         Middleware(HostGuard, hosts=hosts, refuse=_refusal),
+        *([] if api_key is None else [Middleware(KeyGuard, key=api_key, refuse=_refusal)]),
         Middleware(BodyGuard, max_bytes=MAX_BODY_BYTES, max_bytes_together=MAX_BODY_BYTES_TOGETHER),
     ]
     return Starlette(routes=routes, middleware=guards, exception_handlers=REFUSALS, lifespan=completions.lifespan)
 
 
-def origin_of(writer: ReportWriter) -> dict[str, Any]:
+def origin_of(engine: ReportEngine) -> dict[str, Any]:
     """Return what answers tell of the model beside the fields of OpenAI's API: its origin, if that is recorded."""
-    return {"argus": writer.origin} if writer.origin else {}
+    return {"argus": dict(engine.origin)} if engine.origin else {}
 
 
 class Completions:
     """Endpoint that answers chat completions in the order they came; work for a client that leaves is ended."""
 
-    def __init__(self, writer: ReportWriter, allowed_scans: AllowedScans) -> None:
-        self._writer, self._allowed_scans = writer, allowed_scans
-        self._readers = ThreadPoolExecutor(MAX_VOLUMES, "argus-scan")
-        self._volumes = asyncio.Semaphore(MAX_VOLUMES)
-        self._waiting = 0
+    def __init__(self, engine: ReportEngine, allowed_scans: AllowedScans, counts: RequestCounts) -> None:
+        self._engine, self._allowed_scans, self._counts = engine, allowed_scans, counts
+        # One more than are written at a time: the next one's scan is read meanwhile.
+        self._places = asyncio.Semaphore(engine.places + 1)
+        readers = min(engine.places + 1, MAX_READERS, max(2, (os.cpu_count() or 1) // 2))
+        self._readers = ThreadPoolExecutor(readers, "argus-scan")
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request."""
         try:
-            wanted = parse_request(await _body(Request(scope, receive)), self._writer.name)
-            num_prompt, _ = self._writer.fit(wanted)
+            wanted = parse_request(await _body(Request(scope, receive)), self._engine.name)
+            num_prompt, _ = self._engine.fit(wanted)
             await _while_there(receive, self._answer(wanted, num_prompt, scope, receive, send))
         except ClientDisconnect:
             return
@@ -107,6 +146,7 @@ class Completions:
         """Run with the server; at its end, wait until the readers of cut-off clients have removed their folders."""
         yield
         await asyncio.get_running_loop().run_in_executor(None, self._readers.shutdown)
+        self._engine.close()
 
     async def _answer(
         self, wanted: ReportRequest, num_prompt: int, scope: dict[str, Any], receive: Receive, send: Send
@@ -116,13 +156,13 @@ class Completions:
         try:
             async with self._turn():
                 loop = asyncio.get_running_loop()
-                volume = await loop.run_in_executor(self._readers, self._allowed_scans.read, wanted.scan_url, gone)
-                async with aclosing(self._writer.words(volume, wanted, gone)) as words:
-                    reply = _Reply(self._writer.name, num_prompt, wanted.include_usage, origin_of(self._writer))
+                prepared = await loop.run_in_executor(self._readers, self._prepare, wanted, gone)
+                async with aclosing(self._engine.words(prepared, wanted, gone)) as words:
+                    reply = _Reply(self._engine.name, num_prompt, wanted.include_usage, origin_of(self._engine))
                     if wanted.stream:
-                        await _send_events(reply.events(words), send)
+                        await _send_events(reply.events(self._counted(words)), send)
                     else:
-                        await JSONResponse(await reply.whole(words))(scope, receive, send)
+                        await JSONResponse(await reply.whole(self._counted(words)))(scope, receive, send)
         except (RefusedError, HTTPException, ClientLeftError):
             raise
         except Exception as error:
@@ -130,16 +170,35 @@ class Completions:
         finally:
             gone.set()
 
+    def _prepare(self, wanted: ReportRequest, gone: threading.Event) -> Any:
+        scan = self._allowed_scans.read(wanted.scan_url, gone)
+        try:
+            return self._engine.prepare(scan, wanted)
+        except ScanNotReadError as error:
+            raise RefusedError(str(error), param="messages") from None
+
+    async def _counted(self, words: AsyncIterator[str | Generated]) -> AsyncGenerator[str | Generated, None]:
+        async for part in words:
+            if isinstance(part, Generated):
+                self._counts.add(part)
+            yield part
+
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
-        if self._waiting >= MAX_WAITING:
-            raise HTTPException(503, "too many reports are waited for; try again later", {"Retry-After": RETRY_SECONDS})
-        self._waiting += 1
+        counts = self._counts
+        if counts.waiting + counts.running >= MAX_WAITING + self._engine.places - 1:
+            raise HTTPException(429, "too many reports are waited for; try again later", {"Retry-After": RETRY_SECONDS})
+        counts.waiting += 1
         try:
-            async with self._volumes:
-                yield
+            await self._places.acquire()
         finally:
-            self._waiting -= 1
+            counts.waiting -= 1
+        counts.running += 1
+        try:
+            yield
+        finally:
+            counts.running -= 1
+            self._places.release()
 
 
 @dataclass(frozen=True)
@@ -274,29 +333,41 @@ REFUSALS: dict[Any, Callable[[Request, Any], Awaitable[Response]]] = {
 
 def serve_model(
     model_dir: Path,
-    scans: Path | None,
-    host: str,
-    port: int,
-    loading: Loading,
+    start: Callable[[Path, Mapping[str, str]], ReportEngine],
+    options: ServerOptions,
     say: Callable[[str], None],
-    other_hosts: Collection[str] = (),
 ) -> None:
-    """Load a model and answer requests until interrupted; `say` is called with the address.
+    """Start an engine and answer requests until interrupted.
+
+    Args:
+        model_dir: folder of the model.
+        start: starts the engine with this folder and what its answers tell of the model's origin.
+        options: settings of the server.
+        say: called with the address.
 
     Raises:
         OSError, ValueError: if the address, the model or the folder of scans cannot be used.
     """
-    allowed_scans = AllowedScans(scans)
+    allowed_scans, key, host = AllowedScans(options.scans), check_key(options.api_key), options.host
     with suppress(OSError):
         sweep(Path(tempfile.gettempdir()))  # removes scan files left by a server that was killed
-    listener = open_listener(host, port)
+    listener = open_listener(host, options.port)
     prepare_readers()
     origin = describe_provenance(read_provenance(model_dir))
-    writer = ReportWriter(*load_model(model_dir, loading), name=Path(model_dir).resolve().name, origin=origin)
-    wait_for_readers()
-    if host not in LOOPBACK:
-        say(f"warning: whoever reaches {host} can read the scans in {scans}" if scans else f"open to all on {host}")
-    if "limits" in origin:
-        say(f"warning: the model was {origin['limits']}")
-    say(f"model {writer.name} at {web_address(host, listener)}/v1 (ctrl-c ends it)")
-    run_app(build_app(writer, allowed_scans, allowed_hosts(host, other_hosts)), listener)
+    engine = start(model_dir, origin)
+    try:
+        wait_for_readers()
+        if host not in LOOPBACK and key is None:
+            scans = options.scans
+            say(f"warning: whoever reaches {host} can read the scans in {scans}" if scans else f"open to all on {host}")
+        if "limits" in origin:
+            say(f"warning: the model was {origin['limits']}")
+        say(f"model {engine.name} at {web_address(host, listener)}/v1 (ctrl-c ends it)")
+        run_app(build_app(engine, allowed_scans, allowed_hosts(host, options.other_hosts), key), listener)
+    finally:
+        engine.close()
+
+
+def start_transformers(model_dir: Path, origin: Mapping[str, str], loading: Loading) -> ReportWriter:
+    """Load a model into this process, to write one report at a time."""
+    return ReportWriter(*load_model(model_dir, loading), name=Path(model_dir).resolve().name, origin=origin)

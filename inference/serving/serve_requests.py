@@ -1,29 +1,26 @@
 """Read requests to `argus serve`: the allowed fields of a chat completion, and the scans."""
 
-import binascii
 import os
-import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import reduction
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote_to_bytes, urlsplit
 
+import torch
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from argus_processing import CTReadError, CTVolume, read_ct
-from argus_processing.file_kinds import GZIP_MAGIC
+from argus_processing import CTVolume, read_ct
 from argus_processing.instructions import INSTRUCTION
 
 from ..generation import MAX_NEW_TOKENS
-from ..scan_files import ScanNotReadError, link_open_file, open_below
+from ..scan_files import ScanNotReadError, open_below
 from ..scan_process import read_apart
+from .sent_embeddings import holds_embeddings, read_embeddings
+from .sent_scans import read_sent, received
 
-BASE64_PART = 4 << 20  # characters; a multiple of four
 # Each value, name and list of a request takes a hundred bytes or more in memory, even if its text is short.
 MOST_JSON_SIGNS = 1 << 15  # commas and opening brackets; base64 has none
 LONGEST_NAME_SHOWN = 40
@@ -223,17 +220,19 @@ class AllowedScans:
             raise FileNotFoundError(f"{folder}: no such folder of scans")
         self.folder = None if folder is None else Path(folder).resolve()
 
-    def read(self, url: str, gone: threading.Event | None = None) -> CTVolume:
-        """Read the scan of a `file://` or `data:` address, in a process of its own.
+    def read(self, url: str, gone: threading.Event | None = None) -> CTVolume | torch.Tensor:
+        """Read the scan of a `file://` or `data:` address, in a process of its own, or its visual tokens.
 
         Raises:
             RefusedError: in one line, if it may not be read or is no CT.
             ClientLeftError: if `gone` is set meanwhile.
         """
         try:
+            if holds_embeddings(url):
+                return read_embeddings(url)
             if url[:5].lower() == "data:":
-                with _received(url) as sent:
-                    return read_apart(partial(_read_sent, sent), gone)
+                with received(url) as sent:
+                    return read_apart(partial(read_sent, sent), gone)
             if url[:5].lower() == "file:":
                 return read_apart(partial(_read_below, *self._place(url)), gone)
         except ScanNotReadError as error:
@@ -260,47 +259,3 @@ class AllowedScans:
 def _read_below(root: Path, requested: str, private: Path) -> CTVolume:
     with ExitStack() as opened:
         return read_ct(open_below(root, requested, private, opened))
-
-
-class _OpenFile:
-    """A file that this process has open, in a form that can be passed to the process that reads it."""
-
-    def __init__(self, descriptor: int, suffix: str) -> None:
-        self.descriptor, self.suffix = descriptor, suffix
-
-    def __reduce__(self) -> tuple:
-        return _take_over, (reduction.DupFd(self.descriptor), self.suffix)
-
-
-def _take_over(handle: Any, suffix: str) -> _OpenFile:
-    return _OpenFile(handle.detach(), suffix)
-
-
-@contextmanager
-def _received(url: str) -> Iterator[_OpenFile]:
-    """Yield a sent scan as a file without a name, so that a server that is killed leaves nothing of it on disk."""
-    start = url.find(",") + 1
-    if not url[:start].lower().endswith(";base64,"):
-        raise ScanNotReadError("a data: address holds a .nii or .nii.gz in base64")
-    with tempfile.TemporaryFile() as file:
-        try:
-            for place in range(start, len(url), BASE64_PART):
-                part = url[place : place + BASE64_PART]
-                if part.endswith("=") and place + BASE64_PART < len(url):
-                    raise binascii.Error
-                file.write(binascii.a2b_base64(part, strict_mode=True))
-        except ValueError:  # binascii.Error is a ValueError; letters outside ASCII raise ValueError itself
-            raise ScanNotReadError("the data: address is no base64") from None
-        file.seek(0)
-        suffix = ".nii.gz" if file.read(2) == GZIP_MAGIC else ".nii"
-        file.seek(0)
-        yield _OpenFile(file.fileno(), suffix)
-
-
-def _read_sent(sent: _OpenFile, private: Path) -> CTVolume:
-    path = private / f"scan{sent.suffix}"
-    link_open_file(sent.descriptor, path)
-    try:
-        return read_ct(path)
-    except CTReadError as error:
-        raise ScanNotReadError(str(error).replace(str(path), "the scan")) from None

@@ -13,11 +13,11 @@ from transformers import StoppingCriteria, StoppingCriteriaList, TextStreamer
 
 from argus_processing import CTVolume
 
-from ..generation import MAX_NEW_TOKENS, Generated, generate_batch, prompt_of
-from .serve_requests import RefusedError, ReportRequest
-
-# The instructions used in training are far shorter; to tokenise and read a text twice as long as this takes seconds.
-MAX_INSTRUCTION_BYTES = 16 << 10
+from ..generation import Generated, generate_batch
+from ..scan_files import ScanNotReadError
+from .report_engine import Scan
+from .serve_prompts import fit_request
+from .serve_requests import ReportRequest
 
 
 class WritingError(Exception):
@@ -29,7 +29,9 @@ class _ReaderLeftError(Exception):
 
 
 class ReportWriter:
-    """A model, its processor, and the single thread that uses them; `origin` tells clients what it was made from."""
+    """An engine of one model in this process, whose single thread writes one report at a time."""
+
+    places = 1
 
     def __init__(self, model: Any, processor: Any, name: str, origin: Mapping[str, str] | None = None):
         self.model, self.processor, self.name = model, processor, name
@@ -39,26 +41,31 @@ class ReportWriter:
         self._can_hook = getattr(model.generation_config, "cache_implementation", None) is None
 
     def fit(self, asked: ReportRequest) -> tuple[int, int]:
-        """Return the number of tokens in a request's prompt, with those of the scan, and the limit for its report.
+        """Return a request's number of tokens and the limit of its report; see `fit_request`."""
+        most = getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or (1 << 30)
+        return fit_request(self.processor, most, asked)
+
+    def prepare(self, scan: Scan, asked: ReportRequest) -> CTVolume:
+        """Return the scan: the model's thread makes its inputs.
 
         Raises:
-            RefusedError: if together they are more than the model can read, or the text holds a special token.
+            ScanNotReadError: if it is a scan's visual tokens.
         """
-        if len(asked.instruction.encode()) > MAX_INSTRUCTION_BYTES:
-            raise _too_long(f"the text has more than {MAX_INSTRUCTION_BYTES >> 10} kB")
-        tokenizer = self.processor.tokenizer
-        # The tokens that mark turns are special but have no named role, so they are not in `all_special_tokens`.
-        special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
-        marks = {*tokenizer.all_special_tokens, *special, self.processor.image_token} - {""}
-        if any(mark in asked.instruction for mark in marks):
-            raise RefusedError("the text holds a mark that the model's prompt is built with", param="messages")
-        prompt = tokenizer(prompt_of(self.processor, asked.instruction), add_special_tokens=False)["input_ids"]
-        num_tokens = len(prompt) - 1 + self.processor.num_image_tokens
-        most = getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or (1 << 30)
-        limit = asked.max_tokens or min(MAX_NEW_TOKENS, most - num_tokens)
-        if limit < 1 or num_tokens + limit > most:
-            raise _too_long(f"the model reads {most} tokens; scan and text have {num_tokens}, the report {limit}")
-        return num_tokens, limit
+        if isinstance(scan, torch.Tensor):
+            raise ScanNotReadError("this server takes scans, not embeddings")
+        return scan
+
+    def is_healthy(self) -> bool:
+        """Return true: the model runs in this process."""
+        return True
+
+    def metrics(self) -> str:
+        """Return nothing: the server counts what there is."""
+        return ""
+
+    def close(self) -> None:
+        """End the model's thread, without waiting for a report that nobody reads."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
     def write(
         self,
@@ -117,10 +124,6 @@ class ReportWriter:
         finally:
             gone.set()
             job.cancel()
-
-
-def _too_long(message: str) -> RefusedError:
-    return RefusedError(f"{message}; shorten it", param="messages", code="context_length_exceeded")
 
 
 class _Ending(StoppingCriteria):

@@ -26,8 +26,10 @@ from argus_inference.scan_files import ScanNotReadError, open_below
 from argus_inference.scan_process import ClientLeftError, ReaderLimits, prepare_readers, read_apart
 from argus_inference.serving import local_server, serve
 from argus_inference.serving.local_server import BodyGuard, HostGuard, allowed_hosts, build_server, open_listener
-from argus_inference.serving.serve_requests import AllowedScans, RefusedError, ReportRequest, _received
-from argus_inference.serving.serve_writing import MAX_INSTRUCTION_BYTES, ReportWriter
+from argus_inference.serving.sent_scans import received
+from argus_inference.serving.serve_prompts import MAX_INSTRUCTION_BYTES
+from argus_inference.serving.serve_requests import AllowedScans, RefusedError, ReportRequest
+from argus_inference.serving.serve_writing import ReportWriter
 from argus_processing import read_ct
 from argus_processing.storage import part_files
 
@@ -133,7 +135,7 @@ def test_one_request_too_many_is_told_to_come_back(address, folder, steps, monke
     first = send(address, request(folder, max_tokens=2))
     assert steps.begun.wait(120)
     refused = ask(address, request(folder, max_tokens=1))
-    assert refused.status_code == 503 and int(refused.headers["retry-after"]) > 0
+    assert refused.status_code == 429 and int(refused.headers["retry-after"]) > 0
     steps.free.set()
     assert first.recv(4096).startswith(b"HTTP/1.1 200")
     first.close()
@@ -412,7 +414,7 @@ def test_a_full_folder_for_temporary_files_is_told_to_who_runs_the_server(addres
 
 def test_a_sent_scan_has_no_name_on_the_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with _received("data:;base64,c2NhbnNjYW4=") as sent:
+    with received("data:;base64,c2NhbnNjYW4=") as sent:
         assert os.pread(sent.descriptor, 99, 0) == b"scanscan"
         assert list(tmp_path.iterdir()) == []
 
