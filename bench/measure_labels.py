@@ -4,7 +4,8 @@ python bench/measure_labels.py REPORTS.csv [MORE.csv] --seed 20261126 --skip 250
 python bench/measure_labels.py REPORTS.csv --backend radbert --models FOLDER
 
 A file has the column `report_text` and a column of 0 and 1 for each label, as CT-CLIP's annotations have. With `--seed`
-the reports are shuffled, so that `--skip` and `--take` name parts that were tuned on or kept blind.
+the reports are shuffled, so that `--skip` and `--take` name parts that were tuned on or kept blind; the order of the
+files decides them too.
 """
 
 import argparse

@@ -94,13 +94,14 @@ _EFFUSION = r"(?:ef+us+ions?|fluids?|collections?)"
 _SEPTA = r"(?<!interatrial )(?<!interventricular )(?<!nasal )(?<!thick )sept(?:a|al|ae|um|ums)\b"
 _THICK = r"(?:thicken\w*|(?<!normal )thickness\w*|clarification|prominen\w+|increase\w*|wider|enlarge\w*)"
 _WIDE = r"(?:dilat\w+|ectasi\w*|ectatic|enlarge\w*|widen\w*|wider)"
-_CALCIFIED = r"(?:(?<!non)(?<!non-)calcif\w+|calcific|fibrocalcific|athero\w+|plaques?)"
+_CALCIFIED = r"(?:(?<!non)(?<!non-)calcif\w+|calcific|calcium(?! channel)|fibrocalcific|athero\w+|plaques?)"
 _CORONARY = r"(?:coronar\w+|lad|rca|lcx|circumflex|left anterior descending|lmca)"
 # An artery that is not a coronary one; plaques of the abdominal aorta alone are not labelled.
 _ARTERY = (
     r"(?:(?<!abdominal )aort(?:a|as|ic)\b(?!\W+(?:valv\w*|coronar\w+|root\W+valv\w*))|thoracic and abdominal aorta"
     r"|thoraco\w*abdominal aorta|aortic arch|supra-?aort\w+|(?:main|major|mediastinal|great|large) vascular"
-    r"|vascular structures?|vessels?|the arch\b|(?:pulmonary|carotid|subclavian|brachiocephalic) arter\w+"
+    r"|vascular structures?|(?<!-)(?<!two )(?<!three )(?<!triple )(?<!single )vessels?|the arch\b"
+    r"|(?:pulmonary|carotid|subclavian|brachiocephalic) arter\w+"
     r"|(?<!coronary )arterial)"
 )
 _MADE_BY_HAND = (
@@ -117,25 +118,30 @@ LABEL_TERMS: dict[str, LabelTerms] = {
     "Medical material": LabelTerms(
         (
             r"(?:\w+ )?catheters?\b|cannulae?\b|(?:double[ -]?j|dj)\b|hickman|picc\b",
+            r"(?:central|venous|arterial|ij|jugular|subclavian|dialysis|femoral) (?:venous )?lines?\b",
+            r"(?<!vein )(?<!veins )(?:(?!to )\w+ )?(?<!to )drains?\b(?! (?:in)?to\b)",
+            r"(?:nasogastric|orogastric|feeding) probes?\b",
+            r"lvad\b|ventricular assist|impella\b|ecmo\b|loop recorders?|(?:nerve|cord|brain) stimulators?|tav[ri]\b",
             r"(?:stent[ -]?grafts?|endografts?|stent(?:s|ed|ing)?)\b",
             r"pace ?makers?|cardiac pace\b|icd\b|defibrillators?|electrodes?\b",
             r"(?:pacing|pacemaker|icd) (?:leads?|wires?|battery)",
-            r"(?:\w+ )?(?<!fallopian )(?<!eustachian )tubes?\b|trache[ao]*stom\w+|gastrostomy|nephrostomy",
+            r"(?:\w+ )?(?<!fallopian )(?<!eustachian )tubes?\b|trache[ao]*stom\w+|gastrostomy|peg\b|nephrostomy",
             r"ports?\b|port-a-cath\w*|(?:ventriculo-?peritoneal|vp) shunts?",
             rf"(?:{_MADE_BY_HAND} )+(?:materials?|implants?|devices?|plates?)\b",
             r"sutures?\b|(?:surgical )?staples?\b|stapler\b|sternotomy\b",
-            r"(?:sternal|cerclage|metal\w*|sternotomy) wires?\b|wires? (?:in|of|around) the stern\w+",
+            r"(?:sternal|cerclage|metal\w*|sternotomy) wires?\b|wires? (?:in|of|around) the stern\w+|cerclages?\b",
             r"vertebroplast\w+|kyphoplast\w+|(?:posterior|spinal) (?:stabili[sz]ation|instrument\w+)|bone cement",
             r"metallic\b(?: \w+)? (?:densit\w+|artifacts?|foreign|objects?|appearances?|materials?|valves?|prosthe\w+)",
             r"(?:\w+ )?clips?\b|prosthe\w+|(?:embolization |metal\w* )coils?\b|intra-?aortic balloon",
             r"(?:breast|silicone?|mammary|intrapectoral|retropectoral|cochlear|dental) implants?\b",
+            r"(?:spinal|orthopa?edic|surgical|fixation) (?:hardware|mesh\w*|rods?)\b|arthroplast\w+|gastric band\b",
             r"valve replacement|(?:mechanical|artificial|prosthetic|replaced) (?:\w+ )?valves?|valvuloplasty",
             r"(?:vena cava|ivc) filters?|(?:pedicle )?screws?\b|fixators?\b|(?:metal\w*|steel) (?:plates?|rods?)\b",
         ),
         unless=(r"contrast materials?|mucus materials?|(?:omental|capsular|peritoneal) implants?",),
     ),
     "Arterial wall calcification": LabelTerms(
-        (_near(_CALCIFIED, _ARTERY, 14, r"dilat\w*|ectas\w*|ectatic|aneurysm\w*"),),
+        (_near(_CALCIFIED, _ARTERY, 14, r"dilat\w*|ectas\w*|ectatic|aneurysm\w*"), r"(?<!coronary )vascular calcif\w+"),
         hints=(r"(?:calcif\w+ )?athero\w+(?: (?:changes?|disease|plaques?|lesions?|calcifications?))?",),
         unless_near=(_CORONARY, r"abdominal|iliac|infrarenal|celiac|coeliac|mesenteric|renal"),
         unless=(
@@ -162,20 +168,28 @@ LABEL_TERMS: dict[str, LabelTerms] = {
     ),
     "Coronary artery wall calcification": LabelTerms(
         (_near(_CALCIFIED, _CORONARY, 14),),
-        unless=(r"pleura\w* (?:\w+ )?plaques?",),
+        unless=(
+            r"pleura\w* (?:\w+ )?plaques?|coronary (?:\w+ )?(?:stent\w*|bypass\w*|grafts?)",
+            r"(?:aortic|mitral|tricuspid|cardiac) (?:valv\w*|annul\w*) calcif\w+",
+        ),
     ),
     "Hiatal hernia": LabelTerms(
         (
-            r"(?:hiatal|hiatus|para-?o?esophageal)(?: \w+)? herni\w+|herni\w+ hiat\w+",
+            r"(?:hiatal|hiatus|para-?o?esophageal)(?: \w+)? herni\w*",
+            r"herni\w+(?: of(?: the)?|:)? (?:o?esophageal )?hiat\w+",
             _near(r"herni\w+", r"(?:o?esophag\w+|lower end|stomach|gastric|fundus|gastroesophageal)", 12),
             r"(?:sliding|slid\w*|sili\w+|slippery|mixed|rolling)(?:[ -]type)?(?: \w+)? herni\w+",
         ),
-        unless=(r"(?:umbilical|inguinal|incisional|ventral|bochdalek|morgagni|abdominal wall|disc) herni\w+",),
+        unless=(
+            r"(?:umbilical|inguinal|incisional|ventral|bochdalek|morgagni|abdominal wall|disc) herni\w+",
+            r"(?:hiat\w+ )?herni\w+ repair",
+        ),
     ),
     "Lymphadenopathy": LabelTerms(
         (
             r"lymph(?:atic)?[ -]?nodes?|lymphadenopath\w+|lymphadenomegal\w+|adenopath\w+|lymphadenit\w+|laps?\b",
             r"(?<!sinus )(?<!av )(?<!atrioventricular )nodes?\b|adenomegal\w+",
+            r"nodal (?:enlargement|disease|conglomerat\w+|metastas[ei]s)",
         ),
         unless=(
             r"(?:intra-?pulmonary|subpleural|perifissural|intra-?parenchymal|intra-?mamm\w+) lymph nodes?"
@@ -190,12 +204,12 @@ LABEL_TERMS: dict[str, LabelTerms] = {
         (
             r"(?<!fibro-)(?<!fibro )(?:sub)?atelec\w+",
             r"(?:lung|lobe|lobar|segment)\w*(?: \w+){0,3} collaps\w+",
-            r"collaps\w+ (?:of|in) the (?:\w+ ){0,3}(?:lung|lobe)",
+            r"collaps\w+(?: (?:of|in))?(?: the)? (?:\w+ ){0,3}(?:lung|lobe)|collaps\w*[ /-]cons[ao]lid\w+",
         ),
     ),
     "Lung nodule": LabelTerms(
         in_lung=(
-            r"(?:micro-?)?nodul(?:e|es|i)\b",
+            r"(?:micro-?)?nodul(?:e|es|i)?\b",
             r"(?:micro-?)?nodular (?:lesions?|formations?)",
             r"(?:intra-?pulmonary|subpleural|perifissural|intra-?parenchymal) lymph nodes?",
         ),
@@ -207,7 +221,7 @@ LABEL_TERMS: dict[str, LabelTerms] = {
     ),
     "Lung opacity": LabelTerms(
         (
-            r"(?:ground|frosted|frost|matt?e?)[ -]?glass\w*|ggos?\b",
+            r"(?:ground|frosted|frost|matt?e?|tarnished|unpolished|opaque)[ -]?glas\w*|ggos?\b",
             r"crazy[ -]?paving",
             r"opacification (?:of|in) the (?:\w+ ){0,2}(?:lung|lobe|hemithorax)",
         ),
@@ -221,8 +235,8 @@ LABEL_TERMS: dict[str, LabelTerms] = {
             r"nodul\w+ (?:\w+ ){0,8}?(?:in|of) ground[ -]?glass density",
         ),
         unless_near=(
-            r"sequel\w*|fibro\w+|atelec\w+|consolid\w+|soft tissue|pleur\w+[ -]?parenchymal|peribronch\w+|normal"
-            r"|natural|decreas\w+|reduc\w+|loss\w*|residual|stent\w*|metal\w*|mucus|calcul\w+|calcif\w+",
+            r"sequel\w*|fibro\w+|reticul\w+|atelec\w+|consolid\w+|soft tissue|pleur\w+[ -]?parenchymal|peribronch\w+"
+            r"|normal|natural|decreas\w+|reduc\w+|loss\w*|residual|stent\w*|metal\w*|mucus|calcul\w+|calcif\w+",
         ),
     ),
     "Pulmonary fibrotic sequela": LabelTerms(
@@ -231,25 +245,34 @@ LABEL_TERMS: dict[str, LabelTerms] = {
             r"fibro-?tic\b|fibro-?atelec\w+",
             r"pleur(?:o|a|al)[ -]?parenchymal (?:\w+ )?densit\w+",
             r"(?:pleuro-?|pleura-?)?parenchymal (?:\w+ )?bands?\b|fibro\w* bands?|scar(?:s|ring)?\b",
+            r"fibrous (?:tracts?|strands?|changes?|densit\w+)|cicatri\w+",
+            r"(?:bi)?apical (?:\w+ )?fibrosis",
+            r"fibrosis (?:in|of|at) (?:(?:both|the|right|left|bilateral) ){0,2}(?:lung )?api?(?:ces|ex)\w*",
         ),
         unless=(
             r"(?:rib|costal|bone|vertebra\w*) (?:\w+ )?fractures?|incision\w* scar\w*|pyelonephritis|lung fibrosis"
-            r"|idiopathic pulmonary fibrosis|fibrocalc\w+|cystic fibrosis",
+            r"|idiopathic pulmonary fibrosis|fibrocalc\w+|cystic fibrosis"
+            r"|sequel\w+ of (?:\w+ ){0,3}(?:thoracotomy|sternotomy|mastectomy|fractures?)",
         ),
     ),
     "Pleural effusion": LabelTerms(
         (
             rf"pleural?{_JOINED}[ ,/-]+{_EFFUSION}\b",
             rf"pleural (?:\w+ ){{0,3}}{_EFFUSION}\b",
-            _near(_LOOSE_EFFUSION, r"(?:pleura\w*|(?:hemi)?thora\w+|lungs?|costophrenic)", 14),
+            _near(_LOOSE_EFFUSION, r"(?:pleura\w*|(?:hemi)?thora\w+|lungs?|costophrenic)", 14, r"do|does|did"),
             _near(r"fluids?|collections?", r"(?:pleural (?:spaces?|cavit\w+|leaves|area)|hemithora\w+)", 10),
             r"(?:hemo|hydro|pyo|chylo|hydropneumo|hemopneumo)thora\w+|empyema\w*",
+            r"(?:parapneumonic|subpulmonic|interlobar|malignant|layering) ef+us+ions?",
+            _near(r"(?:fluids?|ef+us+ions?)", r"fissur\w*", 5, r"do|does|did"),
         ),
-        hints=(_near(_LOOSE_EFFUSION, "(?:right|left|bilateral|both)", 8),),
+        hints=(
+            _near(_LOOSE_EFFUSION, "(?:right|left|bilateral|both)", 8),
+            r"(?:small|moderate|large|massive|trace|tiny|minimal|loculated) ef+us+ions?\b",
+        ),
         unless=(r"pleural fluid attenuation",),
         unless_near=(r"(?:pericard|abdom|pelvi|periton|peri-?hepat|peri-?splen|joint|spleen|liver|knee|shoulder)",),
     ),
-    "Mosaic attenuation pattern": LabelTerms((r"mosaic\b",)),
+    "Mosaic attenuation pattern": LabelTerms(in_lung=(r"mosaic\w*",)),
     "Peribronchial thickening": LabelTerms(
         (
             _near(
@@ -257,13 +280,17 @@ LABEL_TERMS: dict[str, LabelTerms] = {
                 r"(?:thicken\w*|(?<!normal )thickness\w*)",
                 8,
             ),
-            r"peribronchial cuffing",
+            r"peri-?bronch\w* cuff\w*",
         ),
     ),
-    "Consolidation": LabelTerms((r"cons[ao]lid\w+",)),
+    "Consolidation": LabelTerms(
+        (r"cons[ao]lid\w+",),
+        in_lung=(r"condensations?\b",),
+        unless=(r"cons[ao]lid\w+ (?:\w+ ){0,2}fractures?|cons[ao]lid\w+ (?:of|in) (?:\w+ ){0,2}(?:fractures?|bones?)",),
+    ),
     "Bronchiectasis": LabelTerms(
         (
-            r"bronch(?:i|io|iolo|o)?-?ect\w+",
+            r"bronch(?:i|io|iol|iolo|o)?-?ect\w+",
             _near(r"bronch(?:i|us|ial|ioles?)\b(?: (?:structures?|diameters?|calibration\w*|lumens?))*", _WIDE, 5),
             r"increase in bronchial diameters?",
         ),
@@ -273,7 +300,7 @@ LABEL_TERMS: dict[str, LabelTerms] = {
         (
             _near(_SEPTA, _THICK, 4),
             r"inter-?lob\w+(?: \w+){0,3} (?:thicken\w*|thickness)",
-            r"interstiti\w+(?: \w+){0,2} thicken\w*|thicken\w* of the (?:\w+ )?interstiti\w+",
+            r"interstiti\w+(?: \w+){0,2} thicken\w*|thicken\w* of the (?:\w+ )?interstiti\w+|(?<!inter)septal lines\b",
             r"kerley",
         ),
     ),

@@ -14,7 +14,7 @@ _OTHER_WORDS = re.compile(
     r"|humer\w+|shoulder|end ?plates?|peritone\w+|omental|omentum|mesenter\w+|gall ?bladder|bladder|ureter\w*|prostate"
     r"|uterus|ovar\w+|stomach|gastric|colon\w*|bowel|intestin\w+|axill\w+|muscles?|fat(?:ty)? planes|portal|abdom\w+"
     r"|diaphragm\w*|thymus|thymic|lymph nodes?|plexus|coronary|trachea\w*|spinal|mediastinum|inguinal|iliac|pelvic"
-    r"|aort\w+)\b"
+    r"|aort\w+|maxillary|ethmoid\w*|sphenoid\w*|paranasal|mastoid\w*)\b"
 )
 _PHRASE_END = re.compile(r"[,;]|\band\b|\bwith\b")
 

@@ -39,6 +39,28 @@ NEGATION = [
     ("Neither cardiomegaly nor effusion, only a few millimetric nodules in both lungs.", {NODULE}),
     ("The interlobular septa are of normal thickness.", set()),
     ("No peribronchial thickening; bronchiectasis in the lingula with mucus plugs.", {BRONCHIECTASIS}),
+    ("Resolved effusion on the left.", set()),
+    ("Absent pleural fluid. Near-complete resolution of the consolidation.", {CONSOLIDATION}),
+    ("Complete regression of the consolidation was observed.", set()),
+    ("The consolidation turned into a fibrotic band.", {SCAR}),
+    ("The ground-glass areas are not accompanied by septal thickening.", {OPACITY}),
+    ("Effusion (-), consolidation (-), atelectasis (+).", {ATELECTASIS}),
+    ("None of the lobes shows consolidation, and nothing suggests emphysema.", set()),
+    ("The scan fails to demonstrate a nodule.", set()),
+    ("No more than mild emphysema.", {EMPHYSEMA}),
+    ("No increase in heart size.", set()),
+    ("No peribronchial thickness increase and no ground glass density increase.", set()),
+    ("There is no pleural effusion or increase in thickness.", set()),
+    ("No effusion of the pleura, no consolidation, and the heart is enlarged.", {HEART}),
+    ("Despite the absence of effusion, the heart is enlarged.", {HEART}),
+    ("No cavitation within the consolidation.", {CONSOLIDATION}),
+    ("No follow-up is needed for the 3 mm nodule in the lingula.", {NODULE}),
+    ("No contrast enhancement of the pulmonary nodule, nor emphysema.", {NODULE}),
+    ("The effusion on the right has disappeared, that on the left persists.", {EFFUSION}),
+    ("Pleural effusion is not seen on the right, but is seen on the left.", {EFFUSION}),
+    ("Of the two nodules, one has disappeared and the other is stable.", {NODULE}),
+    ("No nodule in the right lung, the other is normal.", set()),
+    ("The aortic arch shows calcification, the coronary arteries do not.", {AORTA}),
 ]  # fmt: skip
 UNCERTAINTY = [
     ("Pneumonic consolidation cannot be ruled out.", set()),
@@ -50,6 +72,27 @@ UNCERTAINTY = [
     ("Ground-glass areas, probably of infectious origin, in the right lower lobe.", {OPACITY}),
     ("The appearance is thought to be atelectasis rather than consolidation.", {ATELECTASIS}),
     ("Evaluation for mediastinal lymphadenopathy is limited without contrast.", set()),
+    ("Possible small nodule in the lingula.", set()),
+    ("Atelectasis versus consolidation at the left base.", set()),
+    ("More likely atelectasis than consolidation.", {ATELECTASIS}),
+    ("Favor scarring in the lung over a nodule.", {SCAR}),
+    ("If pleural effusion develops, drainage may be considered.", set()),
+    ("If clinically necessary, follow-up of the nodule in the lung.", {NODULE}),
+    ("Should consolidation develop, antibiotics are advised.", set()),
+    ("In case of growth of the nodule, a biopsy is recommended.", {NODULE}),
+    ("R/O consolidation.", set()),
+    ("It is unclear whether there is a pleural effusion.", set()),
+    ("Small pleural effusion (?) on the left.", set()),
+    ("It is not unlikely that the area is atelectasis.", {ATELECTASIS}),
+]
+TRANSLATED = [
+    ("Alveolar condensations in both lower lobes.", {CONSOLIDATION}),
+    ("Fibrous tracts in both apices; cicatricial changes.", {SCAR}),
+    ("Tarnished glass pattern in both lungs.", {OPACITY}),
+    ("Hernia of hiatus. Sternal cerclages.", {HERNIA, MATERIAL}),
+    ("Hiatal herni. Nodul in the right lung. Ground glas densities.", {HERNIA, NODULE, OPACITY}),
+    ("Nasogastric probe, central line and pigtail drain.", {MATERIAL}),
+    ("The vein drains into the atrium; effusion too small to drain.", set()),
 ]
 HISTORY = [
     ("Clinical information: known emphysema and bronchiectasis. Findings: Clear lungs.", set()),
@@ -62,6 +105,13 @@ HISTORY = [
     ("Newly developed pleural effusion on the left since the last examination.", {EFFUSION}),
     ("Reason for exam: suspected pericardial effusion. Findings: Minimal pericardial effusion.", {PERICARDIAL}),
     ("The consolidation observed in the previous scan was replaced by fibrotic bands.", {SCAR}),
+    ("Past medical history: emphysema, bronchiectasis. Findings: Normal lungs.", set()),
+    ("The previous CT showed pleural effusion.", set()),
+    ("In the prior study there was a lung nodule; it is not seen today.", set()),
+    ("On the prior study a lung nodule was described; today it measures 7 mm.", {NODULE}),
+    ("A nodule not previously seen in the lingula.", {NODULE}),
+    ("Pleural effusion, not present previously, is seen on the right.", {EFFUSION}),
+    ("The patient was operated on for a lung nodule.", set()),
 ]
 SCOPE = [
     ("A 15 mm hypodense nodule in the left lobe of the thyroid.", set()),
@@ -90,9 +140,18 @@ SCOPE = [
     ("1. Mild cardiomegaly. 2. No pleural effusion. 3. Bullous emphysema at the apices.", {HEART, EMPHYSEMA}),
     ("Bilateral effusions with passive atelectasis of the lower lobes.", {EFFUSION, ATELECTASIS}),
     ("Smooth interlobular septal thickening and peribronchial cuffing suggest congestion.", {SEPTA, CUFF}),
+    ("1.No embolism.2.Decrease in bilateral pleural effusions.3.Unchanged cardiomegaly.", {EFFUSION, HEART}),
+    ("a) nodule in the right lung b) no effusion c) emphysema", {NODULE, EMPHYSEMA}),
+    ("Septal thickening and small effusions, suggestive of edema.", {SEPTA, EFFUSION}),
+    ("Parapneumonic effusion; fluid in the right fissure.", {EFFUSION}),
+    ("Three-vessel coronary calcification.", {CORONARY}),
+    ("Calcium in the coronary arteries, vascular calcifications.", {CORONARY, AORTA}),
+    ("Mitral valve calcification and coronary stents.", {MATERIAL}),
+    ("Bone marrow of mosaic appearance. Consolidated rib fracture. Sequela of thoracotomy.", set()),
+    ("Opacity of the maxillary sinus.", set()),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("text", "expected"), [*NEGATION, *UNCERTAINTY, *HISTORY, *SCOPE])
+@pytest.mark.parametrize(("text", "expected"), [*NEGATION, *UNCERTAINTY, *TRANSLATED, *HISTORY, *SCOPE])
 def test_a_hard_sentence_is_read_as_a_radiologist_reads_it(text, expected):
     assert read_labels(text) == expected

@@ -63,7 +63,7 @@ def test_an_evaluation_tells_labels_with_interval_signature_and_parts():
     assert results.metrics["CRG"].value == pytest.approx(1 / (2 - 1 / 3))  # 2 of 3 found, nothing invented
     assert results.controls["blank"].metrics["CRG"].value == pytest.approx(1 / 3)
     lines = [line for line in signature_lines(EvaluationResults(**vars(results), model_hash="", subset="", split=""))]
-    assert any("CRG: 0.600" in line and "ct-rate labels|argus-label-rules-v2|crg" in line for line in lines)
+    assert any("CRG: 0.600" in line and "ct-rate labels|argus-label-rules-v3|crg" in line for line in lines)
 
 
 def test_the_command_recomputes_an_evaluation_with_labels(argus, tmp_path):
