@@ -21,6 +21,7 @@ from .evidence_cases import EvidenceCase, Statement
 from .pointing import body_of, chance_of, distance_mm, is_within_a_voxel, overlap, share_of_body, top_region
 
 DELETED_SHARE = 0.15  # of the peak; voxels above it are deleted
+LIES_ON = 0.1  # of a finding; if more of it is within a voxel of another one, its map may peak there too
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,8 @@ class PointedSentence:
         within_a_voxel: whether the peak is within one voxel of the finding; None if the sentence has no map, as below.
         distance_mm: of the peak to the finding.
         overlap: intersection over union of the map's region and the finding.
-        other_sentence: whether the peak of another sentence's map is within one voxel; None if no other sentence that
-            is about something else has a map.
+        other_sentence: whether the peak of another sentence's map is within one voxel; None if no other sentence has a
+            map, but for those about findings that lie on this one, as calcified coronary arteries on the heart.
         no_model: whether the largest difference of scan and mean is within one voxel.
         share_of_body: share of the body that the finding takes up.
         chance: share of the body that is within one voxel.
@@ -185,11 +186,14 @@ class _Scene:
         return next(each for each in self.found.sentences if each.start <= statement.start < each.end)
 
     def other_than(self, sentence: SentenceEvidence, statement: Statement) -> SentenceEvidence | None:
-        """Return the next sentence that has a map, or the first one; none that states the same finding again."""
-        again = [each.start for each in self.statements if each.finding is statement.finding]
+        """Return the next sentence that has a map, or the first one; none about a finding that lies on this one."""
+        near = ndimage.binary_dilation(statement.finding.mask, np.ones((3, 3, 3), dtype=bool))
+        about = [
+            each.start for each in self.statements if each.finding.mask[near].sum() > LIES_ON * each.finding.mask.sum()
+        ]
         others = [
             each
             for each in self.found.sentences
-            if each.peak is not None and not any(each.start <= start < each.end for start in again)
+            if each.peak is not None and not any(each.start <= start < each.end for start in about)
         ]
         return next((each for each in others if each.start > sentence.start), others[0] if others else None)

@@ -9,7 +9,7 @@ from argus_processing.mean_scan.body_shift import Shift
 
 from .scan_placement import FileAxes, GridPlacement, Sizes, Steps
 
-MIN_SUPPORT = 1.0  # nats; below it a map shows noise (measured on phantoms, docs/evidence.md)
+MIN_SUPPORT = 2.0  # nats; below it maps are as often those of a random tower (measured on phantoms, docs/evidence.md)
 NOT_CARRIED = "not carried by the image"
 NO_REFERENCE = "the mean scan does not fit this scan"
 

@@ -2,7 +2,9 @@
 
 import copy
 import re
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from transformers import set_seed
@@ -136,3 +138,14 @@ def test_a_sentence_that_says_the_same_again_is_not_another(measure):
     told = TOLD[EFFUSION]
     (sentence,) = measure.measure(case_of(TESTED[0], (EFFUSION,), f"{told} {told}")).sentences
     assert sentence.within_a_voxel and sentence.other_sentence is None
+
+
+def test_a_sentence_about_a_finding_that_lies_on_this_one_is_not_another(measure, cases):
+    finding = cases[0].findings[0]
+    near = TrueFinding("neighbour", np.roll(finding.mask, 1, axis=2))
+    (told,) = (each for each in cases[0].statements_in(cases[0].report) if each.finding is finding)
+    (other,) = (each for each in cases[0].statements_in(cases[0].report) if each.finding is not finding)
+    lying = replace(cases[0], statements_in=lambda report: [told, replace(other, finding=near)])
+    for case, expected in ((cases[0], False), (lying, None)):
+        first = next(each for each in measure.measure(case).sentences if each.finding == finding.name)
+        assert first.within_a_voxel and first.other_sentence is expected
