@@ -7,7 +7,7 @@ TRIED := audit,cache,clinical,evaluate,hospital,judge,meteor,monai,qlora,quantiz
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo audit-writers ablation-demo pretrain-demo paper-demo series-bench dicom-check stress test test-reports test-browser test-metric-packages test-deepspeed fuzz quality docs evidence-demo test-oldest bench bounds readme clean
+.PHONY: demo audit-writers ablation-demo pretrain-demo paper-demo series-bench dicom-check stress test test-reports test-browser test-metric-packages test-deepspeed fuzz quality docs evidence-demo test-oldest bench bounds readme viewer clean
 
 demo: $(VENV)/installed-demo
 	$(BIN)/argus demo runs/demo
@@ -51,9 +51,17 @@ test-oldest: export OMP_NUM_THREADS := 1
 test-oldest: $(VENV)-oldest/installed
 	$(VENV)-oldest/bin/pytest $(ON_TWO_CORES) $(OLDEST_TESTS)
 
-# The reader study in Chromium, which must be there (Debian: apt-get install chromium); `make test` passes over it.
-test-browser: $(VENV)/installed-browser
-	ARGUS_REQUIRE_BROWSER=1 $(BIN)/pytest tests/evaluation/reader_study/test_browser.py
+# niivue, which draws scans in a browser, into the package: 3 MB by the lock file, from the npm registry that npm is set to.
+# Neither node nor the environment is needed.
+NIIVUE := inference/viewer/niivue/niivue.js
+viewer: $(NIIVUE)
+$(NIIVUE): inference/viewer/niivue/lock.json
+	cd inference && $(PYTHON) -m viewer.build_niivue
+
+# The pages with scans in Chromium, which must be there (Debian: apt-get install chromium); `make test` passes over it.
+test-browser: $(VENV)/installed-browser viewer
+	ARGUS_REQUIRE_BROWSER=1 $(BIN)/pytest tests/inference/viewer/test_view_browser.py \
+		tests/evaluation/reader_study/test_browser.py
 
 # Damaged NIfTI and DICOM files by the ten thousand, the same for the same seed: counts by outcome in runs/fuzz/.
 fuzz: $(VENV)/installed

@@ -269,7 +269,7 @@ def reader_study(
     quiet()
     from argus_evaluation.reader_study.study import StudyOptions
 
-    from . import reader_study
+    from .pages import reader_study
 
     options = StudyOptions(order_seed, cases, with_references)
     if without_page:

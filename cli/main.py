@@ -215,5 +215,33 @@ def serve(
     serve_model(model, partial(start_transformers, loading=loading), options, say)
 
 
+@app.command(rich_help_panel="Use a model")
+def view(
+    report: Annotated[
+        Path, typer.Argument(help="Folder that `argus report --evidence` wrote, or a line of `argus report --json`.")
+    ],
+    scan: Annotated[
+        Path | None, typer.Option(help="The report's scan. Default: the path that the report names.")
+    ] = None,
+    series_uid: SeriesOption = None,
+    preferences: PreferencesOption = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 0,
+    browser: Annotated[
+        bool, typer.Option("--browser", help="Also open the address in this machine's browser.")
+    ] = False,
+) -> None:
+    """Show a report beside its scan on a local page: three planes and 3D, a map of evidence for each sentence.
+
+    The page is for this machine alone, and nothing leaves it. The address that is printed holds a secret.
+    """
+    try:
+        from .pages.view import ViewRequest, run
+    except ModuleNotFoundError as error:
+        raise ValueError(f"argus view needs {error.name}: pip install '.[view]'") from None
+    say(NOTICE)
+    signals_as_usual()
+    run(ViewRequest(report, scan, series_uid, preferences, port, browser), say)
+
+
 if __name__ == "__main__":
     main()

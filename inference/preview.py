@@ -40,6 +40,7 @@ LUNG = Window("lung", -600.0, 1500.0)
 SOFT = Window("soft tissue", 40.0, 400.0)
 MEDIASTINUM = Window("mediastinum", 50.0, 350.0)
 BONE = Window("bone", 400.0, 1800.0)
+BRAIN = Window("brain", 40.0, 80.0)
 LUNG_HU = (-950.0, -500.0)
 LUNG_SHARE = 0.05
 

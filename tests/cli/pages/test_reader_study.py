@@ -3,7 +3,8 @@ import socket
 
 import pytest
 
-from argus_cli import benchmark, reader_study
+from argus_cli import benchmark
+from argus_cli.pages import reader_study
 from argus_evaluation.reader_study.server import serve
 from argus_evaluation.reader_study.study import CASES_PER_SUBSET, Case, Study, StudyOptions, read_study
 

@@ -1,0 +1,1 @@
+"""Run the commands that serve a page: `argus view`, `reader-study`."""
