@@ -7,7 +7,7 @@ TRIED := audit,cache,clinical,evaluate,hospital,judge,meteor,monai,qlora,quantiz
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo audit-writers ablation-demo pretrain-demo paper-demo series-bench dicom-check stress test test-reports test-browser test-metric-packages test-deepspeed fuzz quality docs evidence-demo test-oldest bench bounds readme viewer clean
+.PHONY: demo audit-writers ablation-demo pretrain-demo paper-demo series-bench dicom-check test-pacs pacs-bench stress test test-reports test-browser test-metric-packages test-deepspeed fuzz quality docs evidence-demo test-oldest bench bounds readme viewer clean
 
 demo: $(VENV)/installed-demo
 	$(BIN)/argus demo runs/demo
@@ -75,6 +75,22 @@ series-bench: $(VENV)/installed
 # dicom3tools and dcmtk must be there; `make test` passes over them where they are not.
 dicom-check: $(VENV)/installed
 	PYTHONPATH=tests/hospital $(BIN)/python tests/hospital/dicom_check.py runs/dicom-check --studies 200
+
+# A real Orthanc, on loopback in a network of its own where the system allows it: studies go in and reports come back,
+# while watcher, Orthanc, network and disk fail. Debian: apt-get install orthanc orthanc-dicomweb orthanc-gdcm dcmtk
+# dicom3tools. About six minutes; PACS_TESTS=tests/hospital/pacs/orthanc_roundtrip.py is the short part.
+PACS_TESTS ?= tests/hospital/pacs/orthanc_roundtrip.py tests/hospital/pacs/orthanc_faults.py
+OWN_NETWORK := unshare --map-root-user --net --mount
+test-pacs: $(VENV)/installed
+	if $(OWN_NETWORK) ip link set lo up 2>/dev/null; then own="$(OWN_NETWORK)"; up="ip link set lo up &&"; fi; \
+	ARGUS_REQUIRE_ORTHANC=1 $$own sh -c "$$up exec $(BIN)/pytest $(PACS_TESTS)"
+
+# From the last slice stored to the report readable, and the memory of a watcher over 200 studies: half an hour.
+pacs-bench: $(VENV)/installed
+	if $(OWN_NETWORK) ip link set lo up 2>/dev/null; then own="$(OWN_NETWORK)"; up="ip link set lo up &&"; fi; \
+	PYTHONPATH=tests/hospital:tests/hospital/pacs $$own sh -c "$$up exec $(BIN)/python \
+		tests/hospital/pacs/pacs_bench.py $(PACS_MODEL) runs/pacs --studies 200"
+PACS_MODEL ?= runs/demo/argus-tiny
 
 quality: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -26,14 +26,17 @@ def key_file() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "argus" / "path.key"
 
 
-def read_key() -> bytes:
+def read_key(path: Path | None = None) -> bytes:
     """Read the key; the first call draws a new one and keeps it in a file that only its owner can read.
+
+    Args:
+        path: file of the key. Default: `key_file()`.
 
     Raises:
         ValueError: if the file does not hold a key, or other users may read it.
         OSError: if the file cannot be read or made.
     """
-    path = key_file()
+    path = key_file() if path is None else path
     if not path.exists():
         make_folder(path.parent)
         with whole_file(path) as part:

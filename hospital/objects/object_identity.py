@@ -12,7 +12,7 @@ from .report_content import ReportContent
 from .research_marks import DEVICE_NAME, MAKER, SHORT_MARK
 
 NAMESPACE = uuid.UUID("5d5f3f4e-54b8-4f0e-9a3c-0c5a3c7b2f61")
-WRITER_VERSION = "1"  # a change of what the objects hold gives them new UIDs
+WRITER_VERSION = "2"  # a change of what the objects hold gives them new UIDs
 
 
 def uid_of(*parts: str) -> str:
@@ -66,6 +66,24 @@ def identity_of(images: Iterable[str], report: ReportContent, *more: bytes) -> O
     for content in more:
         digest.update(hashlib.sha256(content).digest())
     return ObjectIdentity(digest.hexdigest(), report.model_hash, report.version, report.written)
+
+
+def identity_of_reading(images: Iterable[str], report: ReportContent) -> ObjectIdentity:
+    """Return the identity of the one report that a model writes on these images, whatever it says.
+
+    With it, a PACS keeps one report of a model on the same images, also where several programs send one.
+
+    Args:
+        images: UIDs of the images.
+        report: the report.
+    """
+    key = key_of_reading(images, report.model_hash)
+    return ObjectIdentity(key, report.model_hash, report.version, report.written)
+
+
+def key_of_reading(images: Iterable[str], model_hash: str) -> str:
+    """Return the key of `identity_of_reading`, which is known before the report is written."""
+    return hashlib.sha256("\0".join(["reading", *sorted(images), model_hash, WRITER_VERSION]).encode()).hexdigest()
 
 
 def stamp(dataset: Any, identity: ObjectIdentity) -> None:

@@ -19,6 +19,16 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
+class ReplacedReport:
+    """The structured report that a new one replaces, by the UIDs of its study, series, class and object."""
+
+    study: str
+    series: str
+    sop_class: str
+    sop: str
+
+
+@dataclass(frozen=True)
 class ReportContent:
     """A report and the model that wrote it.
 
@@ -28,6 +38,7 @@ class ReportContent:
         model_facts: what is known of the model, from `argus.json`.
         written: when the report was written.
         settings: of the writing, as far as they are known.
+        replaces: the earlier report on the same study, if there is one.
     """
 
     findings: tuple[str, ...]
@@ -36,6 +47,7 @@ class ReportContent:
     model_facts: dict[str, str]
     written: datetime
     settings: str = ""
+    replaces: ReplacedReport | None = None
 
     @property
     def text(self) -> str:
@@ -64,7 +76,7 @@ def load_report(path: Path, model: Path | None) -> ReportContent:
         ValueError: if the file holds no report or several ones, or does not fit the model.
     """
     text = read_bounded(path, MAX_REPORT_BYTES)
-    report, model_hash, settings = _parsed(path, text)
+    report, model_hash, truncated = _parsed(path, text)
     if model is not None:
         own = hash_model(model)
         if model_hash and own != model_hash:
@@ -72,18 +84,27 @@ def load_report(path: Path, model: Path | None) -> ReportContent:
         model_hash = own
     if not model_hash:
         raise ValueError(f"{path}: does not name its model; give --model, or a report of argus report --json")
-    findings, impression = sections_of(report)
-    if not findings and not impression:
-        raise ValueError(f"{path}: holds no report; write one with argus report")
     facts = describe_provenance(read_provenance(model)) if model is not None else {}
     written = datetime.fromtimestamp(path.stat().st_mtime).replace(microsecond=0)
-    return ReportContent(findings, impression, model_hash, facts, written, settings)
+    content = report_content(report, model_hash, facts, written, truncated)
+    if not content.text:
+        raise ValueError(f"{path}: holds no report; write one with argus report")
+    return content
 
 
-def _parsed(path: Path, text: str) -> tuple[str, str, str]:
-    """Return the report, the model's hash and the settings that a file tells."""
+def report_content(
+    report: str, model_hash: str, model_facts: dict[str, str], written: datetime, truncated: bool
+) -> ReportContent:
+    """Return a report in its parts; `truncated` tells whether it was cut at the longest length."""
+    findings, impression = sections_of(report)
+    settings = "cut at its longest" if truncated else ""
+    return ReportContent(findings, impression, model_hash, model_facts, written, settings)
+
+
+def _parsed(path: Path, text: str) -> tuple[str, str, bool]:
+    """Return the report and the model's hash that a file tells, and whether the report was cut."""
     if not text.lstrip().startswith("{"):
-        return text, "", ""
+        return text, "", False
     lines = [line for line in text.splitlines() if line.strip()]
     if len(lines) != 1:
         raise ValueError(f"{path}: holds {len(lines)} reports; give a file with one")
@@ -94,7 +115,7 @@ def _parsed(path: Path, text: str) -> tuple[str, str, str]:
         raise ValueError(f"{path}: is no line of argus report --json with a report and a model_hash") from None
     if not isinstance(report, str) or not isinstance(model_hash, str) or not _HASH.fullmatch(model_hash):
         raise ValueError(f"{path}: its report is no text, or its model_hash is none; write it again")
-    return report, model_hash, "cut at its longest" if content.get("truncated") is True else ""
+    return report, model_hash, content.get("truncated") is True
 
 
 def sections_of(report: str) -> tuple[tuple[str, ...], tuple[str, ...]]:

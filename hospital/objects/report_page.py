@@ -1,5 +1,6 @@
 """Write a report as a PDF on A4: the scan in three planes, the sentences, the model, and the marks on every page."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -53,11 +54,17 @@ def report_pdf(report: ReportContent, picture: bytes, series: str) -> bytes:
         title="CT report, machine-written draft",
         author=MAKER,
         subject=MARK,
+        keywords=[text_hash(report)],
         lang="en",
         invariant=1,
     )
     page.build([*_content(report, picture, series)], onFirstPage=_foot, onLaterPages=_foot)
     return file.getvalue()
+
+
+def text_hash(report: ReportContent) -> str:
+    """Return the SHA-256 of a report's text, which its PDF holds as a keyword, so that it can be compared."""
+    return hashlib.sha256(report.text.encode()).hexdigest()
 
 
 def _register_fonts() -> None:
@@ -94,6 +101,8 @@ def _facts(report: ReportContent, series: str) -> Table:
     facts |= report.model_texts
     if report.settings:
         facts["Settings"] = report.settings
+    if report.replaces is not None:
+        facts["Replaces the report"] = report.replaces.sop
     rows = [[Paragraph(escape(name), SMALL), Paragraph(escape(value), SMALL)] for name, value in facts.items()]
     table = Table(rows, colWidths=[35 * mm, A4[0] - 2 * MARGIN - 35 * mm - 12], hAlign="LEFT")
     table.setStyle(TableStyle([("VALIGN", (0, 0), (-1, -1), "TOP"), ("TOPPADDING", (0, 0), (-1, -1), 1)]))

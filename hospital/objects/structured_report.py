@@ -22,6 +22,8 @@ IMPRESSIONS = sr.CodedConcept("19005-8", "LN", "Impressions")
 SUMMARY = sr.CodedConcept("55112-7", "LN", "Summary")
 ENGLISH = sr.CodedConcept("en", "RFC5646", "English")
 SR_NUMBER = 9001
+# The kinds of objects, by which they have their UIDs.
+KINDS = {"comprehensive": "comprehensive sr", "basic": "basic text sr"}
 
 
 def comprehensive_report(source: SourceImages, report: ReportContent, identity: ObjectIdentity) -> Dataset:
@@ -45,7 +47,11 @@ def comprehensive_report(source: SourceImages, report: ReportContent, identity: 
     about = [_text(codes.DCM.Comment, told) for told in _about(report)]
     tree[0].ContentSequence.append(_container(QUALITATIVE, [*about, *_sentences(report)]))
     dataset = sr.Comprehensive3DSR(
-        evidence=source.headers, content=tree, **_flags(), **identity.arguments("comprehensive sr", SR_NUMBER)
+        evidence=source.headers,
+        content=tree,
+        previous_versions=_replaced(report),
+        **_flags(),
+        **identity.arguments(KINDS["comprehensive"], SR_NUMBER),
     )
     return _finished(dataset, identity)
 
@@ -62,11 +68,25 @@ def basic_text_report(source: SourceImages, report: ReportContent, identity: Obj
         content.append(_container(IMPRESSIONS, [_text(codes.DCM.Impression, told) for told in report.impression]))
     root.ContentSequence = content
     dataset = sr.EnhancedSR(
-        evidence=source.headers, content=root, **_flags(), **identity.arguments("basic text sr", SR_NUMBER)
+        evidence=source.headers,
+        content=root,
+        previous_versions=_replaced(report),
+        **_flags(),
+        **identity.arguments(KINDS["basic"], SR_NUMBER),
     )
     # highdicom has no class for it. The content is of text only, which both kinds take.
     dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = BasicTextSRStorage
     return _finished(dataset, identity)
+
+
+def _replaced(report: ReportContent) -> list[Dataset] | None:
+    """Return the earlier report as highdicom takes it."""
+    if report.replaces is None:
+        return None
+    earlier = Dataset()
+    earlier.StudyInstanceUID, earlier.SeriesInstanceUID = report.replaces.study, report.replaces.series
+    earlier.SOPClassUID, earlier.SOPInstanceUID = report.replaces.sop_class, report.replaces.sop
+    return [earlier]
 
 
 def _flags() -> dict[str, Any]:

@@ -56,7 +56,10 @@ class WrittenObjects:
 
 
 def make_objects(
-    folder: Path, report: ReportContent, choice: ObjectChoice | None = None
+    folder: Path,
+    report: ReportContent,
+    choice: ObjectChoice | None = None,
+    identity: ObjectIdentity | None = None,
 ) -> tuple[dict[str, bytes], tuple[str, ...]]:
     """Make the objects of a report on the series in a folder.
 
@@ -64,6 +67,7 @@ def make_objects(
         folder: holds the one series that was read.
         report: the report on it.
         choice: the objects that are wanted. Default: structured report (TID 1500) and PDF.
+        identity: of the objects. Default: that of the images, the report and its evidence.
 
     Returns:
         The content of each file by its name, the structured report last, and the names of elements that were left
@@ -75,7 +79,7 @@ def make_objects(
     choice = choice or ObjectChoice()
     source = read_source_images(folder)
     maps = evidence_files(choice.evidence) if choice.evidence is not None else []
-    identity = identity_of(source.uids, report, *(hash_file(file.path).encode() for file in maps))
+    identity = identity or identity_of(source.uids, report, *(hash_file(file.path).encode() for file in maps))
     pdf = report_pdf(report, draw_planes(read_ct(folder)), str(source.headers[0].SeriesInstanceUID))
     contents = {}
     with nothing_quoted():

@@ -57,15 +57,18 @@ def make_part_folder(folder: Path, mode: int = 0o777) -> tuple[Path, int]:
 
 
 @contextmanager
-def private_folder() -> Iterator[Path]:
-    """Yield an empty folder among the temporary files, for this user only; it is removed after the block.
+def private_folder(parent: Path | None = None) -> Iterator[Path]:
+    """Yield an empty folder, for this user only; it is removed after the block.
 
     A folder that a killed process left is removed by the next call.
 
+    Args:
+        parent: folder to make it in. Default: that of the temporary files.
+
     Raises:
-        OSError: if no folder can be created among the temporary files.
+        OSError: if no folder can be created there.
     """
-    folder, descriptor = make_part_folder(Path(tempfile.gettempdir()), 0o700)
+    folder, descriptor = make_part_folder(Path(tempfile.gettempdir()) if parent is None else parent, 0o700)
     try:
         yield folder
     finally:
