@@ -20,6 +20,7 @@ from argus_cli import main
 from argus_evaluation.metrics import meteor
 from argus_inference.model_folder import load_model
 from argus_inference.serving.local_server import build_server, open_listener
+from argus_inference.viewer import niivue_file
 from argus_processing.instructions import INSTRUCTIONS
 from argus_training.assembly.create import create_model
 from argus_training.assembly.language import tiny_llama
@@ -102,6 +103,15 @@ def argus(monkeypatch, capsys):
         return stop.value.code or 0, *capsys.readouterr()
 
     return run
+
+
+@pytest.fixture
+def some_niivue(monkeypatch, tmp_path_factory) -> Path:
+    """A file in niivue's place, for servers of pages that no browser opens."""
+    script = tmp_path_factory.mktemp("niivue") / "niivue.js"
+    script.write_text("export const Niivue = null;\n")
+    monkeypatch.setattr(niivue_file, "SCRIPT", script)
+    return script
 
 
 @pytest.fixture

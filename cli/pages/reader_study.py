@@ -36,14 +36,17 @@ def run(
         systems: names of the systems whose reports are read. Default: all of the runs file.
 
     Raises:
-        ValueError, OSError: if the study cannot be built, if `out` holds another study, or if the address is in use.
+        ValueError, OSError: if the study cannot be built, if `out` holds another study, if the address is in use, or
+            if niivue is not built into this installation.
     """
     if any(find_spec(name) is None for name in ("starlette", "uvicorn", "pydantic")):
         raise ValueError("the reader study needs the extra `reader`: pip install '.[reader]'")
     from argus_evaluation.reader_study.server import serve
     from argus_evaluation.reader_study.study_scans import RecentVolumes, find_scans
     from argus_inference.scan_process import prepare_readers
+    from argus_inference.viewer.niivue_file import niivue_script
 
+    niivue_script()
     for name in readers:
         clean_reader(name)
     prepare_readers()

@@ -22,36 +22,28 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from argus_inference.preview import BONE, LUNG, MEDIASTINUM
 from argus_inference.scan_files import ScanNotReadError
 from argus_inference.scan_process import wait_for_readers
 from argus_inference.serving.local_server import (
     BodyGuard,
-    HostGuard,
     allowed_hosts,
     open_listener,
     run_app,
     web_address,
 )
+from argus_inference.serving.private_pages import bearer_secret, private_middleware, refusal
+from argus_inference.viewer.scan_image import scan_image
+from argus_inference.viewer.viewer_routes import image_response, viewer_routes, windows_content
 from argus_processing.ct_volume import CTVolume
 
 from .answers import Answer, AnswerFile, StaleAnswerError
 from .links import ReaderLinks
 from .study import Case, Study
-from .study_scans import RecentVolumes, describe_planes, slice_bytes
+from .study_scans import RecentVolumes, without_origin
 
 PAGE = Path(__file__).parent / "page"
-WINDOWS = (LUNG, MEDIASTINUM, BONE)
 LONGEST_COMMENT = 20_000
 MAX_BODY_BYTES = 256 << 10  # the longest comment with every letter escaped
-# With these, the browser itself refuses content from elsewhere, and stores nothing.
-HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-    "Cache-Control": "no-store",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
 
 
 class UnreadableScanError(Exception):
@@ -147,32 +139,34 @@ class ReaderSession:
 def build_app(
     study: Study, answers: AnswerFile, volumes: RecentVolumes, links: ReaderLinks, hosts: Collection[str]
 ) -> Starlette:
-    """Build the web application; `hosts` are the names it answers to, so that no other site can use its own name."""
+    """Build the web application; `hosts` are the names it answers to, so that no other site can use its own name.
+
+    Raises:
+        ValueError: if there are more systems than letters, or niivue was not built into this installation.
+    """
     if len(study.systems) > len(ascii_uppercase):
         raise ValueError(f"at most {len(ascii_uppercase)} systems can be told apart by letters")
 
     def session(request: Request) -> ReaderSession:
-        scheme, _, secret = request.headers.get("authorization", "").partition(" ")
-        reader = links.reader_of(secret.strip()) if scheme.lower() == "bearer" else None
+        secret = bearer_secret(request)
+        reader = links.reader_of(secret) if secret else None
         if reader is None:
             raise HTTPException(401, "open the link that you were given for this study", {"WWW-Authenticate": "Bearer"})
         return ReaderSession(study, answers, reader)
 
     async def progress(request: Request) -> Response:
         reader = session(request)
-        windows = [asdict(window) for window in WINDOWS]
-        return JSONResponse({"reader": reader.reader, "windows": windows, **asdict(reader.progress())})
+        return JSONResponse({"reader": reader.reader, "windows": windows_content(), **asdict(reader.progress())})
 
     async def case(request: Request) -> Response:
         reader, number = session(request), request.path_params["case"]
-        volume = await _read(volumes, reader.case(number))
-        reports, planes = reader.reports(number), describe_planes(volume)
-        return JSONResponse({"reports": [*map(asdict, reports)], "planes": [*map(asdict, planes)]})
+        await _read(volumes, reader.case(number))
+        return JSONResponse({"reports": [*map(asdict, reader.reports(number))]})
 
-    async def one_slice(request: Request) -> Response:
-        reader, where = session(request), request.path_params
-        volume = await _read(volumes, reader.case(where["case"]))
-        return Response(slice_bytes(volume, where["plane"], where["index"]), media_type="application/octet-stream")
+    async def scan(request: Request) -> Response:
+        reader = session(request)
+        volume = await _read(volumes, reader.case(request.path_params["case"]))
+        return image_response(await run_in_threadpool(scan_image, without_origin(volume)))
 
     async def answer(request: Request) -> Response:
         reader = session(request)
@@ -197,31 +191,15 @@ def build_app(
         Mount("/page", StaticFiles(directory=PAGE)),
         Route("/api/progress", progress),
         Route("/api/case/{case:int}", case),
-        Route("/api/case/{case:int}/{plane}/{index:int}", one_slice),
+        Route("/api/case/{case:int}/scan", scan),
         Route("/api/answer", answer, methods=["POST"]),
+        *viewer_routes(),
     ]
     middleware = [
-        Middleware(_PrivateHeaders),
-        Middleware(HostGuard, hosts=hosts, refuse=_refusal),
+        *private_middleware(hosts),
         Middleware(BodyGuard, max_bytes=MAX_BODY_BYTES, max_bytes_together=64 * MAX_BODY_BYTES),
     ]
     return Starlette(routes=routes, middleware=middleware, exception_handlers=FAILURES, lifespan=volumes.lifespan)
-
-
-class _PrivateHeaders:
-    """Middleware that adds `HEADERS` to every response."""
-
-    def __init__(self, app: Callable) -> None:
-        self._app = app
-
-    async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
-        async def send_with_headers(message: dict) -> None:
-            if message["type"] == "http.response.start":
-                extra = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
-                message["headers"] = [*message.get("headers", []), *extra]
-            await send(message)
-
-        await self._app(scope, receive, send_with_headers)
 
 
 async def _read(volumes: RecentVolumes, case: Case) -> CTVolume:
@@ -233,12 +211,8 @@ async def _read(volumes: RecentVolumes, case: Case) -> CTVolume:
         raise UnreadableScanError from None
 
 
-def _refusal(message: str, status: int) -> JSONResponse:
-    return JSONResponse({"error": message}, status_code=status)
-
-
 async def _refuse(request: Request, error: Exception) -> Response:
-    return _refusal(str(error), 400)
+    return refusal(str(error), 400)
 
 
 async def _http_refuse(request: Request, error: HTTPException) -> Response:
@@ -246,11 +220,11 @@ async def _http_refuse(request: Request, error: HTTPException) -> Response:
 
 
 async def _failed(request: Request, error: Exception) -> Response:
-    return _refusal("the answer could not be saved; please tell who runs the study", 500)
+    return refusal("the answer could not be saved; please tell who runs the study", 500)
 
 
 async def _unreadable(request: Request, error: Exception) -> Response:
-    return _refusal("the scan cannot be read; please tell who runs the study", 500)
+    return refusal("the scan cannot be read; please tell who runs the study", 500)
 
 
 FAILURES: dict[Any, Callable[[Request, Any], Awaitable[Response]]] = {

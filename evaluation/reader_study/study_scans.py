@@ -1,4 +1,4 @@
-"""Find a reader study's scans at the start, read them when a reader opens them, send them slice by slice in HU."""
+"""Find a reader study's scans at the start, and read them when a reader opens them."""
 
 import asyncio
 import threading
@@ -14,9 +14,8 @@ from typing import Any
 import datasets
 import numpy as np
 
-from argus_inference.preview import PLANES, cut_plane
 from argus_inference.scan_process import read_apart
-from argus_processing.ct_volume import CTVolume
+from argus_processing.ct_volume import CANONICAL_AXES, CTVolume
 from argus_processing.read_ct import read_ct, read_ct_row
 
 from ..benchmark.evaluated_split import load_split
@@ -36,22 +35,6 @@ class EmbeddedScan:
 
     rows: datasets.Dataset
     index: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlaneShape:
-    """One plane of a volume: the number of its slices, their pixels and size, and the letters at their edges."""
-
-    name: str
-    count: int
-    rows: int
-    columns: int
-    height_mm: float
-    width_mm: float
-    left: str
-    right: str
-    top: str
-    bottom: str
 
 
 def find_scans(
@@ -150,31 +133,8 @@ def _read_path(path: Path, private: Path) -> CTVolume:
     return read_ct(path)
 
 
-def describe_planes(volume: CTVolume) -> list[PlaneShape]:
-    """Return the data a page needs to draw a volume's planes: slices, pixels, size in mm, edge letters; no header."""
-    planes = []
-    for axis, (name, count) in enumerate(zip(PLANES, volume.hu.shape, strict=True)):
-        plane = cut_plane(volume.hu, volume.spacing_mm, name, count // 2)
-        rows, columns = plane.pixels.shape
-        height_mm, width_mm = (step for other, step in enumerate(volume.spacing_mm) if other != axis)
-        planes.append(
-            PlaneShape(
-                name=name,
-                count=count,
-                rows=rows,
-                columns=columns,
-                height_mm=rows * height_mm,
-                width_mm=columns * width_mm,
-                left=plane.left,
-                right=plane.right,
-                top=plane.top,
-                bottom=plane.bottom,
-            )
-        )
-    return planes
-
-
-def slice_bytes(volume: CTVolume, plane: str, index: int) -> bytes:
-    """Return one slice as it is shown (see `cut_plane`), as rows of little-endian int16 HU."""
-    pixels = cut_plane(volume.hu, volume.spacing_mm, plane, index).pixels
-    return np.clip(np.rint(pixels), -32768, 32767).astype("<i2").tobytes()
+def without_origin(volume: CTVolume) -> CTVolume:
+    """Return a volume that lies straight at the origin: a scanner's own coordinates might tell where it came from."""
+    depth, height, width = volume.spacing_mm
+    affine = np.array([[0, 0, -width, 0], [0, -height, 0, 0], [depth, 0, 0, 0], [0, 0, 0, 1.0]])
+    return CTVolume(volume.hu, affine, "".join(CANONICAL_AXES))

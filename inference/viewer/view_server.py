@@ -17,7 +17,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
 
 from argus_processing.ct_checks import CTReadError
 from argus_processing.ct_volume import CTVolume
@@ -29,8 +30,9 @@ from ..serving.local_server import allowed_hosts, open_listener, run_app, web_ad
 from ..serving.private_pages import bearer_secret, private_middleware, refusal
 from .scan_image import coarse_image, map_image, scan_image
 from .viewed_report import ViewedReport
-from .viewer_routes import PAGE, WINDOWS, image_response, viewer_routes, windows_content
+from .viewer_routes import WINDOWS, image_response, viewer_routes, windows_content
 
+PAGE = Path(__file__).parent / "page"
 SECRET_BYTES = 24
 HOST = "127.0.0.1"
 
@@ -123,6 +125,7 @@ def build_app(view: View, secret: str, hosts: Collection[str]) -> Starlette:
 
     routes = [
         Route("/", page),
+        Mount("/page", StaticFiles(directory=PAGE)),
         Route("/api/report", report),
         Route("/api/scan", scan),
         Route("/api/coarse", coarse),

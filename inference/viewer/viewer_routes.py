@@ -13,7 +13,7 @@ from ..preview import BONE, BRAIN, LUNG, MEDIASTINUM
 from .niivue_file import niivue_script
 from .scan_image import parts_of
 
-PAGE = Path(__file__).parent / "page"
+PLANES = Path(__file__).parent / "planes"
 WINDOWS = {"l": LUNG, "m": MEDIASTINUM, "b": BONE, "h": BRAIN}  # by key; B is taken, so the brain is H, as in head
 
 
@@ -28,7 +28,7 @@ def viewer_routes() -> list[BaseRoute]:
     async def niivue(request: Request) -> Response:
         return FileResponse(script, media_type="text/javascript")
 
-    return [Route("/niivue.js", niivue), Mount("/viewer", StaticFiles(directory=PAGE))]
+    return [Route("/niivue.js", niivue), Mount("/viewer", StaticFiles(directory=PLANES))]
 
 
 def windows_content() -> list[dict[str, Any]]:

@@ -258,7 +258,9 @@ def test_tables_and_the_comparison_page_are_written_and_printed(argus, make_runs
     assert code == 0 and "<title>Ours: reports" in (tmp_path / "page.html").read_text()
 
 
-def test_what_is_wrong_with_a_study_is_one_line_and_nothing_is_begun(argus, make_runs, tmp_path, monkeypatch):
+def test_what_is_wrong_with_a_study_is_one_line_and_nothing_is_begun(
+    argus, make_runs, tmp_path, monkeypatch, some_niivue
+):
     runs = make_runs({("Argus", "hr", "phantom"): {"s1": ("No nodule.", "Cardiomegaly.")}})
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
     cases = [

@@ -1,4 +1,5 @@
-"use strict";
+import { CTViewer, element, windowButtons } from "/viewer/ct_viewer.js";
+import { Saver, ask } from "/page/reader_saving.js";
 
 // The question and its scale are the paper's (appendix C); it names no words for the scores, these are ours.
 const SCORE_WORDS = ["wrong", "mostly wrong", "partly right", "mostly right", "right"];
@@ -15,7 +16,7 @@ class Visit {
       byId("saved").className = state;
       byId("saved").textContent = text;
     }, (report, now, kind) => this.meet(report, now, kind));
-    this.viewer = new Viewer(byId("viewer"));
+    this.viewer = new CTViewer(byId("viewer"));
     this.commentTimer = null;
     this.buildControls();
     this.openCase(progress.case, progress.report);
@@ -23,16 +24,12 @@ class Visit {
 
   buildControls() {
     byId("reader").textContent = this.reader;
-    this.windows.forEach((window) => {
-      const button = element("button", "", window.name);
-      button.type = "button";
-      button.addEventListener("click", () => this.viewer.setWindow(window));
-      byId("windows").append(button);
+    this.windowKey = windowButtons(byId("windows"), this.viewer, this.windows);
+    byId("viewer").addEventListener("measured", ({ detail }) => {
+      byId("length").textContent = detail.mm === null ? "" : detail.mm.toFixed(1) + " mm";
     });
-    byId("viewer").addEventListener("window", (event) => {
-      [...byId("windows").children].forEach((button) =>
-        button.setAttribute("aria-pressed", button.textContent === event.detail.name));
-    });
+    byId("viewer").addEventListener("measuring", ({ detail }) => byId("ruler").setAttribute("aria-pressed", detail));
+    byId("ruler").addEventListener("click", () => this.viewer.measure(!this.viewer.measuring));
     SCORE_WORDS.forEach((word, index) => {
       const button = element("button");
       button.type = "button";
@@ -45,8 +42,10 @@ class Visit {
     byId("comment").addEventListener("blur", () => this.flushComment());
     byId("previous").addEventListener("click", () => this.openCase(this.number - 1, 0));
     byId("next").addEventListener("click", () => this.openCase(this.number + 1, 0));
-    document.addEventListener("keydown", (event) => this.key(event));
+    // Before niivue's own keys.
+    document.addEventListener("keydown", (event) => this.key(event), true);
     this.viewer.setWindow(this.windows[0]);
+    this.viewer.measure(false);
   }
 
   async openCase(number, report) {
@@ -59,11 +58,13 @@ class Visit {
       const response = await ask(`case/${number}`);
       const content = await response.json();
       if (!response.ok) throw new Error(content.error);
+      const scan = await ask(`case/${number}/scan`);
+      if (!scan.ok) throw new Error((await scan.json()).error);
+      this.viewer.setWindow(this.windows[0]);
+      await this.viewer.open(await scan.arrayBuffer());
       this.number = number;
       this.reports = content.reports;
       this.current = report;
-      this.viewer.open(number, content.planes);
-      this.viewer.setWindow(this.windows[0]);
       byId("case-title").textContent = `Case ${number + 1} of ${this.done.length}`;
       this.show();
     } catch (error) {
@@ -157,6 +158,7 @@ class Visit {
   }
 
   key(event) {
+    if (event.target instanceof HTMLCanvasElement) event.stopPropagation();
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const typing = document.activeElement === byId("comment");
     if (typing && event.key !== "Escape") return;
@@ -172,22 +174,17 @@ class Visit {
 
   actions(key) {
     if (key >= "1" && key <= "5" && key.length === 1) return () => this.score(Number(key));
-    const window = this.windows.find((other) => other.name[0] === key);
-    if (window) return () => this.viewer.setWindow(window);
-    return {
+    return this.windowKey(key) || this.viewer.keyAction(key) || {
       ArrowLeft: () => this.openReport(this.current - 1),
       ArrowRight: () => this.openReport(this.current + 1),
-      ArrowUp: () => this.viewer.scroll(-1),
-      ArrowDown: () => this.viewer.scroll(1),
-      PageUp: () => this.viewer.scroll(-10),
-      PageDown: () => this.viewer.scroll(10),
-      a: () => this.viewer.activate(0),
-      c: () => this.viewer.activate(1),
-      s: () => this.viewer.activate(2),
       t: () => byId("comment").focus(),
       n: () => this.openCase(this.number + 1, 0),
       p: () => this.openCase(this.number - 1, 0),
-      Escape: () => document.activeElement.blur(),
+      Escape: () => {
+        document.activeElement.blur();
+        this.viewer.measure(false);
+        this.viewer.clearLengths();
+      },
     }[key];
   }
 }

@@ -1,13 +1,11 @@
-"use strict";
-
 // The secret in the link identifies the reader. It is behind the #, a part that browsers never send by themselves.
-function ask(path, options = {}) {
+export function ask(path, options = {}) {
   const secret = location.hash.slice(1);
   return fetch("/api/" + path, { ...options, headers: { ...options.headers, Authorization: "Bearer " + secret } });
 }
 
 // Sends answers one by one, and repeats each until the server has confirmed that it is on its disk.
-class Saver {
+export class Saver {
   constructor(show, conflict) {
     this.show = show; // called with "waiting", "saved" or "failing" and a text
     this.conflict = conflict; // called with a refused answer and its report as the server has it

@@ -7,6 +7,7 @@ from argus_cli import benchmark
 from argus_cli.pages import reader_study
 from argus_evaluation.reader_study.server import serve
 from argus_evaluation.reader_study.study import CASES_PER_SUBSET, Case, Study, StudyOptions, read_study
+from argus_inference.viewer import niivue_file
 
 
 def test_without_the_extra_the_command_says_what_to_install(monkeypatch, tmp_path):
@@ -14,6 +15,14 @@ def test_without_the_extra_the_command_says_what_to_install(monkeypatch, tmp_pat
     with pytest.raises(ValueError, match=r"pip install '\.\[reader\]'"):
         reader_study.run(tmp_path / "runs.yaml", tmp_path / "out", StudyOptions(), None, {}, ("127.0.0.1", 0), print)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_without_niivue_the_command_says_how_to_build_it(argus, make_runs, monkeypatch, tmp_path):
+    monkeypatch.setattr(niivue_file, "SCRIPT", tmp_path / "niivue.js")
+    runs = make_runs({("A", "nr", "ct-rate"): {"s1": ("told", "true")}})
+    code, stdout, stderr = argus("reader-study", tmp_path / "study", "--runs", runs, "--reader", "ab")
+    assert (code, stdout) == (2, "") and "make viewer" in stderr.splitlines()[-1]
+    assert not (tmp_path / "study").exists()
 
 
 def test_a_taken_port_is_told_and_nothing_is_announced():
@@ -25,7 +34,7 @@ def test_a_taken_port_is_told_and_nothing_is_announced():
     assert said == []
 
 
-def test_a_name_that_is_none_is_refused_before_anything_is_written(tmp_path):
+def test_a_name_that_is_none_is_refused_before_anything_is_written(tmp_path, some_niivue):
     arguments = (tmp_path / "runs.yaml", tmp_path / "out", StudyOptions(), None, {}, ("127.0.0.1", 0), print)
     with pytest.raises(ValueError, match="a reader's name"):
         reader_study.run(*arguments, readers=["ab", "../x"])

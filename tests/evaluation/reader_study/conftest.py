@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from argus_inference.viewer import niivue_file
+
 SYSTEMS = (("Argus", "hr"), ("M3D", "nr"), ("RadFM", "nr"))
 
 
@@ -27,13 +29,25 @@ def study_runs(make_runs, phantoms) -> tuple[Path, dict[str, dict[str, str]]]:
     return make_runs(lines), told
 
 
+# `argus`, with niivue's file where the first argument says.
+PROGRAM = """
+import sys
+from pathlib import Path
+from argus_inference.viewer import niivue_file
+niivue_file.SCRIPT = Path(sys.argv.pop(1))
+from argus_cli.main import main
+main()
+"""
+
+
 class StudyServer:
     """A real `argus reader-study` process, which a test may kill and start again."""
 
     def __init__(self, runs: Path, out: Path, cache: Path) -> None:
         # The test split alone; its scans are the same.
         sizes = ("--num-phantoms", "0", "0", "4", "--reader", "ab", "--reader", "Zoë O'Brien")
-        self._command = [str(Path(sys.executable).with_name("argus")), "reader-study", str(out), "--runs", str(runs)]
+        self._command = [sys.executable, "-c", PROGRAM, str(niivue_file.SCRIPT), "reader-study", str(out)]
+        self._command += ["--runs", str(runs)]
         self._command += [*sizes, "--port"]
         self._environment = os.environ | {"HF_DATASETS_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
         self.answers = out / "answers.jsonl"

@@ -15,13 +15,16 @@ from argus_evaluation.reader_study.answers import AnswerFile, read_answers
 from argus_evaluation.reader_study.links import ReaderLinks
 from argus_evaluation.reader_study.server import MAX_BODY_BYTES, PAGE, build_app
 from argus_evaluation.reader_study.study import HUMAN, Study, build_study
-from argus_evaluation.reader_study.study_scans import RecentVolumes, describe_planes, slice_bytes
-from argus_inference.preview import cut_plane
+from argus_evaluation.reader_study.study_scans import RecentVolumes, without_origin
+from argus_inference.preview import PLANES, cut_plane
+from argus_inference.viewer import viewer_routes
+from argus_inference.viewer.scan_image import scan_image
 from argus_processing import CTVolume
 from argus_processing.read_ct import read_ct
 from argus_processing.storage import part_files
 
 SECRET = "Doe^Jane 1950"
+pytestmark = pytest.mark.usefixtures("some_niivue")
 
 
 @pytest.fixture
@@ -83,7 +86,9 @@ def test_nothing_a_browser_gets_names_a_system_a_scan_or_a_patient(client, study
     page = get("/").decode()
     linked = re.findall(r'(?:src|href)="(/page/[^"]+)"', page)
     assert {f"/page/{file.name}" for file in PAGE.iterdir()} - {"/page/index.html"} == set(linked)
-    for address in linked:
+    shared = re.findall(r'(?:src|href)="(/viewer/[^"]+)"', page)
+    assert {f"/viewer/{file.name}" for file in viewer_routes.PLANES.iterdir()} == set(shared)
+    for address in (*linked, *shared):
         get(address)
     for reader in ("ab", "cd"):
         get("/api/progress", reader)
@@ -91,8 +96,7 @@ def test_nothing_a_browser_gets_names_a_system_a_scan_or_a_patient(client, study
             assert answer(client, reader, case=number, letter="A", score=3).status_code == 200
             case = json.loads(get(f"/api/case/{number}", reader))
             assert set(case["reports"][0]) == {"letter", "text", "score", "comment", "versions"}
-            for plane in case["planes"]:
-                get(f"/api/case/{number}/{plane['name']}/0", reader)
+            get(f"/api/case/{number}/scan", reader)
     for refused in (answer(client, case=99, letter="A", score=1), answer(client, case=0, letter="Z", score=1)):
         texts.append(refused.text)
     everything = "\n".join(texts)
@@ -105,7 +109,7 @@ def test_nothing_a_browser_gets_names_a_system_a_scan_or_a_patient(client, study
 def test_the_page_asks_for_nothing_from_outside(client):
     policy = client.get("/").headers["content-security-policy"]
     assert "default-src 'none'" in policy and "http" not in policy
-    for file in PAGE.iterdir():
+    for file in (*PAGE.iterdir(), *viewer_routes.PLANES.iterdir()):
         assert not re.search(
             r"https?:|//[a-z]|@import|url\(", re.sub(r"^\s*//.*$", "", file.read_text(), flags=re.M)
         ), file
@@ -181,7 +185,7 @@ def test_other_sites_cannot_answer(client):
 
 
 def test_only_a_readers_own_secret_opens_anything(client, links):
-    addresses = ["/api/progress", "/api/case/0", "/api/case/0/axial/0"]
+    addresses = ["/api/progress", "/api/case/0", "/api/case/0/scan"]
     secret = client.secrets["ab"]
     for given in (
         "",
@@ -246,35 +250,39 @@ def test_no_more_is_read_than_the_longest_comment_takes(client):
     assert client.post("/api/answer", content=body, headers=headers).status_code == 200
 
 
-def test_slices_are_the_scans_hu_the_right_way_round(client, study, paths):
+def planes_of(image: nib.Nifti1Image, index: int) -> dict[str, np.ndarray]:
+    """The slice of each plane as it is shown: the patient's right or front on the left, head or front on top."""
+    up = nib.as_closest_canonical(image).get_fdata()[::-1, ::-1]  # from the right, from the front, from the feet
+    down = up[..., ::-1]
+    return {"axial": up[..., index].T, "coronal": down[:, index].T, "sagittal": down[index].T}
+
+
+def test_scans_are_their_hu_the_right_way_round(client, study, paths):
     order = study.case_order("ab")
     volume = read_ct(paths["phantom", study.cases[order[2]].scan_id])
-    for plane in fetch(client, "/api/case/2").json()["planes"]:
-        content = fetch(client, f"/api/case/2/{plane['name']}/1").content
-        pixels = np.frombuffer(content, "<i2").reshape(plane["rows"], plane["columns"])
-        expected = cut_plane(volume.hu, volume.spacing_mm, plane["name"], 1).pixels
+    image = nib.Nifti1Image.from_bytes(fetch(client, "/api/case/2/scan").content)
+    for name, pixels in planes_of(image, 1).items():
+        expected = cut_plane(volume.hu, volume.spacing_mm, name, 1).pixels
         assert np.abs(pixels - expected.astype(float)).max() <= 0.5
-    assert fetch(client, "/api/case/2/axial/9999").status_code == 400
-    assert fetch(client, "/api/case/2/oblique/0").status_code == 400
+    assert fetch(client, "/api/case/9999/scan").status_code == 400
+    assert fetch(client, "/api/case/2/oblique").status_code == 404
     for huge in ("9" * 30, "9" * 5000):
-        assert fetch(client, f"/api/case/2/axial/{huge}").status_code == 400
+        assert fetch(client, f"/api/case/{huge}/scan").status_code == 400
         assert fetch(client, f"/api/case/{huge}").status_code == 400
 
 
-def test_planes_tell_size_in_mm_and_edges():
+def test_a_scan_tells_its_size_in_mm_and_its_sides_and_no_origin():
     hu = np.full((3, 8, 10), -1000, np.int16)
     hu[2, 0, 0] = 700  # head, front, right
     volume = CTVolume.from_array(hu, (4.0, 2.0, 1.0))
-    axial, coronal, sagittal = describe_planes(volume)
-    assert (axial.count, axial.rows, axial.columns) == (3, 8, 10)
-    assert (axial.height_mm, axial.width_mm) == (16.0, 10.0)
-    assert (coronal.height_mm, coronal.width_mm) == (12.0, 10.0)
-    assert (sagittal.height_mm, sagittal.width_mm) == (12.0, 16.0)
-    assert [getattr(coronal, side) for side in ("left", "right", "top", "bottom")] == ["R", "L", "H", "F"]
-    assert [getattr(axial, side) for side in ("left", "right", "top", "bottom")] == ["R", "L", "A", "P"]
-    assert [getattr(sagittal, side) for side in ("left", "right", "top", "bottom")] == ["A", "P", "H", "F"]
-    for plane, index in (("axial", 2), ("coronal", 0), ("sagittal", 0)):
-        assert np.frombuffer(slice_bytes(volume, plane, index), "<i2")[0] == 700  # top left in every plane
+    moved = volume.affine.copy()
+    moved[:3, 3] = 123.4
+    image = nib.Nifti1Image.from_bytes(scan_image(without_origin(CTVolume(hu, moved, "LPS"))))
+    assert image.shape == (10, 8, 3) and image.header.get_zooms() == (1.0, 2.0, 4.0)
+    assert nib.aff2axcodes(image.affine) == ("L", "P", "S") and not image.affine[:3, 3].any()
+    for name, index in zip(PLANES, (2, 0, 0), strict=True):
+        assert planes_of(image, index)[name][0, 0] == 700  # top left in every plane
+    assert image.header["descrip"] == image.header["db_name"] == b""
 
 
 def test_a_scan_that_cannot_be_read_is_told_without_its_path(client, study, paths, capsys):

@@ -11,7 +11,6 @@ from argus_inference.evidence.evidence import Evidence, SentenceEvidence
 from argus_inference.evidence.evidence_files import write_evidence
 from argus_inference.evidence.evidence_maps import MapMaker
 from argus_inference.evidence.scan_placement import GridPlacement, file_axes_of
-from argus_inference.viewer import niivue_file
 from argus_processing.ct_volume import CTVolume
 from argus_processing.mean_scan.body_shift import Shift
 from argus_processing.phantom.files import FileStyle, write_nifti
@@ -61,12 +60,3 @@ def written(tmp_path_factory) -> Written:
     assert tuple(sentence.peak.index for sentence in sentences[:2]) == PEAKS
     peaks = tuple(sentence.peak.patient_mm for sentence in sentences[:2])
     return Written(REPORT, root / "scan.nii.gz", root / "evidence", volume, peaks)
-
-
-@pytest.fixture
-def some_niivue(monkeypatch, tmp_path) -> Path:
-    """A file in niivue's place, for what does not draw."""
-    script = tmp_path / "niivue.js"
-    script.write_text("export const Niivue = null;\n")
-    monkeypatch.setattr(niivue_file, "SCRIPT", script)
-    return script

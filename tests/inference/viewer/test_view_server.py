@@ -9,9 +9,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from argus_inference.viewer import niivue_file
-from argus_inference.viewer.view_server import View, build_app
+from argus_inference.viewer.view_server import PAGE, View, build_app
 from argus_inference.viewer.viewed_report import read_viewed_report
-from argus_inference.viewer.viewer_routes import PAGE
+from argus_inference.viewer.viewer_routes import PLANES
 
 SECRET = "a-secret-of-this-test"
 PATIENTS = ("/api/report", "/api/scan", "/api/coarse", "/api/map/0")
@@ -48,17 +48,17 @@ def test_a_name_that_another_site_lets_point_here_is_refused(client):
 
 
 def test_the_page_may_load_nothing_from_elsewhere_and_stores_nothing(client):
-    for path in ("/", "/niivue.js", "/viewer/view.js", *PATIENTS):
+    for path in ("/", "/niivue.js", "/page/view.js", "/viewer/ct_viewer.js", *PATIENTS):
         headers = fetch(client, path).headers
         policy = headers["content-security-policy"]
         assert policy.startswith("default-src 'none'") and "http" not in policy and "unsafe" not in policy
         assert (headers["cache-control"], headers["cross-origin-resource-policy"]) == ("no-store", "same-origin")
-    for file in PAGE.iterdir():
+    for file in (*PAGE.iterdir(), *PLANES.iterdir()):
         text = re.sub(r"^\s*//.*$", "", file.read_text(), flags=re.M)
         assert not re.search(r"https?:|//[a-z]|@import|url\(|innerHTML|\beval\b", text), file
-    assert set(re.findall(r'(?:src|href)="/viewer/([^"]+)"', client.get("/").text)) == {
-        "ct_viewer.css", "view.css", "view.js"
-    }  # fmt: skip
+    linked = set(re.findall(r'(?:src|href)="(/(?:page|viewer)/[^"]+)"', client.get("/").text))
+    assert linked == {"/page/view.css", "/page/view.js", "/viewer/ct_viewer.css"}
+    assert all(client.get(path).status_code == 200 for path in linked)
 
 
 def test_the_scan_comes_in_hu_where_it_lies_in_the_patient(client, written):

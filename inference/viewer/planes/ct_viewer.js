@@ -106,6 +106,8 @@ export class CTViewer {
   async open(scan, coarse = null) {
     await this.ready;
     this.clearMap();
+    this.sizes = null;
+    for (const view of this.views) delete view.box.dataset.shown;
     for (const volume of [...this.planes.volumes]) this.planes.removeVolume(volume);
     const [low, high] = this.range();
     this.planes.addVolume(await NVImage.new(scan, "scan.nii", "gray", 1, null, low, high));
@@ -147,17 +149,25 @@ export class CTViewer {
     }));
   }
 
+  // Tells at once where the planes are, which are drawn a moment later.
+  number() {
+    const voxel = this.planes.frac2vox(this.planes.scene.crosshairPos);
+    for (const view of this.views) {
+      view.index = this.voxelOf(view, voxel[view.axis]);
+      view.corner.textContent = `${view.name[0].toUpperCase()}${view.name.slice(1)}  ${view.index + 1} / ${this.sizes[view.axis]}`;
+      view.windowText.textContent = `${this.window.name}  W ${this.window.width}  L ${this.window.level}`;
+    }
+  }
+
   // Writes beside what was drawn.
   label() {
-    const voxel = this.planes.frac2vox(this.planes.scene.crosshairPos);
+    this.number();
     const ratio = this.planes.uiData.dpr || 1;
+    const frame = this.root.getBoundingClientRect();
     for (const view of this.views) {
-      const index = this.voxelOf(view, voxel[view.axis]);
-      view.corner.textContent = `${view.name[0].toUpperCase()}${view.name.slice(1)}  ${index + 1} / ${this.sizes[view.axis]}`;
-      view.windowText.textContent = `${this.window.name}  W ${this.window.width}  L ${this.window.level}`;
       const tile = this.planes.screenSlices.find((slice) => slice.axCorSag === view.type);
       if (!tile) continue;
-      const frame = this.root.getBoundingClientRect(), box = view.box.getBoundingClientRect();
+      const box = view.box.getBoundingClientRect();
       const [left, top, width, height] = tile.leftTopWidthHeight.map((pixels) => pixels / ratio);
       Object.assign(view.picture.style, {
         left: left + frame.left - box.left + "px", top: top + frame.top - box.top + "px",
@@ -165,7 +175,7 @@ export class CTViewer {
       });
       this.letter(view, tile.leftTopWidthHeight);
       this.cross(view, tile.leftTopWidthHeight);
-      view.box.dataset.shown = index;
+      view.box.dataset.shown = view.index;
     }
   }
 
@@ -196,6 +206,8 @@ export class CTViewer {
   }
 
   moved() {
+    if (!this.sizes) return;
+    this.number();
     if (this.solid && this.solid.volumes.length) {
       this.solid.scene.crosshairPos = this.solid.mm2frac(this.place());
       this.solid.drawScene();
@@ -247,6 +259,7 @@ export class CTViewer {
     if (this.sizes) {
       [this.planes.volumes[0].cal_min, this.planes.volumes[0].cal_max] = this.range();
       this.planes.updateGLVolume();
+      this.number();
     }
     this.tell("window", window);
   }
