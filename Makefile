@@ -7,7 +7,7 @@ TRIED := audit,cache,clinical,evaluate,hospital,judge,meteor,monai,qlora,quantiz
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo audit-writers ablation-demo pretrain-demo paper-demo series-bench dicom-check test-pacs pacs-bench stress test test-reports test-browser test-metric-packages test-deepspeed fuzz quality docs evidence-demo test-oldest bench bounds readme viewer clean
+.PHONY: demo audit-writers ablation-demo pretrain-demo paper-demo series-bench dicom-check test-pacs pacs-bench stress test test-reports test-browser test-metric-packages test-deepspeed test-vllm fuzz quality docs evidence-demo test-oldest bench bounds readme viewer clean
 
 demo: $(VENV)/installed-demo
 	$(BIN)/argus demo runs/demo
@@ -202,6 +202,21 @@ $(DEEPSPEED)/installed: deepspeed-packages.txt $(VENV)/installed
 	@# The optimizer for the host is compiled once, which takes longer than the tests wait.
 	$(DEEPSPEED)/bin/python -c 'from deepspeed.ops.op_builder import CPUAdamBuilder; CPUAdamBuilder().load(verbose=False)' \
 		>$(DEEPSPEED)/compiled.log 2>&1 || { cat $(DEEPSPEED)/compiled.log; exit 1; }
+	touch $@
+
+# vLLM for CPUs, in an environment like that: token ids against transformers', the server, an evaluation. MODEL=FOLDER is
+# the model, such as runs/demo/argus-tiny; by default a random one.
+VLLM := $(VENV)/vllm
+MODEL ?=
+ON_CPU := VLLM_CPU_OMP_THREADS_BIND=nobind VLLM_CPU_KVCACHE_SPACE=1 OMP_NUM_THREADS=1
+test-vllm: $(VLLM)/installed
+	$(ON_CPU) ARGUS_MODEL="$(MODEL)" $(VLLM)/bin/python -m pytest tests/inference/serving/vllm/vllm_parity.py
+
+$(VLLM)/installed: vllm-packages.txt $(VENV)/installed
+	$(BIN)/python -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install --quiet --no-deps -r vllm-packages.txt
+	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' > \
+		"$$($(VLLM)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tested.pth"
 	touch $@
 
 clean:

@@ -13,6 +13,7 @@ from .evaluate import (
     ChosenScans,
     check_evidence,
     check_stored,
+    chosen_engine,
     chosen_metrics,
     evaluate_scans,
     measure_evidence,
@@ -20,6 +21,7 @@ from .evaluate import (
 )
 from .options import (
     NOTICE,
+    AdapterOption,
     AllowedHostOption,
     AnonymousOption,
     BatchOption,
@@ -27,9 +29,12 @@ from .options import (
     ClinicalJudgeOption,
     DeviceMapOption,
     DtypeOption,
+    EngineOption,
+    EngineOptionsOption,
     StaticOption,
     TokensOption,
     TrustOption,
+    check_engine,
     path_names,
     quiet,
     say,
@@ -120,6 +125,9 @@ def evaluate(
     limit: Annotated[int | None, typer.Option(min=2, help="Evaluate only this many scans, from the start.")] = None,
     max_new_tokens: TokensOption = 1024,
     batch_size: BatchOption = 4,
+    engine: EngineOption = "transformers",
+    engine_option: EngineOptionsOption = None,
+    adapter: AdapterOption = None,
     dtype: DtypeOption = None,
     bits: BitsOption = None,
     static_cache: StaticOption = False,
@@ -178,6 +186,7 @@ def evaluate(
     loading = Loading(dtype, bits, static_cache, trust_remote_code, device_map)
     check_model_folder(model, trust_remote_code)
     check_evidence(evidence, evidence_masks, subset)
+    check_engine(engine, engine_option, adapter)
     quiet()
     phantoms = _phantom_options(subset, num_phantoms, seed, label)
     scans = ChosenScans(subset, split, data_dir, phantoms, test_set, limit, path_names(anonymous_paths))
@@ -191,6 +200,7 @@ def evaluate(
         batch_size=batch_size,
         max_new_tokens=max_new_tokens,
         loading=loading,
+        engine=chosen_engine(engine, loading, adapter, engine_option or (), max_new_tokens),
         **given,
     )
     if evidence or evidence_masks is not None:

@@ -1,14 +1,16 @@
 """Run `argus evaluate`: a model on a split, stored numbers checked, other scans, maps of evidence."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .options import say, tell
 
 if TYPE_CHECKING:
+    from argus_evaluation.benchmark.benchmark import OtherEngine
     from argus_evaluation.benchmark.evaluation_results import EvaluationResults
     from argus_evaluation.evidence.evidence_cases import EvidenceCase
     from argus_evaluation.metrics.metric import Metric
@@ -51,6 +53,27 @@ class ChosenFloors:
     features: Path | None
     num_scans: int | None
     flip: Path | None
+
+
+def chosen_engine(
+    engine: str, loading: Any, adapter: Path | None, engine_options: Sequence[str], text_tokens: int
+) -> "OtherEngine | None":
+    """Return the engine that writes the reports, None for transformers.
+
+    Raises:
+        ValueError: if vLLM is missing or an option is not NAME=VALUE.
+    """
+    if engine != "vllm":
+        return None
+    from argus_evaluation.benchmark.benchmark import OtherEngine
+    from argus_inference.serving.vllm.vllm_engine import TEXT_TOKENS, VllmOptions, check_vllm, parse_engine_options
+
+    check_vllm()
+    from argus_inference.serving.vllm.vllm_batches import start_vllm_batches, vllm_name
+
+    most = max(TEXT_TOKENS, 2 * text_tokens)
+    options = VllmOptions(loading, adapter, parse_engine_options(engine_options), most)
+    return OtherEngine(vllm_name(options), partial(start_vllm_batches, options=options))
 
 
 def chosen_metrics(clinical: str, out: Path, models: Path | None, answers: Path | None, **settings: Any) -> Metrics:

@@ -23,16 +23,20 @@ from .hospital import commands as hospital
 from .hospital.commands import PreferencesOption, SeriesOption
 from .options import (
     NOTICE,
+    AdapterOption,
     AllowedHostOption,
     AnonymousOption,
     BatchOption,
     BitsOption,
     DeviceMapOption,
     DtypeOption,
+    EngineOption,
+    EngineOptionsOption,
     ModelOption,
     StaticOption,
     TokensOption,
     TrustOption,
+    check_engine,
     path_names,
     quiet,
     say,
@@ -194,6 +198,9 @@ def serve(
         str | None,
         typer.Option(envvar="ARGUS_API_KEY", show_envvar=True, help="Key that clients must send. Default: none."),
     ] = None,
+    engine: EngineOption = "transformers",
+    engine_option: EngineOptionsOption = None,
+    adapter: AdapterOption = None,
     dtype: DtypeOption = None,
     bits: BitsOption = None,
     static_cache: StaticOption = False,
@@ -201,7 +208,9 @@ def serve(
     trust_remote_code: TrustOption = False,
 ) -> None:
     """Serve a model through OpenAI's chat completions API: a CT in, its report out, streamed on request."""
+    check_engine(engine, engine_option, adapter)
     try:
+        from argus_inference.serving.engines import vllm_starter
         from argus_inference.serving.serve import ServerOptions, serve_model, start_transformers
     except ImportError:
         raise ValueError("argus serve needs starlette, uvicorn and pydantic: pip install '.[serve]'") from None
@@ -212,7 +221,10 @@ def serve(
     loading = Loading(dtype, bits, static_cache, trust_remote_code, device_map)
     signals_as_usual()
     options = ServerOptions(scans, host, port, allowed_host or (), api_key)
-    serve_model(model, partial(start_transformers, loading=loading), options, say)
+    start = partial(start_transformers, loading=loading)
+    if engine == "vllm":
+        start = vllm_starter(loading, adapter, engine_option or ())
+    serve_model(model, start, options, say)
 
 
 @app.command(rich_help_panel="Use a model")

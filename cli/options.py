@@ -28,6 +28,18 @@ DeviceMap = Literal["auto"]
 DeviceMapOption = Annotated[
     DeviceMap | None, typer.Option(help="auto: spread the layers of one model over all GPUs, for 70B.")
 ]
+Engine = Literal["transformers", "vllm"]
+EngineOption = Annotated[
+    Engine,
+    typer.Option(help="Library that runs the model: transformers, in this process, or vLLM, which batches reports."),
+]
+EngineOptionsOption = Annotated[
+    list[str] | None,
+    typer.Option("--engine-option", help="Option of vLLM as NAME=VALUE, such as max_num_seqs=64; repeatable."),
+]
+AdapterOption = Annotated[
+    Path | None, typer.Option(help="LoRA adapter of the language model, as peft saves it (--engine vllm).")
+]
 AllowedHostOption = Annotated[
     list[str] | None,
     typer.Option("--allowed-host", help="Another host name that the server answers to; repeatable."),
@@ -57,6 +69,16 @@ ClinicalJudgeOption = Annotated[
 def tell(text: str) -> None:
     """Print results to stdout, without characters that control a terminal."""
     print(plain_lines(text))
+
+
+def check_engine(engine: str, engine_options: list[str] | None, adapter: Path | None) -> None:
+    """Refuse options of vLLM without it, before anything is loaded.
+
+    Raises:
+        ValueError: naming the engine.
+    """
+    if engine != "vllm" and (engine_options or adapter is not None):
+        raise ValueError("--engine-option and --adapter belong to --engine vllm")
 
 
 def path_names(wanted: bool) -> "PathNames | None":

@@ -4,19 +4,20 @@ import copy
 import hashlib
 import json
 from collections.abc import Callable, Container, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, Protocol
 
-from argus_processing.failures import reason_of
+from argus_processing.failures import is_stop, reason_of
 from argus_processing.instructions import INSTRUCTION
 from argus_processing.storage.progress import progress_bar
 from argus_processing.storage.whole_files import naming
 
 from .predictions_file import Prediction, continue_predictions, part_of, put_in_order, read_predictions, to_line
-from .preparation import prepare_ahead
+from .preparation import begun_ahead, prepare_ahead
 from .processes import ALONE, Processes
 
 MAX_NEW_TOKENS = 1024  # the text length that training keeps: no report is cut shorter than it was taught
@@ -77,7 +78,7 @@ def generate_from(
             stopping_criteria=stopping,
         )
     ends = _end_tokens(model)
-    return [_decode(processor, row, ends) for row in tokens[:, inputs["input_ids"].shape[1] :].tolist()]
+    return [decode_report(processor, row, ends) for row in tokens[:, inputs["input_ids"].shape[1] :].tolist()]
 
 
 def device_of(model: Any) -> Any:
@@ -116,7 +117,7 @@ def _end_tokens(model: Any) -> set[int]:
     return {ends} if isinstance(ends, int) else set(ends)
 
 
-def _decode(processor: Any, row: list[int], ends: set[int]) -> Generated:
+def decode_report(processor: Any, row: list[int], ends: set[int]) -> Generated:
     """Cut one row of new tokens at its first end token; a row without one was cut by the limit."""
     num_tokens = next((index for index, token in enumerate(row) if token in ends), len(row))
     text = processor.tokenizer.decode(row[:num_tokens], skip_special_tokens=True).strip()
@@ -130,9 +131,53 @@ def image_of_scan(example: dict[str, Any]) -> Any:
     return read_ct_row(example["image"])
 
 
+class ReportBatches(Protocol):
+    """A model that writes the reports of batches of scans.
+
+    Attributes:
+        ahead: number of batches that it works on beside the one that is waited for.
+    """
+
+    ahead: int
+
+    def preparer(self) -> Callable[[Sequence[Any], str], Any]:
+        """Return a function of (images, instruction) that makes the model's inputs, for use in one thread."""
+
+    def begin(self, inputs: Any, max_new_tokens: int) -> Callable[[], list[Generated]]:
+        """Begin a batch; the function that is returned waits for its reports."""
+
+    def close(self) -> None:
+        """Free everything."""
+
+
+@dataclass(frozen=True)
+class TransformersBatches:
+    """A model of transformers in this process; a batch is written when it is waited for."""
+
+    model: Any
+    processor: Any
+    ahead: int = 0
+
+    def preparer(self) -> Callable[[Sequence[Any], str], Any]:
+        """Return a function that reads nothing of this model's, for use in one thread."""
+        # A processor of its own: a tokenizer that is used by two threads at a time refuses one of them.
+        processor = copy.deepcopy(self.processor)
+
+        def prepare(images: Sequence[Any], instruction: str) -> Any:
+            return inputs_of(processor, [prompt_of(processor, instruction)] * len(images), images)
+
+        return prepare
+
+    def begin(self, inputs: Any, max_new_tokens: int) -> Callable[[], list[Generated]]:
+        """Return the function that writes the batch."""
+        return partial(generate_from, self.model, self.processor, inputs, max_new_tokens)
+
+    def close(self) -> None:
+        """Leave the model to who loaded it."""
+
+
 def generate_reports(
-    model: Any,
-    processor: Any,
+    engine: ReportBatches,
     dataset: Any,
     out_jsonl: Path,
     *,
@@ -158,6 +203,7 @@ def generate_reports(
     interruption and with another number of processes.
 
     Args:
+        engine: what writes the reports.
         dataset: examples with `scan_id` (unique), `report` and the columns that `image_of` needs.
         settings: everything else that the predictions depend on, besides the arguments here; most of all the
             model's hash. It is kept in `<out_jsonl>.settings.json`.
@@ -185,7 +231,7 @@ def generate_reports(
     processes.wait()
     batches = [range(start, min(start + batch_size, len(names))) for start in range(0, len(names), batch_size)]
     own = processes.share([batch for batch in batches if not all(names[index] in done for index in batch)])
-    writer = _ReportWriter(model, processor, dataset, image_of, instruction, max_new_tokens, on_failure)
+    writer = _ReportWriter(engine, dataset, image_of, instruction, max_new_tokens, on_failure)
     target = path if processes.count == 1 else part_of(path, processes.rank)
     with naming(target), target.open("a", encoding="utf-8") as file, progress_bar(processes.is_main) as progress:
         # Of its own share alone each process knows how much is done.
@@ -207,8 +253,7 @@ def generate_reports(
 class _ReportWriter:
     """Everything that a batch of reports is written with."""
 
-    model: Any
-    processor: Any
+    engine: ReportBatches
     dataset: Any
     image_of: Callable[[dict[str, Any]], Any]
     instruction: str
@@ -216,31 +261,35 @@ class _ReportWriter:
     on_failure: Callable[[str, str], None] | None
 
     def preparation(self) -> Callable[[Sequence[int]], Any]:
-        """Return the function that reads and preprocesses the scans of a batch, for use in another thread."""
-        # A processor of its own: a tokenizer that is used by two threads at a time refuses one of them.
-        return partial(self._prepare, copy.deepcopy(self.processor))
-
-    def _prepare(self, processor: Any, batch: Sequence[int]) -> Any:
-        images = [self.image_of(self.dataset[index]) for index in batch]
-        return inputs_of(processor, [prompt_of(processor, self.instruction)] * len(images), images)
+        """Return the function that reads and preprocesses the scans of a batch, for use in one thread."""
+        prepare = self.engine.preparer()
+        return lambda batch: prepare([self.image_of(self.dataset[index]) for index in batch], self.instruction)
 
     def write_all(
         self, batches: Sequence[Sequence[int]], names: Sequence[str], references: Sequence[str], done: Container[str]
     ) -> Iterator[list[Prediction]]:
         """Yield the new lines of each batch, without those that are done."""
         with closing(prepare_ahead(self.preparation(), batches)) as prepared:
-            for batch, ready in prepared:
+            for batch, wait in begun_ahead(prepared, self.begin, self.engine.ahead):
                 yield [
                     Prediction(names[index], report.text, references[index], report.num_tokens, report.truncated)
-                    for index, report in self.write(batch, ready.result)
+                    for index, report in self.write(batch, wait)
                     if names[index] not in done
                 ]
 
-    def write(self, batch: Sequence[int], inputs: Callable[[], Any]) -> list[tuple[int, Generated]]:
-        """Write the reports of a batch; if that fails, try each scan alone, so that a bad one does not stop others."""
+    def begin(self, prepared: Future[Any]) -> Callable[[], list[Generated]]:
+        """Begin a batch; an error comes when its reports are waited for."""
         try:
-            reports = generate_from(self.model, self.processor, inputs(), self.max_new_tokens)
-            return list(zip(batch, reports, strict=True))
+            return self.engine.begin(prepared.result(), self.max_new_tokens)
+        except BaseException as error:
+            if is_stop(error):
+                raise
+            return partial(_raise, error)
+
+    def write(self, batch: Sequence[int], wait: Callable[[], list[Generated]]) -> list[tuple[int, Generated]]:
+        """Return the reports of a batch; if that fails, try each scan alone, so that a bad one does not stop others."""
+        try:
+            return list(zip(batch, wait(), strict=True))
         except BaseException as error:
             if self.on_failure is None:
                 raise
@@ -248,8 +297,16 @@ class _ReportWriter:
         if len(batch) == 1:
             self.on_failure(self.dataset[batch[0]]["scan_id"], reason)
             return []
+        prepare = self.preparation()
         alone = ([index] for index in batch)
-        return [report for one in alone for report in self.write(one, partial(self._prepare, self.processor, one))]
+        return [report for one in alone for report in self.write(one, partial(self._write_now, prepare, one))]
+
+    def _write_now(self, prepare: Callable[[Sequence[int]], Any], batch: Sequence[int]) -> list[Generated]:
+        return self.engine.begin(prepare(batch), self.max_new_tokens)()
+
+
+def _raise(error: BaseException) -> NoReturn:
+    raise error
 
 
 def _check_unique(scan_ids: Sequence[str]) -> None:

@@ -1,12 +1,13 @@
-"""Make the next batch in a thread while the current one is worked on."""
+"""Make the next batches in a thread while the current one is worked on, and begin them before it is done."""
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
+Begun = TypeVar("Begun")
 
 
 def prepare_ahead(
@@ -28,3 +29,15 @@ def prepare_ahead(
             yield waiting.popleft()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def begun_ahead(
+    made: Iterable[tuple[Item, Future[Made]]], begin: Callable[[Future[Made]], Begun], ahead: int
+) -> Iterator[tuple[Item, Begun]]:
+    """Yield each item with what `begin` gives for it; while one is waited for, `ahead` more have begun."""
+    begun: deque[tuple[Item, Begun]] = deque()
+    for item, future in made:
+        begun.append((item, begin(future)))
+        if len(begun) > ahead:
+            yield begun.popleft()
+    yield from begun

@@ -16,7 +16,7 @@ VERB_FOLDERS = ("modeling_argus", "processing", "training", "inference", "evalua
 VERBS = set(
     """
     Apply Ask Assemble Build Cache Check Choose Claim Clean Collect Compare Compute Configure Continue Convert Copy
-    Count Decide Decode Define Describe Determine Distinguish Draw Encode End Evaluate Fill Find Generate Give
+    Count Decide Decode Define Describe Determine Distinguish Draw Encode End Evaluate Fetch Fill Find Generate Give
     Hold Import Judge Keep Learn List Load Look Make Mark Match Measure Name Normalize Offer Open Plan Preprocess
     Pretrain Print Publish Put Rank Read Recognise Reconstruct Refuse Remove Resample Return Run Save Score Select
     Serve Show Skip Sort Split Start Store Stress Take Tell Train Try Turn Write

@@ -10,7 +10,13 @@ from typing import Any
 import datasets
 import transformers
 
-from argus_inference.generation import MAX_NEW_TOKENS, Prediction, generate_reports
+from argus_inference.generation import (
+    MAX_NEW_TOKENS,
+    Prediction,
+    ReportBatches,
+    TransformersBatches,
+    generate_reports,
+)
 from argus_inference.model_folder import Loading, hash_model, load_model
 from argus_inference.processes import ALONE, Processes
 from argus_processing.instructions import INSTRUCTION
@@ -42,6 +48,19 @@ from .stored_reports import MODEL, REPORTS_FILE, StoredReport, write_stored_repo
 CONTROL_SEED = 0
 
 
+@dataclass(frozen=True)
+class OtherEngine:
+    """An engine beside transformers.
+
+    Attributes:
+        name: its name and version, kept with predictions and results.
+        start: starts it on a model folder.
+    """
+
+    name: str
+    start: Callable[[Path], ReportBatches]
+
+
 def evaluate_model(
     model_dir: Path,
     dataset: datasets.Dataset,
@@ -56,6 +75,7 @@ def evaluate_model(
     metrics: Mapping[str, Metric] = METRICS,
     floors: FloorOptions | None = None,
     loading: Loading | None = None,
+    engine: OtherEngine | None = None,
     say: Callable[[str], None] = warnings.warn,
     id_of: Callable[[str], str] = str,
     processes: Processes = ALONE,
@@ -78,6 +98,7 @@ def evaluate_model(
         metrics: metrics to compute, by name.
         floors: which floors to compute. Default: those that need no training scans.
         loading: settings for loading the model; if they are not the defaults, they are kept in the results.
+        engine: what writes the reports in place of transformers, with the same `loading`.
         say: called with one line for each scan that cannot be read. Such a scan is left out of every score and listed
             in the results as `unreadable`; the next start tries it again.
         id_of: gives the name under which a scan is written, from its `scan_id`.
@@ -100,7 +121,9 @@ def evaluate_model(
         told: dict[str, Any] = {"model_hash": model_hash, "subset": subset, "split": split}
         if loading != Loading():
             told["loading"] = loading.to_settings()
-        model, processor = load_model(model_dir, loading)
+        if engine is not None:
+            told["engine"] = engine.name
+        batches = engine.start(model_dir) if engine else TransformersBatches(*load_model(model_dir, loading))
         unreadable: list[str] = []
 
         def leave_out(scan_id: str, reason: str) -> None:
@@ -108,12 +131,13 @@ def evaluate_model(
             say(f"{scan_id}: {reason}")
 
         dataset = dataset.cast_column("image", datasets.Nifti(decode=False))
-        generation = _Generation(
-            model, processor, folder, told, instruction, batch_size, max_new_tokens, id_of, processes
-        )
-        predictions, blank, kept = _generate_all(generation, dataset, leave_out)
+        generation = _Generation(batches, folder, told, instruction, batch_size, max_new_tokens, id_of, processes)
+        try:
+            predictions, blank, kept = _generate_all(generation, dataset, leave_out)
+        finally:
+            batches.close()  # another engine may hold a GPU's whole memory
         left_out = {name for part in processes.gather(unreadable) for name in part}
-        features = _features_for(names, generation, floors, kept, say)
+        features = _features_for(names, generation, floors, kept, say, model_dir, loading)
         if processes.is_main:
             flip = flip_matches(floors.flip, kept, train_reports) if floors.flip and needs(names, FLIP) else None
             material = FloorMaterial(predictions, blank, train_reports, features, flip, CONTROL_SEED)
@@ -123,7 +147,7 @@ def evaluate_model(
                 model_hash=model_hash,
                 subset=subset,
                 split=split,
-                loading=None if loading == Loading() else LoadedWith(**asdict(loading)),
+                loading=_loaded_with(loading, engine),
                 unreadable=tuple(name for name in map(id_of, dataset["scan_id"]) if name in left_out),
                 reports_sha256=hash_file(folder / REPORTS_FILE),
                 settings=generation.to_settings(),
@@ -133,6 +157,13 @@ def evaluate_model(
             save_evaluation(folder, results)
         processes.wait()
     return results if processes.is_main else read_results(out)
+
+
+def _loaded_with(loading: Loading, engine: OtherEngine | None) -> LoadedWith | None:
+    """Return how the model was loaded, None if in the usual way."""
+    if loading == Loading() and engine is None:
+        return None
+    return LoadedWith(**asdict(loading), engine=engine.name if engine else None)
 
 
 def save_evaluation(folder: Path, results: EvaluationResults) -> None:
@@ -160,8 +191,7 @@ def _shared_folder(out: Path, processes: Processes) -> Iterator[Path]:
 class _Generation:
     """Everything that all reports of an evaluation are generated with."""
 
-    model: Any
-    processor: Any
+    batches: ReportBatches
     folder: Path
     settings: dict[str, Any]
     instruction: str
@@ -181,8 +211,7 @@ class _Generation:
     def run(self, dataset: datasets.Dataset, file_name: str, image: str, **options: Any) -> list[Prediction]:
         """Generate a report for each row; `image` is told in the settings that the file keeps."""
         return generate_reports(
-            self.model,
-            self.processor,
+            self.batches,
             dataset,
             self.folder / file_name,
             settings=self.settings | {"image": image},
@@ -217,13 +246,18 @@ def _features_for(
     floors: FloorOptions,
     kept: datasets.Dataset,
     say: Callable[[str], None],
+    model_dir: Path,
+    loading: Loading,
 ) -> ScanFeatures | None:
     """Return the features of training and test scans, None if no floor needs them."""
     if not needs(names, SCANS):
         return None
+    batches = generation.batches
+    own = isinstance(batches, TransformersBatches)
+    model, processor = (batches.model, batches.processor) if own else load_model(model_dir, loading)
     tower = TowerFeatures(
-        generation.model,
-        generation.processor,
+        model,
+        processor,
         generation.settings["model_hash"],
         floors.features or generation.folder / FEATURES_FILE,
         generation.batch_size,

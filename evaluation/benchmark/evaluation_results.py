@@ -100,13 +100,18 @@ class ScoredReports:
 
 @dataclass(frozen=True)
 class LoadedWith:
-    """The settings with which the model was loaded; see `Loading`, which can only be made where they can be used."""
+    """The settings with which the model was loaded; see `Loading`, which can only be made where they can be used.
+
+    Attributes:
+        engine: name and version of what wrote the reports, if not transformers.
+    """
 
     dtype: str | None = None
     bits: int | None = None
     static_cache: bool = False
     trust: bool = False
     device_map: str | None = None
+    engine: str | None = None
 
 
 @dataclass(frozen=True)

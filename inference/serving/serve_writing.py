@@ -52,7 +52,7 @@ class ReportWriter:
             ScanNotReadError: if it is a scan's visual tokens.
         """
         if isinstance(scan, torch.Tensor):
-            raise ScanNotReadError("this server takes scans, not embeddings")
+            raise ScanNotReadError("this server takes scans, not embeddings (--engine vllm takes both)")
         return scan
 
     def is_healthy(self) -> bool:

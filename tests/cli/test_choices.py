@@ -8,6 +8,7 @@ from argus_evaluation.benchmark.report_comparison import FINDINGS_METRICS
 from argus_evaluation.metrics.clinical.rate_metric import BACKENDS
 from argus_hospital.objects.write_objects import STRUCTURED
 from argus_inference.model_folder import BITS, DEVICE_MAPS, DTYPES
+from argus_inference.serving.engines import ENGINES as SERVING_ENGINES
 from argus_processing.ct3drrg import CT3DRRG
 from argus_processing.curation.prepared_folder import SPLITS
 from argus_processing.curation.volume_engines import ENGINES
@@ -24,6 +25,7 @@ from modeling_argus.vision_towers_argus import TOWERS
         (options.Dtype, DTYPES),
         (options.Bits, BITS),
         (options.DeviceMap, DEVICE_MAPS),
+        (options.Engine, SERVING_ENGINES),
         (models.TowerName, TOWERS),
         (models.CompressorName, COMPRESSORS),
         (models.PreprocessingName, PREPROCESSINGS),

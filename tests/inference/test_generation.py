@@ -6,7 +6,7 @@ import pytest
 
 from argus_evaluation.benchmark.controls import blank_image
 from argus_inference import generation
-from argus_inference.generation import generate_batch, generate_reports
+from argus_inference.generation import TransformersBatches, generate_batch, generate_reports
 from argus_inference.predictions_file import part_of
 from argus_inference.processes import Processes
 from argus_processing.instructions import INSTRUCTION, INSTRUCTIONS
@@ -16,7 +16,7 @@ OPTIONS = {"settings": SETTINGS, "batch_size": 2, "max_new_tokens": 6}
 
 
 def run(loaded, split, out, **changes):
-    return generate_reports(*loaded, split, out, **{**OPTIONS, **changes})
+    return generate_reports(TransformersBatches(*loaded), split, out, **{**OPTIONS, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -170,11 +170,11 @@ def test_a_report_ends_at_its_end_token_or_is_truncated(loaded):
     _, processor = loaded
     words = processor.tokenizer.encode("No lung nodule.", add_special_tokens=False)
     end, pad = processor.tokenizer.eos_token_id, processor.tokenizer.pad_token_id
-    ended = generation._decode(processor, [*words, end, pad, pad], {end})
-    cut = generation._decode(processor, words, {end})
+    ended = generation.decode_report(processor, [*words, end, pad, pad], {end})
+    cut = generation.decode_report(processor, words, {end})
     assert (ended.text, ended.num_tokens, ended.truncated) == ("No lung nodule.", len(words), False)
     assert (cut.text, cut.num_tokens, cut.truncated) == ("No lung nodule.", len(words), True)
-    assert generation._decode(processor, [end], {end}) == generation.Generated("", 0, False)
+    assert generation.decode_report(processor, [end], {end}) == generation.Generated("", 0, False)
 
 
 class Unjoined(Processes):
