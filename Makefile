@@ -132,7 +132,7 @@ pretrain-demo: $(VENV)/installed-demo
 
 # The tables of README and docs and the demo's card, out of what was measured in runs/; what is not there stays as it is.
 readme: $(VENV)/installed
-	$(BIN)/python bench/measured_tables.py README.md docs/ablations.md docs/audit.md docs/metrics_under_stress.md docs/evidence.md
+	$(BIN)/python bench/measured_tables.py README.md docs/ablations.md docs/audit.md docs/metrics_under_stress.md docs/evidence.md docs/speed.md
 	test ! -e runs/stress/stress.png || cp runs/stress/stress.png docs/metrics_under_stress.png
 	test ! -e runs/demo/results.json || $(BIN)/argus card runs/demo/argus-tiny --results runs/demo/results.json \
 		$(foreach file,$(wildcard runs/audit/demo/results.json),--audit $(file)) \

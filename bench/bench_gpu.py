@@ -27,9 +27,8 @@ ABSENT = do_without_readers()  # before anything of Argus is imported
 import torch  # noqa: E402
 import typer  # noqa: E402
 from gpu_bench.gpu_measurements import evidence, parity, profile, resampling, towers, training, writing  # noqa: E402
+from gpu_bench.gpu_tables import part_names, tables  # noqa: E402
 from gpu_bench.gpu_timing import Effort, Row, attempt, ceilings, peak_flops  # noqa: E402
-from rich.box import SIMPLE  # noqa: E402
-from rich.table import Table  # noqa: E402
 
 from argus_inference.console.terminal import show  # noqa: E402
 from argus_processing.storage.whole_files import check_can_fill, write_json  # noqa: E402
@@ -124,7 +123,7 @@ def run_bench(
     effort = effort or Effort()
     parts = parts_of(device, effort, tiny, out, model)
     if unknown := set(only) - {part.name for part in parts}:
-        raise ValueError(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(column_names())}")
+        raise ValueError(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(part_names())}")
     check_can_fill(out)
     results: dict[str, Any] = {
         "hardware": torch.cuda.get_device_name() if device.startswith("cuda") else device,
@@ -173,49 +172,6 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
-
-
-COLUMNS = {
-    "ceilings": ("what", "tflops", "gb_per_second"),
-    "training": ("preset", "trained", "micro_batch", "samples_per_second", "mfu", "peak_memory_bytes"),
-    "writing": ("preset", "tower", "batch_size", "static_cache", "prefill_seconds", "report_seconds",
-                "tokens_per_second"),
-    "towers": ("tower", "preset", "tokens", "forward_seconds", "training_seconds", "tflops"),
-    "resampling": ("preset", "first_on_cpu_seconds", "second_on_cpu_seconds", "second_on_device_seconds",
-                   "all_on_device_seconds"),
-    "evidence": ("dtype", "way", "seconds_per_sentence", "planned_bytes", "measured_bytes", "peak_memory_bytes"),
-    "parity": ("model", "dtype", "tokens", "equal_tokens", "equal_reports"),
-    "profiles": ("preset", "file", "seconds"),
-    "skipped": ("part", "about"),
-}  # fmt: skip
-
-
-def column_names() -> list[str]:
-    """Return the names of the parts."""
-    return [name for name in COLUMNS if name != "skipped"]
-
-
-def tables(results: dict[str, Any]) -> list[Table]:
-    """Return the measurements as rich tables, with bytes in GB."""
-    made = []
-    for part in (name for name in COLUMNS if results.get(name)):
-        table = Table(title=f"{part.capitalize()} on {results['hardware']}", box=SIMPLE, padding=(0, 1, 0, 0))
-        names = COLUMNS[part] + (("error",) if any("error" in row for row in results[part]) else ())
-        for name in names:
-            heading = name.replace("_bytes", "_GB").replace("_", " ")
-            table.add_column(heading, justify="right", no_wrap=name == names[0])
-        for row in results[part]:
-            table.add_row(*(_cell(name, row.get(name)) for name in names))
-        made.append(table)
-    return made
-
-
-def _cell(name: str, value: Any) -> str:
-    if value is None or value == "":
-        return "-"
-    if name.endswith("_bytes"):
-        return f"{value / 1e9:.1f}"
-    return f"{value:.3g}" if isinstance(value, float) else f"{value}"
 
 
 def main(

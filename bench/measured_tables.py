@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench_vision import patch_table, system_table
+from gpu_bench.gpu_tables import COLUMNS, part_table, summary_table
 
 from argus_evaluation.ablations.ablation_results import AblationResults, read_kept
 from argus_evaluation.ablations.ablation_table import first_metrics, panel_markdown, runs_text
@@ -166,7 +167,9 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "evidence": lambda path: evidence_table(read_json(path)),
     "audits": lambda path: audit_table(read_json(path)),
     "systems": lambda path: markdown_table(system_table(read_json(path)["systems"])),
+    "gpu summary": lambda path: summary_table(read_json(path)),
 }
+TABLES |= {f"gpu {part}": lambda path, part=part: markdown_table(part_table(read_json(path), part)) for part in COLUMNS}
 
 
 def fill(document: str) -> str:

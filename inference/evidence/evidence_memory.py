@@ -1,7 +1,8 @@
 """Compute by formula the memory that maps of evidence take, and choose the number of steps at once that fits.
 
 Weights are frozen, so linear layers keep nothing for their backward pass. The formulas follow the code that runs:
-transformers' Llama, this project's ViT. The tests compare them with the tensors that autograd keeps.
+transformers' Llama, this project's ViT. The tests compare them with the tensors that autograd keeps, and with the peaks
+of a GPU.
 """
 
 from dataclasses import dataclass
@@ -43,6 +44,19 @@ def llama_layer_bytes(text: Any, size: int) -> int:
     return norms + size * (2 * queries + 2 * keys + 3 * text.intermediate_size) + 4 * text.num_attention_heads
 
 
+def unfused_attention_bytes(text: Any, size: int, num_tokens: int) -> int:
+    """Return the bytes that a layer of a Llama keeps more for one token where PyTorch has no fused attention.
+
+    So it is on a GPU in float32 (PyTorch 2.11) where several heads share keys: the weights of attention are kept, and
+    keys and values for every head, in place of the output.
+    """
+    heads, groups = text.num_attention_heads, text.num_key_value_heads
+    if size != 4 or heads == groups:
+        return 0
+    head_dim = getattr(text, "head_dim", None) or text.hidden_size // heads
+    return size * (heads * num_tokens + 2 * (heads - groups) * head_dim - heads * head_dim - heads)
+
+
 def tower_layer_bytes(vision: Any, size: int) -> int:
     """Return the bytes that one layer of a vision tower with frozen weights keeps for one token."""
     width, heads = vision.hidden_size, vision.num_attention_heads
@@ -70,7 +84,7 @@ def language_bytes(config: Any, num_tokens: int, num_targets: int, size: int, re
         recompute: whether layers keep only their input.
     """
     text = config.get_text_config()
-    layer = llama_layer_bytes(text, size)
+    layer = llama_layer_bytes(text, size) + unfused_attention_bytes(text, size, num_tokens)
     kept = num_tokens * text.num_hidden_layers * (size * text.hidden_size if recompute else layer)
     # A layer that is computed again holds its gradients too; else those of its widest part.
     work = num_tokens * (2 * layer if recompute else 2 * size * text.intermediate_size)
@@ -112,8 +126,8 @@ def evidence_bytes(
     of_point = language_bytes(config, num_tokens, num_targets, size, recompute) + tower_bytes(config, size, recompute)
     # Of each sentence the gradient by the visual tokens.
     of_point += num_sentences * 4 * num_tokens * config.get_text_config().hidden_size
-    # Scan, reference, their difference, and the sum of each sentence.
-    return steps_at_once * of_point + prod(config.get_vision_config().image_size) * 4 * (3 + num_sentences)
+    # Scan, reference, their difference, the sum of each sentence, and twice what is added to one.
+    return steps_at_once * of_point + prod(config.get_vision_config().image_size) * 4 * (5 + num_sentences)
 
 
 def plan_evidence(

@@ -12,6 +12,7 @@ import torch
 from bench_gpu import Part, run_bench
 from gpu_bench.gpu_measurements import ALL_PARTS
 from gpu_bench.gpu_models import loss_in_tiles, loss_of, make_batch, random_model
+from gpu_bench.gpu_tables import part_names
 from gpu_bench.gpu_timing import Effort
 
 from argus_training.planning.flops import train_step_flops
@@ -55,7 +56,7 @@ def test_without_a_gpu_it_says_so_and_leaves(tmp_path):
 def test_an_image_for_computing_runs_every_part(results):
     assert results["absent"] == ["nibabel", "datasets"]
     assert {row["loss"] for row in results["training"]} == {"tiles of labelled tokens"}
-    rows = [(name, row) for name in bench_gpu.column_names() for row in results[name]]
+    rows = [(name, row) for name in part_names() for row in results[name]]
     assert [row["error"] for _, row in rows if "error" in row] == [] and results["skipped"] == []
     assert {row["preset"] for row in results["training"]} == {"argus-tiny", "argus-tiny-hr"}
     assert {row["tower"] for row in results["towers"]} == {row["tower"] for row in results["writing"]} == set(TOWERS)

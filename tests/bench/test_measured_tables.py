@@ -54,6 +54,29 @@ def test_pretraining_tables_hold_the_files_numbers():
     assert table.endswith("Chance of R@1: 0.016.")
 
 
+def test_the_gpus_figures_are_the_best_of_each_size(tmp_path):
+    results = {"hardware": "H100", "versions": {"torch": "2.11.0", "transformers": "5.17.0"}}
+    steps = {"preset": "argus-3b-nr", "trained": "full", "mfu": 0.1}
+    results["training"] = [
+        steps | {"micro_batch": 1, "samples_per_second": 2.0},
+        steps | {"micro_batch": 16, "samples_per_second": 1234.5, "mfu": 0.25},
+    ]
+    writing = {"preset": "argus-8b-hr", "batch_size": 1, "tokens_per_second": 30.06, "static_cache": False}
+    results["writing"] = [writing, writing | {"static_cache": True, "tokens_per_second": 109.0}]
+    tower = {"image_size": [256, 512, 512], "tower": "argus", "forward_seconds": 0.008, "training_seconds": 0.066}
+    results["towers"] = [tower, tower | {"tower": "m3d", "forward_seconds": 0.4}]
+    maps = {"preset": "argus-8b-hr", "dtype": "bfloat16", "seconds_per_sentence": 0.2, "measured_bytes": 29.2e9}
+    path = tmp_path / "gpu.json"
+    write_json(path, results | {"evidence": [maps]})
+    told = fill(document("gpu summary", path))
+    assert "| training argus-3b-nr, all weights, 16 scans at a time | 1234 scans/s, MFU 25% |" in told
+    assert "1 report at a time | 30.1 tokens/s, 109 with --static-cache |" in told
+    assert "| tower of 512 x 512 x 256, forward (and backward) | argus 8 ms (66 ms); m3d 400 ms (66 ms) |" in told
+    assert "0.2 s a sentence, 29.2 GB beside the weights |" in told
+    assert "With torch 2.11.0, transformers 5.17.0." in told
+    assert "| argus-8b-hr | - | 1 | True | - | - | 109 |" in fill(document("gpu writing", path))
+
+
 def document(kind: str, path: object) -> str:
     return f"before\n<!-- measured: {kind} of {path} -->\nold\n<!-- end of measured -->\nafter\n"
 
