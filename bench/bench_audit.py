@@ -1,4 +1,4 @@
-"""Measure the audit of the demo's model beside writers that do not read the image.
+"""Measure the audit of the demo's model beside writers that do not read the image, or take a shortcut.
 
 make audit-writers         (writes runs/audit/writers.json)
 """
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dishonest_writers import WRITERS, BlindModel
 from rich.console import Console
+from shortcut_writers import SHORTCUTS
 
 from argus_evaluation.audit.audit import audit_model
 from argus_evaluation.audit.audit_results import AuditResults
@@ -24,7 +25,7 @@ def audited_models(folder: Path) -> dict[str, AuditedModel]:
     """Return the models to audit by the name of their row."""
     model = FolderModel(folder)
     rows: dict[str, AuditedModel] = {"tiny Argus": model, "tiny Argus, blind": BlindModel(model)}
-    return rows | {writer.name: writer(model.spacing_mm) for writer in WRITERS}
+    return rows | {writer.name: writer(model.spacing_mm) for writer in (*WRITERS, *SHORTCUTS)}
 
 
 def run_bench(folder: Path, out: Path, seed: int = 0) -> dict[str, AuditResults]:

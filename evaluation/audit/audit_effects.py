@@ -16,7 +16,7 @@ from argus_processing.phantom.findings import FINDING_KINDS
 
 from ..metrics.metric import ratio_of_sums, score_of_sums
 from ..metrics.significance import confidence_interval, draw_reports
-from .audit_plan import MOVED, OTHER, OTHER_SIDE, Plan, Question
+from .audit_plan import MOVED, OTHER, OTHER_SIDE, SCATTERED, Plan, Question
 from .statements import Statements
 
 # A verdict on a model is drawn from them: wider than the 95% of scores, and with draws enough for that.
@@ -101,6 +101,7 @@ MEASURES: dict[str, Measure] = {
     "elsewhere_effect": elsewhere_effect,
     "beyond_another_finding": beyond(change_elsewhere(OTHER)),
     "beyond_the_same_change_elsewhere": beyond(change_elsewhere(MOVED)),
+    "beyond_the_same_values_scattered": beyond(change_elsewhere(SCATTERED)),
     "cross_label_change": cross_label_change,
     "text_change": text_change,
 }

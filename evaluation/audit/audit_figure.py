@@ -21,6 +21,7 @@ EFFECTS = {
     "elsewhere_effect": "change elsewhere",
     "beyond_another_finding": "beyond another finding",
     "beyond_the_same_change_elsewhere": "beyond the same change elsewhere",
+    "beyond_the_same_values_scattered": "beyond the same values scattered",
     "removal_effect": "paired effect, removed findings",
     "insertion_effect": "paired effect, inserted findings",
     "other_patient_effect": "against other patients",

@@ -65,6 +65,7 @@ MEANINGS = {
     "elsewhere_effect": "how the same statement changes when something is drawn elsewhere; mean of two kinds",
     "beyond_another_finding": "drawn minus not drawn, minus the change by another finding",
     "beyond_the_same_change_elsewhere": "the same, minus the change by equally much brightness at another place",
+    "beyond_the_same_values_scattered": "the same, minus the change by the finding's values one by one among others",
     "removal_effect": "of findings that the phantom had",
     "insertion_effect": "of findings that were put in",
     "other_patient_effect": "how much more often a finding is stated on its scan than on others where it is not listed",

@@ -23,7 +23,7 @@ OTHER_SIDE = {"left": "right", "right": "left"}
 MIN_LABELS = 4
 MIN_FINDINGS, MIN_SIDED = 2, 2  # of a phantom: something to remove elsewhere, and sides to swap
 TARGETS = 3  # most findings that are removed from a phantom, and most that are put in
-OTHER, MOVED = "another finding", "the same change elsewhere"
+OTHER, MOVED, SCATTERED = "another finding", "the same change elsewhere", "the same values scattered"
 # A finding that another one hides is no fair question: its drawing must change this much.
 COARSE_MM = (8.0, 5.0, 5.0)
 SEEN_HU, SEEN_ML = 50.0, 1.0
@@ -39,11 +39,13 @@ class Drawing:
         seed: of the phantom.
         findings: those that are drawn.
         moved: a finding that is not drawn, but whose change of the image is added at another place.
+        scattered: a finding that is not drawn, but whose values stand one by one at places of like tissue.
     """
 
     seed: int
     findings: tuple[Finding, ...]
     moved: Finding | None = None
+    scattered: Finding | None = None
 
 
 @dataclass(frozen=True)
@@ -92,9 +94,16 @@ class _Drawings:
     def __init__(self) -> None:
         self._places: dict[Drawing, int] = {}
 
-    def place(self, seed: int, findings: Sequence[Finding], moved: Finding | None = None) -> int:
+    def place(
+        self,
+        seed: int,
+        findings: Sequence[Finding],
+        moved: Finding | None = None,
+        scattered: Finding | None = None,
+    ) -> int:
         """Return the place of a scan, which is added if it is new."""
-        return self._places.setdefault(Drawing(seed, in_order(findings), moved), len(self._places))
+        drawing = Drawing(seed, in_order(findings), moved, scattered)
+        return self._places.setdefault(drawing, len(self._places))
 
     def all(self) -> tuple[Drawing, ...]:
         """Return the scans in their order."""
@@ -212,12 +221,21 @@ def _questions(
     more = {finding: drawings.place(seed, (*truth, finding)) for finding in inserted}
     for finding, bare in less.items():
         others = tuple((base, place) for other, place in less.items() if other != finding)
-        moved = drawings.place(seed, without(truth, finding), finding)
-        yield Question(phantom, finding.label, False, base, bare, {OTHER: others, MOVED: ((moved, bare),)})
+        instead = _instead(drawings, seed, without(truth, finding), finding, bare)
+        yield Question(phantom, finding.label, False, base, bare, {OTHER: others, **instead})
     for finding, drawn in more.items():
         others = tuple((place, base) for other, place in more.items() if other != finding)
-        moved = drawings.place(seed, truth, finding)
-        yield Question(phantom, finding.label, True, drawn, base, {OTHER: others, MOVED: ((moved, base),)})
+        instead = _instead(drawings, seed, truth, finding, base)
+        yield Question(phantom, finding.label, True, drawn, base, {OTHER: others, **instead})
+
+
+def _instead(
+    drawings: _Drawings, seed: int, findings: tuple[Finding, ...], finding: Finding, bare: int
+) -> dict[str, tuple[tuple[int, int], ...]]:
+    """Return the pairs in which the change of a finding stands elsewhere, or its values are scattered."""
+    moved = drawings.place(seed, findings, moved=finding)
+    scattered = drawings.place(seed, findings, scattered=finding)
+    return {MOVED: ((moved, bare),), SCATTERED: ((scattered, bare),)}
 
 
 def _swap(drawings: _Drawings, phantom: int, seed: int, truth: tuple[Finding, ...]) -> Swap:

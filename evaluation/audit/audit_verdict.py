@@ -9,7 +9,12 @@ READS, DOES_NOT_READ, CANNOT_TELL = "reads the image", "does not read the image"
 CLEAR = 0.1  # an effect is clear if its interval lies above this
 SMALL = 0.3  # an interval that covers 0 and reaches higher than this decides nothing
 MOST_FAILURES = 0.1  # share of the scans
-GATES = ("paired_effect", "beyond_another_finding", "beyond_the_same_change_elsewhere")
+GATES = (
+    "paired_effect",
+    "beyond_another_finding",
+    "beyond_the_same_change_elsewhere",
+    "beyond_the_same_values_scattered",
+)
 FEWEST = 8  # phantoms or scans; with fewer, a bootstrap interval is too narrow
 
 
@@ -25,7 +30,8 @@ def decide(effects: Mapping[str, Effect], num_scans: int, num_failed: int) -> Ve
     """Decide by the intervals of the effects of `measure_effects`.
 
     A model reads the image if its statements follow the drawn findings clearly, by more than any change elsewhere
-    explains: than that of another finding, and than the same change of the image at another place.
+    explains: than that of another finding, than the same change of the image at another place, and than its values
+    scattered over like tissue.
     """
     paired, drawn, elsewhere = effects["paired_effect"], effects["drawn_effect"], effects["elsewhere_effect"]
     weakest = min((effects[name] for name in GATES if name in effects), key=lambda one: (_low(one), _high(one)))
@@ -49,7 +55,7 @@ def _manner(effects: Mapping[str, Effect], weakest: Effect) -> str:
     if not effects["text_change"].value:
         return "Its report stays the same, whatever is drawn."
     if _low(effects["paired_effect"]) > 0:
-        return f"Its statements follow a change of the image wherever it lies: effect beyond that {shown(weakest)}."
+        return f"Its statements follow changed values wherever they lie: effect beyond that {shown(weakest)}."
     return f"Its text changes with the image, but not with what is drawn: effect {shown(effects['paired_effect'])}."
 
 

@@ -15,6 +15,7 @@ from .audit_plan import WINDOW_HU, Drawing
 
 SOLID_HU = (-150.0, 150.0)
 NEAREST_MM = 80.0  # a change is moved at least so far
+AS_BRIGHT_HU = 50
 Spacing = tuple[float, float, float]
 
 
@@ -22,9 +23,9 @@ def draw_scan(drawing: Drawing, spacing_mm: Spacing | None = None) -> CTVolume:
     """Draw a scan of an audit as the readers of files give it; the same voxels for the same arguments."""
     phantom = make_phantom(drawing.seed, spacing_mm, drawing.findings)
     hu = phantom.hu
-    if drawing.moved is not None:
-        having = make_phantom(drawing.seed, spacing_mm, (*drawing.findings, drawing.moved))
-        hu = add_elsewhere(phantom, having)
+    for instead, change in ((drawing.moved, add_elsewhere), (drawing.scattered, scatter_values)):
+        if instead is not None:
+            hu = change(phantom, make_phantom(drawing.seed, spacing_mm, (*drawing.findings, instead)))
     return CTVolume.from_array(hu, phantom.spacing_mm, "phantom")
 
 
@@ -45,6 +46,22 @@ def add_elsewhere(bare: Phantom, having: Phantom) -> NDArray[np.int16]:
     moved = np.roll(change, best_shift(np.abs(change), solid, bare.spacing_mm), axis=(0, 1, 2))
     # What is not changed stays as it was, also outside the window.
     return np.where(moved == 0, bare.hu, np.clip(np.rint(before + moved), *WINDOW_HU)).astype(np.int16)
+
+
+def scatter_values(bare: Phantom, having: Phantom) -> NDArray[np.int16]:
+    """Give `bare` the values of `having`, but each changed one at a drawn voxel that was as bright as its own.
+
+    The histogram becomes nearly that of `having`, so a model that reads only that cannot tell the two apart.
+    """
+    before, after = (np.clip(phantom.hu, *WINDOW_HU).ravel() for phantom in (bare, having))
+    changed = np.flatnonzero(before != after)
+    brightness = before // AS_BRIGHT_HU
+    draw = np.random.default_rng(bare.seed)
+    hu = bare.hu.ravel().copy()
+    for level in np.unique(brightness[changed]):
+        own = changed[brightness[changed] == level]
+        hu[draw.choice(np.flatnonzero(brightness == level), len(own), replace=False)] = after[own]
+    return hu.reshape(bare.hu.shape)
 
 
 def best_shift(weight: NDArray, wanted: NDArray[np.bool_], spacing_mm: Spacing) -> tuple[int, int, int]:

@@ -10,7 +10,7 @@ from argus_evaluation.audit.audit_effects import (
     measure_effects,
     sides_followed,
 )
-from argus_evaluation.audit.audit_plan import MOVED, OTHER, Drawing, Plan, Question, Swap
+from argus_evaluation.audit.audit_plan import MOVED, OTHER, SCATTERED, Drawing, Plan, Question, Swap
 from argus_evaluation.audit.audit_verdict import CANNOT_TELL, DOES_NOT_READ, READS, decide
 from argus_evaluation.audit.statements import Statements, read_statements
 from argus_processing.phantom.findings import FINDING_KINDS
@@ -27,9 +27,9 @@ def plan_of(questions, num_scans, swaps=()):
     return Plan(phantoms, tuple(Drawing(number, ()) for number in range(num_scans)), tuple(questions), tuple(swaps))
 
 
-# scans: 0 base, 1 without the nodule, 2 without the effusion, 3 the nodule's change elsewhere
-ONE = Question(0, NODULE, False, 0, 1, {OTHER: ((0, 2),), MOVED: ((3, 1),)})
-TWO = Question(1, EFFUSION, True, 4, 5, {OTHER: ((6, 5),), MOVED: ((7, 5),)})
+# scans: 0 base, 1 without the nodule, 2 without the effusion, 3 the nodule's change elsewhere or scattered
+ONE = Question(0, NODULE, False, 0, 1, {OTHER: ((0, 2),), MOVED: ((3, 1),), SCATTERED: ((3, 1),)})
+TWO = Question(1, EFFUSION, True, 4, 5, {OTHER: ((6, 5),), MOVED: ((7, 5),), SCATTERED: ((7, 5),)})
 
 
 def test_an_effect_is_drawn_minus_not_drawn_minus_changes_elsewhere():
@@ -40,6 +40,7 @@ def test_an_effect_is_drawn_minus_not_drawn_minus_changes_elsewhere():
     assert effects["paired_effect"].value == 0.5
     assert effects["beyond_another_finding"].value == 0
     assert effects["beyond_the_same_change_elsewhere"].value == 1
+    assert effects["beyond_the_same_values_scattered"].value == 1
 
 
 def test_effects_are_means_over_questions_with_the_number_of_phantoms():
@@ -85,13 +86,14 @@ def test_the_interval_draws_phantoms_and_not_questions():
     assert (effect.value, effect.low, effect.high, effect.n) == (0.5, 0.0, 1.0, 2)
 
 
-def decided(paired, drawn=None, elsewhere=(0, 0, 0), moved=None, text=1.0, failed=0, n=20):
+def decided(paired, drawn=None, elsewhere=(0, 0, 0), moved=None, scattered=None, text=1.0, failed=0, n=20):
     effects = {
         "paired_effect": Effect(*paired, n, 100),
         "drawn_effect": Effect(*(drawn or paired), n, 100),
         "elsewhere_effect": Effect(*elsewhere, n, 100),
         "beyond_another_finding": Effect(*paired, n, 100),
         "beyond_the_same_change_elsewhere": Effect(*(moved or paired), n, 100),
+        "beyond_the_same_values_scattered": Effect(*(scattered or paired), n, 100),
         "text_change": Effect(text, text, text, n, 100),
         "side_following": Effect(0.8, 0.7, 0.9, n, 30),
     }
@@ -112,6 +114,8 @@ def decided(paired, drawn=None, elsewhere=(0, 0, 0), moved=None, text=1.0, faile
         ({"paired": (0.8, 0.7, 0.9), "failed": 9}, READS),
         # brightness alone: the same change elsewhere explains all of it
         ({"paired": (0.3, 0.2, 0.4), "moved": (0.0, 0.0, 0.0)}, DOES_NOT_READ),
+        # the histogram alone: the same values anywhere explain all of it
+        ({"paired": (0.3, 0.2, 0.4), "scattered": (0.0, 0.0, 0.0)}, DOES_NOT_READ),
         # what happens elsewhere reaches as high as what is drawn
         ({"paired": (0.3, 0.2, 0.4), "drawn": (0.8, 0.7, 0.9), "elsewhere": (0.6, 0.4, 0.75)}, CANNOT_TELL),
     ],

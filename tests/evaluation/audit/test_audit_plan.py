@@ -10,6 +10,7 @@ from argus_evaluation.audit.audit_plan import (
     FIRST_SEED,
     MOVED,
     OTHER,
+    SCATTERED,
     is_seen,
     plan_audit,
     plan_first_look,
@@ -41,9 +42,12 @@ def test_scans_that_differ_elsewhere_differ_in_another_finding(plan):
         for more, less in question.elsewhere[OTHER]:
             (extra,) = findings_at(plan, more) - findings_at(plan, less)
             assert extra.label != question.label
-        ((more, less),) = question.elsewhere[MOVED]
-        assert less == question.bare and findings_at(plan, more) == findings_at(plan, less)
-        assert plan.drawings[more].moved.label == question.label and plan.drawings[less].moved is None
+        for kind in (MOVED, SCATTERED):
+            ((more, less),) = question.elsewhere[kind]
+            assert less == question.bare and findings_at(plan, more) == findings_at(plan, less)
+            instead = plan.drawings[more].moved if kind is MOVED else plan.drawings[more].scattered
+            assert instead.label == question.label
+            assert plan.drawings[less].moved is plan.drawings[less].scattered is None
 
 
 def test_findings_are_asked_about_almost_equally_often():

@@ -34,6 +34,18 @@ def test_a_moved_change_keeps_the_mean_and_lies_elsewhere(finding):
     assert finding is EFFUSION or not (places[0] & places[1]).any()
 
 
+@pytest.mark.parametrize("finding", [NODULE, EFFUSION])
+def test_scattered_values_keep_the_histogram_but_not_the_place(finding):
+    bare, drawn = (draw_scan(Drawing(7, own), COARSE_MM) for own in ((), (finding,)))
+    scattered = draw_scan(Drawing(7, (), scattered=finding), COARSE_MM)
+    told = [np.histogram(window(volume), np.arange(-1000, 1001, 50))[0] for volume in (bare, drawn, scattered)]
+    assert (told[1] == told[2]).all() and (told[0] != told[2]).any()
+    places = [window(one) != window(bare) for one in (drawn, scattered)]
+    assert 0.5 < places[1].sum() / places[0].sum() <= 1
+    # As thinly in the finding's place as elsewhere, where the tissue is alike.
+    assert places[1][places[0]].mean() < 0.5
+
+
 def test_the_shift_brings_a_change_onto_the_wanted_place():
     weight = np.zeros((20, 20, 20))
     weight[2:4, 2:4, 2:4] = 1
@@ -52,5 +64,6 @@ def test_the_shift_is_never_a_short_one():
 
 def test_a_key_tells_everything_that_decides_a_scan():
     drawings = [Drawing(7, ()), Drawing(8, ()), Drawing(7, (NODULE,)), Drawing(7, (), NODULE)]
+    drawings += [Drawing(7, (), scattered=NODULE)]
     keys = {scan_key(drawing, spacing) for drawing in drawings for spacing in (None, COARSE_MM)}
-    assert len(keys) == 8
+    assert len(keys) == 10
