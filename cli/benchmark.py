@@ -125,6 +125,9 @@ def evaluate(
     limit: Annotated[int | None, typer.Option(min=2, help="Evaluate only this many scans, from the start.")] = None,
     max_new_tokens: TokensOption = 1024,
     batch_size: BatchOption = 4,
+    volume_cache: Annotated[
+        Path | None, typer.Option(help="Folder of preprocessed volumes, as `argus cache` fills it; read and added to.")
+    ] = None,
     engine: EngineOption = "transformers",
     engine_option: EngineOptionsOption = None,
     adapter: AdapterOption = None,
@@ -200,6 +203,7 @@ def evaluate(
         batch_size=batch_size,
         max_new_tokens=max_new_tokens,
         loading=loading,
+        volume_cache=volume_cache,
         engine=chosen_engine(engine, loading, adapter, engine_option or (), max_new_tokens),
         **given,
     )

@@ -140,8 +140,11 @@ class ReportBatches(Protocol):
 
     ahead: int
 
-    def preparer(self) -> Callable[[Sequence[Any], str], Any]:
-        """Return a function of (images, instruction) that makes the model's inputs, for use in one thread."""
+    def preparer(self, volume_cache: Path | None) -> Callable[[Sequence[Any], str], Any]:
+        """Return a function of (images, instruction) that makes the model's inputs, for use in one thread.
+
+        With a folder of preprocessed volumes, see `VolumeCache`, those of images that are files come from there.
+        """
 
     def begin(self, inputs: Any, max_new_tokens: int) -> Callable[[], list[Generated]]:
         """Begin a batch; the function that is returned waits for its reports."""
@@ -158,10 +161,11 @@ class TransformersBatches:
     processor: Any
     ahead: int = 0
 
-    def preparer(self) -> Callable[[Sequence[Any], str], Any]:
-        """Return a function that reads nothing of this model's, for use in one thread."""
+    def preparer(self, volume_cache: Path | None = None) -> Callable[[Sequence[Any], str], Any]:
+        """Return a function that makes the model's inputs, for use in one thread."""
         # A processor of its own: a tokenizer that is used by two threads at a time refuses one of them.
         processor = copy.deepcopy(self.processor)
+        processor.image_processor = volumes_of(processor.image_processor, volume_cache)
 
         def prepare(images: Sequence[Any], instruction: str) -> Any:
             return inputs_of(processor, [prompt_of(processor, instruction)] * len(images), images)
@@ -174,6 +178,20 @@ class TransformersBatches:
 
     def close(self) -> None:
         """Leave the model to who loaded it."""
+
+
+def volumes_of(image_processor: Any, volume_cache: Path | None) -> Any:
+    """Return the image processor, or the cache of its volumes in a folder, which is called in the same way."""
+    if volume_cache is None:
+        return image_processor
+    from argus_processing.storage.volume_cache import VolumeCache
+
+    return VolumeCache(volume_cache, image_processor)
+
+
+def row_of_scan(example: dict[str, Any]) -> Any:
+    """Return the `image` column of an example, unread: a cache may hold its volume."""
+    return example["image"]
 
 
 def generate_reports(
@@ -190,6 +208,7 @@ def generate_reports(
     id_of: Callable[[str], str] = str,
     on_failure: Callable[[str, str], None] | None = None,
     processes: Processes = ALONE,
+    volume_cache: Path | None = None,
 ) -> list[Prediction]:
     """Generate a report for every example of `dataset` and return them in its order.
 
@@ -214,6 +233,7 @@ def generate_reports(
         on_failure: called with the `scan_id` and the reason when a scan cannot be read or no report can be written for
             it. That scan is left out, and the next start tries it again. Default: such a scan ends the run.
         processes: those that generate together; only the first one needs `settings`.
+        volume_cache: folder of preprocessed volumes; then `image_of` gives rows or paths, not scans that were read.
 
     Raises:
         ValueError: if `out_jsonl` belongs to another model, data set or setting, or scan ids repeat.
@@ -231,7 +251,7 @@ def generate_reports(
     processes.wait()
     batches = [range(start, min(start + batch_size, len(names))) for start in range(0, len(names), batch_size)]
     own = processes.share([batch for batch in batches if not all(names[index] in done for index in batch)])
-    writer = _ReportWriter(engine, dataset, image_of, instruction, max_new_tokens, on_failure)
+    writer = _ReportWriter(engine, dataset, image_of, instruction, max_new_tokens, on_failure, volume_cache)
     target = path if processes.count == 1 else part_of(path, processes.rank)
     with naming(target), target.open("a", encoding="utf-8") as file, progress_bar(processes.is_main) as progress:
         # Of its own share alone each process knows how much is done.
@@ -259,10 +279,11 @@ class _ReportWriter:
     instruction: str
     max_new_tokens: int
     on_failure: Callable[[str, str], None] | None
+    volume_cache: Path | None
 
     def preparation(self) -> Callable[[Sequence[int]], Any]:
         """Return the function that reads and preprocesses the scans of a batch, for use in one thread."""
-        prepare = self.engine.preparer()
+        prepare = self.engine.preparer(self.volume_cache)
         return lambda batch: prepare([self.image_of(self.dataset[index]) for index in batch], self.instruction)
 
     def write_all(

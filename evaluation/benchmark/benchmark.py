@@ -16,6 +16,7 @@ from argus_inference.generation import (
     ReportBatches,
     TransformersBatches,
     generate_reports,
+    row_of_scan,
 )
 from argus_inference.model_folder import Loading, hash_model, load_model
 from argus_inference.processes import ALONE, Processes
@@ -76,6 +77,7 @@ def evaluate_model(
     floors: FloorOptions | None = None,
     loading: Loading | None = None,
     engine: OtherEngine | None = None,
+    volume_cache: Path | None = None,
     say: Callable[[str], None] = warnings.warn,
     id_of: Callable[[str], str] = str,
     processes: Processes = ALONE,
@@ -99,6 +101,8 @@ def evaluate_model(
         floors: which floors to compute. Default: those that need no training scans.
         loading: settings for loading the model; if they are not the defaults, they are kept in the results.
         engine: what writes the reports in place of transformers, with the same `loading`.
+        volume_cache: folder of preprocessed volumes that are read in place of scans, and written where they lack. They
+            are rounded to whole HU, so predictions of a run with and of one without are kept apart.
         say: called with one line for each scan that cannot be read. Such a scan is left out of every score and listed
             in the results as `unreadable`; the next start tries it again.
         id_of: gives the name under which a scan is written, from its `scan_id`.
@@ -123,6 +127,8 @@ def evaluate_model(
             told["loading"] = loading.to_settings()
         if engine is not None:
             told["engine"] = engine.name
+        if volume_cache is not None:
+            told["volume_cache"] = True
         batches = engine.start(model_dir) if engine else TransformersBatches(*load_model(model_dir, loading))
         unreadable: list[str] = []
 
@@ -133,7 +139,7 @@ def evaluate_model(
         dataset = dataset.cast_column("image", datasets.Nifti(decode=False))
         generation = _Generation(batches, folder, told, instruction, batch_size, max_new_tokens, id_of, processes)
         try:
-            predictions, blank, kept = _generate_all(generation, dataset, leave_out)
+            predictions, blank, kept = _generate_all(generation, dataset, leave_out, volume_cache)
         finally:
             batches.close()  # another engine may hold a GPU's whole memory
         left_out = {name for part in processes.gather(unreadable) for name in part}
@@ -147,7 +153,7 @@ def evaluate_model(
                 model_hash=model_hash,
                 subset=subset,
                 split=split,
-                loading=_loaded_with(loading, engine),
+                loading=_loaded_with(loading, engine, volume_cache),
                 unreadable=tuple(name for name in map(id_of, dataset["scan_id"]) if name in left_out),
                 reports_sha256=hash_file(folder / REPORTS_FILE),
                 settings=generation.to_settings(),
@@ -159,11 +165,11 @@ def evaluate_model(
     return results if processes.is_main else read_results(out)
 
 
-def _loaded_with(loading: Loading, engine: OtherEngine | None) -> LoadedWith | None:
-    """Return how the model was loaded, None if in the usual way."""
-    if loading == Loading() and engine is None:
-        return None
-    return LoadedWith(**asdict(loading), engine=engine.name if engine else None)
+def _loaded_with(loading: Loading, engine: OtherEngine | None, volume_cache: Path | None) -> LoadedWith | None:
+    """Return how the model and the volumes were loaded, None if in the usual way."""
+    name = engine.name if engine else None
+    loaded = LoadedWith(**asdict(loading), engine=name, volume_cache=volume_cache is not None)
+    return None if loaded == LoadedWith() else loaded
 
 
 def save_evaluation(folder: Path, results: EvaluationResults) -> None:
@@ -225,10 +231,14 @@ class _Generation:
 
 
 def _generate_all(
-    generation: _Generation, dataset: datasets.Dataset, leave_out: Callable[[str, str], None]
+    generation: _Generation,
+    dataset: datasets.Dataset,
+    leave_out: Callable[[str, str], None],
+    volume_cache: Path | None,
 ) -> tuple[list[Prediction], list[Prediction], datasets.Dataset]:
     """Generate every scan's report and its blank control; also return the rows whose scan could be read."""
-    predictions = generation.run(dataset, "predictions.jsonl", "scan", on_failure=leave_out)
+    cached = {"image_of": row_of_scan, "volume_cache": volume_cache} if volume_cache else {}
+    predictions = generation.run(dataset, "predictions.jsonl", "scan", on_failure=leave_out, **cached)
     if len(predictions) < 2:
         read = f"of {len(dataset)} scans {len(predictions)} could be read"
         raise ValueError(f"{generation.folder}: {read}; an evaluation needs 2")

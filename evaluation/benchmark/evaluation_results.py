@@ -104,6 +104,7 @@ class LoadedWith:
 
     Attributes:
         engine: name and version of what wrote the reports, if not transformers.
+        volume_cache: whether preprocessed volumes were read in place of scans.
     """
 
     dtype: str | None = None
@@ -112,6 +113,7 @@ class LoadedWith:
     trust: bool = False
     device_map: str | None = None
     engine: str | None = None
+    volume_cache: bool = False
 
 
 @dataclass(frozen=True)

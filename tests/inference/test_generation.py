@@ -221,3 +221,16 @@ def test_another_models_lines_of_several_processes_are_refused(loaded, split, tm
     with pytest.raises(ValueError, match="other settings"):
         run(loaded, split, out, settings={"model_hash": "other"})
     assert part_of(out, 0).read_text() and part_of(out, 1).read_text()
+
+
+def test_volumes_of_a_cache_are_read_in_place_of_scans(loaded, split, tmp_path, monkeypatch):
+    cached = {"volume_cache": tmp_path / "cache", "image_of": generation.row_of_scan}
+    first = run(loaded, split, tmp_path / "first.jsonl", **cached)
+    assert len(list((tmp_path / "cache").rglob("*.planes"))) == len(split)
+
+    def refuse(*arguments, **options):
+        raise AssertionError("a scan was read")
+
+    monkeypatch.setattr("argus_processing.image_processing_argus.read_ct_row", refuse)
+    monkeypatch.setattr("argus_processing.image_processing_argus.read_ct", refuse)
+    assert run(loaded, split, tmp_path / "second.jsonl", **cached) == first

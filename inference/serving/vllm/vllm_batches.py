@@ -13,7 +13,7 @@ import vllm
 from vllm import SamplingParams
 from vllm.sampling_params import RequestOutputKind
 
-from ...generation import Generated, decode_report
+from ...generation import Generated, decode_report, volumes_of
 from .vllm_engine import VllmOptions, adapter_request, start_engine
 from .vllm_prompts import VllmPrompts, end_tokens
 
@@ -34,9 +34,14 @@ class VllmBatches:
         self._thread = threading.Thread(target=self._loop.run_forever, name="vllm", daemon=True)
         self._thread.start()
 
-    def preparer(self) -> Callable[[Sequence[Any], str], list[dict[str, Any]]]:
+    def preparer(self, volume_cache: Path | None = None) -> Callable[[Sequence[Any], str], list[dict[str, Any]]]:
         """Return the function that preprocesses the scans of a batch."""
-        return lambda images, instruction: [self._prompts.prompt(image, instruction) for image in images]
+        volumes = volumes_of(self._prompts.image_processor, volume_cache)
+
+        def prepare(images: Sequence[Any], instruction: str) -> list[dict[str, Any]]:
+            return [self._prompts.prompt(image, instruction, volumes) for image in images]
+
+        return prepare
 
     def begin(self, inputs: Sequence[dict[str, Any]], max_new_tokens: int) -> Callable[[], list[Generated]]:
         """Send a batch to the engine; the function that is returned waits for its reports."""

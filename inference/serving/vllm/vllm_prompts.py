@@ -7,9 +7,6 @@ from typing import Any
 
 import torch
 from transformers import GenerationConfig
-from transformers.image_processing_utils import BaseImageProcessor
-
-from argus_processing import CTVolume
 
 from ..sent_embeddings import check_embeddings
 from ..serve_prompts import prompt_tokens
@@ -31,12 +28,17 @@ class VllmPrompts:
         self._lock = threading.Lock()
 
     @property
-    def image_processor(self) -> BaseImageProcessor:
+    def image_processor(self) -> Any:
         """Return what makes pixel values of scans."""
         return self._processor.image_processor
 
-    def prompt(self, scan: CTVolume | torch.Tensor, instruction: str) -> dict[str, Any]:
+    def prompt(self, scan: Any, instruction: str, volumes: Any | None = None) -> dict[str, Any]:
         """Make the prompt for a scan, or for its visual tokens `(num_tokens, hidden_size)`.
+
+        Args:
+            scan: what the image processor takes, or a tensor of visual tokens.
+            instruction: the instruction.
+            volumes: image processor, or the cache of its volumes. Default: the model's image processor.
 
         Raises:
             ScanNotReadError: if the visual tokens are of another model's shape.
@@ -46,7 +48,7 @@ class VllmPrompts:
             tokens = check_embeddings(scan, self._processor.num_image_tokens, self._hidden_size)
             image: Any = tokens.to(self._dtype)[None]
         else:
-            image = self.image_processor(scan)["pixel_values"][0].to(self._dtype)
+            image = (volumes or self.image_processor)(scan)["pixel_values"][0].to(self._dtype)
         return self.prompt_of_pixels(image, instruction)
 
     def prompt_of_pixels(self, image: torch.Tensor, instruction: str) -> dict[str, Any]:

@@ -133,8 +133,10 @@ def test_what_is_no_scan_is_refused(reference, engine, image, said):
 
 
 def test_two_scans_are_refused(reference, engine, files):
+    from vllm.exceptions import VLLMValidationError
+
     tokens = reference[1].tokenizer(prompt_of(reference[1], INSTRUCTION) * 2, add_special_tokens=False)["input_ids"]
-    with pytest.raises(ValueError, match="At most 1"):
+    with pytest.raises(VLLMValidationError, match="At most 1"):
         engine.generate(
             {"prompt_token_ids": tokens, "multi_modal_data": {"image": [str(path) for path in files[:2]]}},
             use_tqdm=False,
