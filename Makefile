@@ -175,11 +175,13 @@ $(VENV)/installed-browser: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(TRIED)]' --group test --group browser
 	touch $@
 
-# The own packages of RaTEScore, CRIMSON and RadMatch beside ours, in an environment on top of the tested one that leaves it as it is.
+# The own packages of RaTEScore, CRIMSON and RadMatch beside ours, and scikit-learn, in an environment on top of the tested
+# one that leaves it as it is.
 PACKAGES := $(VENV)/metric-packages
 test-metric-packages: $(PACKAGES)/installed
 	$(PACKAGES)/bin/python -m pytest tests/evaluation/metrics/clinical/rate_package_parity.py \
-		tests/evaluation/metrics/judged/judged_packages.py
+		tests/evaluation/metrics/judged/judged_packages.py \
+		tests/evaluation/metrics/labels/sklearn_parity.py
 
 $(PACKAGES)/installed: metric-packages.txt $(VENV)/installed
 	$(BIN)/python -m venv $(PACKAGES)

@@ -31,6 +31,7 @@ def score_labels(predictions: Sequence[Labels], references: Sequence[Labels]) ->
 
     The values of F1, precision and recall are scikit-learn's. Where that asks what a division by zero is, the mean over
     labels leaves out those that neither side names (`zero_division=nan`); a scan that both sides call normal counts 1.
+    A score that divides by nothing, such as the precision of silent reports, is 0 and not defined.
 
     Raises:
         ValueError: if the two differ in length or are empty, or if a label is not one of CT-RATE's.
@@ -41,7 +42,7 @@ def score_labels(predictions: Sequence[Labels], references: Sequence[Labels]) ->
         raise ValueError(f"no label of CT-RATE: {', '.join(sorted(strange))}")
     told, true = _marks(predictions), _marks(references)  # (N, labels)
     counts = np.stack([told * true, told, true], axis=-1)
-    return {
+    scores = {
         F1: with_labels(f1_of, counts, CT_RATE_LABELS),
         MACRO_F1: macro_f1_of(counts, lambda reported, present: reported + present > 0),
         WEIGHTED_F1: score_of_sums(counts.reshape(len(counts), -1), _weighted_f1),
@@ -50,6 +51,10 @@ def score_labels(predictions: Sequence[Labels], references: Sequence[Labels]) ->
         RECALL: with_labels(recall_of, counts, CT_RATE_LABELS),
         CRG: _crg(counts.sum(axis=1)),
     }
+    is_told, is_true = bool(told.any()), bool(true.any())
+    defined = {F1: is_told or is_true, MACRO_F1: is_told or is_true, WEIGHTED_F1: is_true}
+    defined |= {PRECISION: is_told, RECALL: is_true}
+    return {name: replace(each, is_defined=defined.get(name, each.is_defined)) for name, each in scores.items()}
 
 
 def _marks(reports: Sequence[Labels]) -> np.ndarray:

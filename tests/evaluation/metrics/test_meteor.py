@@ -67,6 +67,23 @@ def test_a_text_over_the_limit_is_cut_and_counted(monkeypatch):
     assert sent["words"] == MAX_WORDS + 1
 
 
+def test_pairs_divided_among_processes_keep_their_order(monkeypatch):
+    sizes = []
+
+    def answer(command, input, **_):
+        lines = input.decode().splitlines()
+        sizes.append(len(lines))
+        rows = [" ".join([str(len(line.split()))] + ["0"] * 22) for line in lines]
+        return meteor_module.subprocess.CompletedProcess(command, 0, "\n".join(rows).encode(), b"")
+
+    monkeypatch.setattr(meteor_module.subprocess, "run", answer)
+    monkeypatch.setattr(meteor_module.os, "cpu_count", lambda: 3)
+    monkeypatch.setattr(meteor_module, "PAIRS_PER_PROCESS", 2)
+    lines = [f"SCORE ||| {'a ' * number}||| b\n" for number in range(7)]
+    assert meteor_module._statistics_of(lines)[:, 0].tolist() == [4 + number for number in range(7)]
+    assert sorted(sizes) == [2, 2, 3]
+
+
 def test_a_program_that_fails_is_told_with_its_reason(monkeypatch):
     failed = meteor_module.subprocess.CompletedProcess([], 1, b"", b"Error: out of memory\n")
     monkeypatch.setattr(meteor_module.subprocess, "run", lambda *_, **__: failed)

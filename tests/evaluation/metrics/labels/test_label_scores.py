@@ -76,6 +76,13 @@ def test_without_a_label_in_the_references_crg_is_not_defined():
     assert score_labels([NODULE], [NODULE])[CRG].is_defined
 
 
+def test_a_score_that_divides_by_nothing_is_not_defined():
+    silent, normal = score_labels([set()], [NODULE]), score_labels([set()], [set()])
+    assert [name for name in LABEL_SCORES if not silent[name].is_defined] == [PRECISION]
+    assert [name for name in LABEL_SCORES if normal[name].is_defined] == [SCAN_F1]
+    assert not score_labels([NODULE], [set()])[RECALL].is_defined
+
+
 def test_a_normal_scan_alone_scores_by_what_is_invented():
     scores = score_labels([set(), NODULE], [set(), set()])
     assert scores[CRG].per_report.tolist() == pytest.approx([1, 9 / 10])
