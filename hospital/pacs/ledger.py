@@ -74,7 +74,7 @@ class Ledger:
         os.chmod(path, 0o600)
         self._db = sqlite3.connect(path, isolation_level=None, timeout=10)
         try:
-            for setting in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
+            for setting in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "wal_autocheckpoint=64"):
                 self._db.execute(f"PRAGMA {setting}")
             (form,) = self._db.execute("PRAGMA user_version").fetchone()
             if form not in (0, _FORM):

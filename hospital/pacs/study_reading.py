@@ -108,6 +108,7 @@ class StudyReader:
                 chosen = choose_series(files, self.preferences, look).files.name
             except NoSeriesError as error:
                 raise NothingToReadError(str(error)) from None
+            self.step("chosen", "")
             if has_report(chosen):
                 return StudyRead(keys[chosen], chosen, ())
             return self._made(headers[chosen], folder / "images" / chosen, earlier=newest_report(earlier))
@@ -133,6 +134,7 @@ class StudyReader:
 
     def _made(self, headers: SeriesHeaders, folder: Path, earlier: ReplacedReport | None) -> StudyRead:
         report = replace(self.writer.write(folder), replaces=earlier)
+        self.step("written", "")
         identity = identity_of_reading(headers.images, report)
         try:
             contents, emptied = make_objects(folder, report, ObjectChoice(self.structured), identity)

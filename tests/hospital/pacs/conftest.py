@@ -1,5 +1,6 @@
 import os
 import signal
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,5 +50,4 @@ def watching(proxy, model_dir, tmp_path_factory) -> Iterator[Watching]:
 @pytest.fixture
 def study_files(tmp_path, request) -> list[Path]:
     """A chest series of a study of its own."""
-    seed = int.from_bytes(request.node.name.encode()[-12:], "little") % 2**31
-    return write_series(tmp_path / "series", seed, NUM_SLICES)
+    return write_series(tmp_path / "series", zlib.crc32(request.node.name.encode()), NUM_SLICES)

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pydicom
@@ -92,10 +93,10 @@ def test_two_watchers_at_once_leave_one_report(orthanc, proxy, watching, model_d
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of 4 MB, where the system lets us mount one (`unshare --mount`)."""
+    """A file system of 6 MB, where the system lets us mount one (`unshare --mount`)."""
     folder = tmp_path / "watching"
     (folder / "state").mkdir(parents=True)
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder / "state"], capture_output=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", folder / "state"], capture_output=True)
     if mounted.returncode:
         pytest.skip("a small file system cannot be mounted here")
     yield folder
@@ -109,12 +110,8 @@ def test_a_full_disk_is_waited_for(orthanc, proxy, watching, model_dir, small_di
     try:
         wait_until(lambda: not own.ask_ledger("SELECT 1 FROM study WHERE state = 'waiting'"), "what is there already")
         filler = own.state / "filler"
-        with filler.open("wb") as file:
-            try:
-                while True:
-                    file.write(b"x" * 4096)
-                    file.flush()
-            except OSError:
+        with filler.open("wb", buffering=0) as file, suppress(OSError):
+            while file.write(b"x" * 4096):
                 pass
         orthanc.send(study_files)
         wait_until(lambda: "the state folder cannot be written" in own.said(), "the disk to be told")
