@@ -133,7 +133,8 @@ def run(
     if preview is not None and kept.reports:
         _save_preview(scans[0].path, kept.reports[0].report, preview)
     if evidence is not None and kept.reports:
-        about = {"scan": kept.reports[0].scan, "model_hash": model_hash}
+        told = kept.reports[0]
+        about = {"scan": told.scan, "model_hash": model_hash, "warnings": told.warnings}
         _save_evidence(model, processor, mean, scans[0].path, kept.reports[0].report, evidence, about, say)
     return len(kept.reports) == len(scans)
 
@@ -241,7 +242,7 @@ def _save_evidence(
     scan: Path,
     report: str,
     folder: Path,
-    about: dict[str, str],
+    about: dict[str, Any],
     say: Callable[[str], None],
 ) -> None:
     """Write the evidence for a report, and tell how many sentences have a map."""

@@ -40,5 +40,4 @@ def run(request: ViewRequest, say: Callable[[str], None]) -> None:
             raise ValueError(scan.refusal)
         volume = read_ct(scan.path)
     report.check_scan(volume)
-    view = View(report, volume, volume.warnings)
-    serve_view(view, request.port, say, webbrowser.open if request.browser else lambda address: None)
+    serve_view(View(report, volume), request.port, say, webbrowser.open if request.browser else lambda address: None)

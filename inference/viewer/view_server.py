@@ -44,12 +44,10 @@ class View:
     Attributes:
         report: the report.
         volume: the scan.
-        remarks: sentences about the scan, for the reader.
     """
 
     report: ViewedReport
     volume: CTVolume
-    remarks: tuple[str, ...] = ()
 
     def content(self) -> dict[str, Any]:
         """Return what the page shows beside the scan; it holds no path and nothing of a header."""
@@ -71,7 +69,7 @@ class View:
             "least_shown": LEAST_SHOWN,
             "windows": windows_content(),
             "first_window": first.name,
-            "remarks": self.remarks,
+            "warnings": [*dict.fromkeys((*self.report.warnings, *self.volume.warnings))],
         }
 
     def map(self, number: int) -> Path:

@@ -49,12 +49,14 @@ class ViewedReport:
         scan: the scan as the file names it, an opaque name or a path.
         sentences: in the order of the report.
         folder: of the maps; None for a report alone.
+        warnings: that came with the report.
     """
 
     report: str
     scan: str
     sentences: tuple[ViewedSentence, ...]
     folder: Path | None
+    warnings: tuple[str, ...] = ()
 
     def scan_path(self, given: Path | None) -> Path:
         """Return the path of the scan: the one that was given, or the one that the report names.
@@ -105,7 +107,7 @@ def read_viewed_report(path: Path) -> ViewedReport:
     if not isinstance(report, str) or not isinstance(scan, str):
         raise ForeignFileError(f"{path}: its report or its scan is no text")
     sentences = tuple(ViewedSentence(start, end, reason=WITHOUT_MAPS) for start, end in sentence_spans(report))
-    return ViewedReport(report, scan, sentences, None)
+    return ViewedReport(report, scan, sentences, None, _warnings(content))
 
 
 def _of_folder(folder: Path) -> ViewedReport:
@@ -120,7 +122,12 @@ def _of_folder(folder: Path) -> ViewedReport:
         raise ForeignFileError(f"{path}: is no evidence of a report ({cause_of(error)}); write it again") from None
     if not isinstance(report, str) or not isinstance(scan, str):
         raise ForeignFileError(f"{path}: its report or its scan is no text; write it again")
-    return ViewedReport(report, scan, sentences, folder)
+    return ViewedReport(report, scan, sentences, folder, _warnings(content))
+
+
+def _warnings(content: dict[str, Any]) -> tuple[str, ...]:
+    given = content.get("warnings")
+    return tuple(map(str, given)) if isinstance(given, list) else ()
 
 
 def _sentence(folder: Path, entry: dict[str, Any], length: int) -> ViewedSentence:

@@ -1,6 +1,6 @@
 // The page of `argus view`: a report, and the scan it was written for. A click on a sentence moves the crosshair to the
 // peak of its map and shows the map.
-import { CTViewer, windowButtons } from "/viewer/ct_viewer.js";
+import { CTViewer, element, windowButtons } from "/viewer/ct_viewer.js";
 
 const byId = (id) => document.getElementById(id);
 
@@ -24,7 +24,8 @@ class ReportPage {
     });
     byId("viewer").addEventListener("measuring", ({ detail }) => byId("ruler").setAttribute("aria-pressed", detail));
     byId("ruler").addEventListener("click", () => this.viewer.measure(!this.viewer.measuring));
-    byId("limits").textContent = content.limits.join(" ");
+    const lines = [content.limits.join(" "), ...content.warnings.map((told) => `Warning: ${told}.`)];
+    byId("limits").replaceChildren(...lines.map((line) => element("p", "", line)));
     this.writeReport();
     // Before niivue's own keys.
     document.addEventListener("keydown", (event) => this.key(event), true);
@@ -55,7 +56,7 @@ class ReportPage {
   async open() {
     const [scan, coarse] = await Promise.all(["scan", "coarse"].map(async (name) => (await ask(name)).arrayBuffer()));
     await this.viewer.open(scan, coarse);
-    byId("state").textContent = this.content.remarks.join(" ");
+    byId("state").textContent = "";
     document.body.dataset.ready = "true";
   }
 

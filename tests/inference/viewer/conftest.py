@@ -56,7 +56,9 @@ def written(tmp_path_factory) -> Written:
         density = torch.from_numpy(np.exp(-((at - centre) ** 2).sum(axis=0) / (2 * 15.0**2)).astype(np.float32))
         sentences.append(SentenceEvidence(text, start, end, 5.25, "", density, maps.peak_of(density)))
     evidence = Evidence(tuple(sentences), Shift((0.0, 0.0, 0.0), 0.9), placement, axes)
-    write_evidence(root / "evidence", volume, REPORT, evidence, {"scan": str(root / "scan.nii.gz")})
+    write_evidence(
+        root / "evidence", volume, REPORT, evidence, {"scan": str(root / "scan.nii.gz"), "warnings": ["a phantom"]}
+    )
     assert tuple(sentence.peak.index for sentence in sentences[:2]) == PEAKS
     peaks = tuple(sentence.peak.patient_mm for sentence in sentences[:2])
     return Written(REPORT, root / "scan.nii.gz", root / "evidence", volume, peaks)

@@ -17,16 +17,20 @@ def test_a_folder_of_evidence_gives_sentences_places_and_maps(written):
     assert written.report[first.start : first.end] == "A nodule in the right lung, 8 mm."
     assert first.map == written.folder / "sentence_01.nii.gz" and first.support == 5.25
     assert first.peak_mm == pytest.approx(written.peaks_mm[0], abs=0.01)
+    assert report.warnings == ("a phantom",)
     assert (last.map, last.peak_mm, last.reason) == (None, None, "not carried by the image")
     report.check_scan(written.volume)
 
 
 def test_a_line_of_a_report_alone_has_sentences_without_maps(written, tmp_path):
     path = tmp_path / "report.json"
-    scan = ScanReport(str(written.scan), written.report, "RAS", (1.0, 1.0, 1.0), (-1000.0, 400.0), (), False)
+    scan = ScanReport(
+        str(written.scan), written.report, "RAS", (1.0, 1.0, 1.0), (-1000.0, 400.0), ("never saw a patient",), False
+    )
     path.write_text(to_json_lines([scan], "ab" * 32))
     report = read_viewed_report(path)
     assert report.scan_path(None) == written.scan and len(report.sentences) == 3
+    assert report.warnings == ("never saw a patient",)
     assert all(sentence.map is None and "--evidence" in sentence.reason for sentence in report.sentences)
     report.check_scan(written.volume)
 
