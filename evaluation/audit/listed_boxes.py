@@ -90,12 +90,14 @@ def finding_mask(listed: ListedFinding, volume: CTVolume) -> NDArray[np.bool_]:
     """
     image: Any = nib.load(listed.mask or listed.scan)
     shape = tuple(image.shape[:3])
+    name = f"{listed.scan.name}, {listed.label}"
+    if listed.box is not None and any(last > side for last, side in zip(listed.box[1::2], shape, strict=True)):
+        raise ValueError(f"{name}: its box ends outside of the file's {' x '.join(map(str, shape))} voxels")
     if listed.box is None:
         values = np.asarray(image.dataobj).reshape(shape if image.ndim < 4 else image.shape) != 0
     else:
         values = np.zeros(shape, dtype=bool)
         values[tuple(slice(*listed.box[axis : axis + 2]) for axis in (0, 2, 4))] = True
-    name = f"{listed.scan.name}, {listed.label}"
     if values.ndim != 3:
         raise ValueError(f"{name}: the mask has {values.ndim} axes; give one of three for each finding")
     turned = CTVolume.turned(values.astype(np.int16), image.affine)

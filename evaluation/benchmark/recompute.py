@@ -41,14 +41,20 @@ def recompute(out: Path, metrics: Mapping[str, Metric] = METRICS) -> Recomputed:
     differences = [*_changed_files(Path(out), stored, reports)]
     not_checked = [f"results.json does not tell {', '.join(lacking)}; it is of an earlier version"] if lacking else []
     no_interval: list[str] = []
+    one_sided: dict[str, dict[str, None]] = {"results.json does not hold": {}, "not computed now:": {}}
     for place, was, found in _unequal(before, after, ""):
         if was is None and _is_empty_part(place, found):
             continue
-        line = f"{place}: stored {was}, computed {found}"
+        metric = _metric_of(place)
         if _lacks_interval(place, before):
             no_interval.append(place)
+        elif metric and _is_missing(before, metric):
+            one_sided["results.json does not hold"][metric[-1]] = None
+        elif metric and _is_missing(after, metric):
+            one_sided["not computed now:"][metric[-1]] = None
         else:
-            (not_checked if _cannot_tell(place, before, after) else differences).append(line)
+            differences.append(f"{place}: stored {was}, computed {found}")
+    not_checked += (f"{why} {', '.join(names)}" for why, names in one_sided.items() if names)
     if no_interval:
         not_checked.append(f"results.json does not tell {len(no_interval)} ends of intervals, first {no_interval[0]}")
     return Recomputed(replace(stored, **vars(now)), differences, not_checked)
@@ -104,13 +110,15 @@ def _unequal(before: Any, after: Any, place: str) -> Iterator[tuple[str, Any, An
         yield place, before, after
 
 
-def _cannot_tell(place: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
-    """Return whether a place belongs to a metric that is missing now or was missing in the stored results."""
+def _metric_of(place: str) -> list[str]:
+    """Return the keys down to the metric that a place belongs to, the last of which is its name, or nothing."""
     keys = ["metrics" if key == "tests" else key for key in place.split("/")]  # a test is that of a metric
-    if "metrics" not in keys[:-1]:
-        return False
-    metric = keys[: keys.index("metrics") + 2]
-    return any(not found or "missing" in found for found in (_at(before, metric), _at(after, metric)))
+    return keys[: keys.index("metrics") + 2] if "metrics" in keys[:-1] else []
+
+
+def _is_missing(results: Mapping[str, Any], metric: list[str]) -> bool:
+    found = _at(results, metric)
+    return not found or "missing" in found
 
 
 def _is_empty_part(place: str, found: Any) -> bool:

@@ -130,5 +130,5 @@ def test_a_mask_of_another_grid_or_without_a_voxel_is_refused(folder):
     volume = read_ct(folder / "scan0.nii.gz")
     with pytest.raises(ValueError, match="another grid"):
         finding_mask(ListedFinding(folder / "scan0.nii.gz", "Lung nodule", mask=folder / "scan4.nii.gz"), volume)
-    with pytest.raises(ValueError, match="holds no voxel"):
-        finding_mask(ListedFinding(folder / "scan0.nii.gz", "Lung nodule", (900, 901, 0, 1, 0, 1)), volume)
+    with pytest.raises(ValueError, match="ends outside of the file's 96 x 83 x 49 voxels"):
+        finding_mask(ListedFinding(folder / "scan0.nii.gz", "Lung nodule", (90, 900, 0, 1, 0, 1)), volume)

@@ -102,7 +102,10 @@ def test_a_metric_that_cannot_be_computed_here_is_not_called_a_difference(tmp_pa
     gone = {"Length": Metric(lengths, "length|version:1", lambda: "Length needs a ruler")}
     done = recompute(out, gone)
     assert done.differences == []
-    assert any(line.startswith("metrics/Length/value: stored ") for line in done.not_checked)
+    assert done.not_checked == ["not computed now: Length"]
+    later = {"Length": Metric(lengths, "length|version:1"), "Other": Metric(lengths, "length|version:2")}
+    done = recompute(out, later)
+    assert (done.differences, done.not_checked) == ([], ["results.json does not hold Other"])
 
 
 def test_the_command_prints_the_table_and_exits_2_on_a_difference(argus, good, monkeypatch):
