@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from argus_processing.failures import reason_of
 from argus_processing.phantom.files import is_marked_phantom
@@ -11,6 +11,9 @@ from argus_processing.saved_models.provenance import NEVER_TRAINED, Provenance
 
 from .console.plain_text import plain, plain_lines, printable_json
 from .generation import MAX_NEW_TOKENS, Generated, generate_batch
+
+if TYPE_CHECKING:
+    from .evidence.evidence import Evidence
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,18 @@ class ScanReport:
     hu_range: tuple[float, float]
     warnings: tuple[str, ...]
     truncated: bool
+
+    def _repr_html_(self) -> str:
+        """Return the report with a picture of its scan, as a notebook shows it."""
+        from .viewer.notebook import report_html
+
+        return report_html(self.report, self.warnings, Path(self.scan))
+
+    def show(self, evidence: "Evidence | Path | None" = None, sentence: int | None = None) -> Any:
+        """Return a view of the scan for a notebook, with a sentence's map over it; see `show_scan`."""
+        from .viewer.notebook import show_scan
+
+        return show_scan(Path(self.scan), evidence, sentence)
 
 
 @dataclass(frozen=True)

@@ -50,9 +50,12 @@ def map_image(path: Path, volume: CTVolume) -> bytes:
         raise read_error(path, "is no NIfTI file", "write the evidence again") from None
     if not fits(values.shape, affine, volume) or not np.isfinite(values).all() or not values.max() > 0:
         raise read_error(path, "is no map of this scan", "write the evidence again, or give its scan with --scan")
-    steps = _steps(values.shape, np.linalg.norm(affine[:3, :3], axis=0), MAP_MM)
-    taken = values[tuple(slice(None, None, step) for step in steps)] / values.max()
-    return _nifti(taken, affine @ np.diag([*map(float, steps), 1.0]))
+    return _thinned(values, affine)
+
+
+def density_image(values: np.ndarray, volume: CTVolume) -> bytes:
+    """Return a map `(D, H, W)` at a scan's voxels as `map_image` does."""
+    return _thinned(values.transpose(2, 1, 0), volume.affine[:, [2, 1, 0, 3]])
 
 
 def fits(shape: tuple[int, ...], affine: Affine, volume: CTVolume) -> bool:
@@ -75,6 +78,13 @@ def parts_of(content: bytes) -> Iterator[bytes]:
 def _steps(shape: Sequence[int], spacing: Sequence[float], wanted: float) -> list[int]:
     """Return how many voxels along each axis make one of the wanted size at most."""
     return [min(size, max(1, int(wanted / step))) for size, step in zip(shape, spacing, strict=True)]
+
+
+def _thinned(values: np.ndarray, affine: Affine) -> bytes:
+    """Return every so many voxels of a map, divided by its largest value, as a NIfTI file."""
+    steps = _steps(values.shape, np.linalg.norm(affine[:3, :3], axis=0), MAP_MM)
+    taken = values[tuple(slice(None, None, step) for step in steps)] / values.max()
+    return _nifti(taken, affine @ np.diag([*map(float, steps), 1.0]))
 
 
 def _of_volume(hu: np.ndarray, affine: Affine) -> bytes:

@@ -25,9 +25,10 @@ PEAKS = ((30, 40, 30), (12, 60, 70))  # in the canonical scan
 
 @dataclass(frozen=True)
 class Written:
-    """A scan, its report, the folder of the evidence, and the peaks in mm."""
+    """A scan, its report, the evidence for it, that in a folder, and the peaks in mm."""
 
     report: str
+    evidence: Evidence
     scan: Path
     folder: Path
     volume: CTVolume
@@ -61,4 +62,4 @@ def written(tmp_path_factory) -> Written:
     )
     assert tuple(sentence.peak.index for sentence in sentences[:2]) == PEAKS
     peaks = tuple(sentence.peak.patient_mm for sentence in sentences[:2])
-    return Written(REPORT, root / "scan.nii.gz", root / "evidence", volume, peaks)
+    return Written(REPORT, evidence, root / "scan.nii.gz", root / "evidence", volume, peaks)
