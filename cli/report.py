@@ -181,12 +181,12 @@ class ReportFile:
 
 
 def _renamed(result: ScanReport | ScanFailure, names: PathNames) -> ScanReport | ScanFailure:
-    """Return a result in which the scan's opaque name replaces its path everywhere."""
+    """Return a result in which the scan's opaque name replaces its path everywhere, without its series' UID."""
     name = names.of(result.scan)
     if isinstance(result, ScanFailure):
         return replace(result, scan=name, error=names.without_paths(result.error, result.scan))
     told = tuple(names.without_paths(warning, result.scan) for warning in result.warnings)
-    return replace(result, scan=name, warnings=told)
+    return replace(result, scan=name, warnings=told, series=None)
 
 
 def _for_stdout(text: str) -> str:

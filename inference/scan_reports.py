@@ -18,7 +18,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ScanReport:
-    """The report of one scan, with facts read from its file; `hu_range` is the lowest and highest HU."""
+    """The report of one scan, with facts read from its file.
+
+    Attributes:
+        scan: its path.
+        report: the text.
+        original_orientation, spacing_mm, warnings: of the reader.
+        hu_range: lowest and highest HU.
+        truncated: whether the report was cut at its longest.
+        series: UID of the DICOM series that was read; None of other files, or where no UID is known.
+    """
 
     scan: str
     report: str
@@ -27,6 +36,7 @@ class ScanReport:
     hu_range: tuple[float, float]
     warnings: tuple[str, ...]
     truncated: bool
+    series: str | None = None
 
     def _repr_html_(self) -> str:
         """Return the report with a picture of its scan, as a notebook shows it."""

@@ -38,7 +38,8 @@ def run(request: DicomRequest, say: Callable[[str], None]) -> tuple[Path, ...]:
         raise ValueError(f"{request.out}: lies in the scan {request.scan}; give a folder outside of it")
     report = load_report(request.report, request.model)
     preferences = load_preferences(request.preferences)
-    with opened_scans([request.scan], request.series, preferences, say) as (scan,):
+    series = request.series or report.series  # that of the report, where it tells it
+    with opened_scans([request.scan], series, preferences, say) as (scan,):
         if scan.refusal:
             raise ValueError(scan.refusal)
         check_new_folder(request.out)

@@ -60,14 +60,23 @@ def read_folder(folder: Path) -> list[StudyFile]:
 
 @dataclass(frozen=True)
 class OpenedScan:
-    """A scan as it was given, and the path to read it from; `refusal` tells why none of its series is read."""
+    """A scan as it was given, and the path to read it from.
+
+    Attributes:
+        given, path: the two places.
+        refusal: tells why none of its series is read; empty if one is.
+        series: UID of the series that is read; None if the scan is no DICOM folder, or has no UID.
+    """
 
     given: Path
     path: Path
     refusal: str = ""
+    series: str | None = None
 
     def in_its_own_name(self, result: ScanReport | ScanFailure) -> ScanReport | ScanFailure:
-        """Return a result that names the scan as it was given, wherever it was read from."""
+        """Return a result that names the scan as it was given, wherever it was read from, and its series."""
+        if isinstance(result, ScanReport):
+            result = replace(result, series=self.series)
         if self.path == self.given:
             return result
         own, other = str(self.given), str(self.path)
@@ -105,7 +114,7 @@ def _open(
     try:
         files = read_folder(scan)
         if name is None and is_one_series(files, scan):
-            return OpenedScan(scan, scan)
+            return OpenedScan(scan, scan, series=_only_series(files, scan))
         choice = choose_series(files, preferences) if name is None else choose_named(files, name)
         verdict = choice.verdict
     except (CTReadError, NoSeriesError) as error:
@@ -113,7 +122,17 @@ def _open(
         return OpenedScan(scan, scan, text if text.startswith(str(scan)) else f"{scan}: {text}")
     path = folders.enter_context(folder_of_series(choice.files, files))
     say(f"{scan}: read is the series {verdict.name} of {len(series_of_study(files))} ({verdict.reason})")
-    return OpenedScan(scan, path)
+    return OpenedScan(scan, path, series=_uid(verdict.name))
+
+
+def _only_series(files: Sequence[StudyFile], folder: Path) -> str | None:
+    """Return the UID of the one series whose slices lie in the folder itself."""
+    own = {file.series for file in files if file.slices and file.path.parent == folder}
+    return next((one.name for one in series_of_study(files) if own == {one.name}), None)
+
+
+def _uid(name: str) -> str | None:
+    return None if name.startswith("#") else name
 
 
 def is_one_series(files: Sequence[StudyFile], folder: Path) -> bool:

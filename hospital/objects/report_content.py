@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -11,6 +11,8 @@ from argus_inference.model_folder import hash_model
 from argus_processing.report_text import clean_report, split_sentences
 from argus_processing.saved_models.provenance import describe_provenance, read_provenance
 from argus_processing.storage.foreign_files import read_bounded
+
+from .header_repair import lawful_uid
 
 MAX_REPORT_BYTES = 1 << 20
 _IMPRESSION = re.compile(r"(?:^|\n|(?<=[.!?]))\s*(?:impressions?|conclusions?)\s*:", re.IGNORECASE)
@@ -39,6 +41,7 @@ class ReportContent:
         written: when the report was written.
         settings: of the writing, as far as they are known.
         replaces: the earlier report on the same study, if there is one.
+        series: UID of the series that was read, where the report tells it.
     """
 
     findings: tuple[str, ...]
@@ -48,6 +51,7 @@ class ReportContent:
     written: datetime
     settings: str = ""
     replaces: ReplacedReport | None = None
+    series: str | None = None
 
     @property
     def text(self) -> str:
@@ -76,7 +80,7 @@ def load_report(path: Path, model: Path | None) -> ReportContent:
         ValueError: if the file holds no report or several ones, or does not fit the model.
     """
     text = read_bounded(path, MAX_REPORT_BYTES)
-    report, model_hash, truncated = _parsed(path, text)
+    report, model_hash, truncated, series = _parsed(path, text)
     if model is not None:
         own = hash_model(model)
         if model_hash and own != model_hash:
@@ -89,7 +93,7 @@ def load_report(path: Path, model: Path | None) -> ReportContent:
     content = report_content(report, model_hash, facts, written, truncated)
     if not content.text:
         raise ValueError(f"{path}: holds no report; write one with argus report")
-    return content
+    return replace(content, series=series)
 
 
 def report_content(
@@ -101,10 +105,10 @@ def report_content(
     return ReportContent(findings, impression, model_hash, model_facts, written, settings)
 
 
-def _parsed(path: Path, text: str) -> tuple[str, str, bool]:
-    """Return the report and the model's hash that a file tells, and whether the report was cut."""
+def _parsed(path: Path, text: str) -> tuple[str, str, bool, str | None]:
+    """Return what a file tells: report, the model's hash, whether the report was cut, and the series that was read."""
     if not text.lstrip().startswith("{"):
-        return text, "", False
+        return text, "", False, None
     lines = [line for line in text.splitlines() if line.strip()]
     if len(lines) != 1:
         raise ValueError(f"{path}: holds {len(lines)} reports; give a file with one")
@@ -115,7 +119,10 @@ def _parsed(path: Path, text: str) -> tuple[str, str, bool]:
         raise ValueError(f"{path}: is no line of argus report --json with a report and a model_hash") from None
     if not isinstance(report, str) or not isinstance(model_hash, str) or not _HASH.fullmatch(model_hash):
         raise ValueError(f"{path}: its report is no text, or its model_hash is none; write it again")
-    return report, model_hash, content.get("truncated") is True
+    series = content.get("series")
+    if series is not None and (not isinstance(series, str) or not lawful_uid(series)):
+        raise ValueError(f"{path}: its series is no UID; write it again")
+    return report, model_hash, content.get("truncated") is True, series
 
 
 def sections_of(report: str) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -3,24 +3,19 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from io import BytesIO
-from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import escape
 
-import matplotlib
 from reportlab.lib.colors import HexColor
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.units import mm
 from reportlab.lib.utils import ImageReader
-from reportlab.pdfbase import pdfmetrics
-from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.platypus import Image, ListFlowable, Paragraph, SimpleDocTemplate, Spacer, Table, TableStyle
 
+from .page_letters import BOLD, FONT, has_east_asian, marked_up, register_fonts
 from .report_content import ReportContent
 from .research_marks import MAKER, MARK
 
-FONT, BOLD = "DejaVuSans", "DejaVuSans-Bold"  # matplotlib brings them along
 MARGIN = 18 * mm
 RED, QUIET = HexColor("#a00020"), HexColor("#555555")
 TITLE = ParagraphStyle("title", fontName=BOLD, fontSize=15, leading=20)
@@ -42,7 +37,7 @@ def report_pdf(report: ReportContent, picture: bytes, series: str) -> bytes:
         picture: PNG of the scan in three planes.
         series: UID of the series that was read.
     """
-    _register_fonts()
+    register_fonts()
     file = BytesIO()
     page = SimpleDocTemplate(
         file,
@@ -67,13 +62,6 @@ def text_hash(report: ReportContent) -> str:
     return hashlib.sha256(report.text.encode()).hexdigest()
 
 
-def _register_fonts() -> None:
-    folder = Path(matplotlib.get_data_path(), "fonts", "ttf")
-    for name in (FONT, BOLD):
-        if name not in pdfmetrics.getRegisteredFontNames():
-            pdfmetrics.registerFont(TTFont(name, folder / f"{name}.ttf"))
-
-
 def _content(report: ReportContent, picture: bytes, series: str) -> Iterator[Any]:
     yield Paragraph("CT report, machine-written draft", TITLE)
     yield Spacer(1, 3 * mm)
@@ -91,8 +79,14 @@ def _content(report: ReportContent, picture: bytes, series: str) -> Iterator[Any
 
 
 def _list(sentences: Sequence[str]) -> ListFlowable:
-    items = [Paragraph(escape(sentence), BODY) for sentence in sentences]
+    items = [_paragraph(sentence, BODY) for sentence in sentences]
     return ListFlowable(items, bulletType="bullet", bulletFontName=FONT, bulletFontSize=7, leftIndent=12)
+
+
+def _paragraph(text: str, style: ParagraphStyle) -> Paragraph:
+    if has_east_asian(text):
+        style = ParagraphStyle(f"{style.name} east asian", parent=style, wordWrap="CJK")
+    return Paragraph(marked_up(text), style)
 
 
 def _facts(report: ReportContent, series: str) -> Table:
@@ -103,7 +97,7 @@ def _facts(report: ReportContent, series: str) -> Table:
         facts["Settings"] = report.settings
     if report.replaces is not None:
         facts["Replaces the report"] = report.replaces.sop
-    rows = [[Paragraph(escape(name), SMALL), Paragraph(escape(value), SMALL)] for name, value in facts.items()]
+    rows = [[_paragraph(name, SMALL), _paragraph(value, SMALL)] for name, value in facts.items()]
     table = Table(rows, colWidths=[35 * mm, A4[0] - 2 * MARGIN - 35 * mm - 12], hAlign="LEFT")
     table.setStyle(TableStyle([("VALIGN", (0, 0), (-1, -1), "TOP"), ("TOPPADDING", (0, 0), (-1, -1), 1)]))
     return table

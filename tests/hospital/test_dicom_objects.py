@@ -5,6 +5,8 @@ import json
 import logging
 import re
 import warnings
+from datetime import datetime
+from io import BytesIO
 
 import highdicom as hd
 import nibabel
@@ -14,12 +16,15 @@ import pytest
 from dicom_check import IMPRESSION, REMARKS, SENTENCES, check_study, missing_tools, texts_of
 from fhir.resources.R4B.diagnosticreport import DiagnosticReport
 from hostile_headers import NAMES, TYPE_2, set_anyway, slice_header, write_evidence, write_hostile_study
+from PIL import Image
 from pydicom import Dataset
 from pydicom.datadict import dictionary_VR
 
 from argus_hospital.objects.evidence_maps_read import on_the_images
 from argus_hospital.objects.header_repair import COPIED, lawful_date, lawful_name, lawful_time, repaired_identity
-from argus_hospital.objects.report_content import load_report, sections_of
+from argus_hospital.objects.page_letters import marked_up
+from argus_hospital.objects.report_content import ReportContent, load_report, sections_of
+from argus_hospital.objects.report_page import report_pdf
 from argus_hospital.objects.source_images import read_source_images
 from argus_hospital.objects.write_objects import ObjectChoice, make_objects, write_objects
 from argus_processing.ct_checks import CTReadError
@@ -190,6 +195,7 @@ def test_images_without_uids_are_refused(tmp_path, report_file):
         ('{"report": "x", "model_hash": "y"}', "its report is no text"),
         (json.dumps(REPORT) + "\n" + json.dumps(REPORT), "holds 2 reports"),
         (json.dumps(REPORT | {"report": " "}), "holds no report"),
+        (json.dumps(REPORT | {"series": "a name"}), "its series is no UID"),
     ],
 )
 def test_a_file_that_is_no_report_is_refused(tmp_path, text, cause):
@@ -202,6 +208,31 @@ def test_a_file_that_is_no_report_is_refused(tmp_path, text, cause):
 def test_findings_and_impression_are_told_apart():
     assert sections_of("No nodule. Clear lungs.\nIMPRESSION: Normal.") == (("No nodule.", "Clear lungs."), ("Normal.",))
     assert sections_of("No nodule.") == (("No nodule.",), ())
+
+
+def test_a_page_has_letters_of_east_asia_in_a_font_of_their_language():
+    assert marked_up("右侧 <5 mm") == '<font name="STSong-Light">右侧</font> &lt;5 mm'
+    assert marked_up("右に") == '<font name="HeiseiKakuGo-W5">右に</font>'
+    assert (
+        marked_up("양측 右") == '<font name="HYSMyeongJo-Medium">양측</font> <font name="HYSMyeongJo-Medium">右</font>'
+    )
+    assert marked_up("Größe Εύρημα") == "Größe Εύρημα"
+    sentences = ("右侧少量胸腔积液。" * 30, "右に結節。", "양측 폐.", "Größe 5 mm")
+    report = ReportContent(sentences, (), "5e" * 32, {}, datetime(2024, 1, 31))
+    picture = BytesIO()
+    Image.new("RGB", (30, 10)).save(picture, "png")
+    page = report_pdf(report, picture.getvalue(), "1.2.3")
+    fonts = set(re.findall(rb"/BaseFont /(?:[A-Z]{6}[+])?([\w-]+)", page))
+    assert {b"STSong-Light", b"HeiseiKakuGo-W5", b"HYSMyeongJo-Medium", b"DejaVuSans"} <= fonts
+
+
+def test_a_report_that_names_its_series_goes_to_no_other(argus, study, report_file, tmp_path):
+    series = str(read_source_images(study.folder).headers[0].SeriesInstanceUID)
+    report_file.write_text(json.dumps(REPORT | {"series": series}))
+    assert argus("dicom", study.folder, report_file, tmp_path / "out")[0] == 0
+    report_file.write_text(json.dumps(REPORT | {"series": "1.2.3"}))
+    code, _, said = argus("dicom", study.folder, report_file, tmp_path / "new")
+    assert code == 2 and "no series is called 1.2.3" in said
 
 
 SECRETS = (

@@ -1,5 +1,6 @@
 """The choice of the series that is read: in vendors' words, against known answers, from folders of files."""
 
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -234,12 +235,19 @@ def test_the_command_ends_with_2_where_nothing_fits(argus, library, tmp_path):
     assert "no series is a chest CT to read: 1 x another body part by its words (head)" in said
 
 
-def test_a_report_is_written_of_the_chosen_series(argus, study, model_dir):
+def test_a_report_is_written_of_the_chosen_series(argus, study, model_dir, tmp_path, monkeypatch):
+    monkeypatch.setenv("ARGUS_PATH_KEY", str(tmp_path / "path.key"))
     code, told, said = argus("report", study, "--model", model_dir, "--max-new-tokens", 4, "--json")
     assert code == 0 and f"{study}: read is the series 1.2.3.3 of 4" in said
     assert f'"scan": "{study}"' in told and "argus-series-" not in told + said
-    code, _, said = argus("report", study, "--model", model_dir, "--max-new-tokens", 4, "--series", "1.2.3.2")
+    assert json.loads(told)["series"] == "1.2.3.3"
+    code, told, said = argus(
+        "report", study, "--model", model_dir, "--max-new-tokens", 4, "--series", "1.2.3.2", "--json"
+    )
     assert code == 0 and "read is the series 1.2.3.2" in said
+    assert json.loads(told)["series"] == "1.2.3.2"
+    code, told, _ = argus("report", study, "--model", model_dir, "--max-new-tokens", 4, "--json", "--anonymous-paths")
+    assert code == 0 and "1.2.3.3" not in told
 
 
 def test_a_study_without_a_chest_fails_alone_among_other_scans(argus, library, scans, model_dir, tmp_path):
