@@ -9,7 +9,6 @@ from ..options import (
     NOTICE,
     DeviceMapOption,
     DtypeOption,
-    TokensOption,
     TrustOption,
     quiet,
     say,
@@ -45,7 +44,9 @@ def audit(
     requests: Annotated[int, typer.Option(min=1, help="Most requests to the address under way at a time.")] = 2,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds that one report at the address may take.")] = 600,
     batch_size: Annotated[int, typer.Option(min=1, help="Scans of a folder's model reported on together.")] = 16,
-    max_new_tokens: TokensOption = 1024,
+    max_new_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Longest report in tokens. Default: 1024, or what an address allows.")
+    ] = None,
     dtype: DtypeOption = None,
     device_map: DeviceMapOption = None,
     trust_remote_code: TrustOption = False,
@@ -65,6 +66,7 @@ def audit(
     from argus_evaluation.audit.model_address import AddressModel, is_address
     from argus_evaluation.audit.scan_audit import audit_scans
     from argus_inference.console.terminal import show
+    from argus_inference.generation import MAX_NEW_TOKENS
     from argus_processing.storage.whole_files import check_can_fill
 
     say(NOTICE)
@@ -80,7 +82,7 @@ def audit(
 
         folder = check_model_folder(Path(model), trust_remote_code)
         loading = Loading(dtype, trust=trust_remote_code, device_map=device_map)
-        audited = FolderModel(folder, loading, batch_size, max_new_tokens)
+        audited = FolderModel(folder, loading, batch_size, max_new_tokens or MAX_NEW_TOKENS)
     if scans is not None and boxes is not None:
         results = audit_scans(audited, scans, boxes, out, seed=seed, say=say)
     else:

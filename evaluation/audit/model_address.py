@@ -7,6 +7,7 @@ address; nothing else is contacted.
 import base64
 import gzip
 import os
+import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from http import HTTPStatus
@@ -17,7 +18,6 @@ from urllib.parse import urlsplit
 import nibabel as nib
 import numpy as np
 
-from argus_inference.generation import MAX_NEW_TOKENS
 from argus_processing import CTVolume
 from argus_processing.instructions import INSTRUCTION
 
@@ -45,7 +45,7 @@ class AddressModel:
         model: its name there. Default: the only one that the address lists.
         key_file: file that holds the key. Default: OPENAI_API_KEY of the environment; without it, none.
         requests: most requests under way at a time.
-        max_new_tokens: a longer report is cut here.
+        max_new_tokens: a longer report is cut here. Default: where the server cuts it.
         timeout_s: seconds that one report may take.
         spacing_mm: see `AuditedModel`.
 
@@ -61,7 +61,7 @@ class AddressModel:
         *,
         key_file: Path | None = None,
         requests: int = REQUESTS,
-        max_new_tokens: int = MAX_NEW_TOKENS,
+        max_new_tokens: int | None = None,
         timeout_s: float = TIMEOUT_S,
         spacing_mm: Spacing | None = None,
     ) -> None:
@@ -70,7 +70,9 @@ class AddressModel:
         except ImportError:
             raise ValueError("to audit an address needs the openai package: pip install '.[audit]'") from None
         self._openai, self._address = openai, complete_address(address)
-        self._requests, self._max_new_tokens, self._timeout_s = requests, max_new_tokens, timeout_s
+        self._requests, self._timeout_s = requests, timeout_s
+        # A limit that does not fit into the model's context is refused by many servers, so none is sent unasked.
+        self._limits: dict[str, Any] = {} if max_new_tokens is None else {"max_tokens": max_new_tokens}
         self._client = openai.OpenAI(
             base_url=self._address, api_key=_read_key(key_file), timeout=timeout_s, max_retries=RETRIES
         )
@@ -78,7 +80,7 @@ class AddressModel:
         # Neither user nor password of the address is shown or stored.
         self._shown = _without_user(self._address)
         self.name = self._model
-        self.identity = f"{self._shown}|{self._model}|max_new_tokens {max_new_tokens}"
+        self.identity = f"{self._shown}|{self._model}|max_new_tokens {max_new_tokens or 'of the server'}"
         self.chunk = 8 * requests
         self.spacing_mm = spacing_mm
         self._has_answered = False
@@ -108,7 +110,7 @@ class AddressModel:
         message: Any = {"role": "user", "content": [image, {"type": "text", "text": INSTRUCTION}]}
         try:
             answer = self._client.chat.completions.create(
-                model=self._model, messages=[message], temperature=0, max_tokens=self._max_new_tokens
+                model=self._model, messages=[message], temperature=0, **self._limits
             )
             return Written(answer.choices[0].message.content or "")
         except self._openai.APIStatusError as error:
@@ -132,12 +134,14 @@ class AddressModel:
         return names[0]
 
     def _cause(self, error: Any) -> str:
-        """Describe a failed request without what the server said of it."""
+        """Describe a failed request without what the server said of it, but for a code such as `invalid_api_key`."""
         if isinstance(error, self._openai.APITimeoutError):
             return f"gave no answer in {self._timeout_s:.0f} s"
         if isinstance(error, self._openai.APIStatusError):
             known = {status.value: status.phrase for status in HTTPStatus}
-            return f"refused a request ({error.status_code} {known.get(error.status_code, '')})".replace(" )", ")")
+            status = f"{error.status_code} {known.get(error.status_code, '')}".strip()
+            code = f", {error.code}" if re.fullmatch("[a-z_]{1,40}", str(error.code or "")) else ""
+            return f"refused a request ({status}{code})"
         return f"no connection ({type(error).__name__})"
 
 

@@ -34,6 +34,15 @@ def test_an_address_gets_the_drawn_voxels_and_the_papers_instruction(serving, vo
     (request,) = server.asked
     assert request["messages"] == ("data:application/gzip;base64", INSTRUCTION)
     assert (request["model"], request["temperature"]) == ("writer", 0)
+    # A server's own limit fits its model; another may not.
+    assert "max_tokens" not in request
+
+
+def test_a_limit_that_is_asked_for_is_sent(serving, volume):
+    server = WriterServer(lambda hu: "A report.")
+    with serving(server.app()) as address:
+        written(AddressModel(address, max_new_tokens=77), volume)
+    assert server.asked[0]["max_tokens"] == 77
 
 
 def test_our_own_server_reads_the_same_scan(volume):
@@ -64,7 +73,7 @@ def test_a_scan_without_a_report_has_a_reason(serving, volume):
         model = AddressModel(address, requests=1)
         told = written(model, volume, count=3)
     assert [told[index].report for index in range(3)] == ["A report.", None, "Another."]
-    assert told[1].failure == "refused a request (400 Bad Request)"
+    assert told[1].failure == "refused a request (400 Bad Request, bad_scan)"
 
 
 @pytest.mark.parametrize(

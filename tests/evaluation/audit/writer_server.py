@@ -49,7 +49,9 @@ class WriterServer:
         assert nib.aff2axcodes(scan.affine) == ("L", "P", "S")
         answer = self.report(np.asarray(scan.dataobj).transpose(2, 1, 0))
         if isinstance(answer, int):
-            return JSONResponse({"error": {"message": "a secret of the server"}}, status_code=answer)
+            return JSONResponse(
+                {"error": {"message": "a secret of the server", "code": "bad_scan"}}, status_code=answer
+            )
         choice = {"index": 0, "message": {"role": "assistant", "content": answer}, "finish_reason": "stop"}
         return JSONResponse(
             {"id": "1", "object": "chat.completion", "created": 0, "model": "writer", "choices": [choice]}
