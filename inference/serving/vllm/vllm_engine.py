@@ -21,8 +21,10 @@ ENVIRONMENT = {
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_LOGGING_LEVEL": "ERROR",
     "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "1",
 }
+# The same without a GPU: 4 GB of keys and values, where vLLM would take nearly all memory, and the model in the process
+# of the engine, because another one would wait for it in a loop that takes a core.
+ENVIRONMENT_ON_CPU = {"VLLM_CPU_KVCACHE_SPACE": "4", "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,9 @@ def check_vllm() -> None:
     Raises:
         ValueError: if it is not installed.
     """
-    for name, value in ENVIRONMENT.items():
+    import torch
+
+    for name, value in (ENVIRONMENT if torch.cuda.is_available() else ENVIRONMENT | ENVIRONMENT_ON_CPU).items():
         os.environ.setdefault(name, value)
     try:
         import vllm  # noqa: F401
@@ -125,7 +129,12 @@ def start_engine(model_dir: Path, options: VllmOptions) -> tuple[Any, Any]:
 
     register()
     check_known(options.given, [each.name for each in fields(AsyncEngineArgs)])
-    engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_arguments(Path(model_dir), options)))
+    arguments = engine_arguments(Path(model_dir), options)
+    try:
+        engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
+    except Exception as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ValueError(f"{model_dir}: vLLM does not start with it and these options ({reason})") from error
     return engine, load_processor(model_dir, options.loading.trust)
 
 
