@@ -4,7 +4,7 @@ import highdicom as hd
 import numpy as np
 from pydicom import Dataset
 from pydicom.sr.codedict import codes
-from pydicom.uid import RLELossless
+from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
 from argus_processing.ct_checks import read_error
 
@@ -47,11 +47,13 @@ def evidence_segmentation(
         fractional_type="PROBABILITY",
         max_fractional_value=255,
         segment_descriptions=[_segment(name, number, identity)],
-        transfer_syntax_uid=RLELossless,
+        transfer_syntax_uid=ExplicitVRLittleEndian,
         content_label="AI_EVIDENCE",
         content_description=SEG_MARK,
         **arguments,
     )
+    # The plugin is named, because GDCM's ends the whole program at a frame with an odd number of bytes.
+    dataset.compress(RLELossless, encoding_plugin="pylibjpeg", generate_instance_uid=False)
     stamp(dataset, identity)
     return dataset
 

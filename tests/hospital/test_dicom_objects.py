@@ -150,6 +150,21 @@ def test_evidence_lies_on_the_images_where_the_map_has_it(study, report_file, tm
     assert "unverified" in segmentation.ContentDescription
 
 
+def test_evidence_of_slices_with_an_odd_number_of_voxels_is_written(study, report_file, tmp_path):
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    for path in study.folder.iterdir():
+        header = pydicom.dcmread(path)
+        pixels = header.pixel_array[:95, :91]
+        header.Rows, header.Columns = pixels.shape
+        header.PixelData = pixels.tobytes() + b"\0"
+        header.save_as(folder / path.name)
+    evidence = write_evidence(folder, tmp_path / "map.nii.gz")
+    write_objects(folder, load_report(report_file, None), tmp_path / "out", ObjectChoice(evidence=evidence))
+    segmentation = hd.seg.segread(tmp_path / "out" / "evidence-01.dcm")
+    assert segmentation.pixel_array.shape[1:] == (95, 91) and segmentation.pixel_array.max() == 255
+
+
 @pytest.mark.parametrize("codes", ["LPS", "RAS", "SAR", "PIL"])
 def test_a_map_with_other_axes_falls_on_the_same_voxels(study, codes):
     source = read_source_images(study.folder)
