@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -49,11 +49,12 @@ class Bound:
 
 @dataclass(frozen=True)
 class Served:
-    """A running server: its process, its port, and the folder of scans that it serves."""
+    """A running server: its process, its port, the folder of scans that it serves, and the name of its model."""
 
     process: subprocess.Popen
     port: int
     folder: Path
+    model: str = "model"
 
     @property
     def address(self) -> str:
@@ -64,7 +65,7 @@ class Served:
         """Build a request for the report of a file in the served folder."""
         image = {"type": "image_url", "image_url": {"url": (self.folder / name).as_uri()}}
         content = [image, {"type": "text", "text": text}]
-        return {"model": "model", "messages": [{"role": "user", "content": content}]} | options
+        return {"model": self.model, "messages": [{"role": "user", "content": content}]} | options
 
     def ask(self, timeout: float = LONGEST_WAIT_S, **options: Any) -> str:
         """Ask for a report; return the answer's status, or a text that says that no answer came."""
@@ -75,16 +76,24 @@ class Served:
 
     def peak_mb(self) -> float:
         """Return the peak memory of the server's own process so far, in MB."""
+        return self._memory_mb("VmHWM")
+
+    def resident_mb(self) -> float:
+        """Return the memory of the server's own process now, in MB."""
+        return self._memory_mb("VmRSS")
+
+    def _memory_mb(self, name: str) -> float:
         status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8")
-        return int(re.search(r"VmHWM:\s+(\d+)", status).group(1)) / 1024
+        return int(re.search(rf"{name}:\s+(\d+)", status).group(1)) / 1024
 
 
 @contextmanager
-def served(model: Path, folder: Path):
-    """Run `argus serve` on a free port while the block runs."""
+def served(model: Path, folder: Path, *options: str, temporary: Path | None = None):
+    """Run `argus serve` on a free port while the block runs, with further options and a folder of temporary files."""
     command = [sys.executable, "-m", "argus_cli.main", "serve", "--model", str(model), "--scans", str(folder)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-    process = subprocess.Popen([*command, "--port", "0"], stderr=subprocess.PIPE, text=True, env=environment)
+    environment |= {} if temporary is None else {"TMPDIR": str(temporary)}
+    process = subprocess.Popen([*command, *options, "--port", "0"], stderr=subprocess.PIPE, text=True, env=environment)
     try:
         said = []
         for line in process.stderr:
@@ -94,7 +103,7 @@ def served(model: Path, folder: Path):
         else:
             raise RuntimeError("the server did not start: " + "".join(said))
         threading.Thread(target=process.stderr.read, daemon=True).start()
-        server = Served(process, int(found.group(1)), folder)
+        server = Served(process, int(found.group(1)), folder, model.name)
         server.ask(max_tokens=1)
         yield server
     finally:
@@ -249,8 +258,8 @@ def build_model(folder: Path) -> Path:
     return create_model("argus-tiny", folder / "model", llm=folder / "llm", dtype="float32")
 
 
-def build_scan(path: Path) -> None:
-    """Write a phantom's CT."""
+def build_scans(folder: Path, names: Sequence[str]) -> None:
+    """Write the CTs of phantoms."""
     import shutil
 
     import datasets
@@ -258,10 +267,11 @@ def build_scan(path: Path) -> None:
     import argus_processing  # noqa: F401  registers the data set
 
     with tempfile.TemporaryDirectory() as cache:
-        sizes = {"num_train": 1, "num_validation": 1, "num_test": 1}
+        sizes = {"num_train": 1, "num_validation": 1, "num_test": len(names)}
         phantoms = datasets.load_dataset("ct3drrg", "phantom", cache_dir=cache, **sizes)
         rows = phantoms["test"].cast_column("image", datasets.Nifti(decode=False))
-        shutil.copyfile(rows[0]["image"]["path"], path)
+        for name, row in zip(names, rows, strict=True):
+            shutil.copyfile(row["image"]["path"], folder / name)
 
 
 def run_bench(out: Path, part: str = "") -> list[Bound]:
@@ -273,7 +283,7 @@ def run_bench(out: Path, part: str = "") -> list[Bound]:
     with tempfile.TemporaryDirectory() as folder:
         scans = Path(folder) / "scans"
         scans.mkdir()
-        build_scan(scans / "scan.nii.gz")
+        build_scans(scans, ["scan.nii.gz"])
         model = build_model(Path(folder))
         for name in filter(lambda name: part in name, BOUNDS):
             rows.append(measure(name, model, scans))

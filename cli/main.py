@@ -198,6 +198,8 @@ def serve(
         str | None,
         typer.Option(envvar="ARGUS_API_KEY", show_envvar=True, help="Key that clients must send. Default: none."),
     ] = None,
+    api_key_file: Annotated[Path | None, typer.Option(help="File whose only line is that key.")] = None,
+    batch_size: BatchOption = 16,
     engine: EngineOption = "transformers",
     engine_option: EngineOptionsOption = None,
     adapter: AdapterOption = None,
@@ -210,6 +212,7 @@ def serve(
     """Serve a model through OpenAI's chat completions API: a CT in, its report out, streamed on request."""
     check_engine(engine, engine_option, adapter)
     try:
+        from argus_inference.serving.access_key import chosen_key
         from argus_inference.serving.engines import vllm_starter
         from argus_inference.serving.serve import ServerOptions, serve_model, start_transformers
     except ImportError:
@@ -220,8 +223,8 @@ def serve(
     quiet()
     loading = Loading(dtype, bits, static_cache, trust_remote_code, device_map)
     signals_as_usual()
-    options = ServerOptions(scans, host, port, allowed_host or (), api_key)
-    start = partial(start_transformers, loading=loading)
+    options = ServerOptions(scans, host, port, allowed_host or (), chosen_key(api_key, api_key_file))
+    start = partial(start_transformers, loading=loading, places=batch_size)
     if engine == "vllm":
         start = vllm_starter(loading, adapter, engine_option or ())
     serve_model(model, start, options, say)

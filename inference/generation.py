@@ -77,7 +77,7 @@ def generate_from(
             streamer=streamer,
             stopping_criteria=stopping,
         )
-    ends = _end_tokens(model)
+    ends = end_tokens(model)
     return [decode_report(processor, row, ends) for row in tokens[:, inputs["input_ids"].shape[1] :].tolist()]
 
 
@@ -109,7 +109,7 @@ def prompt_of(processor: Any, instruction: str) -> str:
     )
 
 
-def _end_tokens(model: Any) -> set[int]:
+def end_tokens(model: Any) -> set[int]:
     """Return the tokens that end a report (Llama 3 has two)."""
     ends = model.generation_config.eos_token_id
     if ends is None:

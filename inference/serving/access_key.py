@@ -2,6 +2,7 @@
 
 import hmac
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from .local_server import Receive, Send
@@ -29,6 +30,22 @@ class KeyGuard:
         is_bearer = given[: len(SCHEME)].lower() == SCHEME.encode()
         # The comparison takes as long for a nearly right key as for any other.
         return is_bearer and hmac.compare_digest(given[len(SCHEME) :].strip(), self._key)
+
+
+def chosen_key(key: str | None, file: Path | None) -> str | None:
+    """Return the key that was given or that a file holds, or None.
+
+    Raises:
+        OSError, ValueError: if both are given, the file cannot be read, or it holds no key.
+    """
+    if file is None:
+        return check_key(key)
+    if key is not None:
+        raise ValueError("--api-key (or ARGUS_API_KEY) and --api-key-file are both given; give one")
+    try:
+        return check_key(file.read_text(encoding="utf-8").rstrip("\r\n"))
+    except ValueError:
+        raise ValueError(f"{file}: holds no key: one line of visible ASCII") from None
 
 
 def check_key(key: str | None) -> str | None:

@@ -50,7 +50,7 @@ from .report_engine import ReportEngine
 from .serve_metrics import MEDIA_TYPE as METRICS_TYPE
 from .serve_metrics import CountGuard, RequestCounts
 from .serve_requests import AllowedScans, RefusedError, ReportRequest, parse_request
-from .serve_writing import ReportWriter, WritingError
+from .serve_writing import PLACES, ReportWriter, WritingError
 
 MAX_BODY_BYTES = 512 << 20
 MAX_BODY_BYTES_TOGETHER = 1 << 30
@@ -368,6 +368,8 @@ def serve_model(
         engine.close()
 
 
-def start_transformers(model_dir: Path, origin: Mapping[str, str], loading: Loading) -> ReportWriter:
-    """Load a model into this process, to write one report at a time."""
-    return ReportWriter(*load_model(model_dir, loading), name=Path(model_dir).resolve().name, origin=origin)
+def start_transformers(
+    model_dir: Path, origin: Mapping[str, str], loading: Loading, places: int = PLACES
+) -> ReportWriter:
+    """Load a model into this process, to write so many reports together."""
+    return ReportWriter(*load_model(model_dir, loading), Path(model_dir).resolve().name, origin, places)

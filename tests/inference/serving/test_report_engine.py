@@ -12,7 +12,7 @@ from safetensors.torch import save
 
 from argus_inference.generation import Generated
 from argus_inference.scan_files import ScanNotReadError
-from argus_inference.serving.access_key import check_key
+from argus_inference.serving.access_key import check_key, chosen_key
 from argus_inference.serving.sent_embeddings import MEDIA_TYPE
 from argus_inference.serving.serve import MAX_WAITING, build_app
 from argus_inference.serving.serve_requests import AllowedScans
@@ -146,6 +146,18 @@ def test_a_model_in_this_process_takes_no_embeddings(loaded, serving):
 def test_a_key_that_no_client_can_send_is_refused(key):
     with pytest.raises(ValueError, match="--api-key"):
         check_key(key)
+
+
+def test_a_key_may_lie_in_a_file(tmp_path):
+    file = tmp_path / "key"
+    file.write_text("s3cret\n")
+    assert chosen_key(None, file) == "s3cret" and chosen_key("a", None) == "a" and chosen_key(None, None) is None
+    with pytest.raises(ValueError, match="both"):
+        chosen_key("a", file)
+    for text in ("", "\n", "one\ntwo\n", "schlüssel"):
+        file.write_text(text)
+        with pytest.raises(ValueError, match="key: holds no key"):
+            chosen_key(None, file)
 
 
 def test_no_key_is_none():
