@@ -7,7 +7,7 @@ TRIED := audit,cache,clinical,evaluate,hospital,judge,meteor,monai,notebook,qlor
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo audit-writers ablation-demo pretrain-demo paper-demo series-bench dicom-check test-pacs pacs-bench stress test test-reports test-browser test-metric-packages test-deepspeed test-vllm fuzz quality docs evidence-demo test-oldest bench bounds readme viewer clean
+.PHONY: demo audit-writers ablation-demo pretrain-demo paper-demo series-bench dicom-check test-pacs pacs-bench stress test test-reports test-browser test-metric-packages test-deepspeed test-vllm fuzz quality docs evidence-demo test-oldest bench bounds load readme viewer clean
 
 demo: $(VENV)/installed-demo
 	$(BIN)/argus demo runs/demo
@@ -115,6 +115,10 @@ bench: $(VENV)/installed-bench
 # What argus serve bears: clients that leave, flood, stall. On 127.0.0.1, a few minutes.
 bounds: $(VENV)/installed
 	$(BIN)/python bench/bench_serve.py runs/bench
+
+# Many requests together against one after another, 200 at once, 300 for its memory, and a kill, after `make demo`.
+load: $(VENV)/installed
+	$(BIN)/python bench/bench_serve.py runs/bench --load runs/demo/argus-tiny
 
 # Does the demo's model read the image, beside writers that do not: two minutes, after `make demo`.
 audit-writers: $(VENV)/installed

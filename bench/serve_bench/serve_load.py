@@ -1,6 +1,6 @@
 """Measure `argus serve` under load: many requests together against one after another, at once, for long, and killed.
 
-make load MODEL=runs/demo/argus-tiny      (writes runs/bench/serve_load.json)
+make load      (writes runs/bench/serve_load.json)
 
 A separate process serves the model on 127.0.0.1 with one thread for PyTorch, and this one asks, on the same cores. The
 scans are phantoms. Both ways of asking take turns, and the ratio is that of the medians.
@@ -20,15 +20,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import httpx
-import typer
-from bench_serve import LONGEST_WAIT_S, Served, build_scans, served
 from bench_timing import timed
 
 from argus_processing.storage.part_files import is_part
 from argus_processing.storage.whole_files import check_can_fill, write_json
+
+from .served_process import LONGEST_WAIT_S, Served, build_scans, served
 
 TOGETHER, ROUNDS, AT_ONCE, LONG = 16, 5, 200, 300
 
@@ -129,7 +129,7 @@ def _ask_a_dying_server(server: Served, scans: Sequence[str]) -> None:
         ask_all(server, scans, len(scans))
 
 
-def run_bench(model: Path, out: Path, engine: str = "transformers") -> dict[str, Any]:
+def run_load(model: Path, out: Path, engine: str = "transformers") -> dict[str, Any]:
     """Run all tests, write `serve_load.json` into `out`, and return what it holds."""
     check_can_fill(out)
     names = [f"scan{number}.nii.gz" for number in range(TOGETHER)]
@@ -159,16 +159,3 @@ def run_bench(model: Path, out: Path, engine: str = "transformers") -> dict[str,
         print("killed", json.dumps(results["killed"]), flush=True)
     write_json(file, results)
     return results
-
-
-def main(
-    model: Annotated[Path, typer.Argument(help="Folder of the model.")],
-    out: Annotated[Path, typer.Argument(help="Folder of the results.")],
-    engine: Annotated[str, typer.Option(help="transformers or vllm.")] = "transformers",
-) -> None:
-    """Measure a server under load."""
-    run_bench(model, out, engine)
-
-
-if __name__ == "__main__":
-    typer.run(main)

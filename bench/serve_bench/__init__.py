@@ -1,0 +1,1 @@
+"""The parts of `make bounds` and `make load`."""
