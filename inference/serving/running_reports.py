@@ -56,7 +56,7 @@ class RunningReport:
 
 @dataclass(frozen=True)
 class _ReadPrompt:
-    """What `generate` made of a prompt: the report that begins, its logits `(1, V)`, and its keys and values."""
+    """A prompt that `generate` has read: the report that begins, its logits `(1, V)`, and its keys and values."""
 
     report: RunningReport
     logits: torch.Tensor
