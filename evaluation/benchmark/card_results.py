@@ -14,7 +14,7 @@ from argus_training.assembly.model_card import CardResults
 
 from ..floors.floor_list import missing_floors
 from .evaluation_results import RESULTS_FILE, EvaluationResults, MetricValue, read_results
-from .results_table import result_tables, signature_lines
+from .results_table import result_tables, signature_lines, test_set_line
 
 TASK = "image-text-to-text"
 CONTROLS_TOLD = (
@@ -53,10 +53,11 @@ def card_results(results: EvaluationResults) -> CardResults:
     # Why a metric is missing on a machine may name its folders.
     computed = replace(results, metrics={name: one for name, one in results.metrics.items() if one.missing is None})
     lacking = f"{told} " if (told := missing_floors(results.controls)) else ""
+    scans = f" The {test_set_line(results.scans)}." if results.scans else ""
     return CardResults(
         heading=f"{results.subset}, split {results.split}: {results.n_test} reports{left_out}",
         table="\n\n".join(map(markdown_table, result_tables(results))),
-        controls=f"{CONTROLS_TOLD} {lacking}Of {results.n_test} reports: {counts}.",
+        controls=f"{CONTROLS_TOLD} {lacking}Of {results.n_test} reports: {counts}.{scans}",
         signatures=tuple(signature_lines(computed)),
         entries=tuple(_entries(results)),
     )
@@ -87,4 +88,5 @@ def _arguments(results: EvaluationResults, name: str, metric: MetricValue) -> di
         told["interval_95"] = [round(metric.low, 4), round(metric.high, 4)]
     found = {control: scores.metrics.get(name) for control, scores in results.controls.items()}
     known = {control: round(one.value, 4) for control, one in found.items() if one and one.value is not None}
-    return told | ({"controls": known} if known else {})
+    scans = {"references_sha256": results.scans.references_sha256} if results.scans else {}
+    return told | scans | ({"controls": known} if known else {})

@@ -9,6 +9,7 @@ from argus_inference.console.terminal import escape_name
 
 from ..floors.floor_list import FLOORS, missing_floors, title_of
 from .evaluation_results import EvaluationResults, MetricValue
+from .scored_scans import ScoredScans
 
 # Metrics by heading, in the groups of the tables of floors: findings and labels, their places, words, models' metrics.
 METRIC_GROUPS: tuple[dict[str, str], ...] = (
@@ -137,8 +138,13 @@ def floor_lines(results: EvaluationResults) -> Iterator[str]:
     for name, signature in results.floor_signatures.items():
         yield f"{title_of(name)}: {signature}"
     if results.scans is not None:
-        ids, references = results.scans.ids_sha256[:16], results.scans.references_sha256[:16]
-        yield f"test set: {len(results.scans.scans)} scans, SHA-256 of ids {ids}, of references {references}"
+        yield test_set_line(results.scans)
+
+
+def test_set_line(scans: ScoredScans) -> str:
+    """Return in one line which scans numbers are of."""
+    ids, references = scans.ids_sha256[:16], scans.references_sha256[:16]
+    return f"test set: {len(scans.scans)} scans, SHA-256 of ids {ids}, of references {references}"
 
 
 def _of_floor(results: EvaluationResults, floor: str, name: str) -> MetricValue | None:

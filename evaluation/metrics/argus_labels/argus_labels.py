@@ -10,6 +10,7 @@ import evaluate
 
 from argus_evaluation.metrics.clinical.clinical_weights import ClinicalOptions
 from argus_evaluation.metrics.labels.label_metrics import label_metrics
+from argus_evaluation.metrics.reference_hash import references_hash
 
 INPUTS = """
 Args:
@@ -20,7 +21,8 @@ Args:
     details: whether to tell by metric how it was computed, in place of its number.
 Returns:
     by metric its number from 0 to 1. With `details` a dictionary for every metric with `value`, `signature`,
-    `per_report`, each report's own scores, and `labels`, the value for each label where the metric has one.
+    `per_report`, each report's own scores, `labels`, the value for each label where the metric has one, and
+    `references_sha256`, which tells what it was computed against.
 """
 
 
@@ -48,12 +50,14 @@ class ArgusLabels(evaluate.Metric):
         scored = {name: (metric, metric.score(predictions, references)) for name, metric in metrics.items()}
         if not details:
             return {name: scores.value for name, (_, scores) in scored.items()}
+        against = references_hash(references)
         return {
             name: {
                 "value": scores.value,
                 "signature": metric.signature,
                 "per_report": scores.per_report.tolist(),
                 "labels": {label: part.value for label, part in scores.parts.items()},
+                "references_sha256": against,
             }
             for name, (metric, scores) in scored.items()
         }

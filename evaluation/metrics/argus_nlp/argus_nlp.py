@@ -7,6 +7,7 @@ import datasets
 import evaluate
 
 from argus_evaluation.benchmark.scoring import ScoredMetric, score_nlp
+from argus_evaluation.metrics.reference_hash import references_hash
 
 CITATION = """\
 @inproceedings{liu2025argus,
@@ -25,7 +26,8 @@ Args:
 Returns:
     the value of each metric by name; a metric that cannot be computed here is left out, and a warning says what to
     install. With `details`, a dictionary for every metric with `value` (None if missing, and then `missing` says what
-    to install), `signature` and `per_report`, the scores of the single reports.
+    to install), `signature`, `per_report`, the scores of the single reports, and `references_sha256`, which tells what
+    they were computed against.
 """
 logger = evaluate.logging.get_logger(__name__)
 
@@ -45,7 +47,8 @@ class ArgusNLP(evaluate.Metric):
     def _compute(self, predictions: list[str], references: list[str], details: bool = False) -> dict:
         scores = score_nlp(predictions, references)
         if details:
-            return {name: _details(metric) for name, metric in scores.items()}
+            against = {"references_sha256": references_hash(references)}
+            return {name: _details(metric) | against for name, metric in scores.items()}
         for name, metric in scores.items():
             if metric.missing:
                 logger.warning(f"{name} is left out: {metric.missing}")

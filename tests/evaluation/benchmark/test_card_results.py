@@ -7,6 +7,7 @@ from huggingface_hub import ModelCard
 
 from argus_evaluation.benchmark.card_results import card_results, read_card_results
 from argus_evaluation.benchmark.evaluation_results import ControlResults, EvaluationResults, MetricValue, write_results
+from argus_evaluation.benchmark.scored_scans import scored_scans
 from argus_inference.model_folder import hash_model
 from argus_training.assembly.model_card import model_subject, render_card
 
@@ -52,6 +53,13 @@ def test_the_metadata_read_back_are_the_results(model_dir):
         "controls": {"shuffled": 0.22},
     }
     assert (entries["BLEU-4"].metric_type, entries["BLEU-4"].metric_value) == ("bleu-4", 44.0412)
+
+
+def test_a_card_tells_which_scans_its_numbers_are_of(model_dir):
+    scans = scored_scans({"a": "No effusion.", "b": "A nodule."})
+    card = ModelCard(render_card(model_subject(model_dir), [card_results(replace(results_of(), scans=scans))]))
+    assert f"The test set: 2 scans, SHA-256 of ids {scans.ids_sha256[:16]}, of references" in str(card)
+    assert {one.metric_args["references_sha256"] for one in card.data.eval_results} == {scans.references_sha256}
 
 
 def test_results_of_two_data_sets_stay_apart(model_dir):

@@ -7,6 +7,7 @@ import pytest
 
 import argus_evaluation
 from argus_evaluation.metrics.nlp_metrics import METRICS
+from argus_evaluation.metrics.reference_hash import references_hash
 
 FOLDERS = [Path(argus_evaluation.__file__).parent / "metrics" / name for name in ("argus_nlp", "argus_labels")]
 PREDICTIONS, REFERENCES = ["No effusion.", "", "a\x00\nb 结节"], ["No pleural effusion.", "A nodule.", "a b"]
@@ -38,6 +39,7 @@ def test_evaluate_gives_details_on_demand_and_takes_batches(metric):
     scores = metric.compute(details=True)
     assert scores["METEOR"]["value"] is None and "Java" in scores["METEOR"]["missing"]
     assert scores["ROUGE-1"]["signature"] == METRICS["ROUGE-1"].signature
+    assert scores["ROUGE-1"]["references_sha256"] == references_hash(REFERENCES[::-1]) != references_hash(["a"])
     assert scores["ROUGE-1"]["per_report"] == METRICS["ROUGE-1"].score(PREDICTIONS, REFERENCES).per_report.tolist()
 
 
