@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # The extras that the tests try.
-TRIED := audit,cache,clinical,evaluate,hospital,judge,meteor,monai,notebook,qlora,quantized,ray,reader,serve
+TRIED := audit,cache,clinical,evaluate,hospital,judge,meteor,monai,notebook,qlora,quantized,ray,reader,serve,view
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 

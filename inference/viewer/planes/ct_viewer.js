@@ -276,8 +276,10 @@ export class CTViewer {
 
   // `map` is a NIfTI file in memory with 1 at its largest value; below `least` nothing is drawn.
   async showMap(map, least) {
+    this.wanted = map;
     const image = await NVImage.new(map.slice(0), "map.nii", MAP_COLORS, 0.5, null, least, 1);
     const second = this.solid && await NVImage.new(map.slice(0), "map.nii", MAP_COLORS, 0.8, null, 2 * least, 1);
+    if (this.wanted !== map) return; // another was asked for meanwhile, or none
     this.clearMap();
     this.map = image;
     this.planes.addVolume(image);
@@ -286,6 +288,7 @@ export class CTViewer {
   }
 
   clearMap() {
+    this.wanted = null;
     if (!this.map) return;
     this.planes.removeVolume(this.map);
     if (this.solid) this.solid.removeVolume(this.solid.volumes[1]);
