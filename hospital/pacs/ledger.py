@@ -142,6 +142,10 @@ class Ledger:
             (state, model, content, cause, job.study),
         )
 
+    def settle(self, job: Job) -> None:
+        """Note that a study has nothing new: it is as it was before, with the same cause."""
+        self._db.execute("UPDATE study SET state = settled, tries = 0, due = 0 WHERE uid = ?", (job.study,))
+
     def put_out(self, study: str, key: str, objects: Sequence[MadeObject]) -> None:
         """Keep the objects of a report until they are sent, all or none."""
         rows = [(each.sop, study, key, place, each.content) for place, each in enumerate(objects)]

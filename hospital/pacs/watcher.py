@@ -132,7 +132,7 @@ class Watcher:
         series = self.client.series_of(job.study)
         content = hash_of_series(series)
         if job.settled in (DONE, REFUSED) and (job.model, job.content) == (self.writer.model_hash, content):
-            self.ledger.finish(job, job.settled, job.model, content, "nothing new")
+            self.ledger.settle(job)
             return
         began = time.monotonic()
         try:

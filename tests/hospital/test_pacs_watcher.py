@@ -241,6 +241,22 @@ def test_a_study_without_a_chest_is_refused_until_one_comes(hospital, series, tm
     assert kinds(hospital) == ["DOC", "SR"]
 
 
+def test_a_refused_study_keeps_its_reason_when_something_else_comes(hospital, series):
+    objects = dict(hospital.pacs.objects)
+    hospital.pacs.objects = dict(list(objects.items())[:8])
+    hospital.watch()
+    other = pydicom.dcmread(series[0])
+    other.Modality, other.SeriesInstanceUID, other.SOPInstanceUID = "SR", "1.2.3.4", "1.2.3.4.5"
+    other.file_meta.MediaStorageSOPInstanceUID = other.SOPInstanceUID
+    path = hospital.state / "other.dcm"
+    other.save_as(path)
+    hospital.pacs.add([path])
+    hospital.watch()
+    with opened_state(hospital.state) as state:
+        (row,) = state.ledger._db.execute("SELECT state, instances, cause FROM study").fetchall()
+    assert row[:2] == (REFUSED, 9) and "no series is a chest CT to read" in row[2]
+
+
 def test_a_series_that_cannot_be_reported_on_fails_once_with_the_cause(hospital):
     hospital.writer.problem = "the slices are damaged"
     hospital.watch()
