@@ -38,7 +38,8 @@ _CHANGE = (
     r"|enlargement|improvement|worsening|evidence of change|variation)"
 )
 _DENIES_NO_FINDING = re.compile(
-    r"\b(?:no|not|without)\b(?:\s+(?!(?:or|nor|and)\b)\w+){0,4}?\s+(?<!thickness )(?<!density )(?<!diameter )"
+    r"\b(?:no|not|without)\b(?:\s+(?:(?!(?:or|nor|and)\b)\w+"
+    r"|\w+(?:al|ve|nt|ar|ble) (?:and|or) \w+(?:al|ve|nt|ar|ble)\b)){0,4}?\s+(?<!thickness )(?<!density )(?<!diameter )"
     rf"{_CHANGE}\b"
     r"(?!\s+in\s+(?:[\w-]+\s+){0,3}?[\w-]*(?:wall|thickness))"
     r"|\bnot\s+(?:only|significantly|exceed\w*|reach\w*|chang\w*|differ\w*|typical|specific|optimal\w*|given|performed"

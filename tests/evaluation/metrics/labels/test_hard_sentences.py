@@ -49,6 +49,8 @@ NEGATION = [
     ("The scan fails to demonstrate a nodule.", set()),
     ("No more than mild emphysema.", {EMPHYSEMA}),
     ("No increase in heart size.", set()),
+    ("No significant dimensional and structural differences were detected in the nodules.", {NODULE}),
+    ("No lung nodule or interval change.", set()),
     ("No peribronchial thickness increase and no ground glass density increase.", set()),
     ("There is no pleural effusion or increase in thickness.", set()),
     ("No effusion of the pleura, no consolidation, and the heart is enlarged.", {HEART}),
