@@ -7,7 +7,7 @@ TRIED := audit,cache,clinical,evaluate,hospital,judge,meteor,monai,notebook,qlor
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo audit-writers ablation-demo pretrain-demo paper-demo series-bench dicom-check test-pacs pacs-bench stress test test-reports test-browser test-metric-packages test-deepspeed test-vllm fuzz quality docs evidence-demo test-oldest bench bounds load readme viewer clean
+.PHONY: demo audit-writers ablation-demo pretrain-demo paper-demo series-bench dicom-check test-pacs pacs-bench stress test test-reports test-browser test-metric-packages test-deepspeed test-vllm bench-vllm fuzz quality docs evidence-demo test-oldest bench bounds load readme viewer clean
 
 demo: $(VENV)/installed-demo
 	$(BIN)/argus demo runs/demo
@@ -217,6 +217,10 @@ MODEL ?=
 ON_CPU := VLLM_CPU_OMP_THREADS_BIND=nobind VLLM_CPU_KVCACHE_SPACE=1 OMP_NUM_THREADS=1
 test-vllm: $(VLLM)/installed
 	$(ON_CPU) ARGUS_MODEL="$(MODEL)" $(VLLM)/bin/python -m pytest tests/inference/serving/vllm/vllm_parity.py
+
+# One report after another against many together, 300 reports, kill and restart, 200 at once: runs/bench/vllm.json.
+bench-vllm: $(VLLM)/installed
+	$(ON_CPU) $(VLLM)/bin/python bench/bench_vllm.py runs/bench
 
 $(VLLM)/installed: vllm-packages.txt $(VENV)/installed
 	$(BIN)/python -m venv $(VLLM)
