@@ -220,7 +220,7 @@ test-vllm: $(VLLM)/installed
 
 # One report after another against many together, 300 reports, kill and restart, 200 at once: runs/bench/vllm.json.
 bench-vllm: $(VLLM)/installed
-	$(ON_CPU) $(VLLM)/bin/python bench/bench_vllm.py runs/bench
+	$(ON_CPU) $(VLLM)/bin/python bench/serve_bench/bench_vllm.py runs/bench
 
 $(VLLM)/installed: vllm-packages.txt $(VENV)/installed
 	$(BIN)/python -m venv $(VLLM)

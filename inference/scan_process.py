@@ -125,7 +125,7 @@ def _end(process: BaseProcess) -> None:
 def _work(sender: Connection, read: Callable[[Path], CTVolume], private: Path, limits: ReaderLimits) -> None:
     """Read one scan and send it; this runs in the reader's process."""
     os.setsid()
-    _end_with_server()
+    end_with_parent()
     _confine(limits)
     try:
         volume = read(private)
@@ -149,12 +149,12 @@ def _refuse(sender: Connection, reason: str) -> None:
     sender.send_bytes(json.dumps({"refused": shown}).encode())
 
 
-def _end_with_server() -> None:
-    """Make the operating system end this process with its server, because a busy decoder cannot check for it."""
-    signal.signal(signal.SIGIO, signal.SIG_DFL)  # ends the process on Linux; elsewhere the alarm ends it
+def end_with_parent() -> None:
+    """Make the operating system end this process with its parent, because a busy decoder cannot check for it."""
     parent = multiprocessing.parent_process()
     if parent is None:
         return
+    signal.signal(signal.SIGIO, signal.SIG_DFL)  # ends the process on Linux; elsewhere the alarm ends it
     server = parent.sentinel  # a pipe whose other end only the server holds
     fcntl.fcntl(server, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(server, fcntl.F_SETFL, fcntl.fcntl(server, fcntl.F_GETFL) | os.O_ASYNC)

@@ -6,6 +6,10 @@ def register() -> None:
 
     vLLM calls this in each of its processes, by the entry point `vllm.general_plugins`; more than once does no harm.
     """
+    from ...scan_process import end_with_parent
+
+    # vLLM's processes would live on after a server that was killed, and hold its GPU's memory.
+    end_with_parent()
     from vllm import ModelRegistry
 
     import argus_processing  # noqa: F401  registers configuration, model and processor

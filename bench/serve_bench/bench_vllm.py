@@ -1,7 +1,7 @@
 """Measure `argus serve` with transformers and with vLLM: one report after another against many together.
 
-make bench-vllm                                       (writes runs/bench/vllm.json)
-python bench/bench_vllm.py runs/bench endurance       (only this part; the others stay in the file)
+make bench-vllm                                               (writes runs/bench/vllm.json)
+python bench/serve_bench/bench_vllm.py runs/bench endurance   (only this part; the others stay in the file)
 
 Each engine serves the same model on 127.0.0.1 in a process of its own, one after the other, on this machine. Ratios are
 within one engine; the machine's load is written down beside them. Embeddings in place of scans leave out the time to
@@ -46,7 +46,7 @@ ENGINES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class EngineTimes:
-    """What one engine took.
+    """The times of one engine.
 
     Attributes:
         engine: its name.
@@ -69,7 +69,7 @@ class EngineTimes:
 
 @dataclass(frozen=True)
 class Endurance:
-    """What an engine bore.
+    """The results of many requests to an engine, and of its end.
 
     Attributes:
         memory_mb: memory of all its processes after 50, 100, ... reports.
