@@ -26,7 +26,16 @@ ABSENT = do_without_readers()  # before anything of Argus is imported
 
 import torch  # noqa: E402
 import typer  # noqa: E402
-from gpu_bench.gpu_measurements import evidence, parity, profile, resampling, towers, training, writing  # noqa: E402
+from gpu_bench.gpu_measurements import (  # noqa: E402
+    evidence,
+    parity,
+    profile,
+    resampling,
+    together,
+    towers,
+    training,
+    writing,
+)
 from gpu_bench.gpu_tables import part_names, tables  # noqa: E402
 from gpu_bench.gpu_timing import Effort, Row, attempt, ceilings, peak_flops  # noqa: E402
 
@@ -77,6 +86,7 @@ def parts_of(device: str, effort: Effort, tiny: bool, out: Path, model: Path | N
         Part("resampling", 15, lambda: resampling((hr, nr), device, effort), "of a scan"),
         Part("evidence", 25, lambda: evidence(hr, torch.bfloat16, device, effort), f"{hr}, bfloat16"),
         Part("parity", 15, lambda: parity(TINY["nr"], device, effort, model), "with the CPU"),
+        Part("together", 15, lambda: together(hr, device, effort, (*batch_sizes, 8)), hr),
         Part("writing", 75, lambda: writing(hr, "argus", device, effort, batch_sizes, static=True), f"{hr}, compiled"),
         Part("evidence", 25, lambda: evidence(hr, torch.float32, device, effort), f"{hr}, float32"),
     ]
@@ -84,10 +94,18 @@ def parts_of(device: str, effort: Effort, tiny: bool, out: Path, model: Path | N
         run = _later(writing, hr, tower, device, effort, batch_sizes[:1])
         parts.append(Part("writing", 25, run, f"{hr}, {tower}"))
     parts.append(Part("towers", 20, lambda: towers((hr, nr), others, device, effort), ", ".join(others)))
+    for preset, lora in (("argus-3b-nr", False), ("argus-8b-nr", True), ("argus-8b-hr", True)):
+        run = _later(training, size(preset), lora, device, effort, micro_batches[:2], **scans, recompute=False)
+        parts.append(Part("training", 20, run, f"{preset}, nothing computed again"))
     for preset, lora in (("argus-3b-hr", False), ("argus-8b-hr", True)):
         run = _later(profile, size(preset), lora, device, out / f"profile_{preset}.json.gz")
         parts.append(Part("profiles", 40, run, preset))
     return parts
+
+
+def names_of(part: Part) -> set[str]:
+    """Return what `--only` may call a part."""
+    return {part.name, f"{part.name}: {part.about}"}
 
 
 def _later(measure: Callable[..., Iterator[Row]], *arguments: Any, **named: Any) -> Callable[[], Iterator[Row]]:
@@ -110,7 +128,7 @@ def run_bench(
         device: "cuda" or "cpu".
         minutes: after so many no further row is begun.
         tiny: measure argus-tiny and argus-tiny-hr in place of the presets.
-        only: names of the parts that run. Default: all.
+        only: names of the parts that run, or `NAME: WHAT` of one, as the list of what was skipped tells them.
         effort: the amount of measuring.
         model: folder of a saved small model, whose tokens are compared with the CPU's. Default: random weights.
 
@@ -122,7 +140,7 @@ def run_bench(
         raise ValueError("make bench-gpu needs a CUDA GPU, and PyTorch finds none; `make bench` measures on the CPU")
     effort = effort or Effort()
     parts = parts_of(device, effort, tiny, out, model)
-    if unknown := set(only) - {part.name for part in parts}:
+    if unknown := set(only) - {name for part in parts for name in names_of(part)}:
         raise ValueError(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(part_names())}")
     check_can_fill(out)
     results: dict[str, Any] = {
@@ -136,7 +154,7 @@ def run_bench(
         "skipped": [],
     }
     for part in parts:
-        if only and part.name not in only:
+        if only and not names_of(part) & set(only):
             continue
         for row in _rows(part, started + 60 * minutes, device):
             named = {"seconds_since_start": round(time.monotonic() - started, 1), **row}

@@ -12,12 +12,15 @@ import numpy as np
 import torch
 from bench_timing import seconds_of
 from torch.nn import functional
+from transformers import BatchFeature
 
 from argus_inference.evidence.evidence import EvidenceSettings
 from argus_inference.evidence.evidence_memory import plan_evidence
 from argus_inference.evidence.explain import supports_of
 from argus_inference.evidence.path_gradients import frozen, integrated_gradients, recomputing
 from argus_inference.evidence.report_tokens import ReportTokens
+from argus_inference.generation import end_tokens
+from argus_inference.serving.running_reports import RunningReports
 from argus_processing.resampling import PlaneFiller, fill_grid, grid_operators, one_thread, planes_in, scale_hu
 from argus_training.planning.flops import NUM_PROMPT_TOKENS, encoder_flops, study_cost, train_step_flops
 from modeling_argus import TOWERS, preset_config, preset_vision_config
@@ -33,15 +36,24 @@ PADDING = 0
 
 
 def training(
-    preset: str, lora: bool, device: str, effort: Effort, micro_batches: Sequence[int], scans: int = SCANS_PER_STEP
+    preset: str,
+    lora: bool,
+    device: str,
+    effort: Effort,
+    micro_batches: Sequence[int],
+    scans: int = SCANS_PER_STEP,
+    recompute: bool = True,
 ) -> Iterator[Row]:
     """Measure steps of stage 2 with so many scans, in micro-batches, as `training/sft.py` takes them.
 
-    bfloat16 autocast, activation checkpointing, AdamW; with `lora`, adapters on a bfloat16 language model.
+    bfloat16 autocast, AdamW, layers computed again (`gradient_checkpointing`) or not; with `lora`, adapters on a
+    bfloat16 language model.
     """
     config = preset_config(preset)
     free_memory(device)
     model = random_model(config, device, lora)
+    if not recompute:
+        model.gradient_checkpointing_disable()
     trained = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-6, weight_decay=0.0, fused=device.startswith("cuda"))
     flops = train_step_flops(config, NUM_PROMPT_TOKENS + NUM_REPORT_TOKENS, NUM_REPORT_TOKENS, ALL_PARTS, lora)
@@ -74,6 +86,7 @@ def training(
             "preset": preset,
             "trained": "lora" if lora else "full",
             "micro_batch": micro_batch,
+            "recompute": recompute,
             "scans_per_step": scans,
             "trained_parameters": sum(weight.numel() for weight in trained),
             "loss": "TRL's fused output layer" if WITH_TRL else "tiles of labelled tokens",
@@ -312,6 +325,63 @@ def parity(preset: str, device: str, effort: Effort, folder: Path | None = None,
         named = {"model": "random " + preset if folder is None else "saved", "scans": num_scans}
         named["dtype"] = str(dtype).removeprefix("torch.")
         yield attempt(named, lambda dtype=dtype: measure(dtype), device)
+    if folder is None:
+        return
+
+    def measure_together() -> Row:
+        rows = [{name: value[place : place + 1] for name, value in batch.items()} for place in range(num_scans)]
+        found = write_together(model.to(device, torch.float32), rows, end_tokens(model), effort.new_tokens)
+        ends = end_tokens(model)
+        # `generate` pads a report that has ended, and this does not.
+        written = [[token for token in row.tolist() if token != PADDING] for row in expected]
+        same = [
+            own[: len(other)] == other and (len(own) == len(other) or own[len(other)] in ends)
+            for own, other in zip(found, written, strict=True)
+        ]
+        return {"tokens": sum(map(len, written)), "equal_reports": sum(same)}
+
+    yield attempt({"model": "saved", "scans": num_scans, "dtype": "float32, together"}, measure_together, device)
+
+
+def write_together(model: Any, rows: Sequence[Row], ends: set[int], limit: int) -> list[list[int]]:
+    """Write reports as `argus serve` does: one more begins at each step, and those that are over leave."""
+    together, waiting, begun = RunningReports(model, ends), list(rows), []
+    while waiting or together.reports:
+        if waiting:
+            begun.append(together.begin(BatchFeature(waiting.pop(0)), limit))
+        together.end([report for report in together.reports if report.is_over()])
+        if together.reports:
+            together.step()
+    return [report.tokens for report in begun]
+
+
+def together(preset: str, device: str, effort: Effort, counts: Sequence[int]) -> Iterator[Row]:
+    """Measure the reports that `argus serve` writes together: reading a prompt, and the steps of so many reports."""
+    config = preset_config(preset)
+    free_memory(device)
+    model = random_model(config, device, None)
+    inputs = make_batch(config, 1, 0, device)
+    inputs["pixel_values"] = inputs["pixel_values"].to(model.dtype)
+
+    def measure(count: int) -> Row:
+        running = RunningReports(model, set())
+
+        def begin() -> None:
+            running.begin(BatchFeature(dict(inputs)), effort.new_tokens + effort.warmup)
+
+        first, *others = (seconds_of(begin, device) for _ in range(count))
+        for _ in range(effort.warmup):
+            running.step()
+        seconds = seconds_of(lambda: [running.step() for _ in range(effort.new_tokens - 1)], device)
+        return {
+            "prefill_seconds": float(np.median(others or [first])),
+            "step_seconds": seconds / (effort.new_tokens - 1),
+            "tokens_per_second": count * (effort.new_tokens - 1) / seconds,
+            "peak_memory_bytes": peak_memory(device),
+        }
+
+    for count in counts:
+        yield attempt({"preset": preset, "reports": count}, lambda count=count: measure(count), device)
 
 
 def profile(preset: str, lora: bool, device: str, path: Path) -> Iterator[Row]:

@@ -10,9 +10,10 @@ from argus_processing.storage.markdown_table import literal_table, markdown_tabl
 
 COLUMNS = {
     "ceilings": ("what", "tflops", "gb_per_second"),
-    "training": ("preset", "trained", "micro_batch", "samples_per_second", "mfu", "peak_memory_bytes"),
+    "training": ("preset", "trained", "micro_batch", "recompute", "samples_per_second", "mfu", "peak_memory_bytes"),
     "writing": ("preset", "tower", "batch_size", "static_cache", "prefill_seconds", "report_seconds",
                 "tokens_per_second"),
+    "together": ("preset", "reports", "prefill_seconds", "step_seconds", "tokens_per_second", "peak_memory_bytes"),
     "towers": ("tower", "preset", "tokens", "forward_seconds", "training_seconds", "tflops"),
     "resampling": ("preset", "first_on_cpu_seconds", "second_on_cpu_seconds", "second_on_device_seconds",
                    "all_on_device_seconds"),
@@ -36,7 +37,8 @@ def tables(results: Mapping[str, Any]) -> list[Table]:
 def part_table(results: Mapping[str, Any], part: str) -> Table:
     """Return the rows of one part as a rich table."""
     table = Table(title=f"{part.capitalize()} on {results['hardware']}", box=SIMPLE, padding=(0, 1, 0, 0))
-    names = COLUMNS[part] + (("error",) if any("error" in row for row in results[part]) else ())
+    # What an earlier bench did not tell has no column.
+    names = [name for name in (*COLUMNS[part], "error") if any(name in row for row in results[part])]
     numbers = {name for name in names for row in results[part] if isinstance(row.get(name), int | float)}
     for name in names:
         heading = name.replace("_bytes", "_GB").replace("_", " ")
@@ -77,7 +79,8 @@ def _training_lines(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
         best = max((row for row in rows if row["preset"] == preset), key=lambda row: row["samples_per_second"])
         trained = {"full": "all weights", "lora": "LoRA"}[best["trained"]]
         told = f"{_digits(best['samples_per_second'])} scans/s, MFU {100 * best['mfu']:.0f}%"
-        lines.append((f"training {preset}, {trained}, {best['micro_batch']} scans at a time", told))
+        kept = "" if best.get("recompute", True) else ", nothing computed again"
+        lines.append((f"training {preset}, {trained}, {best['micro_batch']} scans at a time{kept}", told))
     return lines
 
 

@@ -5,13 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import bench_cache
-import bench_gpu
 import bench_metrics
 import bench_preprocessing
 import bench_serve
 import bench_stage1
 import bench_vision
 import pytest
+from gpu_bench import gpu_tables
 from rich.console import Console
 from typer.main import get_command
 
@@ -71,23 +71,27 @@ def gpu(part: str):
         "trained": "lora",
         "micro_batch": 16,
         "samples_per_second": 12.3,
+        "recompute": False,
         "mfu": 0.412,
     }
     writing = {"preset": "argus-70b-hr", "tower": "ct2rep", "batch_size": 16, "static_cache": False}
     towers = {"tower": "ct2rep", "preset": "argus-70b-hr", "tokens": 65_536, "forward_seconds": 0.123}
     seconds = dict.fromkeys(("first_on_cpu", "second_on_cpu", "second_on_device", "all_on_device"), 0.00123)
+    together = {"preset": "argus-70b-hr", "reports": 16, "prefill_seconds": 0.0623, "step_seconds": 0.0287}
+    evidence = {"dtype": "bfloat16", "way": "recompute, 6 at once", "steps_at_once": 6, "seconds_per_sentence": 0.353}
     rows = {
         "ceilings": {"what": "product of 8192 x 8192, bfloat16", "tflops": 789.1},
         "training": training | {"mfu": 0.412, "peak_memory_bytes": 8.5e10},
         "writing": writing | {"prefill_seconds": 1.2, "report_seconds": 12.3, "tokens_per_second": 123.4},
+        "together": together | {"tokens_per_second": 557.1, "peak_memory_bytes": 2.5e10},
         "towers": towers | {"training_seconds": 1.23, "tflops": 412.3},
         "resampling": {"preset": "argus-70b-hr"} | {f"{name}_seconds": value for name, value in seconds.items()},
-        "evidence": {"dtype": "bfloat16", "way": "recompute, 6 at once", "peak_memory_bytes": 5.5e10},
+        "evidence": evidence | {"planned_bytes": 4.5e10, "measured_bytes": 4.1e10},
         "parity": {"model": "random argus-tiny", "dtype": "bfloat16", "tokens": 1_040, "equal_tokens": 1_040},
         "skipped": {"part": "training", "about": "argus-70b-hr: all but the rows above"},
     }
     results = {name: [row] for name, row in rows.items()}
-    made = bench_gpu.tables({"hardware": "NVIDIA H100 80GB HBM3", **results})
+    made = gpu_tables.tables({"hardware": "NVIDIA H100 80GB HBM3", **results})
     return dict(zip(rows, made, strict=True))[part]
 
 
@@ -161,7 +165,7 @@ TABLES = {
     "table2": table_2,
     "plan": lambda: plan_table(make_plan("argus-tiny", 1, 80)),
     "plan: large": lambda: plan_table(make_plan("argus-70b-hr", 8, 80, 4, 256)),
-    **{f"bench: GPU, {part}": lambda part=part: gpu(part) for part in bench_gpu.COLUMNS if part != "profiles"},
+    **{f"bench: GPU, {part}": lambda part=part: gpu(part) for part in gpu_tables.COLUMNS if part != "profiles"},
     "bench: metrics": metrics,
     "bench: stage 1": stage1,
     "bench: patches": patches,
