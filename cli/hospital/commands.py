@@ -82,7 +82,7 @@ def dicom(
 @app.command(rich_help_panel="In a hospital")
 def pacs(
     study_uid: Annotated[str, typer.Argument(help="StudyInstanceUID of a study in the PACS.")],
-    url: Annotated[str, typer.Option(help="Address of its DICOMweb services: https://pacs.example/dicom-web.")],
+    url: Annotated[str, typer.Option(help="Address of its DICOMweb services, with https://.")],
     model: ModelOption,
     user: Annotated[
         str, typer.Option(help="Name for basic authentication; the password is in ARGUS_PACS_PASSWORD or a file.")

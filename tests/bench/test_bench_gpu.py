@@ -64,7 +64,7 @@ def test_an_image_for_computing_runs_every_part(results):
 
 def test_what_it_computes_there_is_right(results):
     same, together = [row for row in results["parity"] if "float32" in row["dtype"]]
-    assert same["model"] == "saved" and same["equal_tokens"] == same["tokens"] == together["tokens"] > 0
+    assert same["model"] == "saved" and same["equal_tokens"] == same["tokens"] > 0
     assert together["equal_reports"] == together["scans"] == 8
     assert all(row["is_finite"] and row["seconds_per_sentence"] > 0 for row in results["evidence"])
     assert {row["recompute"] for row in results["evidence"]} == {False, True}
