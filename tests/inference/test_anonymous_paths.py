@@ -103,6 +103,7 @@ def named_split(split, scans, tmp_path_factory, monkeypatch) -> Path:
     return folder
 
 
+@pytest.mark.usefixtures("some_niivue")
 def test_no_file_of_an_evaluation_or_a_study_of_it_holds_a_name(argus, model_dir, named_split, monkeypatch, tmp_path):
     shelves = []
     monkeypatch.setattr(scan_process, "prepare_readers", lambda: None)
