@@ -33,7 +33,7 @@ from argus_processing.storage.file_hash import hash_file
 from argus_processing.storage.whole_files import read_json, write_json
 
 PHANTOM = "phantom"  # the subset whose scans are made when it is loaded
-PHANTOM_SETTINGS = ("seed", "num_train", "num_validation", "num_test", "spacing_mm")
+PHANTOM_SETTINGS = ("seed", "num_train", "num_validation", "num_test", "spacing_mm", "labels")
 SECONDS_FILE = "seconds.json"  # in each checkpoint
 LIBRARIES = ("argus-ct", "torch", "transformers", "trl", "accelerate", "datasets")
 # Beginnings of the trainer's settings of the machine, the run's folder and its log, which decide no weight.

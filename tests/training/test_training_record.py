@@ -71,6 +71,7 @@ def test_phantoms_are_identified_by_their_settings_and_not_by_their_folder():
     first, second = (data_of("phantom", {"num_train": 3, "cache_dir": place}, train) for place in ("a", "b"))
     assert first == second and first.subsets == (TrainedSubset("phantom", 3, PHANTOMS),)
     assert data_of("phantom", {"num_train": 3, "seed": 1}, train).sha256 != first.sha256
+    assert data_of("phantom", {"num_train": 3, "labels": ["Emphysema"]}, train).sha256 != first.sha256
     spaced = [data_of("phantom", {"spacing_mm": kind([5.0, 3.0, 3.0])}, train).sha256 for kind in (list, tuple)]
     assert spaced[0] == spaced[1] != first.sha256
 
