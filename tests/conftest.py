@@ -29,6 +29,11 @@ from argus_training.assembly.report_tokenizer import train_tokenizer
 PHANTOMS = {"num_train": 3, "num_validation": 1, "num_test": 4, "spacing_mm": (12.0, 8.0, 8.0)}
 
 
+def pytest_make_parametrize_id(config, val, argname) -> str | None:
+    """Name bytes by their argument: those made at import may hold a time, and two processes would collect two lists."""
+    return argname if isinstance(val, bytes) else None
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_thread():
     """Threads that wait for a shared core make so small a model twenty times slower."""

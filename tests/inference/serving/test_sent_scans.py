@@ -111,6 +111,7 @@ def encrypted(content: bytes) -> bytes:
         (encrypted(zipped({"1.dcm": b"hello" * 100})), "encrypted"),
         (zipped({"../../etc/passwd": b"root"}), "the scan"),
     ],
+    ids=["no slice", "no DICOM", "cut off", "encrypted", "outside the folder"],
 )
 def test_a_zip_that_is_no_series_is_refused_in_one_line(content, said):
     with pytest.raises(RefusedError, match=said) as refused:
@@ -160,6 +161,7 @@ def test_embeddings_come_as_safetensors():
         save({"image_embeds": torch.zeros(2, 3, dtype=torch.int64)}),
         save({"image_embeds": torch.full((2, 3), float("nan"))}),
     ],
+    ids=["no safetensors", "another name", "one dimension", "integers", "not a number"],
 )
 def test_other_embeddings_are_refused(content):
     with pytest.raises(ScanNotReadError, match="embeddings"):
