@@ -179,8 +179,16 @@ $(VENV)/installed-browser: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(TRIED)]' --group test --group browser
 	touch $@
 
-# The own packages of RaTEScore, CRIMSON and RadMatch beside ours, and scikit-learn, in an environment on top of the tested
-# one that leaves it as it is.
+# For FOLDER/installed: PACKAGES.txt $(VENV)/installed. An environment in FOLDER with these packages, on top of the tested
+# one, which it leaves as it is.
+define ON_TOP
+	$(BIN)/python -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --no-deps -r $<
+	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' > \
+		"$$($(@D)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tested.pth"
+endef
+
+# The own packages of RaTEScore, CRIMSON and RadMatch beside ours, and scikit-learn.
 PACKAGES := $(VENV)/metric-packages
 test-metric-packages: $(PACKAGES)/installed
 	$(PACKAGES)/bin/python -m pytest tests/evaluation/metrics/clinical/rate_package_parity.py \
@@ -188,29 +196,23 @@ test-metric-packages: $(PACKAGES)/installed
 		tests/evaluation/metrics/labels/sklearn_parity.py
 
 $(PACKAGES)/installed: metric-packages.txt $(VENV)/installed
-	$(BIN)/python -m venv $(PACKAGES)
-	$(PACKAGES)/bin/python -m pip install --quiet --no-deps -r metric-packages.txt
-	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' > \
-		"$$($(PACKAGES)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tested.pth"
+	$(ON_TOP)
 	touch $@
 
-# One step under ZeRO-3 with offload, on CPUs, in an environment like that; a C++ compiler must be there.
+# One step under ZeRO-3 with offload, on CPUs, in such an environment; a C++ compiler must be there.
 DEEPSPEED := $(VENV)/deepspeed
 test-deepspeed $(DEEPSPEED)/installed: export TORCH_EXTENSIONS_DIR := $(abspath $(DEEPSPEED))/compiled
 test-deepspeed: $(DEEPSPEED)/installed
 	$(DEEPSPEED)/bin/python -m pytest tests/training/deepspeed_training.py
 
 $(DEEPSPEED)/installed: deepspeed-packages.txt $(VENV)/installed
-	$(BIN)/python -m venv $(DEEPSPEED)
-	$(DEEPSPEED)/bin/python -m pip install --quiet --no-deps -r deepspeed-packages.txt
-	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' > \
-		"$$($(DEEPSPEED)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tested.pth"
+	$(ON_TOP)
 	@# The optimizer for the host is compiled once, which takes longer than the tests wait.
 	$(DEEPSPEED)/bin/python -c 'from deepspeed.ops.op_builder import CPUAdamBuilder; CPUAdamBuilder().load(verbose=False)' \
 		>$(DEEPSPEED)/compiled.log 2>&1 || { cat $(DEEPSPEED)/compiled.log; exit 1; }
 	touch $@
 
-# vLLM for CPUs, in an environment like that: token ids against transformers', the server, an evaluation. MODEL=FOLDER is
+# vLLM for CPUs, in such an environment: token ids against transformers', the server, an evaluation. MODEL=FOLDER is
 # the model, such as runs/demo/argus-tiny; by default a random one.
 VLLM := $(VENV)/vllm
 MODEL ?=
@@ -223,10 +225,7 @@ bench-vllm: $(VLLM)/installed
 	$(ON_CPU) $(VLLM)/bin/python bench/serve_bench/bench_vllm.py runs/bench
 
 $(VLLM)/installed: vllm-packages.txt $(VENV)/installed
-	$(BIN)/python -m venv $(VLLM)
-	$(VLLM)/bin/python -m pip install --quiet --no-deps -r vllm-packages.txt
-	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' > \
-		"$$($(VLLM)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tested.pth"
+	$(ON_TOP)
 	touch $@
 
 clean:
