@@ -3,11 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # The extras that the tests try.
-TRIED := audit,cache,clinical,evaluate,hospital,judge,meteor,monai,notebook,qlora,quantized,ray,reader,serve,view
+TRIED := audit,cache,clinical,evaluate,gguf,hospital,judge,meteor,monai,notebook,qlora,quantized,ray,reader,serve,view
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo audit-writers ablation-demo pretrain-demo paper-demo series-bench dicom-check test-pacs pacs-bench stress test test-reports test-browser test-metric-packages test-deepspeed test-vllm bench-vllm fuzz quality docs evidence-demo test-oldest bench bounds load readme viewer clean
+.PHONY: demo audit-writers ablation-demo pretrain-demo paper-demo series-bench dicom-check test-pacs pacs-bench stress test test-reports test-browser test-metric-packages test-deepspeed test-vllm bench-vllm test-llama-cpp bench-llama-cpp fuzz quality docs evidence-demo test-oldest bench bounds load readme viewer clean
 
 demo: $(VENV)/installed-demo
 	$(BIN)/argus demo runs/demo
@@ -225,6 +225,23 @@ bench-vllm: $(VLLM)/installed
 	$(ON_CPU) $(VLLM)/bin/python bench/serve_bench/bench_vllm.py runs/bench
 
 $(VLLM)/installed: vllm-packages.txt $(VENV)/installed
+	$(ON_TOP)
+	touch $@
+
+# llama.cpp, compiled for this machine (C++ compiler; 15 minutes on two cores), in such an environment: token ids of a GGUF
+# file against transformers'. MODEL as above.
+LLAMA_CPP := $(VENV)/llama-cpp
+test-llama-cpp: export OMP_NUM_THREADS := 1
+test-llama-cpp: $(LLAMA_CPP)/installed
+	ARGUS_MODEL="$(MODEL)" $(LLAMA_CPP)/bin/python -m pytest tests/inference/llama_cpp
+
+# Agreement with transformers over the demo's test scans, after `make demo`, and tokens per second of a Llama of 1.2 billion
+# random parameters: runs/bench/llama_cpp.json. 16 GB of memory; meant for an idle machine.
+bench-llama-cpp: $(LLAMA_CPP)/installed
+	$(LLAMA_CPP)/bin/python bench/serve_bench/bench_llama_cpp.py runs/bench runs/demo
+
+$(LLAMA_CPP)/installed: export CMAKE_ARGS := -DGGML_NATIVE=ON -DLLAVA_BUILD=OFF
+$(LLAMA_CPP)/installed: llama-cpp-packages.txt $(VENV)/installed
 	$(ON_TOP)
 	touch $@
 

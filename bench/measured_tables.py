@@ -14,6 +14,7 @@ from typing import Any
 
 from bench_vision import patch_table, system_table
 from gpu_bench.gpu_tables import COLUMNS, part_table, summary_table
+from serve_bench.bench_llama_cpp import parity_table, speed_table
 
 from argus_evaluation.ablations.ablation_results import AblationResults, read_kept
 from argus_evaluation.ablations.ablation_table import first_metrics, panel_markdown, runs_text
@@ -190,6 +191,8 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "evidence": lambda path: evidence_table(read_json(path)),
     "audits": lambda path: audit_table(read_json(path)),
     "systems": lambda path: markdown_table(system_table(read_json(path)["systems"])),
+    "llama parity": lambda path: markdown_table(parity_table(read_json(path))),
+    "llama speed": lambda path: markdown_table(speed_table(read_json(path))),
     "serving load": lambda path: load_table(read_json(path)),
     "gpu summary": lambda path: summary_table(read_json(path)),
 }

@@ -31,10 +31,12 @@ from .options import (
     DtypeOption,
     EngineOption,
     EngineOptionsOption,
+    LlmOption,
     StaticOption,
     TokensOption,
     TrustOption,
     check_engine,
+    check_llm,
     path_names,
     quiet,
     say,
@@ -131,6 +133,7 @@ def evaluate(
     engine: EngineOption = "transformers",
     engine_option: EngineOptionsOption = None,
     adapter: AdapterOption = None,
+    llm: LlmOption = None,
     dtype: DtypeOption = None,
     bits: BitsOption = None,
     static_cache: StaticOption = False,
@@ -190,6 +193,7 @@ def evaluate(
     check_model_folder(model, trust_remote_code)
     check_evidence(evidence, evidence_masks, subset)
     check_engine(engine, engine_option, adapter)
+    check_llm(llm, loading, evidence or evidence_masks is not None)
     quiet()
     phantoms = _phantom_options(subset, num_phantoms, seed, label)
     scans = ChosenScans(subset, split, data_dir, phantoms, test_set, limit, path_names(anonymous_paths))
@@ -204,7 +208,7 @@ def evaluate(
         max_new_tokens=max_new_tokens,
         loading=loading,
         volume_cache=volume_cache,
-        engine=chosen_engine(engine, loading, adapter, engine_option or (), max_new_tokens),
+        engine=chosen_engine(engine, loading, adapter, engine_option or (), max_new_tokens, llm),
         **given,
     )
     if evidence or evidence_masks is not None:

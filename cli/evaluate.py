@@ -56,13 +56,25 @@ class ChosenFloors:
 
 
 def chosen_engine(
-    engine: str, loading: Any, adapter: Path | None, engine_options: Sequence[str], text_tokens: int
+    engine: str,
+    loading: Any,
+    adapter: Path | None,
+    engine_options: Sequence[str],
+    text_tokens: int,
+    llm: Path | None = None,
 ) -> "OtherEngine | None":
     """Return the engine that writes the reports, None for transformers.
 
     Raises:
-        ValueError: if vLLM is missing or an option is not NAME=VALUE.
+        ValueError: if vLLM is missing, an option is not NAME=VALUE, or a GGUF file (`llm`) is given to vLLM.
     """
+    if llm is not None:
+        if engine == "vllm":
+            raise ValueError("--llm runs in llama.cpp; leave out --engine vllm")
+        from argus_evaluation.benchmark.benchmark import OtherEngine
+        from argus_inference.llama_cpp.llama_cpp_model import llama_cpp_name, start_batches
+
+        return OtherEngine(llama_cpp_name(llm), partial(start_batches, llm=llm))
     if engine != "vllm":
         return None
     from argus_evaluation.benchmark.benchmark import OtherEngine

@@ -32,11 +32,13 @@ from .options import (
     DtypeOption,
     EngineOption,
     EngineOptionsOption,
+    LlmOption,
     ModelOption,
     StaticOption,
     TokensOption,
     TrustOption,
     check_engine,
+    check_llm,
     path_names,
     quiet,
     say,
@@ -153,6 +155,7 @@ def report(
     preferences: PreferencesOption = None,
     max_new_tokens: TokensOption = 1024,
     batch_size: BatchOption = 1,
+    llm: LlmOption = None,
     dtype: DtypeOption = None,
     bits: BitsOption = None,
     static_cache: StaticOption = False,
@@ -173,6 +176,7 @@ def report(
     from .hospital.series import opened_scans
 
     loading = Loading(dtype, bits, static_cache, trust_remote_code, device_map)
+    check_llm(llm, loading, evidence)
     say(NOTICE)
     quiet()
     names = path_names(anonymous_paths)
@@ -180,7 +184,7 @@ def report(
     style = report.choose_style(as_json, stream)
     with opened_scans(scans, series_uid, load_preferences(preferences), say) as opened:
         all_read = report.run(
-            opened, model, style, out, preview, max_new_tokens, batch_size, say, loading, names, evidence
+            opened, model, style, out, preview, max_new_tokens, batch_size, say, loading, names, evidence, llm
         )
     raise typer.Exit(0 if all_read else 2)
 

@@ -13,6 +13,7 @@ TowerName = Literal["argus", "m3d", "radfm", "ct2rep"]
 PreprocessingName = Literal["own", "paper"]
 CompressorName = Literal["pixel_shuffle", "average_pooling", "perceiver", "none"]
 Stage = Literal["1", "2"]
+GgufType = Literal["f32", "f16", "bf16", "q8_0", "q4_0", "q4_k_m"]
 ImageSizeOption = Annotated[
     tuple[int, int, int] | None,
     typer.Option(help="Voxels of the grid: depth, height and width. Default: those of the preset."),
@@ -94,6 +95,25 @@ def convert(
     from argus_training.assembly.convert_weights import convert_weights
 
     tell(str(convert_weights(system, checkpoint, out, preset, image_size)))
+
+
+@app.command(rich_help_panel="Make and plan models")
+def export_gguf(
+    model: Annotated[Path, typer.Argument(help="Folder of a saved model whose language model is a Llama.")],
+    out: Annotated[Path, typer.Argument(help="File to write, such as argus-8b-hr.gguf.")],
+    file_type: Annotated[
+        GgufType, typer.Option("--type", help="Type of the weights; those of 8 and 4 bits are quantized by llama.cpp.")
+    ] = "q4_k_m",
+) -> None:
+    """Write a model's language model as a GGUF file, for `argus report --llm` and llama.cpp.
+
+    Vision tower and connector stay in the folder, which is needed beside the file.
+    """
+    quiet()
+    from argus_inference.llama_cpp.export_gguf import export_gguf as export
+
+    if not export(model, out, file_type):
+        say(f"{out}: holds no vocabulary, as llama.cpp has none like this model's; Argus does not need it there")
 
 
 @app.command(rich_help_panel="Make and plan models")

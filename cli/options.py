@@ -11,6 +11,7 @@ from argus_inference.console.plain_text import plain, plain_lines
 
 if TYPE_CHECKING:
     from argus_inference.anonymous_paths import PathNames
+    from argus_inference.model_folder import Loading
 
 NOTICE = "Argus is research software, not a medical device: do not base care on its reports."
 
@@ -48,6 +49,10 @@ TrustOption = Annotated[
     bool,
     typer.Option("--trust-remote-code", help="Run the code in a model's folder; only if you trust its author."),
 ]
+LlmOption = Annotated[
+    Path | None,
+    typer.Option("--llm", help="Language model as argus export-gguf wrote it, which llama.cpp runs on the CPU."),
+]
 BatchOption = Annotated[int, typer.Option(min=1, help="Number of scans whose reports are generated together.")]
 
 
@@ -79,6 +84,23 @@ def check_engine(engine: str, engine_options: list[str] | None, adapter: Path | 
     """
     if engine != "vllm" and (engine_options or adapter is not None):
         raise ValueError("--engine-option and --adapter belong to --engine vllm")
+
+
+def check_llm(llm: Path | None, loading: "Loading", evidence: object) -> None:
+    """Refuse options that a language model in llama.cpp does not have, before anything is loaded.
+
+    Raises:
+        ValueError: naming them.
+    """
+    if llm is None:
+        return
+    if loading != type(loading)():
+        raise ValueError(
+            "--llm is a language model with its own data type, on the CPU: --dtype, --bits, --static-cache, "
+            "--device-map and --trust-remote-code do not go with it"
+        )
+    if evidence:
+        raise ValueError("--llm does not go with --evidence, which needs gradients; leave one out")
 
 
 def path_names(wanted: bool) -> "PathNames | None":

@@ -88,20 +88,20 @@ def run(
     loading: Any = None,
     names: PathNames | None = None,
     evidence: Path | None = None,
+    llm: Path | None = None,
 ) -> bool:
     """Write the reports to stdout, and to `out`; return whether every scan could be read.
 
     `say` prints one line to stderr; `loading` holds the settings for loading the model (`model_folder.Loading`);
     `names` gives scans opaque names everywhere except in those lines. `out` holds only complete reports; if the command
     is stopped, these are the finished ones. It is not written at all if no scan could be read. `evidence` is the folder
-    of the evidence for the report of a single scan.
+    of the evidence for the report of a single scan. `llm` is a GGUF file in place of the folder's language model.
     """
-    from argus_inference.model_folder import hash_model, load_model
     from argus_processing.saved_models.provenance import read_provenance
 
     mean = None if evidence is None else _mean_scan_of(model_dir)
-    model, processor = load_model(model_dir, loading)
-    model_hash = hash_model(model_dir) if style == "json" or evidence is not None else ""
+    model, processor = _load(model_dir, loading, llm)
+    model_hash = _hash(model_dir, llm) if style == "json" or evidence is not None else ""
     kept = ReportFile(out, style, model_hash, len(scans))
     streamer = _streamer(processor) if style == "stream" else None
     batches = write_reports(
@@ -137,6 +137,28 @@ def run(
         about = {"scan": told.scan, "model_hash": model_hash, "warnings": told.warnings}
         _save_evidence(model, processor, mean, scans[0].path, kept.reports[0].report, evidence, about, say)
     return len(kept.reports) == len(scans)
+
+
+def _load(model_dir: Path, loading: Any, llm: Path | None) -> tuple[Any, Any]:
+    """Load model and processor; with a GGUF file in place of the folder's language model."""
+    if llm is not None:
+        from argus_inference.llama_cpp.llama_cpp_model import load_with_gguf
+
+        return load_with_gguf(model_dir, llm)
+    from argus_inference.model_folder import load_model
+
+    return load_model(model_dir, loading)
+
+
+def _hash(model_dir: Path, llm: Path | None) -> str:
+    """Return the hash of everything that decides a report."""
+    if llm is not None:
+        from argus_inference.llama_cpp.llama_cpp_model import hash_with_gguf
+
+        return hash_with_gguf(model_dir, llm)
+    from argus_inference.model_folder import hash_model
+
+    return hash_model(model_dir)
 
 
 def _in_order(

@@ -13,8 +13,10 @@ from measured_tables import (
     read_demo,
     retrieval_table,
 )
+from serve_bench.bench_llama_cpp import parity_table, speed_table
 
 from argus_evaluation.benchmark.evaluation_results import ControlResults, EvaluationResults, MetricValue, write_results
+from argus_processing.storage.markdown_table import markdown_table
 from argus_processing.storage.whole_files import write_json
 
 ROOT = Path(__file__).parents[2]
@@ -52,6 +54,17 @@ def test_pretraining_tables_hold_the_files_numbers():
     table = retrieval_table({"num_scans": 64, "chance_r@1": 1 / 64} | recalls)
     assert "| image to text | 0.010 | 0.050 | 0.100 |" in table
     assert table.endswith("Chance of R@1: 0.016.")
+
+
+def test_tables_of_llama_cpp_hold_the_files_numbers():
+    agreement = {"reports": 4, "equal_reports": 3, "tokens": 1000, "equal_tokens": 996, "share_of_tokens": 0.996}
+    parity = {"llama.cpp f32": agreement | {"megabytes": 9.96, "finding_f1": 0.7}}
+    table = markdown_table(parity_table({"parity": {"measured": parity}}))
+    assert "| llama.cpp f32 | 10.0 MB | 996 of 1,000 (99.6%) | 3 of 4 | 0.700 |" in table
+    row = {"prompt_seconds": 1.25, "tokens_per_second": 24.04, "times_faster": 6.5, "peak_memory_mb": 900.0}
+    speed = {"1B": {"llama.cpp q4_0": row | {"megabytes": 773.2, "load_before": 0.3}}}
+    table = markdown_table(speed_table({"speed": {"measured": speed}}))
+    assert "| 1B | llama.cpp q4_0 | 773 MB | 1.25 s | 24.0 | 6.5 | 0.9 GB | 0.3 |" in table
 
 
 def test_the_gpus_figures_are_the_best_of_each_size(tmp_path):

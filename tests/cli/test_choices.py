@@ -7,6 +7,7 @@ from argus_cli.hospital import commands as hospital
 from argus_evaluation.benchmark.report_comparison import FINDINGS_METRICS
 from argus_evaluation.metrics.clinical.rate_metric import BACKENDS
 from argus_hospital.objects.write_objects import STRUCTURED
+from argus_inference.llama_cpp.export_gguf import TYPES
 from argus_inference.model_folder import BITS, DEVICE_MAPS, DTYPES
 from argus_inference.serving.engines import ENGINES as SERVING_ENGINES
 from argus_processing.ct3drrg import CT3DRRG
@@ -30,6 +31,7 @@ from modeling_argus.vision_towers_argus import TOWERS
         (models.CompressorName, COMPRESSORS),
         (models.PreprocessingName, PREPROCESSINGS),
         (models.Stage, STAGES),
+        (models.GgufType, TYPES),
         (hospital.Structured, STRUCTURED),
         (data.Engine, ENGINES),
         (data.Layout, LAYOUTS),
@@ -53,6 +55,7 @@ def test_the_choices_of_a_command_are_those_of_the_library(choices, known):
         ("create", "argus-tiny", "out", "--llm", "llm", "--tower", "vit"),
         ("create", "argus-tiny", "out", "--llm", "llm", "--compressor", "mlp"),
         ("plan", "--preset", "argus-8b-hr", "--stage", "3"),
+        ("export-gguf", "m", "out.gguf", "--type", "int4"),
         ("prepare", "out", "--inspect", ".", "--engine", "spark"),
         ("phantom", "out", "--layout", "xnat"),
         ("evaluate", "out", "--model", "m", "--subset", "ct-rat"),

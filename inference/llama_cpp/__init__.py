@@ -1,0 +1,1 @@
+"""Run the language model in llama.cpp: write it as a GGUF file, and reports with it."""
