@@ -2,12 +2,13 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+RADEVAL := $(VENV)/radeval
 # The extras that the tests try.
 TRIED := audit,cache,clinical,evaluate,gguf,hospital,judge,meteor,monai,notebook,qlora,quantized,ray,reader,serve,view
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo audit-writers ablation-demo pretrain-demo paper-demo series-bench dicom-check test-pacs pacs-bench stress test test-reports test-browser test-metric-packages test-deepspeed test-vllm bench-vllm test-llama-cpp bench-llama-cpp fuzz quality docs evidence-demo test-oldest bench bounds load readme viewer clean
+.PHONY: demo audit-writers ablation-demo pretrain-demo paper-demo series-bench dicom-check test-pacs pacs-bench stress test test-reports test-browser test-metric-packages radeval-environment test-deepspeed test-vllm bench-vllm test-llama-cpp bench-llama-cpp fuzz quality docs evidence-demo test-oldest bench bounds load readme viewer clean
 
 demo: $(VENV)/installed-demo
 	$(BIN)/argus demo runs/demo
@@ -188,14 +189,22 @@ define ON_TOP
 		"$$($(@D)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tested.pth"
 endef
 
-# The own packages of RaTEScore, CRIMSON and RadMatch beside ours, and scikit-learn.
+# The own packages of RaTEScore, CRIMSON and RadMatch beside ours, and scikit-learn; RadEval in another environment.
 PACKAGES := $(VENV)/metric-packages
-test-metric-packages: $(PACKAGES)/installed
-	$(PACKAGES)/bin/python -m pytest tests/evaluation/metrics/clinical/rate_package_parity.py \
+test-metric-packages: $(PACKAGES)/installed $(RADEVAL)/installed
+	ARGUS_RADEVAL_PYTHON=$(RADEVAL)/bin/python $(PACKAGES)/bin/python -m pytest \
+		tests/evaluation/metrics/clinical/rate_package_parity.py \
+		tests/evaluation/metrics/radeval/radeval_parity.py \
 		tests/evaluation/metrics/judged/judged_packages.py \
 		tests/evaluation/metrics/labels/sklearn_parity.py
 
 $(PACKAGES)/installed: metric-packages.txt $(VENV)/installed
+	$(ON_TOP)
+	touch $@
+
+# RadEval, for `argus evaluate --clinical radeval --radeval-python .venv/radeval/bin/python`.
+radeval-environment: $(RADEVAL)/installed
+$(RADEVAL)/installed: radeval-packages.txt $(VENV)/installed
 	$(ON_TOP)
 	touch $@
 

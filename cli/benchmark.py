@@ -53,7 +53,8 @@ ClinicalOption = Annotated[
     str,
     typer.Option(
         help="Clinical metrics, comma-separated: labels (CT-RATE's 18, F1 and CRG); radgraph, green, rate (each needs "
-        "a model); crimson, radmatch (each asks a chat model); stand-in, marked as one."
+        "a model); crimson, radmatch (each asks a chat model); radeval, radeval-models (each in RadEval's own Python); "
+        "stand-in, marked as one."
     ),
 ]
 ClinicalModelsOption = Annotated[Path | None, typer.Option(help="Folder with one folder for each of their models.")]
@@ -67,6 +68,9 @@ GreenCompatOption = Annotated[
 RateBackend = Literal["argus", "package"]
 RateBackendOption = Annotated[
     RateBackend, typer.Option(help="Implementation of RaTEScore: Argus's, or its authors' own package.")
+]
+RadEvalPythonOption = Annotated[
+    Path | None, typer.Option("--radeval-python", help="Interpreter of the environment that has RadEval.")
 ]
 LabelBackendOption = Annotated[
     Literal["rules", "radbert"], typer.Option(help="Reader of CT-RATE's labels: rules, or CT-CLIP's classifier.")
@@ -147,6 +151,7 @@ def evaluate(
     rate_backend: RateBackendOption = "argus",
     label_backend: LabelBackendOption = "rules",
     clinical_judge: ClinicalJudgeOption = None,
+    radeval_python: RadEvalPythonOption = None,
     floors: FloorsOption = "",
     floor_features: FeaturesOption = None,
     floor_scans: FloorScansOption = None,
@@ -179,6 +184,7 @@ def evaluate(
         rate_backend=rate_backend,
         label_backend=label_backend,
         judge=clinical_judge,
+        radeval_python=radeval_python,
     )
     if recompute:
         raise typer.Exit(check_stored(out, metrics()))
@@ -229,6 +235,7 @@ def compare(
     rate_backend: RateBackendOption = "argus",
     label_backend: LabelBackendOption = "rules",
     clinical_judge: ClinicalJudgeOption = None,
+    radeval_python: RadEvalPythonOption = None,
 ) -> None:
     """Compare two systems report by report with a paired test (approximate randomisation)."""
     from argus_evaluation.benchmark.compare import build_comparison, compare_runs
@@ -245,6 +252,7 @@ def compare(
         rate_backend=rate_backend,
         label_backend=label_backend,
         judge=clinical_judge,
+        radeval_python=radeval_python,
     )
     compared = compare_runs(first, second, metrics)
     if out is not None:

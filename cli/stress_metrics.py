@@ -13,6 +13,7 @@ from .benchmark import (
     ClinicalOption,
     GreenCompatOption,
     LabelBackendOption,
+    RadEvalPythonOption,
     RateBackendOption,
 )
 from .options import quiet, say, tell
@@ -41,6 +42,7 @@ def stress_metrics(
     green_compat: GreenCompatOption = False,
     rate_backend: RateBackendOption = "argus",
     label_backend: LabelBackendOption = "rules",
+    radeval_python: RadEvalPythonOption = None,
 ) -> None:
     """Test metrics: do they score reports with a planted error below those with a harmless change?"""
     started = time.monotonic()
@@ -62,6 +64,7 @@ def stress_metrics(
         green_compat=green_compat,
         rate_backend=rate_backend,
         label_backend=label_backend,
+        radeval_python=radeval_python,
     )
     chosen = (
         phantom_references(phantoms or 500, seed) if references is None else read_references(references, column or ())

@@ -27,10 +27,12 @@ class KeptModel:
         signature: everything that decides an answer: package, weights, settings.
         label: text beside the progress bar.
         load: function that loads the model.
+        chunk: questions asked at a time.
     """
 
-    def __init__(self, path: Path, signature: str, label: str, load: Callable[[], ClinicalModel]):
+    def __init__(self, path: Path, signature: str, label: str, load: Callable[[], ClinicalModel], chunk: int = CHUNK):
         self._path, self._signature, self._label, self._load = path, signature, label, load
+        self._chunk = chunk
 
     @cached_property
     def _model(self) -> ClinicalModel:
@@ -41,7 +43,7 @@ class KeptModel:
         texts = [json.dumps(question) for question in questions]
         with progress_bar() as progress:
             track = partial(progress.track, description=self._label)
-            kept = answer_once(self._path, self._signature, texts, self._ask, CHUNK, track)
+            kept = answer_once(self._path, self._signature, texts, self._ask, self._chunk, track)
         return [json.loads(answer) for answer in kept]
 
     def _ask(self, texts: Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""List the clinical metrics: RadGraph-XL, GREEN and RaTEScore by models, labels by rules, stand-ins for models.
+"""List the clinical metrics: by models, by their authors' packages, labels by rules, stand-ins for models.
 
 To add one, write a file with a function from `ClinicalOptions` to metrics, and add its line to `CLINICAL_METRICS`.
 """
@@ -10,6 +10,7 @@ from ..judged.crimson_metric import CRIMSON
 from ..judged.radmatch_metric import RADMATCH
 from ..labels import label_metrics
 from ..metric import Metric
+from ..radeval import radeval_metric
 from . import green_metric, radgraph_metric, rate_metric, stand_ins
 from .clinical_weights import ClinicalOptions
 
@@ -44,6 +45,8 @@ CLINICAL_METRICS: dict[str, ClinicalMetric] = {
     "rate": ClinicalMetric((rate_metric.NAME,), rate_metric.rate_metrics, X_RAYS),
     "crimson": ClinicalMetric(tuple(CRIMSON.scores), CRIMSON.metrics, X_RAYS),
     "radmatch": ClinicalMetric(tuple(RADMATCH.scores), RADMATCH.metrics),
+    "radeval": ClinicalMetric(radeval_metric.NAMES, radeval_metric.radeval_metrics),
+    "radeval-models": ClinicalMetric(radeval_metric.MODEL_NAMES, radeval_metric.radeval_model_metrics),
     "labels": ClinicalMetric(label_metrics.NAMES, label_metrics.label_metrics),
     "stand-in": ClinicalMetric(stand_ins.NAMES, stand_ins.stand_in_metrics),
 }

@@ -48,6 +48,7 @@ class ClinicalOptions:
         rate_backend: what computes RaTEScore: "argus", or "package" for its authors' own code.
         label_backend: what reads CT-RATE's labels: "rules", or "radbert" for CT-CLIP's classifier.
         judge: chat model that judges reports, as `http://ADDRESS/v1#MODEL`.
+        radeval_python: interpreter of the environment that has RadEval.
     """
 
     folder: Path | None = None
@@ -58,6 +59,7 @@ class ClinicalOptions:
     rate_backend: str = "argus"
     label_backend: str = "rules"
     judge: str | None = None
+    radeval_python: Path | None = None
 
 
 @dataclass(frozen=True)

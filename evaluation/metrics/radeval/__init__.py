@@ -1,0 +1,1 @@
+"""Score reports by the package RadEval, which has an environment of its own."""
