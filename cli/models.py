@@ -10,7 +10,7 @@ from .options import TrustOption, quiet, say, tell
 app = typer.Typer()
 SavedDtype = Literal["bfloat16", "float32"]
 TowerName = Literal["argus", "m3d", "radfm", "ct2rep"]
-PreprocessingName = Literal["own", "paper"]
+PreprocessingName = Literal["own", "paper", "body"]
 CompressorName = Literal["pixel_shuffle", "average_pooling", "perceiver", "none"]
 Stage = Literal["1", "2"]
 GgufType = Literal["f32", "f16", "bf16", "q8_0", "q4_0", "q4_k_m"]
@@ -44,7 +44,8 @@ def create(
     ] = None,
     num_latents: Annotated[int | None, typer.Option(min=1, help="Number of the perceiver's visual tokens.")] = None,
     preprocessing: Annotated[
-        PreprocessingName, typer.Option(help="Preprocessing: of the vision tower's own system, or of the Argus paper.")
+        PreprocessingName,
+        typer.Option(help="Of the tower's own system or the Argus paper; body: the paper's after a crop to it."),
     ] = "own",
     image_size: ImageSizeOption = None,
     trust_remote_code: TrustOption = False,

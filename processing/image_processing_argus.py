@@ -74,7 +74,8 @@ class ArgusImageProcessor(BaseImageProcessor):
         resampling: "paper" resamples to `target_spacing_mm` and then to the grid; "direct" straight to the grid;
             "crop_or_pad" to `target_spacing_mm`, and then crops or pads to the grid.
         normalization: "hu_window", or "min_max" for the scan's own lowest and highest HU.
-        crop: "none", or "foreground" for the box around all voxels above the scan's lowest HU.
+        crop: "none", "foreground" for the box around all voxels above the scan's lowest HU, or "body" for the box
+            around the body, `normalization.body_box`.
         value_range: values of the lowest and the highest HU after scaling.
 
     The last three are for the baselines: their defaults are those of Argus.

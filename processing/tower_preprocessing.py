@@ -40,16 +40,25 @@ def ct2rep_settings(image_size: tuple[int, int, int]) -> dict[str, Any]:
 
 TOWER_SETTINGS = {"argus": argus_settings, "m3d": m3d_settings, "radfm": radfm_settings, "ct2rep": ct2rep_settings}
 
-# "own" is what a tower's own system does, "paper" what the Argus paper does to every scan (section 3.2).
-PREPROCESSINGS = ("own", "paper")
+
+def body_settings(image_size: tuple[int, int, int]) -> dict[str, Any]:
+    """Return the paper's settings after a crop to the body: where it lies in the field of view does not matter then."""
+    return argus_settings(image_size) | {"crop": "body"}
+
+
+# "own" is what a tower's own system does, "paper" what the Argus paper does to every scan (section 3.2), "body"
+# the same after a crop to the body.
+PREPROCESSINGS = ("own", "paper", "body")
 
 
 def preprocessing_settings(tower: str, image_size: tuple[int, int, int], preprocessing: str = "own") -> dict[str, Any]:
-    """Return the settings of `ArgusImageProcessor` for a tower's grid: those of its own system, or the paper's.
+    """Return the settings of `ArgusImageProcessor` for a tower's grid: those of its own system, or the
+    paper's, with or without a crop to the body.
 
     Raises:
         ValueError: if there is no such preprocessing.
     """
     if preprocessing not in PREPROCESSINGS:
         raise ValueError(f"unknown preprocessing {preprocessing!r}; known: {', '.join(PREPROCESSINGS)}")
-    return (argus_settings if preprocessing == "paper" else TOWER_SETTINGS[tower])(image_size)
+    given = {"own": TOWER_SETTINGS[tower], "paper": argus_settings, "body": body_settings}
+    return given[preprocessing](image_size)

@@ -24,6 +24,7 @@ from argus_processing.saved_models.pretrained import load_pretrained
 from argus_processing.saved_models.provenance import PRETRAINED, Provenance, write_provenance
 from argus_processing.storage.typed_json import to_json
 from argus_processing.storage.whole_files import write_json
+from argus_processing.tower_preprocessing import PREPROCESSINGS, preprocessing_settings
 from argus_training.assembly.part_origins import tower_from
 from argus_training.pretraining.curves import save_curves
 from argus_training.pretraining.objective import Objective, held_out_batches
@@ -55,6 +56,7 @@ class PretrainArguments:
         objective: the pretraining task, one of `OBJECTIVES`.
         objective_options: the objective's own settings, such as `mask_ratio`; see its file.
         vision: settings of the tower that differ from the preset's, such as `patch_size`.
+        preprocessing: what is done to every scan: "own" or "paper" (section 3.2), or "body" after a crop to the body.
         start_from: folder of an earlier run, or of a tower, with the initial weights. Default: random weights.
         subset: subset of the ct3drrg data set.
         subset_options: further arguments of `load_dataset`.
@@ -67,6 +69,7 @@ class PretrainArguments:
     objective: str = "labels"
     objective_options: dict = field(default_factory=dict)
     vision: dict = field(default_factory=dict)
+    preprocessing: str = "own"
     start_from: str | None = None
     subset: str = "phantom"
     subset_options: dict = field(default_factory=dict)
@@ -76,6 +79,8 @@ class PretrainArguments:
     def __post_init__(self):
         if self.objective not in OBJECTIVES:
             raise ValueError(f"unknown objective {self.objective!r}; known: {', '.join(OBJECTIVES)}")
+        if self.preprocessing not in PREPROCESSINGS:
+            raise ValueError(f"unknown preprocessing {self.preprocessing!r}; known: {', '.join(PREPROCESSINGS)}")
 
 
 def starting_tower(recipe: PretrainArguments) -> ArgusVisionModel:
@@ -148,7 +153,9 @@ def _run(recipe: PretrainArguments, config: TrainingArguments) -> Path:
     set_seed(config.seed)
     tower = starting_tower(recipe)
     objective = OBJECTIVES[recipe.objective](tower, splits["train"], recipe.objective_options, config.seed)
-    image_processor = ArgusImageProcessor(image_size=tower.config.image_size)
+    image_processor = ArgusImageProcessor(
+        **preprocessing_settings("argus", tower.config.image_size, recipe.preprocessing)
+    )
     held_out = held_out_split(splits, recipe.num_held_out)
     scans, held_out_scans = (
         split and PreprocessedScans(split, image_processor, objective.inputs_of, recipe.volume_cache)

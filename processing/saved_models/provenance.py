@@ -129,7 +129,7 @@ class Provenance:
         vision, language: its parts; None in the folder of the other part alone.
         preset: name of the preset that it was assembled by.
         has_presets_size: whether its parts are as large as the preset's.
-        preprocessing: of the tower's own system, or of the Argus paper: own or paper.
+        preprocessing: own (of the tower's system), paper (the Argus paper's), or body (the same after a crop to it).
         stages: its trainings and those of its parts, in order.
         runs: machine, libraries and time of each stage.
         mean_scan: the mean of the last stage's scans, if it is in the folder.

@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 from argus_processing import ArgusImageProcessor, CTVolume
-from argus_processing.normalization import centred, foreground_box
+from argus_processing.normalization import body_box, centred, foreground_box, in_thick_runs, whole_box
 from argus_processing.tower_preprocessing import TOWER_SETTINGS, preprocessing_settings
 
 SPACING = (3.0, 2.0, 2.0)
@@ -94,6 +94,54 @@ def test_foreground_is_the_smallest_box_and_all_of_a_scan_without_one():
     assert hu[foreground_box(hu)].shape == (2, 3, 1)
 
 
+def trunk(shape=(40, 60, 70)) -> np.ndarray:
+    """Make an elliptic trunk of soft tissue with two lungs, in air."""
+    z, y, x = np.meshgrid(*(np.linspace(-1, 1, side) for side in shape), indexing="ij")
+    hu = np.full(shape, -1000, np.int16)
+    hu[(np.abs(z) < 0.8) & ((y / 0.6) ** 2 + (x / 0.75) ** 2 < 1)] = 40
+    for side in (-0.35, 0.35):
+        hu[(z / 0.7) ** 2 + (y / 0.4) ** 2 + ((x - side) / 0.25) ** 2 < 1] = -850
+    return hu
+
+
+def test_the_body_is_boxed_without_table_and_cable():
+    hu = trunk()
+    expected = [np.flatnonzero((hu > -200).any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
+    hu[:, 56:58, 10:60] = 300  # a table
+    hu[5, 1:4, 30] = 2000  # a cable
+    for box, used in zip(body_box(hu), expected, strict=True):
+        assert 0 <= box.start - used[0] <= 1 and 0 <= used[-1] + 1 - box.stop <= 1
+
+
+def test_a_scan_without_a_body_is_kept_whole():
+    assert body_box(np.full((5, 6, 7), -1000, np.int16)) == whole_box(np.zeros((5, 6, 7)))
+
+
+def test_after_a_crop_to_the_body_its_place_in_the_field_of_view_does_not_matter():
+    processor = ArgusImageProcessor(**preprocessing_settings("argus", (12, 24, 28), "body"))
+    hu = trunk()
+    inside = processor(CTVolume.from_array(hu, SPACING))["pixel_values"]
+    for padding in (((9, 2), (0, 17), (4, 4)), ((0, 0), (12, 3), (0, 21))):
+        wider = np.pad(hu, padding, constant_values=-1000)
+        assert torch.equal(processor(CTVolume.from_array(wider, SPACING))["pixel_values"], inside)
+    papers = ArgusImageProcessor(**preprocessing_settings("argus", (12, 24, 28), "paper"))
+    assert not torch.equal(papers(CTVolume.from_array(wider, SPACING))["pixel_values"], inside)
+
+
+def test_runs_are_kept_from_their_length_on():
+    mask = np.array([0, 1, 1, 1, 0, 1, 1, 0, 1, 1, 1, 1], bool).reshape(1, 12, 1)
+    assert in_thick_runs(mask, 3).ravel().tolist() == [0, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 1]
+    assert np.array_equal(in_thick_runs(mask, 1), mask) and not in_thick_runs(mask, 13).any()
+
+
+def test_the_body_of_a_large_scan_is_that_of_all_its_voxels():
+    hu = np.pad(np.kron(trunk((20, 30, 35)), np.ones((4, 12, 12), np.int16)), 7, constant_values=-1000)
+    share = [in_thick_runs(hu > -200, 23).mean(axis=axes) for axes in ((1, 2), (0, 2), (0, 1))]
+    used = [np.flatnonzero(each > 0.05 * each.max()) for each in share]
+    for box, whole in zip(body_box(hu), used, strict=True):
+        assert (box.start, box.stop) == (whole[0], whole[-1] + 1)
+
+
 def test_what_does_not_fit_the_grid_is_refused():
     with pytest.raises(ValueError, match="does not fit"):
         centred(torch.zeros(2, 2, 2), (3, 2, 2), fill=0.0)
@@ -107,5 +155,5 @@ def test_the_papers_preprocessing_is_one_for_all_towers(tower, volume):
     )
     assert (papers.hu_window, papers.target_spacing_mm) == ([-1000.0, 1000.0], [4.0, 1.0, 1.0])
     assert preprocessing_settings(tower, (8, 12, 16), "own") == TOWER_SETTINGS[tower]((8, 12, 16))
-    with pytest.raises(ValueError, match="unknown preprocessing 'mine'; known: own, paper"):
+    with pytest.raises(ValueError, match="unknown preprocessing 'mine'; known: own, paper, body"):
         preprocessing_settings(tower, (8, 12, 16), "mine")

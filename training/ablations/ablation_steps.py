@@ -119,6 +119,9 @@ def _vision(recipe: ReportRecipe, seed: int) -> Step | str | None:
     for objective in recipe.vision:
         training = overlay(recipe.trainer, recipe.objectives[objective])
         settings = {**recipe.data, "preset": recipe.preset, "objective": objective, "seed": seed, **training}
+        # For this tower "own" and "paper" are one thing, and no setting.
+        if recipe.create.get("preprocessing") == "body":
+            settings["preprocessing"] = "body"
         step = Step("vision", settings, (step,) if step else ())
     return step
 

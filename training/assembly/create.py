@@ -60,7 +60,8 @@ def create_model(
         compressor: name in `COMPRESSORS`. Default: the tower's own.
         num_projector_layers: 1 or 2. Default: as many as in the tower's own system.
         num_latents: visual tokens of the compressor "perceiver". Default: the preset's number.
-        preprocessing: "own", as in the tower's own system, or "paper", as the Argus paper does to every scan.
+        preprocessing: "own", as in the tower's own system, "paper", as the Argus paper does to every scan, or
+            "body", the same after a crop to the body.
         image_size: voxels of the grid as (depth, height, width). Default: the preset's for the tower.
         trust_remote_code: run code that comes with the language model or its tokenizer.
 

@@ -311,7 +311,12 @@ def _parts(subject: CardSubject, provenance: Provenance) -> Iterator[tuple[str, 
     yield "visual tokens", f"{vision_config.num_tokens:,} of the tower, {read:,} read with the text"
     tower = provenance.vision.tower if provenance.vision else ""
     if provenance.preprocessing:
-        yield "preprocessing", "the Argus paper's" if provenance.preprocessing == "paper" else f"{tower}'s own"
+        said = {
+            "own": f"{tower}'s own",
+            "paper": "the Argus paper's",
+            "body": "the Argus paper's after a crop to the body",
+        }
+        yield "preprocessing", said[provenance.preprocessing]
     yield "pixels", _pixels(subject.pixels)
     if vision := provenance.vision:
         source = f", {vision.source}" if vision.source else ""

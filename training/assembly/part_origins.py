@@ -59,7 +59,7 @@ def assembled_from(
         language=told or language_part(language_config, num_language_parameters, llm),
         preset=preset,
         has_presets_size=has_presets_size,
-        preprocessing="paper" if preprocessing == "paper" or tower_name == "argus" else "own",
+        preprocessing="paper" if preprocessing == "own" and tower_name == "argus" else preprocessing,
         stages=(*earlier.stages, *seeing.stages),
         runs=(*earlier.runs, *seeing.runs),
     )

@@ -13,6 +13,7 @@ from argus_processing.ct_volume import CTVolume
 GRID = (24, 40, 48)
 SETTINGS = {
     "paper": {},
+    "body": {"crop": "body"},
     "direct": {"resampling": "direct"},
     "m3d": {"normalization": "min_max", "crop": "foreground", "resampling": "direct"},
     "paper after a crop": {"crop": "foreground"},
