@@ -117,7 +117,7 @@ def test_a_scan_without_a_body_is_kept_whole():
     assert body_box(np.full((5, 6, 7), -1000, np.int16)) == whole_box(np.zeros((5, 6, 7)))
 
 
-def test_after_a_crop_to_the_body_its_place_in_the_field_of_view_does_not_matter():
+def test_cropped_to_the_body_its_place_in_the_view_does_not_matter():
     processor = ArgusImageProcessor(**preprocessing_settings("argus", (12, 24, 28), "body"))
     hu = trunk()
     inside = processor(CTVolume.from_array(hu, SPACING))["pixel_values"]
