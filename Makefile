@@ -227,11 +227,12 @@ VLLM := $(VENV)/vllm
 MODEL ?=
 ON_CPU := VLLM_CPU_OMP_THREADS_BIND=nobind VLLM_CPU_KVCACHE_SPACE=1 OMP_NUM_THREADS=1
 test-vllm: $(VLLM)/installed
-	$(ON_CPU) ARGUS_MODEL="$(MODEL)" $(VLLM)/bin/python -m pytest tests/inference/serving/vllm/vllm_parity.py
+	$(ON_CPU) ARGUS_MODEL="$(MODEL)" $(VLLM)/bin/python -m pytest \
+		tests/inference/serving/vllm/vllm_parity.py tests/inference/serving/vllm/vllm_processes.py
 
 # One report after another against many together, 300 reports, kill and restart, 200 at once: runs/bench/vllm.json.
 bench-vllm: $(VLLM)/installed
-	$(ON_CPU) $(VLLM)/bin/python bench/serve_bench/bench_vllm.py runs/bench
+	$(ON_CPU) PYTHONPATH=bench $(VLLM)/bin/python -m serve_bench.bench_vllm runs/bench
 
 $(VLLM)/installed: vllm-packages.txt $(VENV)/installed
 	$(ON_TOP)

@@ -15,6 +15,7 @@ from typing import Any
 from bench_vision import patch_table, system_table
 from gpu_bench.gpu_tables import COLUMNS, part_table, summary_table
 from serve_bench.bench_llama_cpp import parity_table, speed_table
+from serve_bench.serve_tables import engines_table, load_table
 
 from argus_evaluation.ablations.ablation_results import AblationResults, read_kept
 from argus_evaluation.ablations.ablation_table import first_metrics, panel_markdown, runs_text
@@ -148,29 +149,6 @@ def audit_table(results: dict[str, Any]) -> str:
     return f"{markdown_table(compared_audits(audits))}\n\n{told}"
 
 
-def load_table(results: dict[str, Any]) -> str:
-    """Return what a server bore as a Markdown table."""
-    speed, flood, long, killed = (results[name] for name in ("throughput", "at_once", "long_run", "killed"))
-    memory, count = long["resident_mb"], speed["requests"]
-    rows = [
-        (f"{count} requests one after another", f"{speed['one_after_another_seconds']:.1f} s"),
-        (f"{count} requests together", f"{speed['together_seconds']:.1f} s, {speed['times_faster']:.1f} times as fast"),
-        ("of these reports, equal", str(speed["equal_reports"])),
-        ("first words, alone", f"{speed['first_words_alone_seconds']:.2f} s"),
-        (f"first words, {count} together, median", f"{speed['first_words_together_seconds']:.2f} s"),
-        (f"{flood['requests']} requests at once", _answers(flood["answers"])),
-        (f"{long['requests']} requests, 8 at a time", _answers(long["answers"])),
-        ("memory after each 50 of them", f"{min(memory):.0f} to {max(memory):.0f} MB"),
-        ("killed while it writes and started again", f"{killed['left_files']} temporary files left"),
-    ]
-    told = f"{results['cores']} cores, shared with the client; load {results['load_before']:.0f} before the start."
-    return f"{markdown_table(literal_table(('argus serve, ' + results['model'], 'measured'), rows))}\n\n{told}"
-
-
-def _answers(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count} answered {status}" for status, count in sorted(counts.items()))
-
-
 def read_demo(path: Path) -> EvaluationResults:
     """Read the results of a demo, refusing those of an evaluation that was not timed."""
     results = read_results(path.parent)
@@ -194,6 +172,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "llama parity": lambda path: markdown_table(parity_table(read_json(path))),
     "llama speed": lambda path: markdown_table(speed_table(read_json(path))),
     "serving load": lambda path: load_table(read_json(path)),
+    "engines": lambda path: engines_table(read_json(path)),
     "gpu summary": lambda path: summary_table(read_json(path)),
 }
 TABLES |= {f"gpu {part}": lambda path, part=part: markdown_table(part_table(read_json(path), part)) for part in COLUMNS}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import torch
 
 from argus_processing.instructions import INSTRUCTIONS
@@ -35,8 +36,9 @@ class Served:
         return f"http://127.0.0.1:{self.port}/v1/chat/completions"
 
     def request(self, name: str = "scan.nii.gz", text: str = "", **options: Any) -> dict[str, Any]:
-        """Build a request for the report of a file in the served folder."""
-        image = {"type": "image_url", "image_url": {"url": (self.folder / name).as_uri()}}
+        """Build a request for the report of a file in the served folder, or of a `data:` address."""
+        url = name if name.startswith("data:") else (self.folder / name).as_uri()
+        image = {"type": "image_url", "image_url": {"url": url}}
         content = [image, {"type": "text", "text": text}]
         return {"model": self.model, "messages": [{"role": "user", "content": content}]} | options
 
@@ -54,6 +56,15 @@ class Served:
     def resident_mb(self) -> float:
         """Return the memory of the server's own process now, in MB."""
         return self._memory_mb("VmRSS")
+
+    def family(self) -> list[psutil.Process]:
+        """Return the server's process and all that it started."""
+        server = psutil.Process(self.process.pid)
+        return [server, *server.children(recursive=True)]
+
+    def memory_mb(self) -> float:
+        """Return the memory of these processes now, in MB; what they share is divided among them."""
+        return sum(process.memory_full_info().pss for process in self.family()) / 2**20
 
     def _memory_mb(self, name: str) -> float:
         status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8")
@@ -101,8 +112,8 @@ def build_model(folder: Path) -> Path:
     return create_model("argus-tiny", folder / "model", llm=folder / "llm", dtype="float32")
 
 
-def build_scans(folder: Path, names: Sequence[str]) -> None:
-    """Write the CTs of phantoms."""
+def build_scans(folder: Path, names: Sequence[str], **options: Any) -> None:
+    """Write the CTs of phantoms, drawn with further options of the data set."""
     import shutil
 
     import datasets
@@ -111,7 +122,7 @@ def build_scans(folder: Path, names: Sequence[str]) -> None:
 
     with tempfile.TemporaryDirectory() as cache:
         sizes = {"num_train": 1, "num_validation": 1, "num_test": len(names)}
-        phantoms = datasets.load_dataset("ct3drrg", "phantom", cache_dir=cache, **sizes)
+        phantoms = datasets.load_dataset("ct3drrg", "phantom", cache_dir=cache, **sizes, **options)
         rows = phantoms["test"].cast_column("image", datasets.Nifti(decode=False))
         for name, row in zip(names, rows, strict=True):
             shutil.copyfile(row["image"]["path"], folder / name)

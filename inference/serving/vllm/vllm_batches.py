@@ -61,9 +61,18 @@ class VllmBatches:
     def close(self) -> None:
         """End vLLM's processes and the thread."""
         self._engine.shutdown()
+        asyncio.run_coroutine_threadsafe(_end_tasks(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+async def _end_tasks() -> None:
+    """Wait for what the engine has cancelled; a loop that ends before would complain of it."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 def vllm_name(options: VllmOptions) -> str:

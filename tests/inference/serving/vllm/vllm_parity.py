@@ -1,12 +1,8 @@
-"""vLLM writes what transformers writes, token by token, whatever way a scan comes in; `make test-vllm` runs this.
-
-ARGUS_MODEL names a saved model, such as the demo's; without it a random argus-tiny is used.
-"""
+"""vLLM writes what transformers writes, token by token, whatever way a scan comes in; `make test-vllm` runs this."""
 
 import base64
 import io
 import json
-import os
 import zipfile
 from pathlib import Path
 
@@ -17,54 +13,18 @@ import pytest
 import torch
 from dicom_series import write_series
 from safetensors.torch import save
+from transformers_reports import MAX_TOKENS, NUM_SCANS, greedy
 from vllm_process import KEY, served, served_by_vllm
 
 from argus_evaluation.benchmark.benchmark import OtherEngine, evaluate_model
-from argus_inference.generation import device_of, generate_batch, inputs_of, prompt_of
+from argus_inference.generation import generate_batch, prompt_of
 from argus_inference.model_folder import load_model
 from argus_inference.serving.sent_embeddings import MEDIA_TYPE
 from argus_inference.serving.vllm.vllm_batches import start_vllm_batches
 from argus_inference.serving.vllm.vllm_engine import VllmOptions
-from argus_processing import CTVolume, read_ct
+from argus_processing import read_ct
 from argus_processing.instructions import INSTRUCTION
 from argus_training.assembly.create import create_model
-
-NUM_SCANS, MAX_TOKENS = 16, 200
-
-
-@pytest.fixture(scope="module")
-def model_folder(model_dir) -> Path:
-    return Path(os.environ.get("ARGUS_MODEL") or model_dir).resolve()
-
-
-@pytest.fixture(scope="module")
-def reference(model_folder):
-    """The model in transformers."""
-    return load_model(model_folder)
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory) -> list[Path]:
-    options = {"num_train": 1, "num_validation": 1, "num_test": NUM_SCANS, "spacing_mm": (8.0, 4.0, 4.0)}
-    rows = datasets.load_dataset("ct3drrg", "phantom", cache_dir=str(tmp_path_factory.mktemp("cache")), **options)
-    images = rows["test"].cast_column("image", datasets.Nifti(decode=False))["image"]
-    return [Path(image["path"]) for image in images]
-
-
-def greedy(reference, scan: CTVolume) -> list[int]:
-    """The token ids that transformers writes, with the one that ends the report."""
-    model, processor = reference
-    inputs = inputs_of(processor, [prompt_of(processor, INSTRUCTION)], [scan]).to(device_of(model))
-    with torch.inference_mode():
-        tokens = model.generate(**inputs, max_new_tokens=MAX_TOKENS, do_sample=False)
-    return tokens[0, inputs["input_ids"].shape[1] :].tolist()
-
-
-@pytest.fixture(scope="module")
-def expected(reference, files) -> list[list[int]]:
-    written = [greedy(reference, read_ct(path)) for path in files]
-    assert len({tuple(tokens) for tokens in written}) > NUM_SCANS // 4  # the reports differ
-    return written
 
 
 @pytest.fixture(scope="module")
