@@ -12,6 +12,8 @@ from .scan_placement import FileAxes, GridPlacement, Sizes, Steps
 # Nats. A random tower gave 24 of 58 sentences of the demo's model at least 1, 10 at least 2 and 2 at least 4, where its
 # own tower still gave 89 of 97; peaks on moved phantoms were right in 0.71, 0.76 and 0.80.
 MIN_SUPPORT = 4.0
+# On 373 sentences of two models 6 steps put the peak right in 0.88 of them, 12 in 0.92, 20 in 0.91.
+NUM_STEPS = 12
 NOT_CARRIED = "not carried by the image"
 NO_REFERENCE = "the mean scan does not fit this scan"
 
@@ -30,7 +32,7 @@ class EvidenceSettings:
             does not hold them.
     """
 
-    num_steps: int = 6
+    num_steps: int = NUM_STEPS
     smoothing_mm: float = 11.0
     min_support: float = MIN_SUPPORT
     min_correlation: float = 0.7
