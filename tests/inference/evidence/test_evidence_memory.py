@@ -128,7 +128,7 @@ def test_8b_at_high_resolution_fits_into_80_gb():
 
 
 def test_less_memory_means_fewer_steps_at_once_and_then_recomputing(monkeypatch):
-    model, settings = model_of(8), EvidenceSettings()
+    model, settings = model_of(8), EvidenceSettings(num_steps=6)
     needed = evidence_bytes(model.config, 200, 100, 5, 6, 4)
     one, again = (evidence_bytes(model.config, 200, 100, 5, 1, 4, recompute) for recompute in (False, True))
     assert again < one
