@@ -13,10 +13,12 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -27,6 +29,8 @@ from .scan_files import ScanNotReadError
 
 LOOK_SECONDS = 0.1  # time between two checks whether the client is still there
 
+T = TypeVar("T")
+_needed = ["argus_cli.main", "argus_inference.serving.serve_requests"]
 _context = multiprocessing.get_context("forkserver")
 
 
@@ -41,15 +45,29 @@ class ReaderLimits:
 DEFAULT_LIMITS = ReaderLimits()
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What a process tells of a scan: facts that JSON can hold, and contents of files by their names."""
+
+    facts: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)
+
+
 class ClientLeftError(Exception):
     """The client has left, so nobody waits for the scan."""
 
 
-def prepare_readers() -> None:
-    """Start the process that readers are forked from; it imports the modules they need in the background."""
+def prepare_readers(*modules: str) -> None:
+    """Start the process that readers are forked from, unless it runs; it imports modules in the background.
+
+    Args:
+        modules: that readers need, from now on. Default: those that were named last, or else those of the server.
+    """
     from multiprocessing import forkserver
 
-    _context.set_forkserver_preload([__name__, "argus_cli.main", "argus_inference.serving.serve_requests"])
+    if modules:
+        _needed[:] = modules
+    _context.set_forkserver_preload([__name__, *_needed])
     forkserver.ensure_running()
 
 
@@ -75,15 +93,29 @@ def read_apart(
         ScanNotReadError: if the reader refuses the scan, crashes, or takes too long or too much memory.
         ClientLeftError: if `gone` is set before the scan is read.
     """
+    return _apart(partial(_send_volume, read), _receive_volume, gone, limits)
+
+
+def answer_apart(make: Callable[[Path], Answer], limits: ReaderLimits = DEFAULT_LIMITS) -> Answer:
+    """Run `make` in a separate process and return its answer; see `read_apart`."""
+    return _apart(partial(_send_answer, make), _receive_answer, None, limits)
+
+
+def _apart(
+    send: Callable[[Path, Connection], None],
+    receive: Callable[[Connection, dict[str, Any]], T],
+    gone: threading.Event | None,
+    limits: ReaderLimits,
+) -> T:
     prepare_readers()
     receiver, sender = _context.Pipe(duplex=False)
     with private_folder() as private:
-        process = _context.Process(target=_work, args=(sender, read, private, limits))
+        process = _context.Process(target=_work, args=(sender, send, private, limits))
         try:
             process.start()
             sender.close()
             _await_answer(receiver, gone, time.monotonic() + limits.seconds)
-            return _receive(receiver)
+            return _receive(receiver, receive)
         finally:
             receiver.close()
             _end(process)
@@ -97,17 +129,40 @@ def _await_answer(receiver: Connection, gone: threading.Event | None, deadline: 
             raise ScanNotReadError("the scan took too long to read; give it as one .nii.gz")
 
 
-def _receive(receiver: Connection) -> CTVolume:
-    """Receive a reader's answer; it is plain data, because a process that read a hostile file cannot be trusted."""
+def _receive(receiver: Connection, receive: Callable[[Connection, dict[str, Any]], T]) -> T:
+    """Receive a process's answer; it is plain data, because a process that read a hostile file cannot be trusted."""
     try:
-        answer = json.loads(receiver.recv_bytes())
-        if "refused" in answer:
-            raise ScanNotReadError(answer["refused"])
-        hu = np.empty(answer["shape"], answer["dtype"])
-        receiver.recv_bytes_into(hu.data.cast("B"))
+        told = json.loads(receiver.recv_bytes())
+        if "refused" in told:
+            raise ScanNotReadError(told["refused"])
+        return receive(receiver, told)
     except (EOFError, OSError):
         raise ScanNotReadError("the scan cannot be decoded (its reader died); convert it again") from None
-    return CTVolume(hu, np.array(answer["affine"]), answer["orientation"], tuple(answer["warnings"]))
+
+
+def _send_volume(read: Callable[[Path], CTVolume], private: Path, sender: Connection) -> None:
+    volume = read(private)
+    facts = {"shape": volume.hu.shape, "dtype": volume.hu.dtype.str, "affine": volume.affine.tolist()}
+    facts |= {"orientation": volume.original_orientation, "warnings": volume.warnings}
+    sender.send_bytes(json.dumps(facts).encode())
+    sender.send_bytes(np.ascontiguousarray(volume.hu).data.cast("B"))
+
+
+def _receive_volume(receiver: Connection, told: dict[str, Any]) -> CTVolume:
+    hu = np.empty(told["shape"], told["dtype"])
+    receiver.recv_bytes_into(hu.data.cast("B"))
+    return CTVolume(hu, np.array(told["affine"]), told["orientation"], tuple(told["warnings"]))
+
+
+def _send_answer(make: Callable[[Path], Answer], private: Path, sender: Connection) -> None:
+    answer = make(private)
+    sender.send_bytes(json.dumps({"facts": answer.facts, "names": list(answer.files)}).encode())
+    for content in answer.files.values():
+        sender.send_bytes(content)
+
+
+def _receive_answer(receiver: Connection, told: dict[str, Any]) -> Answer:
+    return Answer(told["facts"], {name: receiver.recv_bytes() for name in told["names"]})
 
 
 def _end(process: BaseProcess) -> None:
@@ -122,17 +177,13 @@ def _end(process: BaseProcess) -> None:
     process.close()
 
 
-def _work(sender: Connection, read: Callable[[Path], CTVolume], private: Path, limits: ReaderLimits) -> None:
-    """Read one scan and send it; this runs in the reader's process."""
+def _work(sender: Connection, send: Callable[[Path, Connection], None], private: Path, limits: ReaderLimits) -> None:
+    """Do the work and send what came of it; this runs in the separate process."""
     os.setsid()
     end_with_parent()
     _confine(limits)
     try:
-        volume = read(private)
-        facts = {"shape": volume.hu.shape, "dtype": volume.hu.dtype.str, "affine": volume.affine.tolist()}
-        facts |= {"orientation": volume.original_orientation, "warnings": volume.warnings}
-        sender.send_bytes(json.dumps(facts).encode())
-        sender.send_bytes(np.ascontiguousarray(volume.hu).data.cast("B"))
+        send(private, sender)
     except MemoryError:
         _refuse(sender, "the scan takes more memory to read than a CT does")
     except (CTReadError, ScanNotReadError) as error:

@@ -1,6 +1,6 @@
 """Write reports for scans on disk; `argus report` calls it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,8 @@ from .console.plain_text import plain, plain_lines, printable_json
 from .generation import MAX_NEW_TOKENS, Generated, generate_batch
 
 if TYPE_CHECKING:
+    from argus_processing.ct_volume import CTVolume
+
     from .evidence.evidence import Evidence
 
 
@@ -68,6 +70,7 @@ def write_reports(
     max_new_tokens: int = MAX_NEW_TOKENS,
     streamer: Any | None = None,
     provenance: Provenance | None = None,
+    read: Callable[[Path], "CTVolume"] | None = None,
 ) -> Iterator[ScanReport | ScanFailure]:
     """Write one report for each scan, in order; a scan that cannot be read gives a `ScanFailure`, and the rest go on.
 
@@ -75,6 +78,7 @@ def write_reports(
         scans: NIfTI files or DICOM folders.
         streamer: a transformers streamer that receives the tokens as they come; needs `batch_size` 1.
         provenance: the model's; if it learned from phantoms only, a scan that is not marked as one gets a warning.
+        read: reads a scan. Default: `read_ct`.
 
     Raises:
         ValueError: if the batch size is below 1, or above 1 with a streamer.
@@ -82,7 +86,8 @@ def write_reports(
     if batch_size < 1 or (streamer is not None and batch_size > 1):
         raise ValueError(f"batch size must be at least 1, and 1 when streaming; got {batch_size}")
     for start in range(0, len(scans), batch_size):
-        for result in _write_batch(model, processor, scans[start : start + batch_size], max_new_tokens, streamer):
+        batch = scans[start : start + batch_size]
+        for result in _write_batch(model, processor, batch, max_new_tokens, streamer, read):
             yield _with_limits(result, provenance)
 
 
@@ -98,10 +103,15 @@ def _with_limits(result: ScanReport | ScanFailure, provenance: Provenance | None
 
 
 def _write_batch(
-    model: Any, processor: Any, scans: Sequence[Path], max_new_tokens: int, streamer: Any | None
+    model: Any,
+    processor: Any,
+    scans: Sequence[Path],
+    max_new_tokens: int,
+    streamer: Any | None,
+    reader: Callable[[Path], "CTVolume"] | None,
 ) -> list[ScanReport | ScanFailure]:
     """Write the reports of one batch; scans that cannot be read are taken out of it."""
-    read = [_read(scan) for scan in scans]
+    read = [_read(scan, reader) for scan in scans]
     volumes = [volume for volume in read if not isinstance(volume, ScanFailure)]
     reports = iter(_generate(model, processor, volumes, max_new_tokens, streamer))
     results: list[ScanReport | ScanFailure] = []
@@ -114,12 +124,12 @@ def _write_batch(
     return results
 
 
-def _read(scan: Path) -> Any:
+def _read(scan: Path, reader: Callable[[Path], "CTVolume"] | None) -> Any:
     """Read a scan into a `CTVolume`; for any error, return a `ScanFailure` with the reason."""
     from argus_processing.read_ct import read_ct
 
     try:
-        return read_ct(scan)
+        return (reader or read_ct)(scan)
     except BaseException as error:
         return ScanFailure(str(scan), reason_of(error))
 

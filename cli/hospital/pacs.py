@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import gettempdir
 
+from argus_hospital.objects.write_objects import ObjectChoice
 from argus_hospital.pacs.pacs_client import PacsClient
 from argus_hospital.pacs.pacs_settings import PacsAddress, WatchSettings, load_settings
 from argus_hospital.pacs.report_writer import load_writer
 from argus_hospital.pacs.reports_in_pacs import send
+from argus_hospital.pacs.scan_apart import start_early
 from argus_hospital.pacs.state_folder import opened_state
 from argus_hospital.pacs.study_reading import StudyReader
 from argus_hospital.pacs.watch_metrics import WatchMetrics, serve_metrics
@@ -41,6 +43,7 @@ def report_on_study(request: PacsRequest, say: Callable[[str], None]) -> tuple[s
         ValueError, OSError: if the PACS, the study or an option is refused.
     """
     silence_libraries()
+    start_early()
     if request.out is not None:
         check_new_folder(request.out)
     preferences = load_preferences(request.preferences)
@@ -53,7 +56,8 @@ def report_on_study(request: PacsRequest, say: Callable[[str], None]) -> tuple[s
     def step(name: str, told: str) -> None:
         say(f"{name}: {told}" if told else name)
 
-    reader = StudyReader(client, writer, preferences, request.structured, Path(gettempdir()), lambda key: False, step)
+    choice = ObjectChoice(request.structured)
+    reader = StudyReader(client, writer, preferences, choice, False, Path(gettempdir()), lambda key: False, step)
     read = reader.read(request.study, series)
     if not read.objects:
         say("the PACS holds the report of this model on these images; nothing is sent")
@@ -61,11 +65,11 @@ def report_on_study(request: PacsRequest, say: Callable[[str], None]) -> tuple[s
     if request.out is not None:
         with whole_folder(request.out) as part:
             for each in read.objects:
-                (part / f"{each.sop}.dcm").write_bytes(each.content)
-        return tuple(str(request.out / f"{each.sop}.dcm") for each in read.objects)
+                (part / f"{each.name}.dcm").write_bytes(each.content)
+        return tuple(str(request.out / f"{each.name}.dcm") for each in read.objects)
     for each in read.objects:
         send(client, request.study, each.content)
-    return tuple(each.sop for each in read.objects)
+    return tuple(each.name for each in read.objects)
 
 
 def watch(config: Path, once: bool, retry_failed: bool, say: Callable[[str], None], loading: Loading) -> None:
@@ -77,12 +81,15 @@ def watch(config: Path, once: bool, retry_failed: bool, say: Callable[[str], Non
     silence_libraries()
     settings = load_settings(config)
     preferences = load_preferences(Path(settings.preferences) if settings.preferences else None)
+    if settings.fhir and not Path(settings.fhir).is_dir():
+        raise FileNotFoundError(f"{settings.fhir}: no such folder for FHIR documents; make it for the program's user")
+    start_early()
     with opened_state(Path(settings.state)) as state:
         client = PacsClient(settings.pacs)
         metrics = WatchMetrics()
         server = serve_metrics(metrics, *settings.metrics_address()) if settings.metrics else None
         try:
-            writer = load_writer(Path(settings.model), settings.max_new_tokens, say, loading)
+            writer = load_writer(Path(settings.model), settings.max_new_tokens, say, loading, settings.evidence)
             if retry_failed:
                 say(f"{state.ledger.retry_failures()} studies that failed are tried again")
             state.audit.write("started", model=writer.model_hash)

@@ -14,6 +14,7 @@ from .source_images import SourceImages
 
 DICOM_UID = "urn:dicom:uid"
 LOINC = "http://loinc.org"
+REPLACES = "http://hl7.org/fhir/StructureDefinition/diagnosticReport-replaces"
 RESEARCH = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActReason", "code": "HRESCH", "display": MARK}
 
 
@@ -47,6 +48,9 @@ def fhir_report(
             {"contentType": "application/pdf", "data": base64.b64encode(pdf).decode("ascii"), "title": MARK}
         ],
     }
+    if report.replaces is not None:
+        earlier = {"type": "DiagnosticReport", "identifier": _uid(report.replaces.sop)}
+        content["extension"] = [{"url": REPLACES, "valueReference": earlier}]
     if first.PatientID:
         content["subject"] = {"type": "Patient", "identifier": {"value": first.PatientID}}
     return DiagnosticReport.model_validate(content).model_dump_json(indent=2, exclude_none=True) + "\n"

@@ -16,6 +16,7 @@ from .study_reading import MadeObject
 
 WAITING, DONE, REFUSED, FAILED = "waiting", "done", "refused", "failed"
 STATES = (WAITING, DONE, REFUSED, FAILED)
+LONGEST_WAIT_S = 600.0  # between tries of one study
 _FORM = 1
 _TABLES = """
 CREATE TABLE IF NOT EXISTS study(
@@ -35,7 +36,8 @@ CREATE TABLE IF NOT EXISTS report(
     key TEXT PRIMARY KEY, study TEXT NOT NULL, sop TEXT NOT NULL, sent REAL NOT NULL
 ) STRICT;
 CREATE TABLE IF NOT EXISTS outbox(
-    sop TEXT PRIMARY KEY, study TEXT NOT NULL, key TEXT NOT NULL, place INTEGER NOT NULL, content BLOB NOT NULL
+    sop TEXT PRIMARY KEY,           -- or the name of a FHIR document
+    study TEXT NOT NULL, key TEXT NOT NULL, place INTEGER NOT NULL, content BLOB NOT NULL
 ) STRICT;
 """
 
@@ -58,6 +60,11 @@ class Waiting:
 
     key: str
     objects: tuple[MadeObject, ...]
+
+    @property
+    def structured(self) -> str:
+        """Return the UID of the structured report, the last object that the PACS gets."""
+        return [each.name for each in self.objects if each.is_dicom][-1]
 
 
 class Ledger:
@@ -92,9 +99,15 @@ class Ledger:
         self._db.close()
 
     def list_studies(self, studies: Iterable[StudyListed], model: str, now: float) -> None:
-        """Note the studies that the PACS lists; new ones, and those with other images or another model, wait."""
+        """Note the studies that the PACS lists; new ones, and those with other images or another model, wait.
+
+        Times that lie ahead, because the clock was set back, are taken for now.
+        """
         rows = [(each.uid, each.num_instances, model, now) for each in studies]
         with self._transaction():
+            self._db.execute(
+                "UPDATE study SET changed = min(changed, ?1), due = min(due, ?2)", (now, now + LONGEST_WAIT_S)
+            )
             self._db.executemany(
                 """INSERT INTO study(uid, instances, changed, seen, state) VALUES(?1, ?2, ?4, ?4, 'waiting')
                 ON CONFLICT(uid) DO UPDATE SET
@@ -146,9 +159,16 @@ class Ledger:
         """Note that a study has nothing new: it is as it was before, with the same cause."""
         self._db.execute("UPDATE study SET state = settled, tries = 0, due = 0 WHERE uid = ?", (job.study,))
 
+    def forget_study(self, study: str) -> None:
+        """Forget a study that the PACS no longer has, and what waits to be sent for it; it may come again."""
+        with self._transaction():
+            self._db.execute("DELETE FROM outbox WHERE study = ?", (study,))
+            self._db.execute("DELETE FROM study WHERE uid = ?", (study,))
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def put_out(self, study: str, key: str, objects: Sequence[MadeObject]) -> None:
         """Keep the objects of a report until they are sent, all or none."""
-        rows = [(each.sop, study, key, place, each.content) for place, each in enumerate(objects)]
+        rows = [(each.name, study, key, place, each.content) for place, each in enumerate(objects)]
         with self._transaction():
             self._db.executemany("INSERT OR REPLACE INTO outbox VALUES(?, ?, ?, ?, ?)", rows)
 
@@ -157,7 +177,7 @@ class Ledger:
         rows = self._db.execute(
             "SELECT key, sop, content FROM outbox WHERE study = ? ORDER BY key, place", (study,)
         ).fetchall()
-        own = tuple(MadeObject(sop, content) for key, sop, content in rows if key == rows[0][0])
+        own = tuple(MadeObject(name, content) for key, name, content in rows if key == rows[0][0])
         return Waiting(rows[0][0], own) if rows else None
 
     def sent(self, study: str, key: str, sop: str, now: float) -> None:

@@ -6,11 +6,19 @@ class PacsError(ValueError):
 
 
 class PacsDownError(PacsError):
-    """The PACS cannot be reached, or says that it cannot work now."""
+    """The PACS cannot be reached, or does not answer in time."""
+
+
+class PacsBusyError(PacsDownError):
+    """The PACS says itself that it cannot work now."""
 
 
 class StudyChangedError(PacsError):
     """Images came or went while a study was read."""
+
+
+class StudyGoneError(PacsError):
+    """A study that was listed is no longer there."""
 
 
 class OtherReportError(PacsError):

@@ -101,6 +101,8 @@ class WatchSettings:
         state: folder of the ledger, the outbox, the audit log and scans while they are read.
         preferences: YAML for the choice of a series.
         structured: kind of the structured report: comprehensive or basic.
+        evidence: whether maps of evidence are made, and sent as segmentations; the model must have a mean scan.
+        fhir: folder for a FHIR DiagnosticReport of each report. Default: none is written.
         days: studies of so many days up to today are looked for. Default: those of any date.
         poll_s: time between two looks at the list of studies.
         quiet_s: a study is read when its number of images has not changed for so long.
@@ -115,6 +117,8 @@ class WatchSettings:
     state: str
     preferences: str = ""
     structured: str = "comprehensive"
+    evidence: bool = False
+    fhir: str = ""
     days: int | None = 2
     poll_s: float = 10.0
     quiet_s: float = 60.0
@@ -159,7 +163,7 @@ def load_settings(path: Path) -> WatchSettings:
         raise ValueError(f"{path}: {error}") from None
     base = Path(path).absolute().parent
     pacs = {name: _below(base, getattr(settings.pacs, name)) for name in PATHS_OF_PACS}
-    own = {name: _below(base, getattr(settings, name)) for name in ("model", "state", "preferences")}
+    own = {name: _below(base, getattr(settings, name)) for name in ("model", "state", "preferences", "fhir")}
     return replace(settings, pacs=replace(settings.pacs, **pacs), **own)
 
 

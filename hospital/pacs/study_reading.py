@@ -8,29 +8,36 @@ from pathlib import Path
 
 import pydicom
 
-from argus_processing.ct_checks import CTReadError
+from argus_inference.scan_files import ScanNotReadError
 from argus_processing.dicom_slices import DicomSlice
 from argus_processing.storage.part_files import private_folder
 
-from ..objects.object_identity import identity_of_reading, key_of_reading
-from ..objects.report_content import ReplacedReport
-from ..objects.write_objects import ObjectChoice, make_objects
+from ..objects.object_identity import ObjectIdentity, identity_of_reading, key_of_reading
+from ..objects.report_content import ReplacedReport, ReportContent
+from ..objects.write_objects import ObjectChoice
 from ..series.series_choice import NoSeriesError, choose_series
 from ..series.site_preferences import SitePreferences
-from ..series.study_files import read_study, study_paths
 from .header_files import SeriesHeaders, write_headers
-from .pacs_client import PacsClient, SeriesListed, check_same_images
+from .pacs_client import PacsClient, SeriesListed
 from .pacs_errors import StudyChangedError
 from .report_writer import ReportWriter, UnreadableScanError, without_folder
 from .reports_in_pacs import newest_report, stored_reports, structured_uids
+from .scan_apart import examine, make_contents
+
+FHIR_SUFFIX = ".fhir.json"
 
 
 @dataclass(frozen=True)
 class MadeObject:
-    """An object of a report: its UID and the bytes of its file."""
+    """What a report is sent as: an object of DICOM by its UID, or a FHIR document by the name of its file."""
 
-    sop: str
+    name: str
     content: bytes
+
+    @property
+    def is_dicom(self) -> bool:
+        """Return whether it goes into the PACS."""
+        return not self.name.endswith(FHIR_SUFFIX)
 
 
 @dataclass(frozen=True)
@@ -40,7 +47,8 @@ class StudyRead:
     Attributes:
         key: of the reading: the same images and model have the same.
         series: UID of the series that was read.
-        objects: in the order in which they are sent, the structured report last; none if the PACS holds the report.
+        objects: in the order in which they are sent, the structured report last of those that the PACS gets; none if it
+            holds the report.
         replaces: whether the report replaces an earlier one.
     """
 
@@ -62,7 +70,8 @@ class StudyReader:
         client: of the PACS.
         writer: writes the reports.
         preferences: for the choice of a series.
-        structured: kind of the structured report.
+        choice: of the objects to make; its evidence is not used.
+        has_evidence: whether maps of evidence are made.
         work: folder for images while they are read.
         is_reported: tells whether a report with this key was sent once, also where the PACS has lost it.
         step: called with the name of each step, and its result in a few words.
@@ -71,7 +80,8 @@ class StudyReader:
     client: PacsClient
     writer: ReportWriter
     preferences: SitePreferences
-    structured: str
+    choice: ObjectChoice
+    has_evidence: bool
     work: Path
     is_reported: Callable[[str], bool]
     step: Callable[[str, str], None]
@@ -91,6 +101,7 @@ class StudyReader:
         earlier = stored_reports(self.client, study, series)
         known = {report.uids.sop for report in earlier}
         with private_folder(self.work) as folder:
+            unread: list[str] = []
             headers = {each.uid: self._headers(study, each, folder) for each in series if each.modality == "CT"}
             keys = {uid: key_of_reading(each.images, self.writer.model_hash) for uid, each in headers.items()}
             self.step("headers", f"{len(headers)} CT series of {len(series)}")
@@ -101,12 +112,18 @@ class StudyReader:
             def look(slices: Sequence[DicomSlice], name: Path) -> str:
                 if has_report(str(name)):
                     return ""  # it was looked at when that report was written
-                return self._look(study, headers[str(name)], folder / "images" / str(name))
+                try:
+                    return self._look(study, headers[str(name)], folder / "images" / str(name))
+                except ScanNotReadError as error:
+                    unread.append(without_folder(str(error), folder / "images" / str(name)))
+                    return unread[-1]
 
             files = [file for each in headers.values() for file in each.files]
             try:
                 chosen = choose_series(files, self.preferences, look).files.name
             except NoSeriesError as error:
+                if unread:
+                    raise UnreadableScanError(unread[0]) from None
                 raise NothingToReadError(str(error)) from None
             self.step("chosen", "")
             if has_report(chosen):
@@ -124,25 +141,40 @@ class StudyReader:
     def _look(self, study: str, headers: SeriesHeaders, folder: Path) -> str:
         """Fetch a series, and tell why its images are not to be read, as of a folder of files; empty if they are."""
         folder.mkdir(parents=True)
-        check_same_images(list(headers.images), self.client.fetch_series(study, headers.uid, folder))
+        self.client.fetch_series(study, headers.uid, folder, len(headers.images))
         self.step("fetched", f"{len(headers.images)} images")
-        try:
-            choice = choose_series(read_study(study_paths(folder)), self.preferences)
-        except (CTReadError, NoSeriesError) as error:
-            return without_folder(str(error), folder)
-        return "" if choice.chosen is not None else choice.verdicts[0].reason if choice.verdicts else "no DICOM files"
+        return without_folder(examine(folder, headers.images, self.preferences), folder)
 
     def _made(self, headers: SeriesHeaders, folder: Path, earlier: ReplacedReport | None) -> StudyRead:
-        report = replace(self.writer.write(folder), replaces=earlier)
+        maps = folder.with_name("evidence") if self.has_evidence else None
+        report = replace(self.writer.write(folder, maps), replaces=earlier)
         self.step("written", "")
+        choice = replace(self.choice, evidence=maps if maps is not None and maps.exists() else None)
         identity = identity_of_reading(headers.images, report)
         try:
-            contents, emptied = make_objects(folder, report, ObjectChoice(self.structured), identity)
-        except ValueError as error:
+            contents, emptied = self._contents(folder, report, choice, identity)
+        except ScanNotReadError as error:
             raise UnreadableScanError(without_folder(str(error), folder)) from None
         self.step("made", f"left empty: {', '.join(emptied)}" if emptied else "")
-        objects = tuple(MadeObject(sop_of(content), content) for content in contents.values())
-        return StudyRead(identity.key, headers.uid, objects, earlier is not None)
+        return StudyRead(identity.key, headers.uid, in_order(contents), earlier is not None)
+
+    def _contents(
+        self, folder: Path, report: ReportContent, choice: ObjectChoice, identity: ObjectIdentity
+    ) -> tuple[dict[str, bytes], tuple[str, ...]]:
+        """Make the objects; if that fails with the evidence, without: a report is worth sending without it."""
+        if choice.evidence is not None:
+            try:
+                return make_contents(folder, report, choice, identity)
+            except ScanNotReadError as error:
+                self.step("evidence left out", without_folder(str(error), folder))
+        return make_contents(folder, report, replace(choice, evidence=None), identity)
+
+
+def in_order(contents: dict[str, bytes]) -> tuple[MadeObject, ...]:
+    """Return the contents of files as objects to send: a FHIR document after all others, named by the last of them."""
+    objects = [MadeObject(sop_of(content), content) for name, content in contents.items() if name.endswith(".dcm")]
+    documents = [content for name, content in contents.items() if not name.endswith(".dcm")]
+    return (*objects, *(MadeObject(objects[-1].name + FHIR_SUFFIX, content) for content in documents))
 
 
 def sop_of(content: bytes) -> str:

@@ -6,12 +6,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from pathlib import Path
 
+from argus_processing.storage.whole_files import write_whole
+
+from ..objects.write_objects import ObjectChoice
 from ..series.site_preferences import SitePreferences
 from .audit_log import AuditLog
-from .ledger import DONE, FAILED, REFUSED, WAITING, Job, Ledger, Waiting
-from .pacs_client import PacsClient
-from .pacs_errors import OtherReportError, PacsDownError, PacsError
+from .ledger import DONE, FAILED, LONGEST_WAIT_S, REFUSED, WAITING, Job, Ledger, Waiting
+from .pacs_client import PacsClient, SeriesListed
+from .pacs_errors import OtherReportError, PacsBusyError, PacsDownError, PacsError, StudyGoneError
 from .pacs_settings import WatchSettings
 from .report_writer import ReportWriter, UnreadableScanError
 from .reports_in_pacs import send, stored_reports
@@ -19,7 +23,7 @@ from .state_folder import StateFolder
 from .study_reading import NothingToReadError, StudyReader, hash_of_series
 from .watch_metrics import WatchMetrics
 
-FIRST_WAIT_S, LONGEST_WAIT_S = 2.0, 600.0  # between tries of one study
+FIRST_WAIT_S = 2.0  # before the second try of a study
 LONGEST_REST_S = 60.0  # while PACS or disk are out of order
 SHORTEST_REST_S = 0.2
 
@@ -112,7 +116,15 @@ class Watcher:
         self.ledger.begin(job)
         try:
             self._handle(job)
-        except (PacsDownError, OSError, sqlite3.Error):
+        except StudyGoneError:
+            self.ledger.forget_study(job.study)
+            self.audit.write("gone", job.study)
+        except PacsDownError as error:
+            if isinstance(error, PacsBusyError) or not self.client.answers():
+                self._uncounted = job
+                raise
+            self._repeat(job, str(error), type(error).__name__)  # it is this study that it does not answer to
+        except (OSError, sqlite3.Error):
             self._uncounted = job
             raise
         except UnreadableScanError as error:
@@ -129,7 +141,7 @@ class Watcher:
         waiting = self.ledger.waiting(job.study)
         if waiting is not None:
             self._send(job, waiting)
-        series = self.client.series_of(job.study)
+        series = self._series_of(job)
         content = hash_of_series(series)
         if job.settled in (DONE, REFUSED) and (job.model, job.content) == (self.writer.model_hash, content):
             self.ledger.settle(job)
@@ -150,6 +162,17 @@ class Watcher:
         else:
             self._finish(job, DONE, content, "was reported before")
 
+    def _series_of(self, job: Job) -> list[SeriesListed]:
+        """List the series of a study that still has CT.
+
+        Raises:
+            StudyGoneError: if it has none any more.
+        """
+        series = self.client.series_of(job.study)
+        if not any(each.modality == "CT" for each in series):
+            raise StudyGoneError("the study is no longer in the PACS")
+        return series
+
     def _reader(self, job: Job) -> StudyReader:
         def step(name: str, told: str) -> None:
             self.audit.write(name, job.study, told=told)
@@ -158,26 +181,32 @@ class Watcher:
             self.client,
             self.writer,
             self.preferences,
-            self.settings.structured,
+            ObjectChoice(self.settings.structured, has_fhir=bool(self.settings.fhir)),
+            self.settings.evidence,
             self.state.work,
             self.ledger.is_reported,
             step,
         )
 
     def _send(self, job: Job, waiting: Waiting) -> None:
-        """Send the objects of a report, read them back, and forget them."""
+        """Send the objects of a report, read them back, write the FHIR document, and forget them all."""
+        self._series_of(job)  # or a study that the hospital removed would be there again, with a report alone
+        objects = [each for each in waiting.objects if each.is_dicom]
         try:
-            for number, each in enumerate(waiting.objects, start=1):
+            for number, each in enumerate(objects, start=1):
                 send(self.client, job.study, each.content)
-                self.audit.write("sent", job.study, number=number, of=len(waiting.objects))
+                self.audit.write("sent", job.study, number=number, of=len(objects))
+            for each in waiting.objects:
+                if not each.is_dicom and self.settings.fhir:
+                    write_whole(Path(self.settings.fhir) / each.name, each.content)
+                    self.audit.write("FHIR written", job.study)
         except OtherReportError:
-            own = waiting.objects[-1].sop
             series = self.client.series_of(job.study)
-            if own not in {report.uids.sop for report in stored_reports(self.client, job.study, series)}:
+            if waiting.structured not in {report.uids.sop for report in stored_reports(self.client, job.study, series)}:
                 raise
             self.audit.write("reported by another watcher", job.study)
         now = time.time()
-        self.ledger.sent(job.study, waiting.key, waiting.objects[-1].sop, now)
+        self.ledger.sent(job.study, waiting.key, waiting.structured, now)
         self.metrics.sent.inc()
         self.metrics.delay.observe(max(0.0, now - job.changed))
 
@@ -200,7 +229,7 @@ class Watcher:
     def _tell_trouble(self, error: Exception) -> None:
         """Note that PACS or disk are out of order, and say it once."""
         is_pacs = isinstance(error, PacsError)
-        told = str(error) if is_pacs else f"the state folder cannot be written ({_cause(error)})"
+        told = str(error) if is_pacs else f"the folder of the state or of FHIR cannot be written ({_cause(error)})"
         (self.metrics.tell_pacs if is_pacs else self.metrics.tell_disk)(False)
         self.metrics.retries.labels(type(error).__name__).inc()
         if told != self._trouble:

@@ -39,19 +39,38 @@ def write_evidence(folder: Path, volume: CTVolume, report: str, evidence: Eviden
     with whole_folder(folder) as part:
         for number, sentence in enumerate(evidence.sentences, start=1):
             values = evidence.map_of(sentence)
-            name = None
+            entries.append(_write_sentence(part, number, values, evidence))
             if values is not None:
-                name = f"sentence_{number:02d}.nii.gz"
-                _write_map(part / name, values, evidence, f"argus evidence, nats per ml, sentence {number}")
                 relative = values / max(float(values.max()), 1e-30)
                 labels[relative >= strongest] = number
                 strongest = np.maximum(strongest, relative)
-            entries.append(_entry(number, sentence, name))
         _write_map(part / LABELS_FILE, labels, evidence, "argus evidence, number of the sentence")
-        content = {"format": FORMAT, **about, "report": report, "limits": [NOTICE, LIMITS]}
-        content |= {"alignment": _alignment(evidence), "sentences": entries}
-        write_json(part / JSON_FILE, content)
+        _write_entries(part, report, evidence, entries, about)
         save_evidence_picture(volume, evidence, part / PICTURE_FILE)
+
+
+def write_maps(folder: Path, report: str, evidence: Evidence, about: dict[str, Any]) -> None:
+    """Write `evidence.json` and the maps alone; see `write_evidence`."""
+    with whole_folder(folder) as part:
+        numbered = enumerate(evidence.sentences, start=1)
+        entries = [_write_sentence(part, number, evidence.map_of(each), evidence) for number, each in numbered]
+        _write_entries(part, report, evidence, entries, about)
+
+
+def _write_sentence(part: Path, number: int, values: np.ndarray | None, evidence: Evidence) -> dict[str, Any]:
+    """Write the map of a sentence, if it has one; return its entry of the JSON file."""
+    name = None
+    if values is not None:
+        name = f"sentence_{number:02d}.nii.gz"
+        _write_map(part / name, values, evidence, f"argus evidence, nats per ml, sentence {number}")
+    return _entry(number, evidence.sentences[number - 1], name)
+
+
+def _write_entries(
+    part: Path, report: str, evidence: Evidence, entries: list[dict[str, Any]], about: dict[str, Any]
+) -> None:
+    content = {"format": FORMAT, **about, "report": report, "limits": [NOTICE, LIMITS]}
+    write_json(part / JSON_FILE, content | {"alignment": _alignment(evidence), "sentences": entries})
 
 
 def _entry(number: int, sentence: SentenceEvidence, file: str | None) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from argus_hospital.pacs.pacs_client import open_session
+from argus_hospital.pacs.pacs_session import open_session
 from argus_hospital.pacs.pacs_settings import PASSWORD_VARIABLE, TOKEN_VARIABLE, PacsAddress, load_settings
 
 CONFIG = "pacs: {url: 'https://pacs.example/web'}\nmodel: model\nstate: state\n"

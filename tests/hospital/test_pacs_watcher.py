@@ -15,6 +15,7 @@ from pydicom.uid import generate_uid
 from starlette.responses import Response
 
 from argus_hospital.objects.report_content import ReportContent, report_content
+from argus_hospital.pacs import scan_apart
 from argus_hospital.pacs.ledger import DONE, FAILED, REFUSED, WAITING
 from argus_hospital.pacs.pacs_client import PacsClient
 from argus_hospital.pacs.pacs_settings import PacsAddress, WatchSettings
@@ -38,7 +39,7 @@ class DrawnWriter:
     problem: str = ""
     folders: list[Path] = field(default_factory=list)
 
-    def write(self, folder: Path) -> ReportContent:
+    def write(self, folder: Path, maps: Path | None = None) -> ReportContent:
         self.folders.append(folder)
         if self.problem:
             raise UnreadableScanError(self.problem)
@@ -86,6 +87,13 @@ class Hospital:
         """Let studies that wait for their next try be due now."""
         with opened_state(self.state) as state:
             state.ledger._db.execute("UPDATE study SET due = 0")
+
+
+@pytest.fixture(autouse=True)
+def in_this_process(monkeypatch, tmp_path):
+    """Processes for each study would make the tests slow; what they are for is in `test_scan_apart`."""
+    monkeypatch.setattr(scan_apart, "answer_apart", lambda make, limits: make(tmp_path))
+    monkeypatch.setattr(scan_apart, "start_early", lambda: None)
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +173,7 @@ def test_two_watchers_with_states_of_their_own_leave_one_report(hospital):
     hospital.writer = type(
         "Meanwhile",
         (),
-        {"model_hash": writer.model_hash, "write": lambda self, folder: (other.watch(), writer.write(folder))[1]},
+        {"model_hash": writer.model_hash, "write": lambda self, folder, maps: (other.watch(), writer.write(folder))[1]},
     )()
     hospital.watch()
     assert kinds(hospital) == ["DOC", "SR"] and len(writer.folders) == len(other.writer.folders) == 1
@@ -267,7 +275,7 @@ def test_a_series_that_cannot_be_reported_on_fails_once_with_the_cause(hospital)
 
 def test_a_study_that_ends_the_program_is_given_up(hospital):
     for _ in range(4):
-        hospital.writer.write = lambda folder: (_ for _ in ()).throw(KeyboardInterrupt)
+        hospital.writer.write = lambda folder, maps: (_ for _ in ()).throw(KeyboardInterrupt)
         with opened_state(hospital.state) as state:
             state.ledger._db.execute("UPDATE study SET tries = tries + 1")  # as a sudden end leaves it
         try:

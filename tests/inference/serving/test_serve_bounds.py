@@ -372,13 +372,15 @@ def test_a_decoder_that_hangs_is_ended():
 
 SERVER = """
 import multiprocessing, sys
+from functools import partial
 from operator import methodcaller
 from pathlib import Path
-from argus_inference.scan_process import DEFAULT_LIMITS, _context, _work
+from argus_inference.scan_process import DEFAULT_LIMITS, _context, _send_volume, _work
 
 _context.set_forkserver_preload([])
 _, sender = _context.Pipe(duplex=False)
-reader = _context.Process(target=_work, args=(sender, methodcaller("read_bytes"), Path(sys.argv[1]), DEFAULT_LIMITS))
+send = partial(_send_volume, methodcaller("read_bytes"))
+reader = _context.Process(target=_work, args=(sender, send, Path(sys.argv[1]), DEFAULT_LIMITS))
 reader.start()
 reader.join()
 """
