@@ -47,7 +47,7 @@ DEFAULT_LIMITS = ReaderLimits()
 
 @dataclass(frozen=True)
 class Answer:
-    """What a process tells of a scan: facts that JSON can hold, and contents of files by their names."""
+    """An answer about a scan: facts that JSON can hold, and contents of files by their names."""
 
     facts: dict[str, Any] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
@@ -215,6 +215,9 @@ def end_with_parent() -> None:
 
 def _confine(limits: ReaderLimits) -> None:
     """Limit this process's time and memory, and throw away what it prints."""
+    signal.signal(
+        signal.SIGTERM, signal.SIG_IGN
+    )  # a service's stop goes to all processes; this one ends with its parent
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(int(limits.seconds) + 5)  # works without the server too
     nowhere = os.open(os.devnull, os.O_RDWR)

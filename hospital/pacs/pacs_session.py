@@ -37,20 +37,18 @@ class BoundedSession(requests.Session):
 
     max_bytes = MAX_ANSWER_BYTES
 
-    def request(  # type: ignore[override]  # all but two arguments are options, which pass through
-        self, method: str, url: str, *, stream: bool = False, **options: Any
-    ) -> requests.Response:
+    def request(self, method: str | bytes, url: str | bytes, *more: Any, **options: Any) -> requests.Response:
         """Send a request as `requests.Session` does.
 
         Raises:
             PacsError: if the answer is a redirect, too long, or takes too long.
         """
-        options["allow_redirects"] = False
-        answer = super().request(method, url, stream=True, **options)
+        own = {"stream": True, "allow_redirects": False}
+        answer = super().request(method, url, *more, **options | own)
         if 300 <= answer.status_code < 400:
             answer.close()
             raise PacsError("the PACS sends requests on to another address; give that address as url")
-        if not stream:
+        if not options.get("stream"):
             with answer:
                 answer._content = b"".join(bounded(answer, self.max_bytes))  # where requests keeps it
         return answer

@@ -29,7 +29,7 @@ FHIR_SUFFIX = ".fhir.json"
 
 @dataclass(frozen=True)
 class MadeObject:
-    """What a report is sent as: an object of DICOM by its UID, or a FHIR document by the name of its file."""
+    """An object of a report: one of DICOM by its UID, or a FHIR document by the name of its file."""
 
     name: str
     content: bytes

@@ -26,3 +26,8 @@ def fill_memory(*_) -> Answer:
 
 def crash_on_many(examine: Callable[..., Answer], most: int, folder: Path, *rest) -> Answer:
     return end_by_fault() if len(os.listdir(folder)) > most else examine(folder, *rest)
+
+
+def stop_first(examine: Callable[..., Answer], *arguments) -> Answer:
+    os.kill(os.getpid(), signal.SIGTERM)
+    return examine(*arguments)

@@ -201,7 +201,7 @@ def test_an_object_that_is_there_counts_whatever_the_answer_was(hospital, answer
     assert kinds(hospital) == ["DOC", "SR"] and hospital.ask_ledger("counts")[DONE] == 1
 
 
-def test_a_study_that_is_removed_before_its_report_is_sent_does_not_come_back(hospital):  # noqa: F811
+def test_a_study_that_was_removed_does_not_come_back_by_its_report(hospital):  # noqa: F811
     hospital.pacs.fault = lambda request, body: Response(status_code=400) if request.method == "POST" else None
     with pytest.raises(TooLongError):
         hospital.watch(max_rests=2)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from drawn_pacs import DrawnPacs, study_of, write_series
-from harmful_readers import crash_on_many, end_by_fault, fill_memory, hang
+from harmful_readers import crash_on_many, end_by_fault, fill_memory, hang, stop_first
 from test_pacs_watcher import NUM_SLICES, Hospital, kinds
 
 from argus_hospital.pacs import scan_apart
@@ -92,3 +92,10 @@ def test_another_series_is_read_where_the_best_harms_its_reader(hospital, series
     (structured,) = hospital.pacs.of_kind("SR")
     evidence = structured.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
     assert [len(item.ReferencedSOPSequence) for item in evidence] == [NUM_SLICES]
+
+
+def test_a_stop_of_the_service_is_no_fault_of_the_scan(hospital, monkeypatch):
+    """A service's manager sends the signal to all of its processes at once."""
+    monkeypatch.setattr(scan_apart, "_examine", partial(stop_first, scan_apart._examine))
+    hospital.watch()
+    assert kinds(hospital) == ["DOC", "SR"]
