@@ -37,7 +37,7 @@ class BoundedSession(requests.Session):
 
     max_bytes = MAX_ANSWER_BYTES
 
-    def request(self, method: str | bytes, url: str | bytes, *more: Any, **options: Any) -> requests.Response:
+    def request(self, method: str, url: str | bytes, *more: Any, **options: Any) -> requests.Response:
         """Send a request as `requests.Session` does.
 
         Raises:

@@ -2,11 +2,11 @@
 
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from argus_hospital.pacs import scan_apart
 from argus_inference.scan_process import Answer
 
 
@@ -24,10 +24,10 @@ def fill_memory(*_) -> Answer:
     return Answer({}, {"": np.ones(1 << 40, np.uint8).tobytes()})
 
 
-def crash_on_many(examine: Callable[..., Answer], most: int, folder: Path, *rest) -> Answer:
-    return end_by_fault() if len(os.listdir(folder)) > most else examine(folder, *rest)
+def crash_on_many(most: int, folder: Path, *rest) -> Answer:
+    return end_by_fault() if len(os.listdir(folder)) > most else scan_apart._examine(folder, *rest)
 
 
-def stop_first(examine: Callable[..., Answer], *arguments) -> Answer:
+def stop_first(*arguments) -> Answer:
     os.kill(os.getpid(), signal.SIGTERM)
-    return examine(*arguments)
+    return scan_apart._examine(*arguments)

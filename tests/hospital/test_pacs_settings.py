@@ -81,3 +81,14 @@ def test_a_missing_certificate_is_told_before_anything_is_asked(tmp_path):
 def test_a_pacs_that_cannot_be_reached_ends_the_command_in_one_line(argus, tmp_path):
     code, told, said = argus("pacs", "1.2.3", "--url", "http://127.0.0.1:9/web", "--model", tmp_path)
     assert (code, told) == (2, "") and "the PACS does not answer to QIDO-RS for series" in said
+
+
+@pytest.mark.parametrize(
+    "line, cause",
+    [("fhir: inbox", "no such folder for FHIR documents"), ("evidence: true", "has no mean scan")],
+)
+def test_what_a_watcher_cannot_make_is_told_before_it_begins(argus, tmp_path, line, cause):
+    path = tmp_path / "watch.yaml"
+    path.write_text(f"{CONFIG}\n{line}\n")
+    code, told, said = argus("watch", path, "--once")
+    assert (code, told) == (2, "") and cause in said

@@ -5,16 +5,19 @@ import re
 import time
 from dataclasses import dataclass, field
 from datetime import datetime
+from io import BytesIO
 from pathlib import Path
 
 import pydicom
 import pytest
 from dicom_check import texts_of
 from drawn_pacs import DrawnPacs, study_of, write_series
+from hostile_headers import write_evidence
 from pydicom.uid import generate_uid
 from starlette.responses import Response
 
 from argus_hospital.objects.report_content import ReportContent, report_content
+from argus_hospital.objects.write_objects import file_bytes
 from argus_hospital.pacs import scan_apart
 from argus_hospital.pacs.ledger import DONE, FAILED, REFUSED, WAITING
 from argus_hospital.pacs.pacs_client import PacsClient
@@ -44,6 +47,19 @@ class DrawnWriter:
         if self.problem:
             raise UnreadableScanError(self.problem)
         return report_content(self.text, self.model_hash, {}, datetime.now().replace(microsecond=0), False)
+
+
+@dataclass
+class MappingWriter(DrawnWriter):
+    """Finds evidence for the first sentence too, where it is asked for."""
+
+    def write(self, folder: Path, maps: Path | None = None) -> ReportContent:
+        if maps is not None:
+            maps.mkdir()
+            write_evidence(folder, maps / "sentence_01.nii.gz")
+            named = {"number": 1, "text": "Small effusion on the right.", "map": "sentence_01.nii.gz"}
+            (maps / "evidence.json").write_text(json.dumps({"sentences": [named]}))
+        return super().write(folder)
 
 
 class TooLongError(Exception):
@@ -334,3 +350,56 @@ def test_a_series_is_chosen_by_its_headers_among_others(hospital, tmp_path):
     assert [len(item.ReferencedSOPSequence) for item in evidence] == [NUM_SLICES]
     fetched = {path for path in hospital.pacs.requests if re.fullmatch(r"GET .*/series/[0-9.]+", path)}
     assert len(fetched) == 1
+
+
+def test_evidence_is_sent_before_the_structured_report(hospital):
+    hospital.writer = MappingWriter()
+    hospital.watch(evidence=True)
+    assert kinds(hospital) == ["DOC", "SEG", "SR"] and hospital.ask_ledger("num_outbox") == 0
+    (segmentation,) = hospital.pacs.of_kind("SEG")
+    assert segmentation.SegmentationType == "FRACTIONAL"
+    assert segmentation.SegmentSequence[0].SegmentLabel == "1: Small effusion on the right."
+
+
+def test_no_evidence_is_made_unless_it_is_asked_for(hospital):
+    hospital.writer = MappingWriter()
+    hospital.watch()
+    assert kinds(hospital) == ["DOC", "SR"]
+
+
+def test_evidence_that_cannot_be_placed_is_left_out(hospital):
+    """The images have no frame of reference; the report is sent all the same."""
+    for uid, content in hospital.pacs.objects.items():
+        header = pydicom.dcmread(BytesIO(content))
+        del header.FrameOfReferenceUID
+        hospital.pacs.objects[uid] = file_bytes(header)
+    hospital.writer = MappingWriter()
+    hospital.watch(evidence=True)
+    assert kinds(hospital) == ["DOC", "SR"]
+    lines = [json.loads(line) for line in (hospital.state / "audit.jsonl").read_text().splitlines()]
+    (told,) = [line["told"] for line in lines if line["event"] == "evidence left out"]
+    assert "FrameOfReferenceUID" in told
+
+
+def test_a_fhir_document_is_written_once_the_report_is_in_the_pacs(hospital, series, tmp_path):
+    """It is not, while the structured report cannot be sent; that of a late slice names the first one."""
+    inbox = tmp_path / "fhir"
+    late = str(pydicom.dcmread(series[-1]).SOPInstanceUID)
+    kept = hospital.pacs.objects.pop(late)
+    hospital.pacs.fault = only_pdf
+    hospital.watch(max_tries=1, fhir=str(inbox))
+    assert not inbox.exists()
+    hospital.pacs.fault = lambda request, body: None
+    with opened_state(hospital.state) as state:
+        state.ledger.retry_failures()
+    hospital.watch(fhir=str(inbox))
+    hospital.pacs.objects[late] = kept
+    hospital.watch(fhir=str(inbox))
+    uids = [str(report.SOPInstanceUID) for report in hospital.pacs.of_kind("SR")]
+    documents = [json.loads((inbox / f"{uid}.fhir.json").read_text()) for uid in uids]
+    assert [each["identifier"][0]["value"] for each in documents] == [f"urn:oid:{uid}" for uid in uids]
+    (replaces,) = documents[1]["extension"]
+    assert replaces["valueReference"]["identifier"]["value"] == f"urn:oid:{uids[0]}"
+    assert len(list(inbox.iterdir())) == 2 and hospital.ask_ledger("num_outbox") == 0
+    content = b"".join(path.read_bytes() for path in hospital.state.glob("ledger*"))
+    assert b"ID1" not in content and kinds(hospital) == ["DOC", "SR"] * 2

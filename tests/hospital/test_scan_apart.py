@@ -31,7 +31,7 @@ def series(tmp_path) -> list[Path]:
 
 @pytest.fixture
 def hospital(serving, tmp_path, series, monkeypatch):
-    monkeypatch.setattr(scan_apart, "LIMITS", ReaderLimits(seconds=60.0, memory=2 << 30))
+    monkeypatch.setattr(scan_apart, "LIMITS", ReaderLimits(seconds=300.0, memory=2 << 30))
     scan_apart.start_early()
     pacs = DrawnPacs()
     pacs.add(series)
@@ -87,7 +87,7 @@ def test_another_series_is_read_where_the_best_harms_its_reader(hospital, series
     same = {"StudyInstanceUID": study_of(series), "PatientID": "ID1", "PatientName": "Patient^1"}
     best = write_series(tmp_path / "best", seed=3, num_slices=2 * NUM_SLICES, **same)
     hospital.pacs.add(best)
-    monkeypatch.setattr(scan_apart, "_examine", partial(crash_on_many, scan_apart._examine, NUM_SLICES))
+    monkeypatch.setattr(scan_apart, "_examine", partial(crash_on_many, NUM_SLICES))
     hospital.watch()
     (structured,) = hospital.pacs.of_kind("SR")
     evidence = structured.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
@@ -96,6 +96,6 @@ def test_another_series_is_read_where_the_best_harms_its_reader(hospital, series
 
 def test_a_stop_of_the_service_is_no_fault_of_the_scan(hospital, monkeypatch):
     """A service's manager sends the signal to all of its processes at once."""
-    monkeypatch.setattr(scan_apart, "_examine", partial(stop_first, scan_apart._examine))
+    monkeypatch.setattr(scan_apart, "_examine", stop_first)
     hospital.watch()
     assert kinds(hospital) == ["DOC", "SR"]

@@ -16,11 +16,18 @@ from dicom_check import texts_of
 from drawn_pacs import study_of, write_series
 from holding_proxy import HoldingProxy
 from orthanc_server import PASSWORD, USER, OrthancServer
+from test_pacs_watcher import MappingWriter
 from watching import NUM_SLICES, is_reported, wait_until
 
 from argus_hospital.pacs.pacs_client import PacsClient
 from argus_hospital.pacs.pacs_errors import PacsDownError, PacsError
-from argus_hospital.pacs.pacs_settings import PASSWORD_VARIABLE, PacsAddress
+from argus_hospital.pacs.pacs_settings import PASSWORD_VARIABLE, PacsAddress, WatchSettings
+from argus_hospital.pacs.state_folder import opened_state
+from argus_hospital.pacs.watch_metrics import WatchMetrics
+from argus_hospital.pacs.watcher import Watcher
+from argus_hospital.series.site_preferences import SitePreferences
+
+DOCS = Path(__file__).parents[3] / "docs" / "pacs.md"
 
 
 def address_of(server: OrthancServer, **more) -> PacsAddress:
@@ -51,8 +58,7 @@ def test_a_study_comes_back_with_a_report_and_a_page(orthanc, watching, study_fi
     assert len(evidence.ReferencedSOPSequence) == NUM_SLICES and "RESEARCH" in structured.SeriesDescription
     assert texts_of(tmp_path / "sr.dcm") and structured.StudyInstanceUID == study
     for path in (tmp_path / "sr.dcm", tmp_path / "pdf.dcm"):
-        told = subprocess.run(["dciodvfy", "-new", path], capture_output=True, text=True, errors="replace")
-        assert not [line for line in (told.stdout + told.stderr).splitlines() if line.startswith("Error")]
+        assert errors_of(path) == []
     assert subprocess.run(["dsrdump", tmp_path / "sr.dcm"], capture_output=True).returncode == 0
 
 
@@ -119,6 +125,64 @@ def test_one_study_is_reported_on_by_its_uid(orthanc, model_dir, password, argus
         assert code == 2 and "no such study" in said
     finally:
         server.stop()
+
+
+@pytest.fixture
+def unwatched(tmp_path):
+    server = OrthancServer(tmp_path / "unwatched")
+    server.start()
+    yield server
+    server.stop()
+
+
+def test_evidence_and_a_fhir_document_come_with_the_report(unwatched, study_files, password, tmp_path):
+    """The model is a drawn one; its map is placed, encoded and sent as those of a real one."""
+    unwatched.send(study_files)
+    settings = WatchSettings(
+        address_of(unwatched), "", str(tmp_path / "state"), days=None, quiet_s=0.0, evidence=True, fhir=str(tmp_path)
+    )
+    preferences = SitePreferences(max_thickness_mm=20.0, min_slices=10)
+    with opened_state(tmp_path / "state") as state:
+        client, said = PacsClient(settings.pacs), []
+        Watcher(settings, client, MappingWriter(), preferences, state, WatchMetrics(), said.append).run(True)
+    found = {kind: unwatched.objects(study_of(study_files), kind) for kind in ("SR", "DOC", "SEG")}
+    assert [len(names) for names in found.values()] == [1, 1, 1]
+    for names in found.values():
+        path = tmp_path / f"{names[0]}.dcm"
+        path.write_bytes(unwatched.content(f"instances/{names[0]}/file"))
+        assert errors_of(path) == []
+    structured = pydicom.dcmread(tmp_path / f"{found['SR'][0]}.dcm")
+    document = json.loads((tmp_path / f"{structured.SOPInstanceUID}.fhir.json").read_text())
+    assert document["identifier"][0]["value"] == f"urn:oid:{structured.SOPInstanceUID}"
+
+
+def errors_of(path: Path) -> list[str]:
+    """Return what dciodvfy calls errors in an object."""
+    told = subprocess.run(["dciodvfy", "-new", path], capture_output=True, text=True, errors="replace")
+    return [line for line in (told.stdout + told.stderr).splitlines() if line.startswith("Error")]
+
+
+def test_an_orthanc_in_between_hands_on_what_argus_made(unwatched, study_files, model_dir, password, argus, tmp_path):
+    """The Lua of the documentation, in a real Orthanc, with another one as the hospital's PACS."""
+    (script,) = re.findall(r"```lua\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.S)
+    (tmp_path / "argus.lua").write_text(script)
+    between = OrthancServer(tmp_path / "between")
+    between.more = {
+        "LuaScripts": [str(tmp_path / "argus.lua")],
+        "DicomModalities": {"pacs": ["ORTHANC", "127.0.0.1", unwatched.dicom]},
+    }
+    between.start()
+    try:
+        between.send(study_files)
+        (tmp_path / "site.yaml").write_text("max_thickness_mm: 20.0\nmin_slices: 10\n")
+        options = ("--url", between.web, "--user", USER, "--model", model_dir, "--max-new-tokens", 16)
+        code, _, said = argus("pacs", study_of(study_files), *options, "--preferences", tmp_path / "site.yaml")
+        assert code == 0, said
+        study = study_of(study_files)
+        wait_until(lambda: is_reported(unwatched, study) and bool(unwatched.objects(study, "DOC")), "the report")
+        assert [len(unwatched.objects(study, kind)) for kind in ("SR", "DOC", "CT")] == [1, 1, 0]
+    finally:
+        between.stop()
 
 
 def make_certificate(path: Path) -> Path:

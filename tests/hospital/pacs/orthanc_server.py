@@ -39,6 +39,7 @@ class OrthancServer:
     root: Path
     http: int = field(default_factory=free_port)
     dicom: int = field(default_factory=free_port)
+    more: dict[str, Any] = field(default_factory=dict)
     process: subprocess.Popen | None = None
 
     @property
@@ -121,4 +122,5 @@ class OrthancServer:
             "OrthancExplorerEnabled": False,
             "Plugins": [str(PLUGIN)],
             "DicomWeb": {"Enable": True, "Root": "/dicom-web/", "EnableWado": False},
+            **self.more,
         }
