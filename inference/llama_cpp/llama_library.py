@@ -125,8 +125,9 @@ class GgufContext:
         options.n_batch = max(length, num_sequences)
         options.n_threads = options.n_threads_batch = num_threads
         if loaded.told("general.file_type") == _ALL_F32:
-            # Keys and values are as exact as the weights.
+            # Keys, values and attention are as exact as the weights; flash attention has 16 bits in between.
             options.type_k = options.type_v = library.GGML_TYPE_F32
+            options.flash_attn_type = library.LLAMA_FLASH_ATTN_TYPE_DISABLED
         self._context = library.llama_init_from_model(model, options)
         if not self._context:
             raise MemoryError(f"llama.cpp has no room for {num_sequences} x {length} tokens ({_told()})")
