@@ -20,6 +20,7 @@ _QUANTIZED = {
 _MAGIC = b"GGUF"
 _ERROR_LEVEL = 4
 _MOST_TEXT = 256
+_AMX = b"AMX_INT8 = 1"
 _ALL_F32 = "0"  # as the file's metadata tell its type
 _errors: list[str] = []  # that the library has told
 _listeners: list[Any] = []  # the function that it calls as long as it lives
@@ -80,7 +81,11 @@ class GgufModel:
         self.path = path
         _check_magic(path)
         library = self._library = _library()
-        self._model = library.llama_model_load_from_file(os.fsencode(path), library.llama_model_default_params())
+        options = library.llama_model_default_params()
+        # llama.cpp as GCC 12 compiles it for processors with AMX ends the process there (its issue 20824). It uses AMX
+        # only for weights in an order of their own.
+        options.use_extra_bufts = _AMX not in library.llama_print_system_info()
+        self._model = library.llama_model_load_from_file(os.fsencode(path), options)
         if not self._model:
             raise ForeignFileError(f"{path}: llama.cpp cannot load it ({_told()}); write it again")
         weakref.finalize(self, library.llama_model_free, self._model)
