@@ -148,7 +148,7 @@ def test_errors_of_reading_come_through(image_processor, tmp_path):
         {"resampling": "cubic"},
         {"target_spacing_mm": (0, 1, 1)},
         {"normalization": "z_score"},
-        {"crop": "body"},
+        {"crop": "lungs"},
         {"value_range": (1.0, 0.0)},
     ],
 )
