@@ -238,7 +238,7 @@ $(VLLM)/installed: vllm-packages.txt $(VENV)/installed
 	$(ON_TOP)
 	touch $@
 
-# llama.cpp, compiled for this machine (C++ compiler; 15 minutes on two cores), in such an environment: token ids of a GGUF
+# llama.cpp, compiled for this machine (C++ compiler; ten minutes on two cores), in such an environment: token ids of a GGUF
 # file against transformers'. MODEL as above.
 LLAMA_CPP := $(VENV)/llama-cpp
 test-llama-cpp: export OMP_NUM_THREADS := 1
