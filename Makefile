@@ -62,6 +62,7 @@ $(NIIVUE): inference/viewer/niivue/lock.json
 # The pages with scans in Chromium, which must be there (Debian: apt-get install chromium); `make test` passes over it.
 test-browser: $(VENV)/installed-browser viewer
 	ARGUS_REQUIRE_BROWSER=1 $(BIN)/pytest tests/inference/viewer/test_view_browser.py \
+		tests/inference/viewer/test_notebook_browser.py \
 		tests/evaluation/reader_study/test_browser.py
 
 # Damaged NIfTI and DICOM files by the ten thousand, the same for the same seed: counts by outcome in runs/fuzz/.

@@ -102,3 +102,9 @@ class Evidence:
     def map_of(self, sentence: SentenceEvidence) -> np.ndarray | None:
         """Return a sentence's map at the scan's voxels, `(D, H, W)` float32 nats per ml; None if it has none."""
         return None if sentence.density is None else self.placement.to_scan(sentence.density).numpy()
+
+    def slice_of(self, sentence: SentenceEvidence, depth: int) -> np.ndarray | None:
+        """Return a slice `(H, W)` of a sentence's map; see `map_of`."""
+        if sentence.density is None:
+            return None
+        return self.placement.to_scan(sentence.density, slice(depth, depth + 1)).numpy()[0]

@@ -52,7 +52,8 @@ def _draw_panel(
     sentence: SentenceEvidence,
 ) -> None:
     """Draw the slice of a sentence's peak with its map, and its text below; the lower left corner is in inches."""
-    values, peak = evidence.map_of(sentence), sentence.peak
+    peak = sentence.peak
+    values = None if peak is None else evidence.slice_of(sentence, peak.index[0])
     if values is None or peak is None:
         return
     left, bottom = corner
@@ -62,7 +63,7 @@ def _draw_panel(
     depth, row, column = peak.index
     plane = cut_plane(volume.hu, volume.spacing_mm, "axial", depth)
     draw_plane(ax, plane, choose_window(volume.hu))
-    relative = np.ma.masked_less(values[depth] / max(float(values.max()), 1e-30), LEAST_SHOWN)
+    relative = np.ma.masked_less(values / max(float(values.max()), 1e-30), LEAST_SHOWN)
     ax.imshow(relative, "inferno", aspect=plane.aspect, interpolation="bilinear", alpha=0.5, vmin=0, vmax=1)
     ax.plot(column, row, marker="+", color="#4cc9f0", markersize=12, markeredgewidth=1.5)
     text = textwrap.wrap(f"{number}. {sentence.text}", LETTERS_A_LINE)[:3]

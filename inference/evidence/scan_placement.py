@@ -55,15 +55,18 @@ class GridPlacement:
         )
         return GridPlacement(self.scan_shape, shape, scale, offset, self.spacing_mm)
 
-    def to_scan(self, values: torch.Tensor) -> torch.Tensor:
-        """Interpolate values on the grid `(D, H, W)` at the scan's voxels; outside the grid they are 0."""
-        operators = [
+    def to_scan(self, values: torch.Tensor, slices: slice = slice(None)) -> torch.Tensor:
+        """Interpolate values on the grid `(D, H, W)` at the scan's voxels; outside the grid they are 0.
+
+        `slices` are those of the scan that are computed; default: all.
+        """
+        depth, *plane = (
             triangle_operator(torch.arange(size, dtype=torch.float64) * scale + offset, scale, num_in)
             for size, scale, offset, num_in in zip(
                 self.scan_shape, self.scale, self.offset, self.grid_shape, strict=True
             )
-        ]
-        return along_axes(values, operators)
+        )
+        return along_axes(values, [depth[slices], *plane])
 
 
 def placement_of(image_processor: ArgusImageProcessor, volume: CTVolume, scan: ScanToGrid) -> GridPlacement:

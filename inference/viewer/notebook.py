@@ -14,12 +14,14 @@ from argus_processing.ct_volume import CTVolume
 from argus_processing.read_ct import read_ct
 
 from ..evidence.evidence import Evidence, SentenceEvidence
+from ..evidence.evidence_files import LIMITS
 from ..evidence.evidence_picture import LEAST_SHOWN
 from ..preview import NOTICE, choose_window, draw_planes
 from .scan_image import density_image, map_image, scan_image
 from .viewed_report import read_viewed_report
 
-HEIGHT = 520
+HEIGHT = 400
+CROSSHAIR_COLOR = (0.36, 0.72, 1.0, 1.0)
 NEEDED = "showing a scan in a notebook needs ipyniivue: pip install '.[notebook]'"
 
 
@@ -49,7 +51,9 @@ def _picture(scan: Path) -> str:
 
 
 def show_scan(scan: Path, evidence: Evidence | Path | None = None, sentence: int | None = None) -> Any:
-    """Return an ipyniivue view of a scan: three planes and 3D, a sentence's map, and the crosshair at its peak.
+    """Return a view of a scan in three planes: with evidence, a sentence and its limits above, its map over the scan.
+
+    It is a box of ipywidgets, whose last child is the ipyniivue view. The crosshair is at the peak of the map.
 
     Args:
         scan: file or folder of the scan.
@@ -60,7 +64,8 @@ def show_scan(scan: Path, evidence: Evidence | Path | None = None, sentence: int
         ValueError: if ipyniivue is not installed, the sentence has no map, or the maps are not of this scan.
     """
     try:
-        from ipyniivue import NiiVue
+        from ipyniivue import NiiVue, ShowRender
+        from ipywidgets import HTML, VBox
     except ModuleNotFoundError:
         raise ValueError(NEEDED) from None
     volume = read_ct(scan)
@@ -73,15 +78,30 @@ def show_scan(scan: Path, evidence: Evidence | Path | None = None, sentence: int
         sagittal_nose_left=True,
         is_force_mouse_click_to_voxel_centers=True,
         drag_and_drop_enabled=False,
+        # In 3D the windows that planes need show a block of fog.
+        multiplanar_show_render=ShowRender.NEVER,
+        crosshair_width=1.0,
+        crosshair_width_unit="mm",
+        crosshair_gap=12.0,
+        crosshair_color=CROSSHAIR_COLOR,
+        log_level="error",
     )
     if evidence is None:
         view.load_volumes([shown])
-        return view
+        return VBox([view])
     chosen = _chosen(_maps_of(evidence, volume), sentence)
     laid_over = {"data": chosen.image(), "name": "map.nii", "colormap": "inferno", "opacity": 0.5}
     view.load_volumes([shown, laid_over | {"cal_min": LEAST_SHOWN, "cal_max": 1.0}])
     view.scene.crosshair_pos = crosshair_at(chosen.peak_mm, volume)
-    return view
+    return VBox([HTML(_caption(chosen)), view])
+
+
+def _caption(shown: "_PlacedMap") -> str:
+    told = f"Support {shown.support:.1f} nats; the crosshair is at the peak of the map. {LIMITS} {NOTICE}"
+    return (
+        f"<div style='line-height: 1.5'><b>{escape(shown.text)}</b><br>"
+        f"<span style='color: #6b7280; font-size: 85%'>{escape(told)}</span></div>"
+    )
 
 
 def crosshair_at(place_mm: tuple[float, float, float], volume: CTVolume) -> list[float]:
@@ -93,8 +113,9 @@ def crosshair_at(place_mm: tuple[float, float, float], volume: CTVolume) -> list
 
 @dataclass(frozen=True)
 class _PlacedMap:
-    """The map of a sentence: its support in nats, its peak in RAS+ mm, and what makes its NIfTI file."""
+    """The map of a sentence: its text, support in nats, peak in RAS+ mm, and what makes its NIfTI file."""
 
+    text: str
     support: float
     peak_mm: tuple[float, float, float]
     image: Callable[[], bytes]
@@ -122,7 +143,12 @@ def _maps_of(evidence: Evidence | Path, volume: CTVolume) -> list[_PlacedMap | s
     report = read_viewed_report(Path(evidence))
     report.check_scan(volume)
     return [
-        _PlacedMap(each.support or 0.0, each.peak_mm, partial(map_image, each.map, volume))
+        _PlacedMap(
+            report.report[each.start : each.end],
+            each.support or 0.0,
+            each.peak_mm,
+            partial(map_image, each.map, volume),
+        )
         if each.map and each.peak_mm
         else each.reason
         for each in report.sentences
@@ -133,4 +159,5 @@ def _of_sentence(sentence: SentenceEvidence, evidence: Evidence, volume: CTVolum
     values = evidence.map_of(sentence)
     if values is None or sentence.peak is None:
         return sentence.reason
-    return _PlacedMap(sentence.support or 0.0, sentence.peak.patient_mm, partial(density_image, values, volume))
+    support, place = sentence.support or 0.0, sentence.peak.patient_mm
+    return _PlacedMap(sentence.text, support, place, partial(density_image, values, volume))

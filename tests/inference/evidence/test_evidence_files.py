@@ -9,7 +9,7 @@ import pytest
 from matplotlib.image import imread
 
 from argus_inference.evidence.evidence import EvidenceSettings
-from argus_inference.evidence.evidence_files import JSON_FILE, LABELS_FILE, PICTURE_FILE, write_evidence
+from argus_inference.evidence.evidence_files import JSON_FILE, LABELS_FILE, PICTURE_FILE, STEPS, write_evidence
 from argus_inference.evidence.explain import explain
 from argus_processing import read_ct
 
@@ -42,6 +42,36 @@ def test_files_are_in_the_space_of_the_scan_and_tell_what_is_known(evidence, sca
     assert second["map"] is None and second["reason"] == "not carried by the image"
     assert np.array_equal(labels == 1, values >= 0.5 * values.max()) and set(np.unique(labels)) == {0, 1}
     assert imread(tmp_path / "out" / PICTURE_FILE).ndim == 3
+
+
+def test_a_stored_map_is_the_computed_one_in_steps_of_its_peak(evidence, scan, tmp_path):
+    volume, sentence = read_ct(scan), evidence.sentences[0]
+    write_evidence(tmp_path / "out", volume, REPORT, evidence, {})
+    image = nib.load(tmp_path / "out" / "sentence_01.nii.gz")
+    computed = evidence.file_axes.array(evidence.map_of(sentence))
+    assert image.get_data_dtype() == np.int16
+    assert np.abs(np.asarray(image.dataobj) - computed).max() <= 1.01 * computed.max() / STEPS
+    assert np.argwhere(image.dataobj.get_unscaled() == STEPS).tolist() == [list(sentence.peak.file_index)]
+    depth = sentence.peak.index[0]
+    assert np.allclose(evidence.slice_of(sentence, depth), evidence.map_of(sentence)[depth], rtol=1e-5)
+
+
+def test_a_voxel_where_two_maps_are_strong_has_the_stronger_ones_number(evidence, scan, tmp_path):
+    volume, first = read_ct(scan), evidence.sentences[0]
+    maps = evidence.placement.to_scan(first.density).numpy()
+    weaker = replace(evidence.sentences[1], density=0.01 * first.density.roll(1, 2), peak=None)
+    values = evidence.map_of(weaker)
+    index = tuple(int(at) for at in np.unravel_index(int(values.argmax()), values.shape))
+    weaker = replace(
+        weaker, reason="", peak=replace(first.peak, index=index, file_index=evidence.file_axes.index(index))
+    )
+    write_evidence(tmp_path / "out", volume, REPORT, replace(evidence, sentences=(first, weaker)), {})
+    labels = evidence.file_axes.canonical(np.asarray(nib.load(tmp_path / "out" / LABELS_FILE).dataobj))
+    shares = np.stack([maps / maps.max(), values / values.max()])
+    told = np.abs(shares[0] - shares[1]) > 2 / STEPS
+    expected = np.where(shares.max(axis=0) < 0.5, 0, 1 + shares.argmax(axis=0))
+    clear = told & (np.abs(shares.max(axis=0) - 0.5) > 2 / STEPS)
+    assert np.array_equal(labels[clear], expected[clear]) and set(np.unique(labels)) == {0, 1, 2}
 
 
 def test_a_folder_that_holds_something_is_left_as_it_is(evidence, scan, tmp_path):

@@ -55,9 +55,11 @@ def test_the_crosshair_is_at_the_voxel_that_niivue_counts(written):
 
 def test_a_view_has_the_scan_and_the_map_of_the_sentence(report, written):
     pytest.importorskip("ipyniivue", reason="needs the extra `notebook`")
-    plain = report.show()
+    (plain,) = report.show().children
     assert len(plain.volumes) == 1 and (plain.volumes[0].cal_min, plain.volumes[0].cal_max) == (-1350.0, 150.0)
-    view = report.show(written.folder, sentence=2)
+    told, view = report.show(written.folder, sentence=2).children
+    assert "&lt;b&gt;An effusion&lt;/b&gt; on the left." in told.value and "<b>An" not in told.value
+    assert "phantoms only" in told.value and "not a medical device" in told.value
     scan, laid_over = (nib.Nifti1Image.from_bytes(bytes(volume.data)) for volume in view.volumes)
     assert np.array_equal(np.asarray(scan.dataobj), written.volume.hu.transpose(2, 1, 0))
     values = np.asarray(laid_over.dataobj)
@@ -70,14 +72,16 @@ def test_a_view_has_the_scan_and_the_map_of_the_sentence(report, written):
 
 def test_evidence_that_was_just_computed_shows_the_same_map(report, written):
     pytest.importorskip("ipyniivue", reason="needs the extra `notebook`")
-    of_folder, computed = (report.show(given, sentence=1) for given in (written.folder, written.evidence))
+    shown = [report.show(given, sentence=1).children for given in (written.folder, written.evidence)]
+    (told, of_folder), (same, computed) = shown
+    assert told.value == same.value
     first, second = (nib.Nifti1Image.from_bytes(bytes(view.volumes[1].data)) for view in (of_folder, computed))
     canonical = nib.as_closest_canonical
     assert computed.scene.crosshair_pos == pytest.approx(of_folder.scene.crosshair_pos)
     own, other = (np.asarray(canonical(image).dataobj) for image in (first, second))
     assert own.max() == pytest.approx(other.max(), abs=0.05)
     strongest = report.show(Path(written.folder))
-    assert len(strongest.volumes) == 2
+    assert len(strongest.children[-1].volumes) == 2
 
 
 @pytest.mark.parametrize(("sentence", "reason"), [(3, "not carried by the image"), (4, "the report has 3"), (0, "3")])
