@@ -12,7 +12,7 @@ from argus_evaluation.benchmark.benchmark import evaluate_model
 from argus_evaluation.metrics.nlp_metrics import METRICS
 from argus_inference import generation, scan_reports
 from argus_inference.scan_reports import ScanFailure, ScanReport, write_reports
-from argus_processing import ct_checks
+from argus_processing import ct_checks, read_ct
 from argus_processing.failures import explain, reason_of
 
 SECRET = "DOE^JOHN"
@@ -91,7 +91,7 @@ def test_reports_around_a_scan_that_fails_are_the_same_as_alone(monkeypatch, loa
 
 def test_a_scan_over_which_the_model_fails_costs_no_other_of_its_batch(monkeypatch, loaded, scans):
     alone = [result.report for result in write_reports(*loaded, [scans[0], scans[2]], max_new_tokens=4)]
-    generate, bad = scan_reports.generate_batch, scan_reports._read(scans[1]).hu
+    generate, bad = scan_reports.generate_batch, read_ct(scans[1]).hu
 
     def generate_or_fail(model, processor, images, *rest):
         if any(image.hu.shape == bad.shape and (image.hu == bad).all() for image in images):
