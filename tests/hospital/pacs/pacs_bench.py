@@ -58,10 +58,22 @@ def measure_delay(server: OrthancServer, watching: Watching, folder: Path, seed:
     return steps | {"readable": round(readable, 2), "model": round(model, 2), "beside": round(readable - model, 2)}
 
 
-def measure_memory(server: OrthancServer, watching: Watching, folder: Path, num_studies: int) -> list[int]:
-    """Store many small studies; return the watcher's resident memory in MB after each."""
+def resident_mb(pid: int) -> int:
+    """Return the resident memory of a process."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 20
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the processes that a process started and that still run."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def measure_memory(
+    server: OrthancServer, watching: Watching, folder: Path, num_studies: int
+) -> tuple[list[int], list[int]]:
+    """Store many small studies; return the resident memory in MB after each: the watcher's, and its children's."""
     assert watching.process is not None
-    sizes = []
+    sizes, further = [], []
     for seed in range(num_studies):
         paths = write_series(folder / f"small{seed}", 10_000 + seed, NUM_SLICES)
         server.send(paths)
@@ -69,9 +81,9 @@ def measure_memory(server: OrthancServer, watching: Watching, folder: Path, num_
         wait_until(lambda study=study: is_reported(server, study), "a report")
         for path in paths:
             path.unlink()
-        pages = int(Path(f"/proc/{watching.process.pid}/statm").read_text().split()[1])
-        sizes.append(pages * os.sysconf("SC_PAGE_SIZE") >> 20)
-    return sizes
+        sizes.append(resident_mb(watching.process.pid))
+        further.append(sum(resident_mb(child) for child in children_of(watching.process.pid)))
+    return sizes, further
 
 
 def main() -> None:
@@ -94,16 +106,23 @@ def main() -> None:
         try:
             load = os.getloadavg()[0]
             delays = [measure_delay(server, watching, folder, 5_000 + seed) for seed in range(arguments.full)]
-            sizes = measure_memory(server, watching, folder, arguments.studies)
+            sizes, further = measure_memory(server, watching, folder, arguments.studies)
         finally:
             watching.end(signal.SIGTERM)
             server.stop()
-    result = {"quiet_s": 2.0, "delays": delays, "memory_mb": sizes, "load": [load, os.getloadavg()[0]]}
+    result = {
+        "quiet_s": 2.0,
+        "delays": delays,
+        "memory_mb": sizes,
+        "children_mb": further,
+        "load": [load, os.getloadavg()[0]],
+    }
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "pacs_bench.json").write_text(json.dumps(result, indent=2) + "\n")
     for delay in delays:
         print(delay)
     print("memory in MB after each 20 studies:", sizes[19::20])
+    print("that of its children:", further[19::20])
 
 
 if __name__ == "__main__":
