@@ -90,8 +90,8 @@ class Ledger:
             self._db.execute(f"PRAGMA user_version={_FORM}")
         except sqlite3.DatabaseError as error:
             self._db.close()
-            if isinstance(error, sqlite3.OperationalError):
-                raise
+            if isinstance(error, sqlite3.OperationalError):  # a full or read-only disk, or another program's lock
+                raise ValueError(f"{path}: cannot be used now ({error})") from None
             raise ValueError(f"{path}: is no ledger of Argus, or damaged; move it away, the PACS is asked") from None
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -18,7 +19,6 @@ from argus_hospital.pacs.multipart_files import write_parts
 from argus_hospital.pacs.pacs_client import PacsClient, StudyListed
 from argus_hospital.pacs.pacs_errors import PacsDownError, PacsError
 from argus_hospital.pacs.pacs_settings import PacsAddress
-from argus_hospital.pacs.state_folder import opened_state
 
 SECRET = "SECRET^PATIENT"
 JSON = "application/dicom+json"
@@ -252,16 +252,10 @@ def test_a_clock_that_is_set_back_delays_no_study(tmp_path):
     ledger.close()
 
 
-@pytest.mark.parametrize("fault", ["read only", "damaged", "empty of pages"])
-def test_a_ledger_that_cannot_be_used_is_told_in_one_line(hospital, fault):  # noqa: F811
+@pytest.mark.parametrize("fault", ["damaged", "empty of pages"])
+def test_a_damaged_ledger_is_told_in_one_line_and_may_be_moved_away(hospital, fault):  # noqa: F811
     hospital.watch()
     path = hospital.state / "ledger.sqlite"
-    if fault == "read only":
-        with opened_state(hospital.state) as state:
-            state.ledger._db.execute("PRAGMA query_only=ON")
-            with pytest.raises(Exception, match="readonly database"):
-                state.ledger.retry_failures()
-        return
     content = path.read_bytes()
     path.write_bytes(b"x" * len(content) if fault == "damaged" else content[:1024] + b"\0" * (len(content) - 1024))
     with pytest.raises(ValueError, match="is no ledger of Argus, or damaged; move it away"):
@@ -269,3 +263,36 @@ def test_a_ledger_that_cannot_be_used_is_told_in_one_line(hospital, fault):  # n
     path.unlink()
     hospital.watch()
     assert kinds(hospital) == ["DOC", "SR"]
+
+
+FULL, ROOM = "max_page_count=1", "max_page_count=100000"
+
+
+@pytest.mark.parametrize("cause, off, on", [("readonly", "query_only=ON", "query_only=OFF"), ("full", FULL, ROOM)])
+def test_a_ledger_that_takes_no_change_is_waited_for(hospital, monkeypatch, cause, off, on):  # noqa: F811
+    """The disk turns read-only, or is full, while the watcher runs; later it works again."""
+    listed, settings = Ledger.list_studies, iter([off, off, on])
+
+    def list_studies(self, *arguments) -> None:
+        setting = next(settings, on)
+        self._db.execute(f"PRAGMA {setting}")
+        if setting == off:
+            self._db.execute("CREATE TABLE more(column TEXT)")  # which needs another page
+        listed(self, *arguments)
+
+    monkeypatch.setattr(Ledger, "list_studies", list_studies)
+    hospital.watch()
+    assert kinds(hospital) == ["DOC", "SR"] and "works again" in hospital.said
+    assert hospital.said[0].startswith("waiting: the folder of the state or of FHIR cannot be written")
+    assert cause in hospital.said[0]
+
+
+def test_a_ledger_in_use_is_told_in_one_line(tmp_path, monkeypatch):
+    Ledger(tmp_path / "ledger.sqlite").close()
+    other = sqlite3.connect(tmp_path / "ledger.sqlite", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda path, **options: connect(path, **options | {"timeout": 0.0}))
+    with pytest.raises(ValueError, match="cannot be used now"):
+        Ledger(tmp_path / "ledger.sqlite")
+    other.close()
