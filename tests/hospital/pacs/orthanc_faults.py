@@ -1,6 +1,5 @@
 """A watcher and an Orthanc that are killed, cut off and starved: always one report and one page: `make test-pacs`."""
 
-import os
 import re
 import signal
 import subprocess
@@ -35,7 +34,7 @@ def check_one_report(orthanc, watching, study: str) -> None:
     done = f"SELECT 1 FROM study WHERE uid = '{study}' AND state = 'done'"
     wait_until(lambda: bool(watching.ask_ledger(done)), "the ledger to say so")
     assert watching.ask_ledger("SELECT count(*) FROM outbox") == [(0,)]
-    assert not os.listdir(watching.state / "work") and not os.listdir(watching.folder / "tmp")
+    assert watching.left_behind() == []
 
 
 @pytest.mark.parametrize("step", STEPS)

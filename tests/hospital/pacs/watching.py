@@ -101,6 +101,12 @@ class Watching:
         assert self.process is not None
         return self.process.wait(LONGEST_S)
 
+    def left_behind(self) -> list[Path]:
+        """Return what lies in its work folder and among its temporary files, but for the sockets of its processes."""
+        found = [path for folder in (self.state / "work", self.folder / "tmp") for path in folder.rglob("*")]
+        sockets = [path for path in found if path.is_socket()]
+        return [path for path in found if path not in sockets and not (path.is_dir() and path.name[:5] == "pymp-")]
+
     def ask_ledger(self, question: str) -> list:
         """Return rows of the ledger."""
         database = sqlite3.connect(self.state / "ledger.sqlite", timeout=30)
