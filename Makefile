@@ -8,7 +8,7 @@ TRIED := audit,cache,clinical,evaluate,gguf,hospital,judge,meteor,monai,notebook
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo audit-writers ablation-demo pretrain-demo paper-demo series-bench dicom-check test-pacs pacs-bench stress test test-reports test-browser test-metric-packages radeval-environment test-deepspeed test-vllm bench-vllm test-llama-cpp bench-llama-cpp fuzz quality docs evidence-demo test-oldest bench bounds load readme viewer clean
+.PHONY: demo test-notebook audit-writers ablation-demo pretrain-demo paper-demo series-bench dicom-check test-pacs pacs-bench stress test test-reports test-browser test-metric-packages radeval-environment test-deepspeed test-vllm bench-vllm test-llama-cpp bench-llama-cpp fuzz quality docs evidence-demo test-oldest bench bounds load readme viewer clean
 
 demo: $(VENV)/installed-demo
 	$(BIN)/argus demo runs/demo
@@ -62,8 +62,11 @@ $(NIIVUE): inference/viewer/niivue/lock.json
 # The pages with scans in Chromium, which must be there (Debian: apt-get install chromium); `make test` passes over it.
 test-browser: $(VENV)/installed-browser viewer
 	ARGUS_REQUIRE_BROWSER=1 $(BIN)/pytest tests/inference/viewer/test_view_browser.py \
-		tests/inference/viewer/test_notebook_browser.py \
 		tests/evaluation/reader_study/test_browser.py
+
+# A report's picture and its maps in JupyterLab, in the same browser: minutes, of which most is JupyterLab's start.
+test-notebook: $(VENV)/installed-browser
+	ARGUS_REQUIRE_BROWSER=1 $(BIN)/pytest tests/inference/viewer/test_notebook_browser.py
 
 # Damaged NIfTI and DICOM files by the ten thousand, the same for the same seed: counts by outcome in runs/fuzz/.
 fuzz: $(VENV)/installed

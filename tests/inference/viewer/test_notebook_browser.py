@@ -1,4 +1,4 @@
-"""Reports in JupyterLab, in a real browser. Needs the group `browser` and Chromium (`make test-browser`)."""
+"""Reports in JupyterLab, in a real browser. Needs the group `browser` and Chromium (`make test-notebook`)."""
 
 import io
 import os
@@ -19,12 +19,12 @@ if os.environ.get("ARGUS_REQUIRE_BROWSER"):
     import nbformat
     from playwright import sync_api as playwright
 else:
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs the group `browser` (make test-browser)")
-    nbformat = pytest.importorskip("nbformat", reason="needs JupyterLab, of the group `browser` (make test-browser)")
-    pytest.importorskip("jupyterlab", reason="needs JupyterLab, of the group `browser` (make test-browser)")
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs the group `browser` (make test-notebook)")
+    nbformat = pytest.importorskip("nbformat", reason="needs JupyterLab, of the group `browser` (make test-notebook)")
+    pytest.importorskip("jupyterlab", reason="needs JupyterLab, of the group `browser` (make test-notebook)")
     pytest.importorskip("ipyniivue", reason="needs the extra `notebook`")
     if CHROMIUM is None:
-        pytest.skip("needs Chromium, see make test-browser", allow_module_level=True)
+        pytest.skip("needs Chromium, see make test-notebook", allow_module_level=True)
 
 DRAWING = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]
 # Neither news nor a newer release is asked for.
