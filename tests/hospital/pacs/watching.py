@@ -73,7 +73,8 @@ class Watching:
         """Start it, and wait until its model is loaded."""
         lines = self.folder / "said.txt"
         before = lines.read_text().count("watching with") if lines.exists() else 0
-        command = [sys.executable, "-m", "argus_cli.main", "watch", str(self.write_config()), *options]
+        program = Path(sys.executable).with_name("argus")  # as a hospital starts it
+        command = [str(program), "watch", str(self.write_config()), *options]
         own = {"TMPDIR": str(self.folder / "tmp"), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
         with lines.open("ab") as said:
             self.process = subprocess.Popen(command, stdout=said, stderr=said, env=os.environ | own)
