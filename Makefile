@@ -65,7 +65,7 @@ test-browser: $(VENV)/installed-browser viewer
 		tests/evaluation/reader_study/test_browser.py
 
 # A report's picture and its maps in JupyterLab, in the same browser: minutes, of which most is JupyterLab's start.
-test-notebook: $(VENV)/installed-browser
+test-notebook: $(VENV)/installed-jupyter
 	ARGUS_REQUIRE_BROWSER=1 $(BIN)/pytest tests/inference/viewer/test_notebook_browser.py
 
 # Damaged NIfTI and DICOM files by the ten thousand, the same for the same seed: counts by outcome in runs/fuzz/.
@@ -178,6 +178,10 @@ $(VENV)/installed-bench: $(VENV)/installed
 
 $(VENV)/installed-docs: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(TRIED)]' --group test --group docs
+	touch $@
+
+$(VENV)/installed-jupyter: $(VENV)/installed-browser
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(TRIED)]' --group test --group browser --group jupyter
 	touch $@
 
 $(VENV)/installed-browser: $(VENV)/installed

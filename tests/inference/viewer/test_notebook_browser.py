@@ -1,4 +1,4 @@
-"""Reports in JupyterLab, in a real browser. Needs the group `browser` and Chromium (`make test-notebook`)."""
+"""Reports in JupyterLab, in a real browser. Needs the groups `browser` and `jupyter`, and Chromium (`make test-notebook`)."""
 
 import io
 import os
@@ -20,8 +20,8 @@ if os.environ.get("ARGUS_REQUIRE_BROWSER"):
     from playwright import sync_api as playwright
 else:
     playwright = pytest.importorskip("playwright.sync_api", reason="needs the group `browser` (make test-notebook)")
-    nbformat = pytest.importorskip("nbformat", reason="needs JupyterLab, of the group `browser` (make test-notebook)")
-    pytest.importorskip("jupyterlab", reason="needs JupyterLab, of the group `browser` (make test-notebook)")
+    nbformat = pytest.importorskip("nbformat", reason="needs JupyterLab, of the group `jupyter` (make test-notebook)")
+    pytest.importorskip("jupyterlab", reason="needs JupyterLab, of the group `jupyter` (make test-notebook)")
     pytest.importorskip("ipyniivue", reason="needs the extra `notebook`")
     if CHROMIUM is None:
         pytest.skip("needs Chromium, see make test-notebook", allow_module_level=True)
