@@ -1,4 +1,4 @@
-"""Reports in JupyterLab, in a real browser. Needs the groups `browser` and `jupyter`, and Chromium (`make test-notebook`)."""
+"""Reports in JupyterLab, in a real browser. Needs Chromium, and the groups that `make test-notebook` installs."""
 
 import io
 import os
