@@ -8,7 +8,7 @@ TRIED := audit,cache,clinical,evaluate,gguf,hospital,judge,meteor,monai,notebook
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test-notebook audit-writers ablation-demo pretrain-demo paper-demo series-bench dicom-check test-pacs pacs-bench stress test test-reports test-browser test-metric-packages radeval-environment test-deepspeed test-vllm bench-vllm test-llama-cpp bench-llama-cpp fuzz quality docs evidence-demo test-oldest bench bounds load readme viewer clean
+.PHONY: demo test-notebook bench-viewer audit-writers ablation-demo pretrain-demo paper-demo series-bench dicom-check test-pacs pacs-bench stress test test-reports test-browser test-metric-packages radeval-environment test-deepspeed test-vllm bench-vllm test-llama-cpp bench-llama-cpp fuzz quality docs evidence-demo test-oldest bench bounds load readme viewer clean
 
 demo: $(VENV)/installed-demo
 	$(BIN)/argus demo runs/demo
@@ -67,6 +67,10 @@ test-browser: $(VENV)/installed-browser viewer
 # A report's picture and its maps in JupyterLab, in the same browser: minutes, of which most is JupyterLab's start.
 test-notebook: $(VENV)/installed-jupyter
 	ARGUS_REQUIRE_BROWSER=1 $(BIN)/pytest tests/inference/viewer/test_notebook_browser.py
+
+# A scan of 512x512x300 with its maps on the page in Chromium: seconds and memory, after `make demo`: runs/bench/viewer.json.
+bench-viewer: $(VENV)/installed-browser viewer
+	$(BIN)/python bench/bench_viewer.py runs/demo/argus-tiny runs/bench
 
 # Damaged NIfTI and DICOM files by the ten thousand, the same for the same seed: counts by outcome in runs/fuzz/.
 fuzz: $(VENV)/installed

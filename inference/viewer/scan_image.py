@@ -1,5 +1,6 @@
 """Make the NIfTI images that a page shows: the scan in HU, a coarse one of it for 3D, and maps of evidence."""
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from argus_processing.ct_checks import read_error
 from argus_processing.ct_volume import CTVolume
 
 COARSE_MM = 2.5  # voxels of the scan in 3D; its picture is hardly sharper with finer ones
+REDUCED_VOXELS = 12_000_000  # of the scan in planes that the processor draws: 300 x 512 x 512 take it most of a minute
 MAP_MM = 4.0  # voxels of a shown map: maps are made on such a grid, and smooth
 PART_BYTES = 1 << 20
 
@@ -23,13 +25,24 @@ def scan_image(volume: CTVolume) -> bytes:
 
 def coarse_image(volume: CTVolume) -> bytes:
     """Return a scan as `scan_image` does, with the mean of blocks of voxels, of up to 2.5 mm, as voxels."""
-    steps = _steps(volume.hu.shape, volume.spacing_mm, COARSE_MM)
-    blocks = volume.hu[tuple(slice(0, size - size % step) for size, step in zip(volume.hu.shape, steps, strict=True))]
-    shape = [part for size, step in zip(blocks.shape, steps, strict=True) for part in (size // step, step)]
-    hu = blocks.reshape(shape).mean(axis=(1, 3, 5), dtype=np.float32)
-    affine = volume.affine @ np.diag([*map(float, steps), 1.0])
-    affine[:3, 3] = (volume.affine @ [*((step - 1) / 2 for step in steps), 1.0])[:3]
-    return _of_volume(np.clip(np.rint(hu), -32768, 32767).astype(np.int16), affine)
+    return _mean_image(volume, _steps(volume.hu.shape, volume.spacing_mm, COARSE_MM))
+
+
+def reduced_image(volume: CTVolume) -> bytes:
+    """Return a scan as `scan_image` does, with the mean of blocks of voxels, as `reduced_steps` has them, as voxels."""
+    return _mean_image(volume, reduced_steps(volume))
+
+
+def reduced_steps(volume: CTVolume) -> list[int]:
+    """Return how many voxels along (D, H, W) are put together, so that at most `REDUCED_VOXELS` are left."""
+    shape, steps = volume.hu.shape, [1, 1, 1]
+    while math.prod(size // step for size, step in zip(shape, steps, strict=True)) > REDUCED_VOXELS:
+        axis = min(
+            (axis for axis in range(3) if steps[axis] < shape[axis]),
+            key=lambda axis: steps[axis] * volume.spacing_mm[axis],
+        )
+        steps[axis] += 1
+    return steps
 
 
 def map_image(path: Path, volume: CTVolume) -> bytes:
@@ -78,6 +91,16 @@ def parts_of(content: bytes) -> Iterator[bytes]:
 def _steps(shape: Sequence[int], spacing: Sequence[float], wanted: float) -> list[int]:
     """Return how many voxels along each axis make one of the wanted size at most."""
     return [min(size, max(1, int(wanted / step))) for size, step in zip(shape, spacing, strict=True)]
+
+
+def _mean_image(volume: CTVolume, steps: Sequence[int]) -> bytes:
+    """Return a scan as `scan_image` does, with the mean of `steps` voxels along (D, H, W) as a voxel."""
+    blocks = volume.hu[tuple(slice(0, size - size % step) for size, step in zip(volume.hu.shape, steps, strict=True))]
+    shape = [part for size, step in zip(blocks.shape, steps, strict=True) for part in (size // step, step)]
+    hu = blocks.reshape(shape).mean(axis=(1, 3, 5), dtype=np.float32)
+    affine = volume.affine @ np.diag([*map(float, steps), 1.0])
+    affine[:3, 3] = (volume.affine @ [*((step - 1) / 2 for step in steps), 1.0])[:3]
+    return _of_volume(np.clip(np.rint(hu), -32768, 32767).astype(np.int16), affine)
 
 
 def _thinned(values: np.ndarray, affine: Affine) -> bytes:

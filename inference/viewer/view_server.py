@@ -28,7 +28,7 @@ from ..evidence.evidence_picture import LEAST_SHOWN
 from ..preview import LUNG, NOTICE, choose_window
 from ..serving.local_server import allowed_hosts, open_listener, run_app, web_address
 from ..serving.private_pages import bearer_secret, private_middleware, refusal
-from .scan_image import coarse_image, map_image, scan_image
+from .scan_image import coarse_image, map_image, reduced_image, reduced_steps, scan_image
 from .viewed_report import ViewedReport
 from .viewer_routes import WINDOWS, image_response, viewer_routes, windows_content
 
@@ -69,8 +69,16 @@ class View:
             "least_shown": LEAST_SHOWN,
             "windows": windows_content(),
             "first_window": first.name,
+            "reduced_mm": self.reduced_mm(),
             "warnings": [*dict.fromkeys((*self.report.warnings, *self.volume.warnings))],
         }
+
+    def reduced_mm(self) -> list[float] | None:
+        """Return the voxels (D, H, W) in mm that are drawn without a graphics card; None if they are all voxels."""
+        steps = reduced_steps(self.volume)
+        if steps == [1, 1, 1]:
+            return None
+        return [step * spacing for step, spacing in zip(steps, self.volume.spacing_mm, strict=True)]
 
     def map(self, number: int) -> Path:
         """Return the file of a sentence's map, counted from 0.
@@ -116,6 +124,10 @@ def build_app(view: View, secret: str, hosts: Collection[str]) -> Starlette:
         check(request)
         return image_response(await run_in_threadpool(coarse_image, view.volume))
 
+    async def reduced(request: Request) -> Response:
+        check(request)
+        return image_response(await run_in_threadpool(reduced_image, view.volume))
+
     async def one_map(request: Request) -> Response:
         check(request)
         path = view.map(request.path_params["number"])
@@ -127,6 +139,7 @@ def build_app(view: View, secret: str, hosts: Collection[str]) -> Starlette:
         Route("/api/report", report),
         Route("/api/scan", scan),
         Route("/api/coarse", coarse),
+        Route("/api/reduced", reduced),
         Route("/api/map/{number:int}", one_map),
         *viewer_routes(),
     ]

@@ -1,6 +1,6 @@
 // The page of `argus view`: a report, and the scan it was written for. A click on a sentence moves the crosshair to the
 // peak of its map and shows the map.
-import { CTViewer, element, windowButtons } from "/viewer/ct_viewer.js";
+import { CTViewer, drawsOnProcessor, element, windowButtons } from "/viewer/ct_viewer.js";
 
 const byId = (id) => document.getElementById(id);
 
@@ -23,6 +23,7 @@ class ReportPage {
       byId("length").textContent = detail.mm === null ? "" : detail.mm.toFixed(1) + " mm";
     });
     byId("viewer").addEventListener("measuring", ({ detail }) => byId("ruler").setAttribute("aria-pressed", detail));
+    byId("whole").addEventListener("click", () => this.open(true).catch(tell));
     byId("ruler").addEventListener("click", () => this.viewer.measure(!this.viewer.measuring));
     const lines = [content.limits.join(" "), ...content.warnings.map((told) => `Warning: ${told}.`)];
     byId("limits").replaceChildren(...lines.map((line) => element("p", "", line)));
@@ -53,11 +54,19 @@ class ReportPage {
     if (!report.trim()) byId("report").textContent = "(this report is empty)";
   }
 
-  async open() {
-    const [scan, coarse] = await Promise.all(["scan", "coarse"].map(async (name) => (await ask(name)).arrayBuffer()));
+  // Opens the scan; one that the processor would draw for too long on larger voxels, unless `whole`.
+  async open(whole = false) {
+    const reduced = !whole && this.content.reduced_mm && drawsOnProcessor() ? this.content.reduced_mm : null;
+    byId("whole").hidden = true;
+    byId("state").textContent = "loading the scan …";
+    const names = [reduced ? "reduced" : "scan", "coarse"];
+    const [scan, coarse] = await Promise.all(names.map(async (name) => (await ask(name)).arrayBuffer()));
     await this.viewer.open(scan, coarse);
-    byId("state").textContent = "";
-    document.body.dataset.ready = "true";
+    byId("state").textContent = reduced
+      ? `no graphics card: means of ${reduced.map((side) => side.toFixed(1)).join(" x ")} mm` : "";
+    byId("whole").hidden = !reduced;
+    document.body.dataset.ready = names[0];
+    if (this.current >= 0) await this.choose(this.current);
   }
 
   async choose(index) {
@@ -125,14 +134,14 @@ class ReportPage {
   }
 }
 
-async function begin() {
-  try {
-    await new ReportPage(await (await ask("report")).json()).open();
-  } catch (error) {
-    byId("page").hidden = true;
-    byId("trouble").hidden = false;
-    byId("trouble").textContent = error.message;
-  }
+function tell(error) {
+  byId("page").hidden = true;
+  byId("trouble").hidden = false;
+  byId("trouble").textContent = error.message;
 }
 
-begin();
+async function begin() {
+  await new ReportPage(await (await ask("report")).json()).open();
+}
+
+begin().catch(tell);

@@ -35,6 +35,25 @@ const MAP_COLORS = "inferno";
 const MOST_ZOOM = 16;
 const SOLID_PAUSE_MS = 60; // 3D is drawn when the crosshair rests: a computer without a graphics card needs long for it
 
+// niivue computes every voxel of the scan anew when a map comes or goes, for most of a minute where the processor draws;
+// here it does when the scan or its window has changed.
+class Layers extends Niivue {
+  refreshLayers(volume, layer) {
+    if (layer > 0) return super.refreshLayers(volume, layer);
+    const wanted = `${volume.id} ${volume.cal_min} ${volume.cal_max}`;
+    if (this.computed === wanted) return this.countLayers();
+    super.refreshLayers(volume, layer);
+    this.computed = wanted;
+  }
+
+  countLayers() {
+    for (const shader of [this.renderShader, this.pickingImageShader, this.sliceMMShader]) {
+      shader.use(this.gl);
+      this.gl.uniform1f(shader.uniforms.overlays, this.overlays.length);
+    }
+  }
+}
+
 export class CTViewer {
   // `root` becomes the viewer. It sends events: "window" when the window changes, "place" when the crosshair moves,
   // "measured" when a length was drawn, "measuring" when the ruler is taken or put away.
@@ -50,7 +69,7 @@ export class CTViewer {
     layer.append(this.canvas);
     root.replaceChildren(layer);
     this.views = PLANES.map((plane) => this.build(plane));
-    this.planes = new Niivue({ ...OPTIONS, sliceType: SLICE_TYPE.MULTIPLANAR, crosshairWidth: 0 });
+    this.planes = new Layers({ ...OPTIONS, sliceType: SLICE_TYPE.MULTIPLANAR, crosshairWidth: 0 });
     once(this.planes, 0, (busy) => {
       root.toggleAttribute("data-drawing", busy);
       if (!busy && this.sizes) this.label();
@@ -91,7 +110,7 @@ export class CTViewer {
     layer.append(this.solidCanvas);
     box.append(layer, element("div", "corner", "3D"));
     this.root.append(box);
-    this.solid = new Niivue({ ...OPTIONS, sliceType: SLICE_TYPE.RENDER, show3Dcrosshair: true });
+    this.solid = new Layers({ ...OPTIONS, sliceType: SLICE_TYPE.RENDER, show3Dcrosshair: true });
     this.solid.addColormap("solid", SOLID_COLORS);
     once(this.solid, SOLID_PAUSE_MS, () => {});
   }
@@ -392,6 +411,14 @@ export function windowButtons(row, viewer, windows) {
     const window = windows.find((other) => other.key === key);
     return window && (() => viewer.setWindow(window));
   };
+}
+
+// Returns whether this browser has no graphics card to draw with.
+export function drawsOnProcessor() {
+  const gl = element("canvas").getContext("webgl2");
+  const told = gl && gl.getExtension("WEBGL_debug_renderer_info");
+  const name = gl ? gl.getParameter(told ? told.UNMASKED_RENDERER_WEBGL : gl.RENDERER) : "";
+  return /swiftshader|llvmpipe|softpipe|software|basic render/i.test(name);
 }
 
 // Lets a niivue draw once for all that changes before the next frame; `tell` is told of the wait and of its end.

@@ -2,7 +2,16 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from argus_inference.viewer.scan_image import PART_BYTES, coarse_image, fits, parts_of, scan_image
+from argus_inference.viewer import scan_image as images
+from argus_inference.viewer.scan_image import (
+    PART_BYTES,
+    coarse_image,
+    fits,
+    parts_of,
+    reduced_image,
+    reduced_steps,
+    scan_image,
+)
 from argus_processing.ct_volume import CTVolume
 
 
@@ -29,6 +38,25 @@ def test_a_coarse_scan_is_the_mean_of_blocks_at_their_middle():
 def test_a_volume_thinner_than_a_block_keeps_a_slice():
     volume = volume_of(np.zeros((3, 8, 8), np.int16), (0.5, 5.0, 5.0))
     assert image_of(coarse_image(volume)).shape == (8, 8, 1)
+
+
+def test_a_large_scan_is_reduced_along_its_finest_axes_first(monkeypatch):
+    monkeypatch.setattr(images, "REDUCED_VOXELS", 500)
+    hu = np.random.default_rng(0).integers(-1000, 1000, (6, 20, 20)).astype(np.int16)
+    volume = volume_of(hu, (2.5, 1.0, 0.9))
+    assert reduced_steps(volume) == [1, 2, 3]
+    image = image_of(reduced_image(volume))
+    assert image.shape == (6, 10, 6) and image.header.get_zooms() == pytest.approx((2.7, 2.0, 2.5))
+    assert np.asarray(image.dataobj)[2, 3, 4] == round(hu[4, 6:8, 6:9].mean())
+    assert (image.affine @ [2, 3, 4, 1])[:3] == pytest.approx((volume.affine @ [4, 6.5, 7, 1])[:3], abs=1e-4)
+
+
+def test_a_scan_as_large_as_the_planes_take_keeps_its_voxels(monkeypatch):
+    monkeypatch.setattr(images, "REDUCED_VOXELS", 3 * 8 * 9)
+    volume = volume_of(np.zeros((3, 8, 9), np.int16), (3.0, 1.0, 1.0))
+    assert reduced_steps(volume) == [1, 1, 1] and reduced_image(volume) == scan_image(volume)
+    thin = volume_of(np.zeros((2, 40, 40), np.int16), (0.1, 1.0, 1.0))
+    assert image_of(reduced_image(thin)).shape == (13, 13, 1)
 
 
 def test_hu_between_whole_numbers_are_rounded():

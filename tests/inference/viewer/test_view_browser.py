@@ -13,6 +13,7 @@ from PIL import Image
 
 from argus_inference.evidence.evidence_files import LIMITS
 from argus_inference.preview import BONE, NOTICE
+from argus_inference.viewer import scan_image as images
 from argus_inference.viewer.niivue_file import SCRIPT
 from argus_inference.viewer.view_server import View, build_app
 from argus_inference.viewer.viewed_report import read_viewed_report
@@ -25,6 +26,7 @@ else:
     if CHROMIUM is None or not SCRIPT.exists():
         pytest.skip("needs Chromium and niivue, see make test-browser", allow_module_level=True)
 
+PLANES = ("axial", "coronal", "sagittal")
 SECRET = "a-secret-of-this-test"
 # No graphics card is needed: SwiftShader draws on the processor.
 DRAWING = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]
@@ -85,6 +87,10 @@ def choose(page, number: int) -> str:
     return page.inner_text("#told")
 
 
+def index_of(written, number: int) -> list[int]:
+    return [round(at) for at in np.linalg.solve(written.volume.affine, [*written.peaks_mm[number], 1.0])[:3]]
+
+
 def press(page, *keys: str) -> None:
     for key in keys:
         page.keyboard.press(key)
@@ -108,13 +114,25 @@ def grey(page, plane: str) -> np.ndarray:
         return np.asarray(picture.convert("L"), dtype=float)
 
 
+def colours(page, plane: str) -> np.ndarray:
+    """Colours on the screen in a plane, `(rows, columns, 3)` 0 to 255."""
+    drawn(page)
+    box = page.query_selector(f".plane.{plane} .picture").bounding_box()
+    with Image.open(io.BytesIO(page.screenshot(clip=box))) as picture:
+        return np.asarray(picture.convert("RGB"), dtype=float)
+
+
+def share_of_map(shown: np.ndarray) -> float:
+    return float((shown[..., 0] > shown[..., 2] + 60).mean())
+
+
 def test_a_click_on_a_sentence_goes_to_the_peak_of_its_map(page, written):
     for number, peak in reversed([*enumerate(written.peaks_mm)]):
         assert choose(page, number).startswith("Support 5.3 nats.")
         assert crosshair(page) == pytest.approx(peak, abs=0.05)
         # As niivue has laid the map over the scan, it is largest there.
         assert "map 100 %" in page.inner_text("#place")
-        index = [round(at) for at in np.linalg.solve(written.volume.affine, [*peak, 1.0])[:3]]
+        index = index_of(written, number)
         assert f"{round(float(written.volume.hu[tuple(index)]))} HU" in page.inner_text("#place")
         assert [at(page, "axial"), at(page, "coronal"), at(page, "sagittal")] == index
 
@@ -204,6 +222,46 @@ def test_the_mouse_scrolls_points_and_widens_the_window(page, written):
     page.mouse.move(x + 100, y - 50, steps=4)
     page.mouse.up(button="right")
     playwright.expect(page.locator(".plane.axial .window")).to_contain_text("W 1800  L -700")
+
+
+def test_without_a_graphics_card_a_large_scan_is_drawn_on_larger_voxels_until_all_are_asked_for(
+    page, browser, address, written, monkeypatch
+):
+    monkeypatch.setattr(images, "REDUCED_VOXELS", written.volume.hu.size // 7)
+    large = browser.new_page(viewport={"width": 1180, "height": 600})
+    large.set_default_timeout(120_000)
+    large.goto(f"{address}/#{SECRET}")
+    large.wait_for_selector("body[data-ready=reduced]")
+    sizes = [
+        size // step for size, step in zip(written.volume.hu.shape, images.reduced_steps(written.volume), strict=True)
+    ]
+    assert re.fullmatch(r"no graphics card: means of (\d+\.0 x ){2}\d+\.0 mm", large.inner_text("#state"))
+    for number, peak in enumerate(written.peaks_mm):
+        assert choose(large, number).startswith("Support 5.3 nats.")
+        assert crosshair(large) == pytest.approx(peak, abs=0.05)
+        assert [large.inner_text(f".plane.{plane} .corner").split()[-1] for plane in PLANES] == [*map(str, sizes)]
+    assert "map 9" in large.inner_text("#place") or "map 100" in large.inner_text("#place")
+    large.click("#whole")
+    large.wait_for_selector("body[data-ready=scan]")
+    large.wait_for_selector('#evidence[data-shown="1"]')
+    drawn(large)
+    assert large.inner_text("#state") == "" and not large.is_visible("#whole")
+    assert crosshair(large) == pytest.approx(written.peaks_mm[1], abs=0.05)
+    assert [at(large, plane) for plane in PLANES] == index_of(written, 1)
+    large.close()
+
+
+def test_a_map_lies_over_the_scan_until_it_is_taken_away(page):
+    choose(page, 0)
+    with_map = colours(page, "axial")
+    press(page, "e")
+    without = colours(page, "axial")
+    press(page, "e")
+    page.wait_for_function("document.getElementById('viewer').viewer.map")
+    again = colours(page, "axial")
+    # The letters at the edges are of a colour of maps.
+    assert share_of_map(with_map) > 4 * share_of_map(without)
+    assert np.abs(again - with_map).mean() < 1
 
 
 def test_the_ruler_measures_millimetres(page, written):

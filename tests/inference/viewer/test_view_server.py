@@ -9,12 +9,13 @@ import pytest
 from starlette.testclient import TestClient
 
 from argus_inference.viewer import niivue_file
+from argus_inference.viewer import scan_image as images
 from argus_inference.viewer.view_server import PAGE, View, build_app
 from argus_inference.viewer.viewed_report import read_viewed_report
 from argus_inference.viewer.viewer_routes import PLANES
 
 SECRET = "a-secret-of-this-test"
-PATIENTS = ("/api/report", "/api/scan", "/api/coarse", "/api/map/0")
+PATIENTS = ("/api/report", "/api/scan", "/api/coarse", "/api/reduced", "/api/map/0")
 
 
 @pytest.fixture
@@ -68,6 +69,14 @@ def test_the_scan_comes_in_hu_where_it_lies_in_the_patient(client, written):
     place = image.affine @ [20, 10, 3, 1]
     assert place == pytest.approx(written.volume.affine @ [*index, 1], abs=1e-3)
     assert not image.header["descrip"].tobytes().strip(b"\0")
+
+
+def test_a_scan_too_large_for_a_processor_to_draw_is_told_with_its_larger_voxels(client, written, monkeypatch):
+    assert fetch(client, "/api/report").json()["reduced_mm"] is None
+    monkeypatch.setattr(images, "REDUCED_VOXELS", written.volume.hu.size // 3)
+    told = fetch(client, "/api/report").json()["reduced_mm"]
+    image = image_of(fetch(client, "/api/reduced").content)
+    assert image.header.get_zooms() == pytest.approx(told[::-1]) and np.prod(image.shape) <= written.volume.hu.size / 3
 
 
 def test_a_map_has_its_peak_where_the_report_says(client, written):
