@@ -32,7 +32,7 @@ test-reports: $(VENV)/installed
 paper-demo: $(VENV)/installed-paper
 	$(BIN)/argus reproduce training/recipes/paper/phantom.yaml runs/paper
 
-# Maps of evidence of the demo's model against phantoms whose findings are known to the voxel, after `make demo`: 10
+# Maps of evidence of the demo's model against phantoms whose findings are known to the voxel, after `make demo`: 20
 # minutes on two cores, results in runs/evidence/results.json.
 evidence-demo: $(VENV)/installed-demo
 	$(BIN)/python bench/bench_evidence.py runs/demo/argus-tiny runs/evidence
@@ -260,7 +260,7 @@ test-llama-cpp: $(LLAMA_CPP)/installed
 # Agreement with transformers over the demo's test scans, after `make demo`, and tokens per second of a Llama of 1.2 billion
 # random parameters: runs/bench/llama_cpp.json. 16 GB of memory; meant for an idle machine.
 bench-llama-cpp: $(LLAMA_CPP)/installed
-	$(LLAMA_CPP)/bin/python bench/serve_bench/bench_llama_cpp.py runs/bench runs/demo
+	PYTHONPATH=bench $(LLAMA_CPP)/bin/python -m serve_bench.bench_llama_cpp runs/bench runs/demo
 
 $(LLAMA_CPP)/installed: export CMAKE_ARGS := -DGGML_NATIVE=ON -DLLAVA_BUILD=OFF
 $(LLAMA_CPP)/installed: llama-cpp-packages.txt $(VENV)/installed

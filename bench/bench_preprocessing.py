@@ -18,6 +18,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 from bench_timing import seconds_of
+from peak_memory import peak_mb
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -83,15 +84,6 @@ def monai_side(grid: tuple[int, int, int]) -> Callable[[str], object]:
             Resize(spatial_size=(width, height, depth), mode="trilinear"),
         ]
     )
-
-
-def peak_mb() -> float:
-    """Return the peak memory of this process so far, in MB (Linux).
-
-    `ru_maxrss` is not usable: after exec it still holds the peak of the process that started this one.
-    """
-    status = Path("/proc/self/status").read_text()
-    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))) / 1024
 
 
 def measure(side: str, resolution: str, scan: str) -> dict[str, float]:

@@ -7,6 +7,8 @@ of a patient.
 import math
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +53,21 @@ class CTReadError(ValueError):
 def read_error(name: object, cause: str, advice: str) -> CTReadError:
     """Build the error for a scan called `name`, always on one line."""
     return CTReadError(" ".join(f"{name}: {cause}; {advice}".split()))
+
+
+@contextmanager
+def reading_nifti(path: Path, advice: str) -> Iterator[None]:
+    """Turn whatever nibabel raises for damaged bytes, while the block reads a file, into an error of one line.
+
+    Raises:
+        CTReadError: if the block raises any other error.
+    """
+    try:
+        yield
+    except (CTReadError, MemoryError):
+        raise
+    except Exception:
+        raise read_error(path, "is no NIfTI file, or a damaged one", advice) from None
 
 
 def spatial_shape(shape: tuple[int, ...], name: object) -> tuple[int, int, int]:

@@ -1,7 +1,7 @@
 """Compare llama.cpp with transformers: the tokens that they write, and tokens per second.
 
 make bench-llama-cpp                                                     (writes runs/bench/llama_cpp.json)
-python bench/serve_bench/bench_llama_cpp.py runs/bench runs/demo speed   (only this part; the other stays in the file)
+PYTHONPATH=bench python -m serve_bench.bench_llama_cpp runs/bench runs/demo speed   (only this part; the other stays)
 
 Parity: the demo's model writes the reports of its test scans with transformers in float32, and with llama.cpp for each
 type of GGUF file. Speed: a model with the sizes of Llama 3.2 1B and random weights writes as many tokens after the
@@ -23,11 +23,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from peak_memory import peak_mb
 from rich.table import Table
 
 from argus_inference.console.terminal import show
 from argus_processing.storage.whole_files import check_can_fill, write_json
 
+BENCH = Path(__file__).parents[1]
 TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_k_m")
 NUM_SCANS = 16
 MOST_TOKENS = 400
@@ -173,14 +175,7 @@ def write_timed(folder: str, engine: str, file: str) -> dict[str, float]:
         if not best or seconds < best["token_seconds"]:
             best = {"prompt_seconds": clock.times[1] - clock.times[0], "token_seconds": seconds}
             best["processor_seconds"] = of_processor
-    return best | {"tokens_per_second": (NEW_TOKENS - 1) / best["token_seconds"], "peak_memory_mb": peak_memory()}
-
-
-def peak_memory() -> float:
-    """Return the most memory that this process has held, in MB."""
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return best | {"tokens_per_second": (NEW_TOKENS - 1) / best["token_seconds"], "peak_memory_mb": peak_mb()}
 
 
 def measure_speed(demo: Path) -> dict[str, Any]:
@@ -202,10 +197,10 @@ def measure_engines(folder: Path, place: Path) -> dict[str, Any]:
         file = place / "llm.gguf"
         if engine.startswith("llama.cpp"):
             export_gguf(folder, file, kind)
-        program = "import sys, json, bench_llama_cpp as b; print(json.dumps(b.write_timed(*sys.argv[1:])))"
+        program = "import sys, json, serve_bench.bench_llama_cpp as b; print(json.dumps(b.write_timed(*sys.argv[1:])))"
         load = os.getloadavg()[0]
         command = [sys.executable, "-c", program, str(folder), engine, str(file.resolve())]
-        done = subprocess.run(command, cwd=Path(__file__).parent, stdout=subprocess.PIPE, text=True, check=True)
+        done = subprocess.run(command, cwd=BENCH, stdout=subprocess.PIPE, text=True, check=True)
         rows[engine] = json.loads(done.stdout.splitlines()[-1]) | {"load_before": load}
         if engine.startswith("llama.cpp"):
             rows[engine]["megabytes"] = file.stat().st_size / 1e6

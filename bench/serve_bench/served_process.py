@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import psutil
 import torch
+from peak_memory import peak_mb
 
 from argus_processing.instructions import INSTRUCTIONS
 
@@ -51,11 +52,11 @@ class Served:
 
     def peak_mb(self) -> float:
         """Return the peak memory of the server's own process so far, in MB."""
-        return self._memory_mb("VmHWM")
+        return peak_mb(self.process.pid)
 
     def resident_mb(self) -> float:
         """Return the memory of the server's own process now, in MB."""
-        return self._memory_mb("VmRSS")
+        return psutil.Process(self.process.pid).memory_info().rss / 2**20
 
     def family(self) -> list[psutil.Process]:
         """Return the server's process and all that it started."""
@@ -65,10 +66,6 @@ class Served:
     def memory_mb(self) -> float:
         """Return the memory of these processes now, in MB; what they share is divided among them."""
         return sum(process.memory_full_info().pss for process in self.family()) / 2**20
-
-    def _memory_mb(self, name: str) -> float:
-        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8")
-        return int(re.search(rf"{name}:\s+(\d+)", status).group(1)) / 1024
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from argus_processing import CTVolume
+from argus_processing.ct_checks import reading_nifti
 from argus_processing.storage.foreign_files import check_size
 
 from ..metrics.labels import CT_RATE_LABELS
@@ -86,16 +87,20 @@ def finding_mask(listed: ListedFinding, volume: CTVolume) -> NDArray[np.bool_]:
     """Return where a finding lies in its scan, turned as the scan is.
 
     Raises:
+        CTReadError: if the mask cannot be read.
         ValueError: if the box or the mask does not fit the scan, or is empty.
     """
-    image: Any = nib.load(listed.mask or listed.scan)
+    path = listed.mask or listed.scan
+    with reading_nifti(path, "give the file again"):
+        image: Any = nib.load(path)
+        stored = np.asarray(image.dataobj) if listed.box is None else None
     shape = tuple(image.shape[:3])
     name = f"{listed.scan.name}, {listed.label}"
     if listed.box is not None and any(last > side for last, side in zip(listed.box[1::2], shape, strict=True)):
         raise ValueError(f"{name}: its box ends outside of the file's {' x '.join(map(str, shape))} voxels")
-    if listed.box is None:
-        values = np.asarray(image.dataobj).reshape(shape if image.ndim < 4 else image.shape) != 0
-    else:
+    if stored is not None:
+        values = stored.reshape(shape if image.ndim < 4 else image.shape) != 0
+    elif listed.box is not None:
         values = np.zeros(shape, dtype=bool)
         values[tuple(slice(*listed.box[axis : axis + 2]) for axis in (0, 2, 4))] = True
     if values.ndim != 3:

@@ -15,7 +15,7 @@ import nibabel as nib
 import numpy as np
 
 from argus_inference.evidence.scan_placement import file_axes_of
-from argus_processing.ct_checks import check_memory
+from argus_processing.ct_checks import check_memory, reading_nifti
 from argus_processing.ct_volume import CTVolume
 from argus_processing.read_ct import read_ct
 
@@ -69,7 +69,7 @@ def masked_cases(rows: Sequence[MaskedFinding]) -> Iterator[EvidenceCase]:
     """Yield the case of every scan; its report is the sentences of its findings, in the order of the table.
 
     Raises:
-        CTReadError: if a scan cannot be read.
+        CTReadError: if a scan or a mask cannot be read.
         ValueError: if a mask is not in the space of its scan.
     """
     scans: dict[Path, list[MaskedFinding]] = {}
@@ -115,13 +115,15 @@ def mask_of(row: MaskedFinding, volume: CTVolume) -> np.ndarray:
     """Read the mask of a finding, `(D, H, W)` bool in the canonical scan.
 
     Raises:
-        ValueError: if the mask is not in the space of its scan.
+        CTReadError: if the mask cannot be read.
+        ValueError: if it is not in the space of its scan.
     """
-    image: Any = nib.load(row.mask)
     axes = file_axes_of(volume)
-    shape = image.shape
-    check_memory(shape, 1, row.mask)
-    array = np.asanyarray(image.dataobj)
+    with reading_nifti(row.mask, "give the mask again"):
+        image: Any = nib.load(row.mask)
+        shape = image.shape
+        check_memory(shape, 1, row.mask)
+        array = np.asanyarray(image.dataobj)
     if array.ndim == 4:
         # The extra axis is the last one in NIfTI's own order; ReXGroundingCT puts it first.
         own = axes.array(volume.hu).shape

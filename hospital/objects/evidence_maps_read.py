@@ -9,7 +9,7 @@ import nibabel
 import numpy as np
 from scipy import ndimage
 
-from argus_processing.ct_checks import is_usable, read_error
+from argus_processing.ct_checks import is_usable, read_error, reading_nifti
 from argus_processing.storage.foreign_files import read_json_object
 
 from .source_images import SourceImages
@@ -65,12 +65,10 @@ def read_evidence(file: EvidenceFile, source: SourceImages) -> np.ndarray:
     Raises:
         CTReadError: if the file is no map of finite numbers, or is nowhere above nothing on the images.
     """
-    try:
+    with reading_nifti(file.path, ADVICE):
         image = nibabel.Nifti1Image.from_filename(file.path)
         values = np.asarray(image.dataobj, dtype=np.float32)
         affine = np.asarray(image.affine, dtype=np.float64)
-    except Exception:  # nibabel may raise anything for damaged bytes
-        raise read_error(file.path, "is no NIfTI file", ADVICE) from None
     if values.ndim != 3 or not is_usable(affine) or abs(np.linalg.det(affine)) < 1e-6 or not np.isfinite(values).all():
         raise read_error(file.path, "is no evidence map: not three axes of finite numbers in a known place", ADVICE)
     placed = on_the_images(values, affine, source)

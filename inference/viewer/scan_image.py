@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 
 from argus_processing.ct_arrays import Affine
-from argus_processing.ct_checks import read_error
+from argus_processing.ct_checks import read_error, reading_nifti
 from argus_processing.ct_volume import CTVolume
 
 COARSE_MM = 2.5  # voxels of the scan in 3D; its picture is hardly sharper with finer ones
@@ -55,12 +55,10 @@ def map_image(path: Path, volume: CTVolume) -> bytes:
     Raises:
         CTReadError: if it is no map, or not one of this scan.
     """
-    try:
+    with reading_nifti(path, "write the evidence again"):
         image = nib.Nifti1Image.from_filename(path)
         values = np.asarray(image.dataobj, dtype=np.float32)
         affine = np.asarray(image.affine, dtype=np.float64)
-    except Exception:  # nibabel may raise anything for damaged bytes
-        raise read_error(path, "is no NIfTI file", "write the evidence again") from None
     if not fits(values.shape, affine, volume) or not np.isfinite(values).all() or not values.max() > 0:
         raise read_error(path, "is no map of this scan", "write the evidence again, or give its scan with --scan")
     return _thinned(values, affine)

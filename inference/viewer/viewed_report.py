@@ -8,7 +8,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from argus_processing.ct_checks import CTReadError, is_usable
+from argus_processing.ct_checks import is_usable, reading_nifti
 from argus_processing.ct_volume import CTVolume
 from argus_processing.report_text import sentence_spans
 from argus_processing.storage.foreign_files import ForeignFileError, cause_of, read_bounded, read_json_object
@@ -79,11 +79,9 @@ class ViewedReport:
         if self.folder is None:
             return
         path = self.folder / LABELS_FILE
-        try:
+        with reading_nifti(path, "write the evidence again"):
             image = nib.Nifti1Image.from_filename(path)
             shape, affine = image.shape, np.asarray(image.affine, dtype=np.float64)
-        except Exception:  # nibabel may raise anything for damaged bytes
-            raise CTReadError(f"{path}: is no NIfTI file; write the evidence again") from None
         if not fits(shape, affine, volume):
             raise ValueError(f"{self.folder}: its maps are not of this scan; give theirs with --scan")
 

@@ -12,7 +12,7 @@ from argus_evaluation.audit.audit_results import SCANS
 from argus_evaluation.audit.audit_verdict import CANNOT_TELL, READS
 from argus_evaluation.audit.listed_boxes import BOX_COLUMNS, ListedFinding, finding_mask, read_boxes
 from argus_evaluation.audit.scan_audit import audit_scans, side_of
-from argus_processing import read_ct
+from argus_processing import CTReadError, read_ct
 from argus_processing.phantom.files import FileStyle, nifti_of, write_nifti
 from argus_processing.phantom.findings import Finding
 from argus_processing.phantom.scans import make_phantom
@@ -124,6 +124,13 @@ def test_a_table_that_cannot_be_used_is_refused_in_one_line(folder, tmp_path, ta
     with pytest.raises((ValueError, OSError), match=reason) as refused:
         read_boxes(folder, tmp_path / "boxes.csv")
     assert "\n" not in str(refused.value)
+
+
+def test_a_damaged_mask_is_told_in_one_line(folder, tmp_path):
+    volume = read_ct(folder / "scan0.nii.gz")
+    (tmp_path / "mask.nii.gz").write_bytes((folder / "scan0.nii.gz").read_bytes()[:900])
+    with pytest.raises(CTReadError, match="mask.nii.gz: is no NIfTI file, or a damaged one; give the file again"):
+        finding_mask(ListedFinding(folder / "scan0.nii.gz", "Lung nodule", mask=tmp_path / "mask.nii.gz"), volume)
 
 
 def test_a_mask_of_another_grid_or_without_a_voxel_is_refused(folder):

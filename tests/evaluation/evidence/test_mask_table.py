@@ -1,5 +1,7 @@
 """A table of sentences and masks in ReXGroundingCT's layout, for scans stored in other axes than the canonical ones."""
 
+import gzip
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from argus_evaluation.evidence.mask_table import masked_cases, read_mask_table
 from argus_evaluation.evidence.phantom_cases import finding_mask
 from argus_inference.evidence.scan_placement import file_axes_of
 from argus_processing import read_ct
+from argus_processing.ct_checks import CTReadError
 from argus_processing.phantom.files import FileStyle, write_nifti
 from argus_processing.phantom.findings import Finding
 from argus_processing.phantom.scans import make_phantom
@@ -90,3 +93,21 @@ def test_masks_of_another_space_are_refused(folder):
         with pytest.raises(ValueError, match=told):
             list(masked_cases(rows))
     assert axes.affine.shape == (4, 4)
+
+
+DAMAGED = {
+    "cut short": lambda whole: whole[: len(whole) // 2],
+    "an empty file": lambda whole: b"",
+    "no NIfTI at all": lambda whole: b"A nodule, 8 mm.",
+    "packed, but not a NIfTI file": lambda whole: gzip.compress(b"A nodule, 8 mm."),
+    "a header alone": lambda whole: gzip.compress(gzip.decompress(whole)[:352]),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_a_damaged_mask_is_told_in_one_line(folder, damage):
+    path = folder / "mask0.nii.gz"
+    path.write_bytes(DAMAGED[damage](path.read_bytes()))
+    rows = read_mask_table(table(folder, "scan.nii.gz,A.,mask0.nii.gz,"))
+    with pytest.raises(CTReadError, match="mask0.nii.gz: is no NIfTI file, or a damaged one; give the mask again"):
+        list(masked_cases(rows))
