@@ -113,7 +113,7 @@ def test_a_full_disk_is_waited_for(orthanc, proxy, watching, model_dir, small_di
             while file.write(b"x" * 4096):
                 pass
         orthanc.send(study_files)
-        wait_until(lambda: "the state folder cannot be written" in own.said(), "the disk to be told")
+        wait_until(lambda: "cannot be written" in own.said(), "the disk to be told")
         study = study_of(study_files)
         assert not is_reported(orthanc, study)
         filler.unlink()
