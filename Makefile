@@ -70,7 +70,7 @@ test-notebook: $(VENV)/installed-jupyter
 
 # A scan of 512x512x300 with its maps on the page in Chromium: seconds and memory, after `make demo`: runs/bench/viewer.json.
 bench-viewer: $(VENV)/installed-browser viewer
-	$(BIN)/python bench/bench_viewer.py runs/demo/argus-tiny runs/bench
+	PYTHONPATH=bench $(BIN)/python -m serve_bench.bench_viewer runs/demo/argus-tiny runs/bench
 
 # Damaged NIfTI and DICOM files by the ten thousand, the same for the same seed: counts by outcome in runs/fuzz/.
 fuzz: $(VENV)/installed

@@ -18,10 +18,10 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 from bench_timing import seconds_of
-from peak_memory import peak_mb
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from serve_bench.peak_memory import peak_mb
 
 from argus_inference.console.terminal import show
 from argus_processing.storage.whole_files import check_can_fill, whole_file, write_json

@@ -45,6 +45,14 @@ def check_options(
     targets = [os.path.realpath(path) for path in given]
     if len(set(targets)) < len(targets):
         raise ValueError(f"{out}: is named by --out and by --preview; give two names")
+    if evidence is not None:
+        folder = Path(os.path.realpath(evidence))
+        if inside := [
+            path for path, target in zip(given, targets, strict=True) if folder in (Path(target), *Path(target).parents)
+        ]:
+            raise ValueError(
+                f"{inside[0]}: lies in the folder of --evidence, which is written whole; name another place"
+            )
     for path, target in zip(given, targets, strict=True):
         if str(path) == "-":
             raise ValueError(f"{path}: reports go to stdout anyway; leave it out, or give a file name")

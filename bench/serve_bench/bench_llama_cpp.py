@@ -23,11 +23,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peak_memory import peak_mb
 from rich.table import Table
 
 from argus_inference.console.terminal import show
 from argus_processing.storage.whole_files import check_can_fill, write_json
+
+from .peak_memory import peak_mb
 
 BENCH = Path(__file__).parents[1]
 TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_k_m")

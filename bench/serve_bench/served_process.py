@@ -15,9 +15,10 @@ from typing import Any
 import httpx
 import psutil
 import torch
-from peak_memory import peak_mb
 
 from argus_processing.instructions import INSTRUCTIONS
+
+from .peak_memory import peak_mb
 
 LONGEST_WAIT_S = 120.0
 

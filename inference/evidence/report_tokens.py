@@ -54,10 +54,10 @@ def tokens_of_report(processor: Any, prompt_ids: torch.Tensor, report: str) -> R
     tokenizer = processor.tokenizer
     if not tokenizer.is_fast:
         raise ValueError("evidence needs a fast tokenizer (tokenizer.json), which tells where its tokens are in a text")
+    if not report.strip():
+        raise ValueError("the report is empty: there is no sentence to explain")
     encoded = tokenizer(report, add_special_tokens=False, return_offsets_mapping=True)
     ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
-    if not ids:
-        raise ValueError("the report is empty: there is no sentence to explain")
     spans = sentence_spans(report)
     # A letter of several bytes may be several tokens, each of which covers it.
     ends = [max(start, end - 1) for start, end in offsets]

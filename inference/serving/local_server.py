@@ -5,6 +5,7 @@ that a half-sent request can neither keep other clients out nor stop the server 
 """
 
 import asyncio
+import errno
 import ipaddress
 import resource
 import socket
@@ -48,7 +49,8 @@ def open_listener(host: str, port: int) -> socket.socket:
         listener.listen(MAX_CONNECTIONS)  # from now on connections are accepted; the server answers a moment later
     except OSError as error:
         listener.close()
-        raise OSError(f"{host}:{port} cannot be used ({error.strerror}); give another --port or --host") from None
+        other = "--port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "--host"
+        raise OSError(f"{host}:{port} cannot be used ({error.strerror}); give another {other}") from None
     return listener
 
 

@@ -80,17 +80,16 @@ class View:
             return None
         return [step * spacing for step, spacing in zip(steps, self.volume.spacing_mm, strict=True)]
 
-    def map(self, number: int) -> Path:
+    def map(self, number: str) -> Path:
         """Return the file of a sentence's map, counted from 0.
 
         Raises:
             HTTPException: if there is none.
         """
-        sentences = self.report.sentences
-        path = sentences[number].map if number < len(sentences) else None
-        if path is None:
-            raise HTTPException(404, "there is no such map")
-        return path
+        for place, sentence in enumerate(self.report.sentences):
+            if number == str(place) and sentence.map is not None:
+                return sentence.map
+        raise HTTPException(404, "there is no such map")
 
 
 def build_app(view: View, secret: str, hosts: Collection[str]) -> Starlette:
@@ -140,7 +139,7 @@ def build_app(view: View, secret: str, hosts: Collection[str]) -> Starlette:
         Route("/api/scan", scan),
         Route("/api/coarse", coarse),
         Route("/api/reduced", reduced),
-        Route("/api/map/{number:int}", one_map),
+        Route("/api/map/{number}", one_map),
         *viewer_routes(),
     ]
     handlers: dict[Any, Any] = {HTTPException: _refuse, CTReadError: _tell}

@@ -1,6 +1,7 @@
 """Read the report to show: the folder of `argus report --evidence`, or a line of `argus report --json`."""
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,8 @@ class ViewedReport:
         Raises:
             ValueError: if none is given and the report's is not there.
         """
+        if given is None and not self.scan:
+            raise ValueError("the report names no scan, give it with --scan")
         path = Path(self.scan) if given is None else given
         if not path.exists():
             cause = "" if given is None else "; it does not exist"
@@ -84,6 +87,13 @@ class ViewedReport:
             shape, affine = image.shape, np.asarray(image.affine, dtype=np.float64)
         if not fits(shape, affine, volume):
             raise ValueError(f"{self.folder}: its maps are not of this scan; give theirs with --scan")
+        into = np.linalg.inv(volume.affine)
+        for sentence in self.sentences:
+            if sentence.peak_mm is None:
+                continue
+            index = (into @ [*sentence.peak_mm, 1.0])[:3]
+            if (index < -1).any() or (index > volume.hu.shape).any():
+                raise ForeignFileError(f"{self.folder / JSON_FILE}: a peak lies outside of the scan; write it again")
 
 
 def read_viewed_report(path: Path) -> ViewedReport:
@@ -99,13 +109,11 @@ def read_viewed_report(path: Path) -> ViewedReport:
         raise ForeignFileError(f"{path}: holds {len(lines)} lines, not one of `argus report --json`")
     try:
         content = json.loads(lines[0])
-        report, scan = content["report"], content["scan"]
+        report, scan, warnings = _text(content["report"]), _text(content["scan"]), _warnings(content)
     except (KeyError, TypeError, RecursionError, ValueError):
         raise ForeignFileError(f"{path}: is no line of `argus report --json` with a scan and a report") from None
-    if not isinstance(report, str) or not isinstance(scan, str):
-        raise ForeignFileError(f"{path}: its report or its scan is no text")
     sentences = tuple(ViewedSentence(start, end, reason=WITHOUT_MAPS) for start, end in sentence_spans(report))
-    return ViewedReport(report, scan, sentences, None, _warnings(content))
+    return ViewedReport(report, scan, sentences, None, warnings)
 
 
 def _of_folder(folder: Path) -> ViewedReport:
@@ -114,18 +122,33 @@ def _of_folder(folder: Path) -> ViewedReport:
         raise ForeignFileError(f"{folder}: holds no {JSON_FILE}; give the folder that `argus report --evidence` wrote")
     content = read_json_object(path, MAX_BYTES)
     try:
-        report, scan = content["report"], content.get("scan", "")
+        report, scan, warnings = _text(content["report"]), _text(content.get("scan", "")), _warnings(content)
         sentences = tuple(_sentence(folder, entry, len(report)) for entry in content["sentences"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ForeignFileError(f"{path}: is no evidence of a report ({cause_of(error)}); write it again") from None
-    if not isinstance(report, str) or not isinstance(scan, str):
-        raise ForeignFileError(f"{path}: its report or its scan is no text; write it again")
-    return ViewedReport(report, scan, sentences, folder, _warnings(content))
+    ends = [0, *(sentence.end for sentence in sentences)]
+    if any(sentence.start < end for sentence, end in zip(sentences, ends, strict=False)):
+        raise ForeignFileError(f"{path}: its sentences overlap; write it again")
+    if lost := [sentence.map for sentence in sentences if sentence.map and not sentence.map.is_file()]:
+        raise ForeignFileError(f"{lost[0]}: this map is not there; write the evidence again")
+    return ViewedReport(report, scan, sentences, folder, warnings)
 
 
 def _warnings(content: dict[str, Any]) -> tuple[str, ...]:
     given = content.get("warnings")
-    return tuple(map(str, given)) if isinstance(given, list) else ()
+    return tuple(_text(str(each)) for each in given) if isinstance(given, list) else ()
+
+
+def _text(value: Any) -> str:
+    """Return a text that can be sent.
+
+    Raises:
+        TypeError, ValueError: if it is none, or holds halves of characters.
+    """
+    if not isinstance(value, str):
+        raise TypeError("no text")
+    value.encode()
+    return value
 
 
 def _sentence(folder: Path, entry: dict[str, Any], length: int) -> ViewedSentence:
@@ -138,9 +161,11 @@ def _sentence(folder: Path, entry: dict[str, Any], length: int) -> ViewedSentenc
     if not 0 <= int(start) < int(end) <= length:
         raise ValueError(f"a sentence from {start} to {end}")
     support = None if support is None else float(support)
+    if support is not None and not math.isfinite(support):
+        raise ValueError(f"a support of {support}")
     if name is None:
-        return ViewedSentence(int(start), int(end), None, support, str(entry["reason"]))
-    if Path(name).name != name:
+        return ViewedSentence(int(start), int(end), None, support, _text(str(entry["reason"])))
+    if Path(name).name != name or name in ("", "..") or "\0" in name:
         raise ValueError("a map outside the folder")
     x, y, z = (float(at) for at in entry["peak"]["patient_mm"])
     if not is_usable(np.array([x, y, z])):

@@ -81,6 +81,8 @@ def test_nothing_is_written_when_no_scan_can_be_read(argus, model_dir, tmp_path)
         (["--model", "{model}", "--out", "no/such/report.txt"], "does not exist"),
         (["--model", "{model}", "--preview", "p.pdf"], "ends in .png"),
         (["--model", "{model}", "other.nii", "--preview", "p.png"], "takes one scan"),
+        (["--model", "{model}", "--evidence", "maps", "--out", "maps"], "lies in the folder of --evidence"),
+        (["--model", "{model}", "--evidence", "maps", "--preview", "maps/../maps/p.png"], "lies in the folder of"),
     ],
 )
 def test_what_a_user_can_put_right_is_one_line_and_exit_code_2(argus, model_dir, scans, tmp_path, arguments, reason):

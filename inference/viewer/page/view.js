@@ -7,7 +7,10 @@ const byId = (id) => document.getElementById(id);
 // The secret is behind the #, a part of an address that browsers never send by themselves.
 async function ask(path) {
   const response = await fetch("/api/" + path, { headers: { Authorization: "Bearer " + location.hash.slice(1) } });
-  if (!response.ok) throw new Error((await response.json()).error);
+  if (!response.ok) {
+    const told = await response.json().catch(() => ({ error: `argus view answered ${response.status}` }));
+    throw new Error(told.error);
+  }
   return response;
 }
 
@@ -36,21 +39,24 @@ class ReportPage {
 
   writeReport() {
     const { report, sentences } = this.content;
+    // Places count characters, of which some have two places in a string of JavaScript.
+    const characters = Array.from(report);
+    const text = (start, end) => characters.slice(start, end).join("");
     let written = 0;
     const pieces = [];
     this.marks = sentences.map((sentence, index) => {
-      pieces.push(report.slice(written, sentence.start));
+      pieces.push(text(written, sentence.start));
       written = sentence.end;
       const mark = document.createElement("span");
       mark.className = sentence.peak_mm ? "sentence mapped" : "sentence";
-      mark.textContent = report.slice(sentence.start, sentence.end);
+      mark.textContent = text(sentence.start, sentence.end);
       mark.tabIndex = 0;
       mark.setAttribute("role", "button");
       mark.addEventListener("click", () => this.choose(index));
       pieces.push(mark);
       return mark;
     });
-    byId("report").replaceChildren(...pieces, report.slice(written));
+    byId("report").replaceChildren(...pieces, text(written));
     if (!report.trim()) byId("report").textContent = "(this report is empty)";
   }
 

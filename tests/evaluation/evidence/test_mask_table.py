@@ -14,6 +14,7 @@ from argus_processing.ct_checks import CTReadError
 from argus_processing.phantom.files import FileStyle, write_nifti
 from argus_processing.phantom.findings import Finding
 from argus_processing.phantom.scans import make_phantom
+from argus_processing.report_text import sentence_spans
 
 SPACING = (12.0, 8.0, 8.0)
 FINDINGS = (Finding("Pleural effusion", "right", None), Finding("Lung nodule", "left", "upper lobe"))
@@ -40,7 +41,7 @@ def folder(tmp_path, masks):
 
 def table(folder, *rows: str, head: str = "scan,sentence,mask,channel"):
     path = folder / "table.csv"
-    path.write_text("\n".join([head, *rows]) + "\n")
+    path.write_text("\n".join([head, *rows]) + "\n", encoding="utf-8", errors="surrogateescape")
     return path
 
 
@@ -74,6 +75,19 @@ def test_masks_come_in_the_canonical_scan_and_sentences_make_the_report(folder, 
         (("scan.nii.gz,,mask0.nii.gz",), "scan,sentence,mask", "line 2 has no sentence"),
         (("scan.nii.gz,A.,none.nii.gz",), "scan,sentence,mask", "line 2 names .*none.nii.gz, which does not exist"),
         (("scan.nii.gz,A.,first.nii.gz,x",), "scan,sentence,mask,channel", "channel must be a whole number"),
+        (("scan.nii.gz,A.,first.nii.gz,²",), "scan,sentence,mask,channel", "line 2: channel must be a whole number"),
+        (("scan.nii.gz,Findings:,mask0.nii.gz",), "scan,sentence,mask", "line 2: 'Findings:' is a head without"),
+        (
+            ('scan.nii.gz,"A\n nodule.",mask0.nii.gz', "", "scan.nii.gz,,mask0.nii.gz"),
+            "scan,sentence,mask",
+            "line 5 has",
+        ),
+        (
+            ("scan.nii.gz," + 140_000 * "A" + ",mask0.nii.gz",),
+            "scan,sentence,mask",
+            "table.csv: is no CSV table in UTF-8",
+        ),
+        (("scan.nii.gz,Herzgr\udcf6sse,mask0.nii.gz",), "scan,sentence,mask", "table.csv: is no CSV table in UTF-8"),
     ],
 )
 def test_a_wrong_table_is_told_in_one_line(folder, rows, head, told):
@@ -93,6 +107,40 @@ def test_masks_of_another_space_are_refused(folder):
         with pytest.raises(ValueError, match=told):
             list(masked_cases(rows))
     assert axes.affine.shape == (4, 4)
+
+
+@pytest.mark.parametrize(
+    ("texts", "first"),
+    [
+        (("Impression: Hernia.", "A nodule."), ("Hernia.", "A nodule.")),
+        (("Hernia, 2 cm, lat", "a second"), ("Hernia, 2 cm, lat.", "a second.")),
+        (("A nodule. It is round.", "Hernia."), ("A nodule.", "Hernia.")),
+    ],
+)
+def test_each_row_keeps_a_sentence_of_its_own(folder, texts, first):
+    rows = [f'scan.nii.gz,"{text}",mask{number}.nii.gz' for number, text in enumerate(texts)]
+    (case,) = masked_cases(read_mask_table(table(folder, *rows, head="scan,sentence,mask")))
+    stated = case.statements_in(case.report)
+    assert tuple(case.report[each.start : each.end] for each in stated) == first
+    spans = sentence_spans(case.report)
+    assert all((each.start, each.end) in spans for each in stated)
+
+
+@pytest.mark.parametrize("value", [float("nan"), 0.3, 2.0, float("inf")])
+def test_what_is_no_mask_is_refused(folder, value):
+    own = nib.load(folder / "mask0.nii.gz")
+    array = np.asarray(own.dataobj).astype(np.float32)
+    array[:2] = value
+    nib.save(nib.Nifti1Image(array, own.affine), folder / "soft.nii.gz")
+    rows = read_mask_table(table(folder, "scan.nii.gz,A.,soft.nii.gz,"))
+    with pytest.raises(ValueError, match="holds other values than 0 and one more"):
+        list(masked_cases(rows))
+
+
+def test_a_channel_of_a_mask_without_channels_is_refused(folder):
+    rows = read_mask_table(table(folder, "scan.nii.gz,A.,mask0.nii.gz,7"))
+    with pytest.raises(ValueError, match="holds one finding; the table's channel is 7"):
+        list(masked_cases(rows))
 
 
 DAMAGED = {

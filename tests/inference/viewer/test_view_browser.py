@@ -151,6 +151,24 @@ def test_the_page_tells_its_limits_and_shows_the_text_as_text(page):
     assert page.query_selector("#report b") is None
 
 
+def test_sentences_are_marked_where_they_stand_behind_any_character(page, browser, address):
+    def with_signs(route):
+        content = route.fetch().json()
+        content["report"] = "\U0001f600\U0001d6fc " + content["report"]
+        for sentence in content["sentences"]:
+            sentence |= {"start": sentence["start"] + 3, "end": sentence["end"] + 3}
+        route.fulfill(json=content)
+
+    other = browser.new_page()
+    other.route("**/api/report", with_signs)
+    other.goto(f"{address}/#{SECRET}")
+    other.wait_for_selector(".sentence")
+    told = [mark.inner_text() for mark in other.query_selector_all(".sentence")]
+    assert told[0] == "A nodule in the right lung, 8 mm." and told[2] == "The heart is of normal size."
+    assert other.inner_text("#report").startswith("\U0001f600\U0001d6fc A nodule")
+    other.close()
+
+
 def test_pictures_are_lettered_as_they_are_drawn(page, written):
     letters = {
         plane: [page.inner_text(f".plane.{plane} .edge.{side}") for side in ("left", "right", "top", "bottom")]
@@ -224,9 +242,7 @@ def test_the_mouse_scrolls_points_and_widens_the_window(page, written):
     playwright.expect(page.locator(".plane.axial .window")).to_contain_text("W 1800  L -700")
 
 
-def test_without_a_graphics_card_a_large_scan_is_drawn_on_larger_voxels_until_all_are_asked_for(
-    page, browser, address, written, monkeypatch
-):
+def test_without_a_graphics_card_a_large_scan_has_larger_voxels(page, browser, address, written, monkeypatch):
     monkeypatch.setattr(images, "REDUCED_VOXELS", written.volume.hu.size // 7)
     large = browser.new_page(viewport={"width": 1180, "height": 600})
     large.set_default_timeout(120_000)

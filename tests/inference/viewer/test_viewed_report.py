@@ -53,6 +53,12 @@ def test_what_is_no_report_is_one_line_with_its_file(argus, some_niivue, tmp_pat
         {"end": 10**6},
         {"start": "x"},
         {"support_nats": "much"},
+        {"support_nats": float("nan")},
+        {"support_nats": float("inf")},
+        {"map": ".."},
+        {"map": ""},
+        {"map": "a\0b"},
+        {"map": None, "reason": "\ud800"},
         {"peak": {"patient_mm": [0, 0]}},
         {"peak": {"patient_mm": [0, 0, float("nan")]}},
         {"peak": None},
@@ -66,6 +72,41 @@ def test_evidence_that_somebody_changed_is_one_line(argus, some_niivue, written,
     code, stdout, stderr = argus("view", folder)
     assert (code, stdout, len(stderr.splitlines())) == (2, "", 2)
     assert "evidence.json: is no evidence of a report" in stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"map": "sentence_09.nii.gz"}, "sentence_09.nii.gz: this map is not there; write the evidence again"),
+        ({"end": 60}, "evidence.json: its sentences overlap; write it again"),
+        ({"peak": {"patient_mm": [0, 0, 5e6]}}, "evidence.json: a peak lies outside of the scan; write it again"),
+    ],
+)
+def test_evidence_that_fits_neither_report_nor_scan_is_one_line(argus, some_niivue, written, tmp_path, change, told):
+    folder = shutil.copytree(written.folder, tmp_path / "evidence")
+    content = json.loads((folder / "evidence.json").read_text())
+    content["sentences"][0] |= change
+    (folder / "evidence.json").write_text(json.dumps(content))
+    code, _, stderr = argus("view", folder)
+    assert code == 2 and stderr.splitlines()[-1].endswith(told)
+
+
+@pytest.mark.parametrize("change", [{"report": "A \ud800"}, {"warnings": ["\ud800"]}])
+def test_half_a_character_is_no_text(argus, some_niivue, written, tmp_path, change):
+    folder = shutil.copytree(written.folder, tmp_path / "evidence")
+    content = json.loads((folder / "evidence.json").read_text()) | {"sentences": []}
+    (folder / "evidence.json").write_text(json.dumps(content | change))
+    code, _, stderr = argus("view", folder)
+    assert code == 2 and "evidence.json: is no evidence of a report" in stderr
+    (tmp_path / "line.json").write_text(json.dumps({"scan": "x", "report": "A.", "warnings": []} | change))
+    code, _, stderr = argus("view", tmp_path / "line.json")
+    assert code == 2 and "line.json: is no line of `argus report --json`" in stderr
+
+
+def test_a_report_that_names_no_scan_asks_for_one(argus, some_niivue, tmp_path):
+    (tmp_path / "line.json").write_text(json.dumps({"scan": "", "report": "A."}))
+    code, _, stderr = argus("view", tmp_path / "line.json")
+    assert code == 2 and "the report names no scan, give it with --scan" in stderr
 
 
 def test_a_scan_that_is_not_there_or_another_is_one_line(argus, some_niivue, written, tmp_path, scans):

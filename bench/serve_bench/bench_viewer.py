@@ -1,6 +1,6 @@
 """Measure `argus report --evidence` and `argus view` on a scan of 512x512x300 voxels: `make bench-viewer`.
 
-python bench/bench_viewer.py runs/demo/argus-tiny runs/bench
+PYTHONPATH=bench python -m serve_bench.bench_viewer runs/demo/argus-tiny runs/bench
 
 The page is drawn in headless Chromium by SwiftShader, as on a computer without a graphics card. Writes `viewer.json`.
 """
@@ -22,13 +22,14 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from peak_memory import peak_mb
 from playwright import sync_api as playwright
 
 from argus_inference.evidence.evidence_files import JSON_FILE
 from argus_processing.phantom.files import FileStyle, write_nifti
 from argus_processing.phantom.scans import Phantom, make_phantom
 from argus_processing.storage.whole_files import check_can_fill, write_json
+
+from .peak_memory import peak_mb
 
 SHAPE = (300, 512, 512)
 FIRST_SEED = 15_000_000
@@ -193,7 +194,7 @@ def run_bench(model: Path, out: Path) -> ViewerFigures:
 def main(arguments: list[str]) -> None:
     """Run the measurement for a model's folder and an output folder."""
     if len(arguments) != 2:
-        raise SystemExit("usage: python bench/bench_viewer.py MODEL OUT")
+        raise SystemExit("usage: python -m serve_bench.bench_viewer MODEL OUT")
     print(json.dumps(asdict(run_bench(Path(arguments[0]), Path(arguments[1]))), indent=1))
 
 
