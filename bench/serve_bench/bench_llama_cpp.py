@@ -28,8 +28,6 @@ from rich.table import Table
 from argus_inference.console.terminal import show
 from argus_processing.storage.whole_files import check_can_fill, write_json
 
-from .peak_memory import peak_mb
-
 BENCH = Path(__file__).parents[1]
 TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_k_m")
 NUM_SCANS = 16
@@ -176,7 +174,7 @@ def write_timed(folder: str, engine: str, file: str) -> dict[str, float]:
         if not best or seconds < best["token_seconds"]:
             best = {"prompt_seconds": clock.times[1] - clock.times[0], "token_seconds": seconds}
             best["processor_seconds"] = of_processor
-    return best | {"tokens_per_second": (NEW_TOKENS - 1) / best["token_seconds"], "peak_memory_mb": peak_mb()}
+    return best | {"tokens_per_second": (NEW_TOKENS - 1) / best["token_seconds"]}
 
 
 def measure_speed(demo: Path) -> dict[str, Any]:
@@ -262,7 +260,7 @@ def parity_table(results: dict[str, Any]) -> Table:
 def speed_table(results: dict[str, Any]) -> Table:
     """Return tokens per second as a table."""
     ratios = ("times as fast", "by processor time")
-    table = Table("model", "engine", "file", "prompt", "tokens a second", *ratios, "memory", "load")
+    table = Table("model", "engine", "file", "prompt", "tokens a second", *ratios, "load")
     for model, engines in results.get("speed", {}).get("measured", {}).items():
         baseline = engines["transformers float32"]
         for name, row in engines.items():
@@ -273,7 +271,6 @@ def speed_table(results: dict[str, Any]) -> Table:
                 f"{row['prompt_seconds']:.2f} s",
                 f"{row['tokens_per_second']:.1f}",
                 *(f"{baseline[kept] / row[kept]:.1f}" for kept in ("token_seconds", "processor_seconds")),
-                f"{row['peak_memory_mb'] / 1000:.1f} GB",
                 f"{row['load_before']:.1f}",
             )
     return table

@@ -42,6 +42,7 @@ class ReportContent:
         settings: of the writing, as far as they are known.
         replaces: the earlier report on the same study, if there is one.
         series: UID of the series that was read, where the report tells it.
+        picture: PNG of the scan in three planes; empty if it is yet to be drawn of the images.
     """
 
     findings: tuple[str, ...]
@@ -52,6 +53,7 @@ class ReportContent:
     settings: str = ""
     replaces: ReplacedReport | None = None
     series: str | None = None
+    picture: bytes = b""
 
     @property
     def text(self) -> str:

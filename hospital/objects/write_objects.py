@@ -80,7 +80,8 @@ def make_objects(
     source = read_source_images(folder)
     maps = evidence_files(choice.evidence) if choice.evidence is not None else []
     identity = identity or identity_of(source.uids, report, *(hash_file(file.path).encode() for file in maps))
-    pdf = report_pdf(report, draw_planes(read_ct(folder)), str(source.headers[0].SeriesInstanceUID))
+    picture = report.picture or draw_planes(read_ct(folder))
+    pdf = report_pdf(report, picture, str(source.headers[0].SeriesInstanceUID))
     contents = {}
     with nothing_quoted():
         contents["report.pdf.dcm"] = file_bytes(encapsulated_pdf(source, pdf, identity))

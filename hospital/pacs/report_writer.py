@@ -1,7 +1,7 @@
 """Write reports with a model that is loaded once."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from argus_inference.evidence.evidence_files import write_maps
 from argus_inference.evidence.explain import explain
 from argus_inference.model_folder import Loading, hash_model, load_model
+from argus_inference.preview import draw_planes
 from argus_inference.scan_files import ScanNotReadError
 from argus_inference.scan_reports import ScanFailure, write_reports
 from argus_processing.ct_volume import CTVolume
@@ -80,7 +81,9 @@ class ModelWriter:
             self._write_maps(volume, result.report, self.mean, maps)
         written = datetime.now().replace(microsecond=0)
         facts = describe_provenance(self.provenance)
-        return report_content(result.report, self.model_hash, facts, written, result.truncated)
+        content = report_content(result.report, self.model_hash, facts, written, result.truncated)
+        # Drawn here, where the scan is at hand: to read it again takes seconds.
+        return replace(content, picture=draw_planes(volume))
 
     def _write_maps(self, volume: CTVolume, report: str, mean: MeanScan, folder: Path) -> None:
         """Write the maps of the sentences that have one; a report is worth sending without them."""

@@ -27,6 +27,8 @@ from argus_hospital.objects.report_content import ReportContent, load_report, se
 from argus_hospital.objects.report_page import report_pdf
 from argus_hospital.objects.source_images import read_source_images
 from argus_hospital.objects.write_objects import ObjectChoice, make_objects, write_objects
+from argus_inference.preview import draw_planes
+from argus_processing import read_ct
 from argus_processing.ct_checks import CTReadError
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # of headers against the standard, on purpose
@@ -80,6 +82,14 @@ def test_the_same_report_gives_the_same_bytes_and_another_gives_new_uids(study, 
     other, _ = make_objects(study.folder, load_report(report_file, None))
     uids = [_uids(content) for content in (one, other)]
     assert len(uids[0] | uids[1]) == len(uids[0]) + len(uids[1])
+
+
+def test_a_picture_at_hand_is_not_drawn_again(study, report_file, monkeypatch):
+    report = load_report(report_file, None)
+    drawn, _ = make_objects(study.folder, report)
+    picture = draw_planes(read_ct(study.folder))
+    monkeypatch.setattr("argus_hospital.objects.write_objects.read_ct", None)
+    assert make_objects(study.folder, dataclasses.replace(report, picture=picture))[0] == drawn
 
 
 def _uids(contents):
