@@ -66,8 +66,23 @@ def reading_nifti(path: Path, advice: str) -> Iterator[None]:
         yield
     except (CTReadError, MemoryError):
         raise
+    except FileNotFoundError:
+        raise read_error(path, "is not there", advice) from None
     except Exception:
         raise read_error(path, "is no NIfTI file, or a damaged one", advice) from None
+
+
+def binary_mask(stored: np.ndarray, path: Path) -> np.ndarray:
+    """Return a stored mask as bool; it holds 0 and one other number.
+
+    Raises:
+        CTReadError: if it holds more, such as probabilities, several labels, or NaN.
+    """
+    inside = stored != 0
+    other = stored[inside][:1]
+    if not np.isfinite(other).all() or not (stored[inside] == other).all():
+        raise read_error(path, "holds more than 0 and one other number", "give a mask with 1 where the finding is")
+    return inside
 
 
 def spatial_shape(shape: tuple[int, ...], name: object) -> tuple[int, int, int]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from argus_processing import CTVolume
-from argus_processing.ct_checks import reading_nifti
+from argus_processing.ct_checks import binary_mask, reading_nifti
 from argus_processing.storage.foreign_files import check_size
 
 from ..metrics.labels import CT_RATE_LABELS
@@ -87,30 +87,28 @@ def finding_mask(listed: ListedFinding, volume: CTVolume) -> NDArray[np.bool_]:
     """Return where a finding lies in its scan, turned as the scan is.
 
     Raises:
-        CTReadError: if the mask cannot be read.
+        CTReadError: if the mask cannot be read, or is none.
         ValueError: if the box or the mask does not fit the scan, or is empty.
     """
     path = listed.mask or listed.scan
     with reading_nifti(path, "give the file again"):
         image: Any = nib.load(path)
-        stored = np.asarray(image.dataobj) if listed.box is None else None
+        stored = np.zeros(image.shape[:3], dtype=bool) if listed.box else np.asarray(image.dataobj)
     shape = tuple(image.shape[:3])
     name = f"{listed.scan.name}, {listed.label}"
     if listed.box is not None and any(last > side for last, side in zip(listed.box[1::2], shape, strict=True)):
         raise ValueError(f"{name}: its box ends outside of the file's {' x '.join(map(str, shape))} voxels")
-    if stored is not None:
-        values = stored.reshape(shape if image.ndim < 4 else image.shape) != 0
-    elif listed.box is not None:
-        values = np.zeros(shape, dtype=bool)
-        values[tuple(slice(*listed.box[axis : axis + 2]) for axis in (0, 2, 4))] = True
-    if values.ndim != 3:
-        raise ValueError(f"{name}: the mask has {values.ndim} axes; give one of three for each finding")
-    turned = CTVolume.turned(values.astype(np.int16), image.affine)
+    if stored.ndim != 3:
+        raise ValueError(f"{name}: the mask has {stored.ndim} axes; give one of three for each finding")
+    if listed.box is not None:
+        stored[tuple(slice(*listed.box[axis : axis + 2]) for axis in (0, 2, 4))] = True
+    turned = CTVolume.turned((stored != 0).astype(np.int16), image.affine)
     corners = [
         affine @ (*np.multiply(volume.hu.shape, at), 1.0) for affine in (turned.affine, volume.affine) for at in (0, 1)
     ]
     if turned.hu.shape != volume.hu.shape or np.abs(np.subtract(corners[:2], corners[2:])).max() > FARTHEST_MM:
         raise ValueError(f"{name}: the mask lies on another grid than the scan")
+    binary_mask(stored, path)
     mask = turned.hu != 0
     if not mask.any():
         raise ValueError(f"{name}: its box or mask holds no voxel of the scan")

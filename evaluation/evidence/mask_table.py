@@ -15,7 +15,7 @@ import nibabel as nib
 import numpy as np
 
 from argus_inference.evidence.scan_placement import file_axes_of
-from argus_processing.ct_checks import check_memory, reading_nifti
+from argus_processing.ct_checks import binary_mask, check_memory, reading_nifti
 from argus_processing.ct_volume import CTVolume
 from argus_processing.read_ct import read_ct
 from argus_processing.report_text import sentence_spans
@@ -81,7 +81,7 @@ def masked_cases(rows: Sequence[MaskedFinding]) -> Iterator[EvidenceCase]:
 
     Raises:
         CTReadError: if a scan or a mask cannot be read.
-        ValueError: if a mask is not in the space of its scan, or holds other values than a mask.
+        ValueError: if a mask is not in the space of its scan.
     """
     scans: dict[Path, list[MaskedFinding]] = {}
     for row in rows:
@@ -141,8 +141,8 @@ def mask_of(row: MaskedFinding, volume: CTVolume) -> np.ndarray:
     """Read the mask of a finding, `(D, H, W)` bool in the canonical scan.
 
     Raises:
-        CTReadError: if the mask cannot be read.
-        ValueError: if it is not in the space of its scan, or holds other values than a mask.
+        CTReadError: if it cannot be read, or is no mask.
+        ValueError: if it is not in the space of its scan.
     """
     axes = file_axes_of(volume)
     with reading_nifti(row.mask, "give the mask again"):
@@ -167,7 +167,4 @@ def mask_of(row: MaskedFinding, volume: CTVolume) -> np.ndarray:
     )
     if states_place and not np.allclose(image.affine, axes.affine, rtol=0, atol=AFFINE_TOLERANCE_MM):
         raise ValueError(f"{row.mask}: lies elsewhere than its scan {row.scan.name}, by its affine")
-    values = np.unique(array)
-    if not np.isfinite(values).all() or len(values) > 2 or (len(values) == 2 and 0 not in values):
-        raise ValueError(f"{row.mask}: holds other values than 0 and one more; a mask has 1 where the finding is")
-    return axes.canonical(array != 0)
+    return axes.canonical(binary_mask(array, row.mask))

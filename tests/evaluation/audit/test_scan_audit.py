@@ -126,6 +126,17 @@ def test_a_table_that_cannot_be_used_is_refused_in_one_line(folder, tmp_path, ta
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize("value", [float("nan"), 0.3, 2.0])
+def test_what_is_no_mask_is_refused(folder, tmp_path, value):
+    volume = read_ct(folder / "scan0.nii.gz")
+    image = nib.load(folder / "scan0.nii.gz")
+    mask = np.zeros(image.shape, np.float32)
+    mask[:9], mask[9:12] = 1, value
+    nib.save(nib.Nifti1Image(mask, image.affine), tmp_path / "mask.nii.gz")
+    with pytest.raises(CTReadError, match="mask.nii.gz: holds more than 0 and one other number"):
+        finding_mask(ListedFinding(folder / "scan0.nii.gz", "Lung nodule", mask=tmp_path / "mask.nii.gz"), volume)
+
+
 def test_a_damaged_mask_is_told_in_one_line(folder, tmp_path):
     volume = read_ct(folder / "scan0.nii.gz")
     (tmp_path / "mask.nii.gz").write_bytes((folder / "scan0.nii.gz").read_bytes()[:900])

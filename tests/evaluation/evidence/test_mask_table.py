@@ -128,7 +128,7 @@ def test_what_is_no_mask_is_refused(folder, value):
     array[:2] = value
     nib.save(nib.Nifti1Image(array, own.affine), folder / "soft.nii.gz")
     rows = read_mask_table(table(folder, "scan.nii.gz,A.,soft.nii.gz,"))
-    with pytest.raises(ValueError, match="holds other values than 0 and one more"):
+    with pytest.raises(CTReadError, match="soft.nii.gz: holds more than 0 and one other number"):
         list(masked_cases(rows))
 
 
