@@ -50,8 +50,11 @@ class ViewerFigures:
         first_picture_s: seconds from the page's address to all planes and 3D drawn.
         click_s: of each sentence with a map, seconds from the click to the map drawn and the crosshair at its peak.
         key_s: seconds from a key for the next slice to the slice drawn, the median of ten.
+        window_s: seconds from a key for another window to the planes drawn.
+        whole_s, whole_window_s: seconds from the button for all voxels to all drawn, with the map if there is one, and
+            from a key for another window then.
         off_mm: largest distance of the crosshair from the peak that the report names.
-        server_mb, browser_mb: peak memory of `argus view`, and memory of all of Chromium's processes at the end.
+        server_mb, browser_mb: peak memory of `argus view`, and memory of all of Chromium's processes before all voxels.
         asked_elsewhere, complaints: requests that left this machine, and errors in the console.
     """
 
@@ -63,6 +66,9 @@ class ViewerFigures:
     first_picture_s: float
     click_s: tuple[float, ...]
     key_s: float
+    window_s: float
+    whole_s: float
+    whole_window_s: float
     off_mm: float
     server_mb: float
     browser_mb: float
@@ -122,6 +128,7 @@ def timed_until(page: "playwright.Page", act: Callable[[], Any], selector: str) 
     act()
     page.wait_for_selector(selector)
     page.wait_for_selector("#viewer:not([data-drawing])")
+    page.screenshot()  # which waits until all that was asked for is drawn
     return time.perf_counter() - started
 
 
@@ -151,14 +158,20 @@ def measure_page(address: str, sentences: Sequence[dict[str, Any]]) -> dict[str,
             keys.append(
                 timed_until(page, lambda: page.keyboard.press("ArrowDown"), f'.plane.axial[data-shown="{wanted}"]')
             )
+        window = timed_until(page, lambda: page.keyboard.press("b"), "#viewer")
         family = psutil.Process().children(recursive=True)
         used = sum(each.memory_full_info().pss for each in family if "chrom" in each.name())
+        whole = timed_until(page, lambda: page.click("#whole"), "body[data-ready=scan]")
+        whole_window = timed_until(page, lambda: page.keyboard.press("l"), "#viewer")
         browser.close()
     own = address.partition("#")[0]
     return {
         "first_picture_s": first,
         "click_s": tuple(clicks),
         "key_s": sorted(keys)[len(keys) // 2],
+        "window_s": window,
+        "whole_s": whole,
+        "whole_window_s": whole_window,
         "off_mm": max(off),
         "browser_mb": used / MB,
         "asked_elsewhere": sum(not url.startswith((own, "blob:", "data:")) for url in asked),

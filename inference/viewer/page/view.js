@@ -68,8 +68,8 @@ class ReportPage {
     const names = [reduced ? "reduced" : "scan", "coarse"];
     const [scan, coarse] = await Promise.all(names.map(async (name) => (await ask(name)).arrayBuffer()));
     await this.viewer.open(scan, coarse);
-    byId("state").textContent = reduced
-      ? `no graphics card: means of ${reduced.map((side) => side.toFixed(1)).join(" x ")} mm` : "";
+    const size = reduced && reduced.map((side) => side.toFixed(1)).join(" x ");
+    byId("state").textContent = size ? `no graphics card: shown in voxels of ${size} mm, HU are their means` : "";
     byId("whole").hidden = !reduced;
     document.body.dataset.ready = names[0];
     if (this.current >= 0) await this.choose(this.current);

@@ -251,7 +251,9 @@ def test_without_a_graphics_card_a_large_scan_has_larger_voxels(page, browser, a
     sizes = [
         size // step for size, step in zip(written.volume.hu.shape, images.reduced_steps(written.volume), strict=True)
     ]
-    assert re.fullmatch(r"no graphics card: means of (\d+\.0 x ){2}\d+\.0 mm", large.inner_text("#state"))
+    assert re.fullmatch(
+        r"no graphics card: shown in voxels of (\d+\.0 x ){2}\d+\.0 mm, HU are their means", large.inner_text("#state")
+    )
     for number, peak in enumerate(written.peaks_mm):
         assert choose(large, number).startswith("Support 5.3 nats.")
         assert crosshair(large) == pytest.approx(peak, abs=0.05)
