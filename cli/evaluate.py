@@ -66,6 +66,7 @@ def chosen_engine(
     """Return the engine that writes the reports, None for transformers.
 
     Raises:
+        FileNotFoundError: if the adapter's folder is none.
         ValueError: if vLLM is missing, an option is not NAME=VALUE, or a GGUF file (`llm`) is given to vLLM.
     """
     if llm is not None:
@@ -80,11 +81,11 @@ def chosen_engine(
     from argus_evaluation.benchmark.benchmark import OtherEngine
     from argus_inference.serving.vllm.vllm_engine import TEXT_TOKENS, VllmOptions, check_vllm, parse_engine_options
 
-    check_vllm()
-    from argus_inference.serving.vllm.vllm_batches import start_vllm_batches, vllm_name
-
     most = max(TEXT_TOKENS, 2 * text_tokens)
     options = VllmOptions(loading, adapter, parse_engine_options(engine_options), most)
+    check_vllm()  # which takes seconds
+    from argus_inference.serving.vllm.vllm_batches import start_vllm_batches, vllm_name
+
     return OtherEngine(vllm_name(options), partial(start_vllm_batches, options=options))
 
 

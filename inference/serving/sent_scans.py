@@ -22,7 +22,7 @@ from argus_processing.file_kinds import GZIP_MAGIC
 from ..scan_files import ScanNotReadError, link_open_file
 
 BASE64_PART = 4 << 20  # characters; a multiple of four
-ZIP_MAGIC = b"PK\x03\x04"
+ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")  # of a zip with files, and of one without
 MAX_UNPACKED_BYTES = 3 << 30  # of a zip; a series of 1,024 x 1,024 x 1,000 has 2 GB
 UNPACK_PART = 1 << 20
 LONGEST_SUFFIX = 6
@@ -61,14 +61,13 @@ def received(url: str) -> Iterator[OpenFile]:
                 file.write(binascii.a2b_base64(part, strict_mode=True))
         except ValueError:  # binascii.Error is a ValueError; letters outside ASCII raise ValueError itself
             raise ScanNotReadError("the data: address is no base64") from None
-        file.seek(0)
-        suffix = _suffix_of(file.read(len(ZIP_MAGIC)))
-        file.seek(0)
-        yield OpenFile(file.fileno(), suffix)
+        file.seek(0)  # which writes all
+        # Not through `file`: what it had read ahead, it would take back from the position that the reader then shares.
+        yield OpenFile(file.fileno(), _suffix_of(os.pread(file.fileno(), 4, 0)))
 
 
 def _suffix_of(start: bytes) -> str:
-    return ".zip" if start == ZIP_MAGIC else ".nii.gz" if start.startswith(GZIP_MAGIC) else ".nii"
+    return ".zip" if start in ZIP_MAGICS else ".nii.gz" if start.startswith(GZIP_MAGIC) else ".nii"
 
 
 def read_sent(sent: OpenFile, private: Path) -> CTVolume:
@@ -88,7 +87,10 @@ def read_sent(sent: OpenFile, private: Path) -> CTVolume:
                 link_open_file(sent.descriptor, path)
             return read_ct(path)
         except CTReadError as error:
-            raise ScanNotReadError(str(error).replace(str(path), "the scan")) from None
+            told = str(error).replace(str(path), "the scan")
+            if sent.suffix == ".zip" and "folder" in told:  # which the client does not know of
+                told = f"{told.partition(';')[0].replace('folder', 'zip')}; zip the DICOM files of one CT series"
+            raise ScanNotReadError(told) from None
 
 
 def _unpack(descriptor: int, folder: Path, opened: ExitStack) -> None:

@@ -7,6 +7,7 @@ from .serve_requests import RefusedError, ReportRequest
 
 # The instructions used in training are far shorter; to tokenise and read a text twice as long as this takes seconds.
 MAX_INSTRUCTION_BYTES = 16 << 10
+TOO_LONG = "context_length_exceeded"
 
 
 def prompt_tokens(processor: Any, instruction: str) -> list[int]:
@@ -35,10 +36,14 @@ def fit_request(processor: Any, most: int, asked: ReportRequest) -> tuple[int, i
         raise RefusedError("the text holds a mark that the model's prompt is built with", param="messages")
     num_tokens = len(prompt_tokens(processor, asked.instruction)) - 1 + processor.num_image_tokens
     limit = asked.max_tokens or min(MAX_NEW_TOKENS, most - num_tokens)
+    if asked.max_tokens and num_tokens < most < num_tokens + limit:
+        told = f"the model reads {most} tokens, of which scan and text are {num_tokens}"
+        left = most - num_tokens
+        raise RefusedError(f"{told}; give max_tokens of at most {left}", param="max_tokens", code=TOO_LONG)
     if limit < 1 or num_tokens + limit > most:
         raise _too_long(f"the model reads {most} tokens; scan and text have {num_tokens}, the report {limit}")
     return num_tokens, limit
 
 
 def _too_long(message: str) -> RefusedError:
-    return RefusedError(f"{message}; shorten it", param="messages", code="context_length_exceeded")
+    return RefusedError(f"{message}; shorten it", param="messages", code=TOO_LONG)

@@ -236,7 +236,7 @@ class ReportWriter:
         if words is not None:
             words.end()
             if words.stopped:
-                report = replace(report, text=words.text.strip(), truncated=False)
+                report = replace(report, text=words.text.strip(), num_tokens=words.num_tokens, truncated=False)
         job.tell(report)
 
 
@@ -259,6 +259,24 @@ class _Words(TextStreamer):
         self._stops, self._tell, self._told = stops, tell, 0
         self._held = max(map(len, stops), default=1) - 1  # letters that may be the start of a stop text
         self.text, self.stopped = "", False
+        self._tokens: list[int] = []
+
+    def put(self, value: torch.Tensor) -> None:
+        """Take the next token, or the prompt."""
+        if not (self.skip_prompt and self.next_tokens_are_prompt):
+            self._tokens += value.flatten().tolist()
+        super().put(value)
+
+    @property
+    def num_tokens(self) -> int:
+        """Return the number of tokens up to the one that completes a stop text; a word is whole only tokens later."""
+        count = len(self._tokens)
+        while any(stop in self._decoded(count - 1) for stop in self._stops):
+            count -= 1
+        return count
+
+    def _decoded(self, count: int) -> str:
+        return self.tokenizer.decode(self._tokens[:count], skip_special_tokens=True)
 
     def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
         """Take whole words."""

@@ -35,3 +35,9 @@ def test_a_file_is_exported_by_the_command(argus, model_dir, tmp_path):
     code, stdout, stderr = argus("export-gguf", model_dir, tmp_path / "llm.gguf", "--type", "f16")
     assert (code, stdout, stderr) == (0, "", "")
     assert gguf.GGUFReader(tmp_path / "llm.gguf").fields["general.architecture"].contents() == "llama"
+
+
+@pytest.mark.parametrize("command", [("serve", "--model"), ("evaluate", "out", "--model")])
+def test_an_adapter_that_is_none_is_refused_before_vllm_starts(argus, model_dir, tmp_path, command):
+    code, _, stderr = argus(*command, model_dir, "--engine", "vllm", "--adapter", tmp_path)
+    assert code == 2 and f"{tmp_path}: not an adapter that peft saved" in stderr.splitlines()[-1]

@@ -40,12 +40,19 @@ class VllmOptions:
         adapter: folder of a LoRA adapter of the language model, as peft saves it.
         given: further arguments of vLLM's engine by name, such as `tensor_parallel_size`.
         text_tokens: most tokens of instruction and report together.
+
+    Raises:
+        FileNotFoundError: if the adapter's folder is not one that peft saved.
     """
 
     loading: Loading = field(default_factory=Loading)
     adapter: Path | None = None
     given: Mapping[str, Any] = field(default_factory=dict)
     text_tokens: int = TEXT_TOKENS
+
+    def __post_init__(self) -> None:
+        if self.adapter is not None and not (self.adapter / "adapter_config.json").is_file():
+            raise FileNotFoundError(f"{self.adapter}: not an adapter that peft saved, it has no adapter_config.json")
 
 
 def parse_engine_options(options: Sequence[str]) -> dict[str, Any]:
@@ -89,6 +96,8 @@ def engine_arguments(model_dir: Path, options: VllmOptions) -> dict[str, Any]:
     length = num_image_tokens + options.text_tokens
     arguments: dict[str, Any] = {
         "model": str(model_dir),
+        # The name that clients know, also in vLLM's own numbers; it would be the path.
+        "served_model_name": Path(model_dir).resolve().name,
         "dtype": loading.dtype or ("auto" if has_gpu else "float32"),
         "load_format": "safetensors",
         "trust_remote_code": loading.trust,
@@ -157,15 +166,9 @@ def check_known(given: Mapping[str, Any], known: Sequence[str]) -> None:
 
 
 def adapter_request(adapter: Path | None) -> Any:
-    """Return what vLLM is told with each request to use an adapter, or None without one.
-
-    Raises:
-        FileNotFoundError: if the folder is not one that peft saved.
-    """
+    """Return what vLLM is told with each request to use an adapter, or None without one."""
     if adapter is None:
         return None
-    if not (adapter / "adapter_config.json").is_file():
-        raise FileNotFoundError(f"{adapter}: not an adapter that peft saved, it has no adapter_config.json")
     from vllm.lora.request import LoRARequest
 
     return LoRARequest(adapter.name, 1, str(adapter.resolve()))

@@ -110,8 +110,10 @@ def encrypted(content: bytes) -> bytes:
         (zipped({"1.dcm": b"hello" * 100})[:-60], "damaged"),
         (encrypted(zipped({"1.dcm": b"hello" * 100})), "encrypted"),
         (zipped({"../../etc/passwd": b"root"}), "the scan"),
+        (zipped({}), "the scan: no DICOM files in this zip; zip the DICOM files of one CT series"),
+        (zipped({"scan.nii.gz": b"x"}), "the scan: no DICOM files in this zip; zip the DICOM files of one CT series"),
     ],
-    ids=["no slice", "no DICOM", "cut off", "encrypted", "outside the folder"],
+    ids=["no slice", "no DICOM", "cut off", "encrypted", "outside the folder", "empty", "NIfTI"],
 )
 def test_a_zip_that_is_no_series_is_refused_in_one_line(content, said):
     with pytest.raises(RefusedError, match=said) as refused:

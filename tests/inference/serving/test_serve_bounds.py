@@ -4,6 +4,7 @@ import copy
 import errno
 import json
 import os
+import re
 import select
 import socket
 import subprocess
@@ -174,6 +175,14 @@ def test_more_text_than_the_model_reads_is_refused_before_it_is_read(address, fo
     answer = ask(address, request(folder, text=text, **options))
     assert answer.status_code == 400 and answer.json()["error"]["code"] == "context_length_exceeded"
     assert steps.count == 0 and time.perf_counter() - started < 20
+
+
+def test_a_report_longer_than_the_model_reads_is_told_the_most(address, folder):
+    error = ask(address, request(folder, max_tokens=1024)).json()["error"]
+    assert error["param"] == "max_tokens"
+    most = int(re.search(r"give max_tokens of at most (\d+)$", error["message"])[1])
+    assert ask(address, request(folder, max_tokens=most + 1)).status_code == 400
+    assert ask(address, request(folder, max_tokens=1)).status_code == 200
 
 
 def test_marks_of_the_models_prompt_are_refused(address, folder, loaded):

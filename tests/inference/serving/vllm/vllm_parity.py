@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 import zipfile
 from pathlib import Path
 
@@ -189,6 +190,10 @@ def test_a_stop_ends_a_report_before_it(reference, files, expected, server):
     stop = report.split()[3]
     answer = ask(server, files[0].as_uri(), stop=[stop]).json()["choices"][0]
     assert answer["message"]["content"] == report[: report.index(stop)].strip() and answer["finish_reason"] == "stop"
+    usage = ask(server, files[0].as_uri(), stop=[stop]).json()["usage"]
+    decode, ids = reference[1].tokenizer.decode, list(expected[0])
+    decoded = [decode(ids[:count], skip_special_tokens=True) for count in range(len(ids) + 1)]
+    assert usage["completion_tokens"] == next(n for n, text in enumerate(decoded) if stop in text)
 
 
 def test_the_key_is_asked_for(files, server):
@@ -196,6 +201,7 @@ def test_the_key_is_asked_for(files, server):
     assert httpx.get(f"{server}/health").status_code == 200
     numbers = httpx.get(f"{server}/metrics", headers={"Authorization": f"Bearer {KEY}"}).text
     assert "argus_reports_total" in numbers and "vllm:generation_tokens_total" in numbers
+    assert {"/" in name for name in re.findall(r'model_name="([^"]*)"', numbers)} == {False}
 
 
 PNG = base64.b64decode(
