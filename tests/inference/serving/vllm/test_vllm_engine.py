@@ -55,7 +55,7 @@ def test_what_vllm_does_not_do_is_refused(model_dir, loading):
 def test_a_folder_that_is_no_adapter_is_refused(tmp_path):
     assert adapter_request(None) is None
     with pytest.raises(FileNotFoundError, match="no adapter_config.json"):
-        adapter_request(tmp_path)
+        VllmOptions(adapter=tmp_path)
 
 
 @pytest.mark.skipif(find_spec("vllm") is not None, reason="vLLM is installed")
