@@ -37,15 +37,23 @@ def check_one_report(orthanc, watching, study: str) -> None:
     assert watching.left_behind() == []
 
 
+@pytest.fixture(autouse=True)
+def is_watching(proxy, watching) -> None:
+    """Start the watcher again where the test before failed while it was ended."""
+    proxy.hold.released.set()
+    if watching.process.poll() is not None:
+        watching.start()
+
+
 @pytest.mark.parametrize("step", STEPS)
 def test_a_watcher_that_is_killed_goes_on(orthanc, proxy, watching, study_files, step):
     proxy.hold = Hold(*STEPS[step])
     orthanc.send(study_files)
     assert proxy.hold.arrived.wait(240)
     watching.end(signal.SIGKILL)
-    proxy.hold.released.set()
     study = study_of(study_files)
     assert len(orthanc.objects(study, "SR")) == int(step in ("sent", "read back"))
+    proxy.hold.released.set()  # what was on its way arrives while the watcher starts again
     watching.start()
     wait_until(lambda: is_reported(orthanc, study), "the report")
     check_one_report(orthanc, watching, study)
