@@ -21,6 +21,7 @@ from .preparation import begun_ahead, prepare_ahead
 from .processes import ALONE, Processes
 
 MAX_NEW_TOKENS = 1024  # the text length that training keeps: no report is cut shorter than it was taught
+UNFINISHED_LETTER = "\ufffd"  # what a tokenizer writes for the bytes of a letter that the limit cut through
 
 
 @dataclass(frozen=True)
@@ -120,8 +121,8 @@ def end_tokens(model: Any) -> set[int]:
 def decode_report(processor: Any, row: list[int], ends: set[int]) -> Generated:
     """Cut one row of new tokens at its first end token; a row without one was cut by the limit."""
     num_tokens = next((index for index, token in enumerate(row) if token in ends), len(row))
-    text = processor.tokenizer.decode(row[:num_tokens], skip_special_tokens=True).strip()
-    return Generated(text, num_tokens, truncated=num_tokens == len(row))
+    text = processor.tokenizer.decode(row[:num_tokens], skip_special_tokens=True)
+    return Generated(text.removesuffix(UNFINISHED_LETTER).strip(), num_tokens, truncated=num_tokens == len(row))
 
 
 def image_of_scan(example: dict[str, Any]) -> Any:

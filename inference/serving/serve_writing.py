@@ -13,7 +13,7 @@ from typing import Any, cast
 import torch
 from transformers import BatchFeature, StoppingCriteria, StoppingCriteriaList, TextStreamer
 
-from ..generation import Generated, decode_report, end_tokens, generate_from
+from ..generation import UNFINISHED_LETTER, Generated, decode_report, end_tokens, generate_from
 from ..scan_files import ScanNotReadError
 from .report_engine import Scan
 from .running_reports import RunningReport, RunningReports, can_run_together
@@ -276,13 +276,13 @@ class _Words(TextStreamer):
         return count
 
     def _decoded(self, count: int) -> str:
-        return self.tokenizer.decode(self._tokens[:count], skip_special_tokens=True)
+        return str(self.tokenizer.decode(self._tokens[:count], skip_special_tokens=True))
 
     def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
         """Take whole words."""
         if self.stopped:
             return
-        self.text += text
+        self.text += text.removesuffix(UNFINISHED_LETTER) if stream_end else text
         found = [place for stop in self._stops if (place := self.text.find(stop, self._told)) >= 0]
         if found:
             self.text, self.stopped = self.text[: min(found)], True

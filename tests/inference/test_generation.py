@@ -67,7 +67,7 @@ def test_generation_is_the_public_chat_call(loaded, scans):
         return_tensors="pt",
     )
     tokens = model.generate(**inputs, max_new_tokens=6)[0, inputs["input_ids"].shape[1] :]
-    expected = processor.tokenizer.decode(tokens, skip_special_tokens=True).strip()
+    expected = processor.tokenizer.decode(tokens, skip_special_tokens=True).removesuffix("\ufffd").strip()
     assert generate_batch(model, processor, [scans[0]], [INSTRUCTIONS[3]], 6)[0].text == expected
 
 
@@ -175,6 +175,17 @@ def test_a_report_ends_at_its_end_token_or_is_truncated(loaded):
     assert (ended.text, ended.num_tokens, ended.truncated) == ("No lung nodule.", len(words), False)
     assert (cut.text, cut.num_tokens, cut.truncated) == ("No lung nodule.", len(words), True)
     assert generation.decode_report(processor, [end], {end}) == generation.Generated("", 0, False)
+
+
+def test_half_a_letter_at_the_limit_is_left_out(loaded):
+    _, processor = loaded
+    tokens = processor.tokenizer.encode("Lung 肺", add_special_tokens=False)
+    assert [processor.tokenizer.decode(tokens[:-cut])[-1] for cut in (1, 2)] == ["\ufffd", "\ufffd"]
+    assert [generation.decode_report(processor, tokens[:count], {-1}).text for count in (-2, -1, None)] == [
+        "Lung",
+        "Lung",
+        "Lung 肺",
+    ]
 
 
 class Unjoined(Processes):
