@@ -32,8 +32,8 @@ test-reports: $(VENV)/installed
 paper-demo: $(VENV)/installed-paper
 	$(BIN)/argus reproduce training/recipes/paper/phantom.yaml runs/paper
 
-# Maps of evidence of the demo's model against phantoms whose findings are known to the voxel, after `make demo`: 20
-# minutes on two cores, results in runs/evidence/results.json.
+# Maps of evidence of the demo's model against phantoms whose findings are known to the voxel, after `make demo`: 7
+# minutes on two cores of an AMD EPYC, results in runs/evidence/results.json.
 evidence-demo: $(VENV)/installed-demo
 	$(BIN)/python bench/bench_evidence.py runs/demo/argus-tiny runs/evidence
 

@@ -35,7 +35,7 @@ from argus_training.ablations.ablation_grid import read_base
 
 # No training, test or trial used phantoms of these seeds; those of settings that were chosen are 7,000,000 and up.
 FIRST_SEED = 14_000_000
-NUM_SCANS, NUM_MOVED, NUM_CHECKED = 140, 160, 30
+NUM_SCANS, NUM_MOVED, NUM_CHECKED = 400, 160, 30
 PHANTOMS = read_base(Path(argus_training.__file__).parent / "recipes" / "demo.yaml").recipe["data"]["subset_options"]
 SPACING_MM, LABELS = PHANTOMS["spacing_mm"], PHANTOMS["labels"]
 
