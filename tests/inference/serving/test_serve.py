@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import tracemalloc
 
 import httpx
@@ -168,7 +169,8 @@ def test_other_hosts_and_forms_are_refused(address):
 def test_a_report_ends_before_a_stop_and_its_tokens_are_counted(client, loaded, folder, stream):
     model, processor = loaded
     whole = generate_batch(model, processor, [read_ct(folder / "a b.nii.gz")], [INSTRUCTION], TOKENS)[0]
-    stop = whole.text[len(whole.text) // 2 :][:3]
+    parts = re.findall("[!-~]{1,3}", whole.text)  # a random model also writes bytes of no letter
+    stop = parts[len(parts) // 2]
     answer = ask(client, file_url(folder), stop=[stop, "never there"], stream=stream, **usage_in(stream))
     if stream:
         chunks = list(answer)
