@@ -169,7 +169,7 @@ def evaluate(
 
     Exit code 2 means that a scan could not be read; such a scan is left out of every score and named. The results hold
     the data set's scan ids; if an id holds a patient's name, so do the results, unless --anonymous-paths is given.
-    Several processes share the scans: `torchrun --nproc-per-node 8 -m argus_cli.main evaluate ...`, also on several
+    Several processes share the scans: `torchrun --nproc-per-node 8 -m argus_cli evaluate ...`, also on several
     machines.
     """
     if (model is not None) + recompute + (stored is not None) != 1:

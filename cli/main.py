@@ -260,7 +260,3 @@ def view(
     say(NOTICE)
     signals_as_usual()
     run(ViewRequest(report, scan, series_uid, preferences, port, browser), say)
-
-
-if __name__ == "__main__":
-    main()

@@ -37,7 +37,7 @@ def test_every_file_that_it_names_is_there(path):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_that_it_names_is_one(command):
-    program, *words = shlex.split(command.replace("torchrun --nproc-per-node 8 -m argus_cli.main", "argus"))
+    program, *words = shlex.split(command.replace("torchrun --nproc-per-node 8 -m argus_cli", "argus"))
     if program == "argus":
         # Typer's parser: unknown commands and options, and missing arguments, are errors.
         group = get_command(app)

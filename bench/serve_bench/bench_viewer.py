@@ -100,7 +100,7 @@ def write_report(scan: Path, model: Path, out: Path) -> tuple[float, float]:
     """Run `argus report --evidence`; return its seconds and its peak memory in MB."""
     command = ["report", str(scan), "--model", str(model), "--evidence", str(out)]
     started = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", "argus_cli.main", *command], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([sys.executable, "-m", "argus_cli", *command], stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise RuntimeError("argus report --evidence failed")
@@ -110,7 +110,7 @@ def write_report(scan: Path, model: Path, out: Path) -> tuple[float, float]:
 @contextmanager
 def viewing(folder: Path) -> Iterator[tuple[str, psutil.Process]]:
     """Run `argus view` while the block runs; give its address with the secret, and its process."""
-    command = [sys.executable, "-u", "-m", "argus_cli.main", "view", str(folder)]
+    command = [sys.executable, "-u", "-m", "argus_cli", "view", str(folder)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         yield (

@@ -72,7 +72,7 @@ class Served:
 @contextmanager
 def served(model: Path, folder: Path, *options: str, temporary: Path | None = None):
     """Run `argus serve` on a free port while the block runs, with further options and a folder of temporary files."""
-    command = [sys.executable, "-m", "argus_cli.main", "serve", "--model", str(model), "--scans", str(folder)]
+    command = [sys.executable, "-m", "argus_cli", "serve", "--model", str(model), "--scans", str(folder)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     environment |= {} if temporary is None else {"TMPDIR": str(temporary)}
     process = subprocess.Popen([*command, *options, "--port", "0"], stderr=subprocess.PIPE, text=True, env=environment)

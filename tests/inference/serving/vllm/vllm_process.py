@@ -18,7 +18,7 @@ START_SECONDS = 300
 @contextmanager
 def served(model: Path, scans: Path, log: Path, *options: str) -> Iterator[str]:
     """Run `argus serve` on a free port while the block runs; give the address."""
-    command = ["argus_cli.main", "serve", "--model", str(model), "--scans", str(scans), "--port", "0", *options]
+    command = ["argus_cli", "serve", "--model", str(model), "--scans", str(scans), "--port", "0", *options]
     with _running(command, log, {"ARGUS_API_KEY": KEY}, r"http://127\.0\.0\.1:\d+(?=/v1)") as found:
         yield found
 

@@ -19,7 +19,7 @@ WAYS = {
 
 def evaluate(model: Path, out: Path, cache: Path, launcher: tuple[str, ...], *options: str) -> list[bytes]:
     """Run `argus evaluate` on eight phantoms; return the files that it writes."""
-    command = [sys.executable, "-m", *launcher, "argus_cli.main", "evaluate", str(out), "--model", str(model)]
+    command = [sys.executable, "-m", *launcher, "argus_cli", "evaluate", str(out), "--model", str(model)]
     command += ["--num-phantoms", "1", "1", "8", "--batch-size", "2", "--max-new-tokens", str(MAX_TOKENS), *options]
     environment = os.environ | {"HF_DATASETS_CACHE": str(cache)}
     ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
