@@ -66,7 +66,7 @@ def chosen_engine(
     """Return the engine that writes the reports, None for transformers.
 
     Raises:
-        FileNotFoundError: if the adapter's folder is none.
+        FileNotFoundError: if the adapter's folder holds no adapter that peft saved.
         ValueError: if vLLM is missing, an option is not NAME=VALUE, or a GGUF file (`llm`) is given to vLLM.
     """
     if llm is not None:
@@ -83,7 +83,7 @@ def chosen_engine(
 
     most = max(TEXT_TOKENS, 2 * text_tokens)
     options = VllmOptions(loading, adapter, parse_engine_options(engine_options), most)
-    check_vllm()  # which takes seconds
+    check_vllm()  # last, because importing vLLM takes seconds
     from argus_inference.serving.vllm.vllm_batches import start_vllm_batches, vllm_name
 
     return OtherEngine(vllm_name(options), partial(start_vllm_batches, options=options))

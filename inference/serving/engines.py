@@ -22,7 +22,7 @@ def vllm_starter(
         engine_options: options of vLLM's engine as NAME=VALUE.
 
     Raises:
-        FileNotFoundError: if the adapter's folder is none.
+        FileNotFoundError: if the adapter's folder holds no adapter that peft saved.
         ValueError: if vLLM is missing, or an option is not NAME=VALUE.
     """
     options = VllmOptions(loading, adapter, parse_engine_options(engine_options))

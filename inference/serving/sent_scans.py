@@ -61,8 +61,9 @@ def received(url: str) -> Iterator[OpenFile]:
                 file.write(binascii.a2b_base64(part, strict_mode=True))
         except ValueError:  # binascii.Error is a ValueError; letters outside ASCII raise ValueError itself
             raise ScanNotReadError("the data: address is no base64") from None
-        file.seek(0)  # which writes all
-        # Not through `file`: what it had read ahead, it would take back from the position that the reader then shares.
+        file.seek(0)  # also writes what is buffered
+        # pread fills no buffer. With one, closing `file` would seek back by what it had read ahead, from a position
+        # that the reader, which shares it, has moved.
         yield OpenFile(file.fileno(), _suffix_of(os.pread(file.fileno(), 4, 0)))
 
 
